@@ -1,0 +1,70 @@
+"""SCARLET networks for phones: create, fold, export, verify and measure.
+
+Importing this package loads no torch. The public names below are imported when first used, and
+our networks join timm's registry when timm is imported, before or after this package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from scarlet_zoo.arch import SKIP as SKIP
+    from scarlet_zoo.arch import Arch as Arch
+    from scarlet_zoo.arch import Choice as Choice
+    from scarlet_zoo.blocks import Stabilizer as Stabilizer
+    from scarlet_zoo.comparison import compare as compare
+    from scarlet_zoo.cost import arch_cost as arch_cost
+    from scarlet_zoo.deployment import deploy as deploy
+    from scarlet_zoo.errors import ScarletError as ScarletError
+    from scarlet_zoo.folding import FoldResult as FoldResult
+    from scarlet_zoo.folding import fold as fold
+    from scarlet_zoo.latency import Timing as Timing
+    from scarlet_zoo.latency import measure as measure
+    from scarlet_zoo.model import create_model as create_model
+    from scarlet_zoo.onnx_export import Artifact as Artifact
+    from scarlet_zoo.onnx_export import export_onnx as export_onnx
+    from scarlet_zoo.space import SearchSpace as SearchSpace
+    from scarlet_zoo.space import get_space as get_space
+    from scarlet_zoo.space import list_spaces as list_spaces
+    from scarlet_zoo.verification import Parity as Parity
+    from scarlet_zoo.verification import verify as verify
+    from scarlet_zoo.zoo import get_arch as get_arch
+    from scarlet_zoo.zoo import list_archs as list_archs
+
+__version__ = "0.1.0"
+
+# No module is named like a public function: an imported module would hide it here.
+_HOME = {
+    "arch": ("SKIP", "Arch", "Choice"),
+    "blocks": ("Stabilizer",),
+    "comparison": ("compare",),
+    "cost": ("arch_cost",),
+    "deployment": ("deploy",),
+    "errors": ("ScarletError",),
+    "folding": ("FoldResult", "fold"),
+    "latency": ("Timing", "measure"),
+    "model": ("create_model",),
+    "onnx_export": ("Artifact", "export_onnx"),
+    "space": ("SearchSpace", "get_space", "list_spaces"),
+    "verification": ("Parity", "verify"),
+    "zoo": ("get_arch", "list_archs"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+__all__ = [*_MODULE_OF, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+wrapt.register_post_import_hook(lambda _timm: importlib.import_module(f"{__name__}.model"), "timm")

@@ -1,0 +1,155 @@
+"""What an architecture is: one choice per layer of a search space, written as an identity string.
+
+An identity string is ``<space>:<token>-<token>-...``, one token a layer, for example
+``scarlet:e3k7-e6k5-...``. It is lossless in both directions and it is the key under which an
+architecture stands in every file, record and report of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from scarlet_zoo.errors import ArchError
+
+if TYPE_CHECKING:
+    from scarlet_zoo.space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One candidate of a layer: an inverted residual block (MBConv) or :data:`SKIP`.
+
+    Attributes:
+        expand_ratio: hidden channels over input channels; 0 marks the skip.
+        kernel_size: side of the depthwise kernel, in pixels.
+        squeeze_excite: whether a squeeze-and-excitation gate follows the depthwise convolution.
+    """
+
+    expand_ratio: int
+    kernel_size: int
+    squeeze_excite: bool = False
+
+    @property
+    def is_skip(self) -> bool:
+        """Whether the layer is left out."""
+        return self.expand_ratio == 0
+
+
+SKIP = Choice(expand_ratio=0, kernel_size=0)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """One searchable layer of one architecture, with everything that its position implies.
+
+    Attributes:
+        index: position among the searchable layers, from 0; a skipped layer keeps its index.
+        stage: position of its stage, from 0; a stage is opened by a layer without a residual.
+        token: how the identity string names the choice.
+        in_chs, out_chs: channels.
+        stride: 1 or 2.
+    """
+
+    index: int
+    stage: int
+    token: str
+    choice: Choice
+    in_chs: int
+    out_chs: int
+    stride: int
+
+    @property
+    def residual(self) -> bool:
+        """Whether the block adds its input to its output."""
+        return self.stride == 1 and self.in_chs == self.out_chs
+
+    @property
+    def hidden_chs(self) -> int:
+        """Channels between the expanding and the projecting convolution."""
+        return self.in_chs * self.choice.expand_ratio
+
+    @property
+    def squeeze_chs(self) -> int:
+        """Channels inside the squeeze-and-excitation gate, a quarter of the hidden ones."""
+        return self.hidden_chs // 4
+
+
+@dataclass(frozen=True, repr=False)
+class Arch:
+    """An architecture: a search space and one of its tokens for each of its layers.
+
+    Raises:
+        ArchError: a token that the layer does not allow, or the wrong number of tokens.
+    """
+
+    space: SearchSpace
+    tokens: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        layers = self.space.layers
+        if len(self.tokens) != len(layers):
+            raise ArchError(
+                f"architecture of space {self.space.name!r}: got {len(self.tokens)} tokens, wanted {len(layers)}"
+            )
+        for index, (token, layer) in enumerate(zip(self.tokens, layers, strict=True)):
+            if token not in layer.tokens:
+                raise ArchError(
+                    f"architecture of space {self.space.name!r}, layer {index}: got token {token!r}, "
+                    f"wanted one of {' '.join(layer.tokens)}"
+                )
+
+    @classmethod
+    def parse(cls, text: str, space: SearchSpace | None = None) -> Arch:
+        """Read an identity string, strictly.
+
+        Args:
+            text: ``<space>:<token>-<token>-...``.
+            space: the space to decode with; left out, the string's own name is looked up among
+                the known spaces. A file carries its space's definition for this purpose.
+
+        Raises:
+            ArchError: an unknown space, a token out of place, too many or too few of them.
+        """
+        name, colon, tokens = text.partition(":")
+        if not colon:
+            raise ArchError(f"identity string {text!r}: no colon, wanted '<space>:<token>-<token>-...'")
+        if space is None:
+            # The one look-up that runs upwards: named spaces are built from these values.
+            from scarlet_zoo.space import get_space
+
+            space = get_space(name)
+        if name != space.name:
+            raise ArchError(f"identity string {text!r}: got space {name!r}, wanted {space.name!r}")
+        return cls(space, tuple(tokens.split("-")))
+
+    def __str__(self) -> str:
+        return f"{self.space.name}:{'-'.join(self.tokens)}"
+
+    def __repr__(self) -> str:
+        return f"Arch.parse({str(self)!r})"
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """The decoded choice of each layer."""
+        return tuple(self.space.choice(token) for token in self.tokens)
+
+    @cached_property
+    def layers(self) -> tuple[LayerPlan, ...]:
+        """Every searchable layer with its channels and stride, skipped ones included."""
+        return tuple(self._plan())
+
+    def _plan(self) -> Iterator[LayerPlan]:
+        in_chs, stage = self.space.first_width, -1
+        for index, (layer, token) in enumerate(zip(self.space.layers, self.tokens, strict=True)):
+            opens = layer.stride != 1 or layer.width != in_chs or index == 0
+            stage += opens
+            yield LayerPlan(index, stage, token, self.space.choice(token), in_chs, layer.width, layer.stride)
+            in_chs = layer.width
+
+    @property
+    def skipped(self) -> tuple[int, ...]:
+        """Indices of the layers that the architecture leaves out."""
+        return tuple(plan.index for plan in self.layers if plan.choice.is_skip)

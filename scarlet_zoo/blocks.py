@@ -1,0 +1,52 @@
+"""The one building block that timm lacks: the stabilizer of SCARLET-NAS."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from scarlet_zoo.errors import ScarletError
+
+
+class Stabilizer(nn.Conv2d):
+    """A learnable linear map that stands where an architecture skips a layer.
+
+    SCARLET-NAS calls it equivariant learnable stabilizer (ELS): a 1x1 convolution of stride 1
+    without bias, batch norm or activation, ``y = S x`` at every pixel. Being linear it is later
+    absorbed exactly by the neighbouring convolutions (:func:`scarlet_zoo.fold`).
+
+    Args:
+        channels: C; the module has exactly C * C parameters.
+        init: ``identity`` (our default: a fresh stabilizer is a plain skip), ``orthogonal`` or
+            ``kaiming`` (normal with variance 2 / C). The paper's own choice is not known.
+
+    Shape:
+        (N, C, H, W) to (N, C, H, W).
+    """
+
+    INITS = ("identity", "orthogonal", "kaiming")
+
+    def __init__(self, channels: int, init: str = "identity", device: Any = None, dtype: Any = None) -> None:
+        if init not in self.INITS:
+            raise ScarletError(f"stabilizer init: got {init!r}, wanted one of {' '.join(self.INITS)}")
+        self.init = init
+        super().__init__(channels, channels, kernel_size=1, bias=False, device=device, dtype=dtype)
+
+    def reset_parameters(self) -> None:
+        """Set the matrix to its initial value."""
+        matrix = self.weight.view(self.out_channels, self.in_channels)
+        with torch.no_grad():
+            if self.init == "identity":
+                nn.init.eye_(matrix)
+            elif self.init == "orthogonal":
+                nn.init.orthogonal_(matrix)
+            else:
+                nn.init.normal_(matrix, std=math.sqrt(2 / self.in_channels))
+
+    @property
+    def matrix(self) -> torch.Tensor:
+        """S, shape (C, C)."""
+        return self.weight.view(self.out_channels, self.in_channels)

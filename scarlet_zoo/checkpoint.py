@@ -1,0 +1,182 @@
+"""Weights in and out of files: safetensors, state dicts, and the released SCARLET checkpoints.
+
+Nothing in a file is ever executed: pickles are read with ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from scarlet_zoo.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from scarlet_zoo.arch import Arch
+
+# The released modules (left) and timm's (right); inside mb_module the index counts skipped layers.
+_RELEASED_MODULES = {
+    "stem.0": "conv_stem",
+    "stem.1": "bn1",
+    "separable_conv.0": "blocks.0.0.conv_dw",
+    "separable_conv.1": "blocks.0.0.bn1",
+    "separable_conv.3": "blocks.0.0.conv_pw",
+    "separable_conv.4": "blocks.0.0.bn2",
+    "conv_before_pooling.0": "conv_head",
+    "conv_before_pooling.1": "bn2",
+    "classifier": "classifier",
+}
+_RELEASED_BLOCK = {
+    "conv1": "conv_pw",
+    "bn1": "bn1",
+    "conv2": "conv_dw",
+    "bn2": "bn2",
+    "mid_se.squeeze_conv": "se.conv_reduce",
+    "mid_se.excite_conv": "se.conv_expand",
+    "conv3": "conv_pwl",
+    "bn3": "bn3",
+}
+
+
+def released_module_names(arch: Arch, stabilized: bool = False) -> dict[str, str]:
+    """Released module name to ours, for one architecture.
+
+    A skipped layer keeps its index in the released names (SCARLET-B has no ``mb_module.8``) and
+    has no place in ours, unless a stabilizer stands there.
+    """
+    names = dict(_RELEASED_MODULES)
+    position: dict[int, int] = {}
+    for plan in arch.layers:
+        place = position.setdefault(plan.stage, 0)
+        if plan.choice.is_skip and not stabilized:
+            continue
+        position[plan.stage] = place + 1
+        if not plan.choice.is_skip:
+            for theirs, ours in _RELEASED_BLOCK.items():
+                names[f"mb_module.{plan.index}.{theirs}"] = f"blocks.{plan.stage + 1}.{place}.{ours}"
+    return names
+
+
+def _looks_released(state: Mapping[str, Tensor]) -> bool:
+    return any(key.startswith(("mb_module.", "separable_conv.")) for key in state)
+
+
+def from_released(state: Mapping[str, Tensor], arch: Arch, path: Path) -> dict[str, Tensor]:
+    """Rename a released state dict to timm's names.
+
+    Raises:
+        CheckpointError: a layer of the file that the architecture does not have.
+    """
+    names = released_module_names(arch)
+    renamed = {}
+    for key, tensor in state.items():
+        module, _, leaf = key.rpartition(".")
+        if module not in names:
+            raise CheckpointError(f"{path}: key {key!r} is not in {arch}, wanted the released weights of that network")
+        renamed[f"{names[module]}.{leaf}"] = tensor
+    return renamed
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a weights file, whatever its common format.
+
+    Understands safetensors, plain state dicts and training checkpoints that keep one under
+    ``model_state`` (the released SCARLET code), ``state_dict_ema``, ``state_dict`` or ``model``.
+
+    Raises:
+        CheckpointError: missing, truncated, not a weights file, or a pickle that holds code.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, wanted a weights file (.safetensors, .pth, .pth.tar)")
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        raise CheckpointError(f"{path}: empty, wanted a weights file")
+    if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
+        raise CheckpointError(f"{path}: a web page, not weights: the download link needs a browser or a login")
+    content = _read_safetensors(path) if _is_safetensors(path, head) else _read_pickle(path)
+    for key in ("model_state", "state_dict_ema", "state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(f"{path}: no state dict in it, wanted tensors by name or one under 'model_state'")
+    return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
+
+
+def _is_safetensors(path: Path, head: bytes) -> bool:
+    return path.suffix == ".safetensors" or head[8:9] == b"{"
+
+
+def _read_safetensors(path: Path) -> object:
+    try:
+        return safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: broken safetensors file: {_one_line(error)}") from error
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+            what = f" ({named.group(1)})" if named else ""
+            raise CheckpointError(f"{path}: refused, the pickle holds code{what}; wanted tensors only") from error
+        raise CheckpointError(f"{path}: not a weights file: {_one_line(error)}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{path}: truncated or not a weights file: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+
+
+def load_checkpoint(model: nn.Module, path: Path) -> None:
+    """Load weights from a file into a model, strictly: every tensor must match.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is for another network; the message names the
+            first tensor that does not fit.
+    """
+    state = read_state_dict(path)
+    arch: Arch | None = getattr(model, "arch", None)
+    if _looks_released(state):
+        if arch is None:
+            raise CheckpointError(f"{path}: a released SCARLET checkpoint, but the model is {type(model).__name__}")
+        state = from_released(state, arch, path)
+    _check_state(model.state_dict(), state, path)
+    model.load_state_dict(state)
+
+
+def _check_state(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], path: Path) -> None:
+    missing = [key for key in wanted if key not in got]
+    unknown = [key for key in got if key not in wanted]
+    if missing or unknown:
+        first = f"no {missing[0]!r} in it" if missing else f"holds {unknown[0]!r}"
+        raise CheckpointError(
+            f"{path}: for another network: {first} ({len(missing)} missing, {len(unknown)} unknown of {len(wanted)})"
+        )
+    for key, tensor in wanted.items():
+        if got[key].shape != tensor.shape:
+            raise CheckpointError(
+                f"{path}: for another network: {key!r} has shape {tuple(got[key].shape)}, wanted {tuple(tensor.shape)}"
+            )
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Digest of names, dtypes, shapes and values of a state dict, in its own order."""
+    digest = hashlib.sha256()
+    for key, tensor in state.items():
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{key} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

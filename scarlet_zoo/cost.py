@@ -1,0 +1,120 @@
+"""What an architecture costs, in closed form and without building it.
+
+One MAC is one multiply-add of a convolution or linear layer, squeeze-and-excitation included;
+batch norm, biases, activations and the gate's multiplication are not counted. A skipped layer
+costs nothing, with or without its stabilizer, because the deployed network has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from scarlet_zoo.arch import Arch, LayerPlan
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """One row of an architecture: what a layer is, what it sees and what it costs.
+
+    Attributes:
+        name: ``stem``, ``first``, the searchable layer's index, ``head`` or ``classifier``.
+        in_size, out_size: side of the square input and output, in pixels.
+        params: learnable parameters of the trained network, batch norm's two per channel included.
+        macs: multiply-adds for one image.
+    """
+
+    name: str
+    token: str
+    in_chs: int
+    out_chs: int
+    stride: int
+    in_size: int
+    out_size: int
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The rows of an architecture from stem to classifier, and their sums."""
+
+    layers: tuple[LayerCost, ...]
+
+    @cached_property
+    def params(self) -> int:
+        """Learnable parameters."""
+        return sum(layer.params for layer in self.layers)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds for one image."""
+        return sum(layer.macs for layer in self.layers)
+
+
+def _conv(in_chs: int, out_chs: int, kernel: int, size: int, *, depthwise: bool = False) -> tuple[int, int]:
+    """(params, macs) of a convolution with batch norm whose output has ``size`` pixels a side."""
+    weights = out_chs * (1 if depthwise else in_chs) * kernel * kernel
+    return weights + 2 * out_chs, weights * size * size
+
+
+def _gate(hidden: int, squeeze: int) -> tuple[int, int]:
+    """(params, macs) of a squeeze-and-excitation gate: two biased 1x1 convolutions on one pixel."""
+    return 2 * hidden * squeeze + hidden + squeeze, 2 * hidden * squeeze
+
+
+def _mbconv(plan: LayerPlan, in_size: int, out_size: int) -> tuple[int, int]:
+    hidden = plan.hidden_chs
+    parts = [
+        _conv(plan.in_chs, hidden, 1, in_size),
+        _conv(hidden, hidden, plan.choice.kernel_size, out_size, depthwise=True),
+        _conv(hidden, plan.out_chs, 1, out_size),
+    ]
+    if plan.choice.squeeze_excite:
+        parts.append(_gate(hidden, plan.squeeze_chs))
+    return sum(params for params, _ in parts), sum(macs for _, macs in parts)
+
+
+def _rows(arch: Arch, size: int, in_chans: int, num_classes: int) -> Iterator[LayerCost]:
+    space = arch.space
+    stem, first, head = space.stem_width, space.first_width, space.head_width
+    full, size = size, (size + 1) // 2
+    yield LayerCost("stem", "conv3x3", in_chans, stem, 2, full, size, *_conv(in_chans, stem, 3, size))
+    depthwise, pointwise = _conv(stem, stem, 3, size, depthwise=True), _conv(stem, first, 1, size)
+    params, macs = (sum(pair) for pair in zip(depthwise, pointwise, strict=True))
+    yield LayerCost("first", "sep3x3", stem, first, 1, size, size, params, macs)
+    for plan in arch.layers:
+        out = (size + plan.stride - 1) // plan.stride
+        params, macs = (0, 0) if plan.choice.is_skip else _mbconv(plan, size, out)
+        name = str(plan.index)
+        yield LayerCost(name, plan.token, plan.in_chs, plan.out_chs, plan.stride, size, out, params, macs)
+        size = out
+    last = space.layers[-1].width
+    yield LayerCost("head", "conv1x1", last, head, 1, size, size, *_conv(last, head, 1, size))
+    params, macs = (head + 1) * num_classes, head * num_classes
+    yield LayerCost("classifier", "linear", head, num_classes, 1, 1, 1, params, macs)
+
+
+def arch_cost(
+    arch: Arch, *, input_size: int | None = None, in_chans: int | None = None, num_classes: int | None = None
+) -> Cost:
+    """Parameters and multiply-adds of an architecture, layer by layer.
+
+    Args:
+        arch: the architecture.
+        input_size: side of the square input in pixels; the space's own when left out.
+        in_chans: input channels; the space's own when left out.
+        num_classes: classes; the space's own when left out.
+    """
+    space = arch.space
+    return Cost(
+        tuple(
+            _rows(
+                arch,
+                space.input_size if input_size is None else input_size,
+                space.in_chans if in_chans is None else in_chans,
+                space.num_classes if num_classes is None else num_classes,
+            )
+        )
+    )

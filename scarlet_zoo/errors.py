@@ -1,0 +1,46 @@
+"""Every error that a caller of this package can cause.
+
+The command line turns each of them into one line on stderr and exit code 2 (1 for
+:class:`CheckFailed`), so a message says what is wrong, where, what was got and what was wanted,
+and holds no newline.
+"""
+
+
+class ScarletError(ValueError):
+    """Bad input: the base of all errors that are the caller's to mend."""
+
+
+class ArchError(ScarletError):
+    """An identity string, a token or a search space that does not decode."""
+
+
+class UnknownName(ScarletError):
+    """A name that no registry knows; the message lists the near ones."""
+
+
+class CheckpointError(ScarletError):
+    """A weights file that cannot be read, or is for another network."""
+
+
+class FoldError(ScarletError):
+    """A model that cannot be folded as it stands, in train mode for one."""
+
+
+class ExportError(ScarletError):
+    """An export that cannot be written, or is not what was asked for."""
+
+
+class ArtifactError(ScarletError):
+    """A file that is no usable ONNX network."""
+
+
+class MeasurementError(ScarletError):
+    """A measurement that cannot be made, or records that cannot be compared."""
+
+
+class CheckFailed(ScarletError):
+    """A check ran and its answer is no (exit code 1)."""
+
+
+class ParityError(CheckFailed):
+    """An exported network that does not compute what its source computes."""

@@ -1,0 +1,126 @@
+"""The residual streams of a network: which convolutions write and read the tensors around a stabilizer.
+
+A *region* is the set of tensors that share one basis: a block with a shortcut adds its output to
+its input, so both are in one region, while a block without one starts a new region, and so does a
+stabilizer. Replacing every tensor x of a region by T x (T invertible) leaves the network's
+function alone if each convolution that writes into the region becomes T W and each that reads
+from it becomes R T^-1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from timm.models import EfficientNet, EfficientNetFeatures
+from timm.models import _efficientnet_blocks as timm_blocks
+from timm.models._features import FeatureGetterNet
+from torch import nn
+
+from scarlet_zoo.blocks import Stabilizer
+
+
+@dataclass
+class Region:
+    """Tensors of one basis: names of the convolutions that write and read them.
+
+    ``pinned`` says why the basis must stay as it is; empty where it may change.
+    """
+
+    writers: list[str] = field(default_factory=list)
+    readers: list[str] = field(default_factory=list)
+    pinned: str = ""
+
+
+@dataclass
+class Chain:
+    """Regions in a row, each tied to the next by a stabilizer: ``len(regions) == len(sites) + 1``."""
+
+    regions: list[Region]
+    sites: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A unit of the backbone as the walk sees it: its first and its last layer, and its shortcut.
+
+    ``activated`` says that something nonlinear follows the last layer inside the block.
+    """
+
+    reader: str
+    writer: str
+    residual: bool
+    activated: bool = False
+
+
+def find_chains(model: nn.Module, taps: frozenset[int]) -> tuple[list[Chain], list[str]]:
+    """The chains of a model that hold stabilizers, and the stabilizers that lie outside of any.
+
+    Args:
+        model: a network whose batch norms are folded.
+        taps: feature levels that someone reads besides the network's own next block.
+    """
+    backbone, prefix, tapped = _backbone(model, taps)
+    everywhere = [name for name, module in model.named_modules() if isinstance(module, Stabilizer)]
+    if backbone is None:
+        return [], everywhere
+    chains = [chain for chain in _walk(backbone, prefix, tapped) if chain.sites]
+    for region in (region for chain in chains for region in chain.regions):
+        for name in (*region.writers, *region.readers):
+            layer = model.get_submodule(name)
+            if not region.pinned and not (isinstance(layer, nn.Conv2d) and layer.groups == 1):
+                region.pinned = f"{name} does not mix all channels"
+    inside = {site for chain in chains for site in chain.sites}
+    return chains, [name for name in everywhere if name not in inside]
+
+
+def _backbone(model: nn.Module, taps: frozenset[int]) -> tuple[nn.Module | None, str, frozenset[int]]:
+    """The timm EfficientNet inside, its name prefix, and after how many stages a tensor is tapped."""
+    if isinstance(model, EfficientNetFeatures):
+        return model, "", frozenset(model._stage_out_idx)
+    if isinstance(model, FeatureGetterNet) and isinstance(model.model, EfficientNet):
+        ends = model.model.stage_ends
+        return model.model, "model.", frozenset(ends[index] for index in model.out_indices)
+    if isinstance(model, EfficientNet):
+        return model, "", frozenset(model.stage_ends[level] for level in taps)
+    return None, "", frozenset()
+
+
+def _walk(backbone: nn.Module, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]:
+    """Follow the backbone from stem to head; a block without a shortcut ends one chain and opens the next."""
+    chain = Chain([Region(pinned="the stem's activation writes it")], [])
+    for number, stage in enumerate(backbone.blocks, start=1):
+        for position, module in enumerate(stage):
+            name = f"{prefix}blocks.{number - 1}.{position}"
+            if isinstance(module, Stabilizer):
+                chain.sites.append(name)
+                chain.regions.append(Region())
+                continue
+            block = _describe(module, name)
+            chain.regions[-1].readers.append(block.reader)
+            if not block.residual:
+                yield chain
+                chain = Chain([Region()], [])
+            chain.regions[-1].writers.append(block.writer)
+            if block.activated:
+                chain.regions[-1].pinned = f"an activation follows {block.writer}"
+        if number in tapped:
+            chain.regions[-1].pinned = f"the feature level after stage {number - 1} is tapped"
+    head = getattr(backbone, "conv_head", None)
+    if isinstance(head, nn.Conv2d):
+        chain.regions[-1].readers.append(f"{prefix}conv_head")
+    elif not chain.regions[-1].pinned:
+        chain.regions[-1].pinned = "it is the network's output"
+    yield chain
+
+
+def _describe(module: nn.Module, name: str) -> _Block:
+    plain = getattr(module, "conv_s2d", None) is None
+    if type(module) is timm_blocks.InvertedResidual and plain:
+        activated = not isinstance(module.bn3, nn.Identity)
+        return _Block(f"{name}.conv_pw", f"{name}.conv_pwl", bool(module.has_skip), activated)
+    if type(module) is timm_blocks.DepthwiseSeparableConv and plain:
+        activated = not isinstance(module.bn2, nn.Identity)
+        return _Block(f"{name}.conv_dw", f"{name}.conv_pw", bool(module.has_skip), activated)
+    # An unknown block is no convolution, so that the regions at both its ends are pinned.
+    return _Block(name, name, residual=False)

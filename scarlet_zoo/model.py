@@ -1,0 +1,240 @@
+"""From an architecture to a timm model, and our names in timm's registry.
+
+A network is timm's ``EfficientNet``, so whatever timm offers for one works here; the class below
+adds the architecture it was built from and, where asked, the stabilizers of skipped layers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import get_act_layer
+from timm.models import EfficientNet, EfficientNetFeatures, build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import _efficientnet_blocks as timm_blocks
+from torch import nn
+
+from scarlet_zoo.arch import Arch, LayerPlan
+from scarlet_zoo.blocks import Stabilizer
+from scarlet_zoo.checkpoint import load_checkpoint
+from scarlet_zoo.errors import ScarletError, UnknownName
+from scarlet_zoo.space import SearchSpace, get_space
+from scarlet_zoo.zoo import ZOO, name_of
+
+_SE_LAYER = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)
+
+
+def _first_block(space: SearchSpace) -> dict[str, Any]:
+    return {
+        "block_type": "ds",
+        "out_chs": space.first_width,
+        "stride": 1,
+        "act_layer": get_act_layer(space.edge_activation),
+        "dw_kernel_size": 3,
+        "pw_kernel_size": 1,
+        "se_ratio": 0.0,
+        "pw_act": False,
+        "noskip": True,
+    }
+
+
+def _block(plan: LayerPlan, activation: str) -> dict[str, Any]:
+    choice = plan.choice
+    return {
+        "block_type": "ir",
+        "out_chs": plan.out_chs,
+        "stride": plan.stride,
+        "act_layer": get_act_layer(activation),
+        "dw_kernel_size": choice.kernel_size,
+        "exp_kernel_size": 1,
+        "pw_kernel_size": 1,
+        "exp_ratio": float(choice.expand_ratio),
+        # timm divides by the expansion to get at the hidden channels; a quarter of those is meant.
+        "se_ratio": 0.25 * choice.expand_ratio if choice.squeeze_excite else 0.0,
+        "noskip": False,
+    }
+
+
+def timm_block_args(arch: Arch) -> list[list[dict[str, Any]]]:
+    """Arguments of timm's block builder, a list per stage; skipped layers are left out."""
+    stages: list[list[dict[str, Any]]] = [[_first_block(arch.space)]]
+    for plan in arch.layers:
+        if plan.stage == len(stages) - 1:
+            stages.append([])
+        if not plan.choice.is_skip:
+            stages[-1].append(_block(plan, arch.space.activation))
+    return stages
+
+
+def _place_stabilizers(stages: nn.Sequential, arch: Arch, **factory: Any) -> None:
+    """Put a stabilizer where the architecture skips a layer; ``stages`` is the model's ``blocks``."""
+    for plan in arch.layers:
+        if plan.choice.is_skip:
+            stage = stages[plan.stage + 1]
+            opening = next(p.index for p in arch.layers if p.stage == plan.stage)
+            stage.insert(plan.index - opening, Stabilizer(plan.in_chs, **factory))
+
+
+def _timm_arguments(arch: Arch, kwargs: dict[str, Any]) -> dict[str, Any]:
+    space = arch.space
+    return {
+        "block_args": timm_block_args(arch),
+        "stem_size": space.stem_width,
+        "act_layer": get_act_layer(space.edge_activation),
+        "se_layer": _SE_LAYER,
+        "round_chs_fn": int,
+        **kwargs,
+    }
+
+
+class ScarletNet(EfficientNet):
+    """A SCARLET network, a timm ``EfficientNet``: images (N, C, H, W) to logits (N, classes).
+
+    Args:
+        arch: the architecture.
+        stabilized: place a :class:`Stabilizer` at every skipped layer, as in the supernet.
+        kwargs: arguments of timm's ``EfficientNet``.
+
+    Attributes:
+        arch: the architecture it was built from.
+    """
+
+    def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
+        kwargs.setdefault("num_features", arch.space.head_width)
+        super().__init__(**_timm_arguments(arch, kwargs))
+        self.arch = arch
+        if stabilized:
+            _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))
+
+
+class ScarletFeatures(EfficientNetFeatures):
+    """The feature pyramid of a SCARLET network: images (N, C, H, W) to a list of maps, one a level."""
+
+    def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
+        super().__init__(**_timm_arguments(arch, kwargs))
+        self.arch = arch
+        if stabilized:
+            _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))
+
+
+def space_config(space: SearchSpace) -> dict[str, Any]:
+    """timm's data configuration for the networks of a space, as the released evaluation has it."""
+    size, reduction = space.input_size, 2
+    for layer in space.layers:
+        reduction *= layer.stride
+    pooled = -(-size // reduction)
+    return {
+        "num_classes": space.num_classes,
+        "input_size": (space.in_chans, size, size),
+        "pool_size": (pooled, pooled),
+        "crop_pct": 224 / 256,
+        "interpolation": "bilinear",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "first_conv": "conv_stem",
+        "classifier": "classifier",
+        "license": None,
+    }
+
+
+def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
+    """timm's construction with our two classes; ``feature_cls`` asks for one of timm's own wrappers."""
+    features_only = kwargs.pop("features_only", False)
+    wrapped = features_only and ("feature_cfg" in kwargs or "feature_cls" in kwargs)
+    listed = features_only and not wrapped
+    model: nn.Module = build_model_with_cfg(
+        ScarletFeatures if listed else ScarletNet,
+        name,
+        pretrained,
+        arch=arch,
+        features_only=wrapped,
+        pretrained_strict=not listed,
+        kwargs_filter=("num_classes", "num_features", "global_pool") if listed else None,
+        **kwargs,
+    )
+    return model
+
+
+def _entrypoint(name: str) -> Callable[..., nn.Module]:
+    def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        return _build(name, Arch.parse(ZOO[name].arch), pretrained, **kwargs)
+
+    create.__name__ = create.__qualname__ = name
+    create.__doc__ = f"{ZOO[name].name}: {ZOO[name].arch}"
+    return create
+
+
+def scarlet_net(arch: str | Arch = ZOO["scarlet_a"].arch, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """The network of any identity string; SCARLET-A's when left out."""
+    parsed = Arch.parse(arch) if isinstance(arch, str) else arch
+    if parsed.space != get_space("scarlet"):
+        overlay = kwargs.get("pretrained_cfg_overlay") or {}
+        kwargs["pretrained_cfg_overlay"] = {**space_config(parsed.space), **overlay}
+    return _build("scarlet_net", parsed, pretrained, **kwargs)
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        **{name: space_config(Arch.parse(entry.arch).space) for name, entry in ZOO.items()},
+        "scarlet_net": space_config(get_space("scarlet")),
+    }
+)
+
+for _name in ZOO:
+    setattr(sys.modules[__name__], _name, register_model(_entrypoint(_name)))
+register_model(scarlet_net)
+
+
+def create_model(
+    name: str | Arch, pretrained: bool = False, *, checkpoint_path: str | Path | None = None, **kwargs: Any
+) -> nn.Module:
+    """Create a network by name, identity string or :class:`Arch`; any timm name works as well.
+
+    Args:
+        name: ``scarlet_a``, ``scarlet:e3k7-...``, an ``Arch``, ``resnet18``, ``hf-hub:...``.
+        pretrained: load the weights that the name is registered with.
+        checkpoint_path: weights to load strictly: safetensors, a state dict of this model, or a
+            checkpoint of the released SCARLET code.
+        kwargs: as for ``timm.create_model``; ``stabilized=True`` places stabilizers.
+
+    Raises:
+        UnknownName: no such network; the message lists the near ones.
+        ArchError: an identity string with a fault.
+        CheckpointError: a file that does not hold this network's weights.
+    """
+    if isinstance(name, str) and re.match(r"\w+:.*-", name) and not re.match(r"hf[-_]hub:|local-dir:", name):
+        name = Arch.parse(name)
+    if isinstance(name, Arch):
+        registered = name_of(name)
+        if registered is None:
+            kwargs["arch"] = str(name) if name.space.name == "scarlet" else name
+        name = registered or "scarlet_net"
+    model = _timm_model(name, pretrained, kwargs)
+    if checkpoint_path is not None:
+        load_checkpoint(model, Path(checkpoint_path))
+    return model
+
+
+def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Module:
+    source, _ = _parse_name(name)
+    if source is None and not timm.is_model(name.partition(".")[0]):
+        known = timm.list_models()
+        near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or [*ZOO, "or any of timm.list_models()"]
+        raise UnknownName(f"model {name!r}: unknown, wanted a name such as {', '.join(near)}")
+    model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
+    return model
+
+
+def _parse_name(name: str) -> tuple[str | None, str]:
+    try:
+        source, rest = timm.models.parse_model_name(name)
+        return source, rest
+    except ValueError as error:
+        raise ScarletError(f"model {name!r}: {error}".replace("\n", " ")) from error

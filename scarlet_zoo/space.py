@@ -1,0 +1,187 @@
+"""Which architectures there are: search spaces, their definition as plain data, and the named ones.
+
+A space is a chain: a stem convolution of stride 2, a depthwise-separable block, the searchable
+layers, a 1x1 head convolution, pooling and a linear classifier. Its tokens are its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from scarlet_zoo.arch import SKIP, Arch, Choice
+from scarlet_zoo.errors import ArchError, UnknownName
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A searchable layer: its output channels, its stride and the tokens that it allows."""
+
+    width: int
+    stride: int
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A family of architectures that differ in the choice made at each layer.
+
+    Attributes:
+        name: what stands before the colon of an identity string.
+        choices: token and meaning of every candidate, in candidate order.
+        layers: the searchable layers in order.
+        in_chans, input_size, num_classes: the input and the output that the space is made for.
+        stem_width, first_width, head_width: channels of the three fixed convolutions.
+        activation: activation inside the searchable blocks, by timm's name.
+        edge_activation: activation of stem, first block and head.
+
+    Raises:
+        ArchError: an impossible definition, with what and where.
+    """
+
+    name: str
+    choices: tuple[tuple[str, Choice], ...]
+    layers: tuple[Layer, ...]
+    in_chans: int = 3
+    input_size: int = 224
+    num_classes: int = 1000
+    stem_width: int = 32
+    first_width: int = 16
+    head_width: int = 1280
+    activation: str = "hard_swish"
+    edge_activation: str = "relu6"
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.layers or any(mark in self.name for mark in ":- \n"):
+            raise ArchError(f"search space {self.name!r}: wanted a name without ':', '-' or blanks, and layers")
+        if len(self._meaning) != len(self.choices):
+            raise ArchError(f"search space {self.name!r}: a token is defined twice")
+        in_chs = self.first_width
+        for index, layer in enumerate(self.layers):
+            self._check_layer(index, layer, in_chs)
+            in_chs = layer.width
+
+    def _check_layer(self, index: int, layer: Layer, in_chs: int) -> None:
+        where = f"search space {self.name!r}, layer {index}"
+        if not layer.tokens:
+            raise ArchError(f"{where}: no tokens")
+        if layer.stride not in (1, 2):
+            raise ArchError(f"{where}: got stride {layer.stride}, wanted 1 or 2")
+        if layer.width <= 0 or layer.width % 8:
+            raise ArchError(f"{where}: got {layer.width} channels, wanted a multiple of 8")
+        for token in layer.tokens:
+            if token not in self._meaning or "-" in token:
+                raise ArchError(f"{where}: token {token!r} is not one of the space's: {' '.join(self._meaning)}")
+            if self._meaning[token].is_skip and (layer.stride != 1 or layer.width != in_chs or index == 0):
+                raise ArchError(f"{where}: a skip needs stride 1 and equal channels, got {in_chs} -> {layer.width}")
+
+    @cached_property
+    def _meaning(self) -> dict[str, Choice]:
+        return dict(self.choices)
+
+    def choice(self, token: str) -> Choice:
+        """What a token of this space means."""
+        return self._meaning[token]
+
+    def arch(self, tokens: Iterable[str]) -> Arch:
+        """The architecture with these tokens, one a layer."""
+        return Arch(self, tuple(tokens))
+
+    def sample(self, rng: random.Random) -> Arch:
+        """Draw an architecture, each layer's token uniformly."""
+        return self.arch(rng.choice(layer.tokens) for layer in self.layers)
+
+    @property
+    def size(self) -> int:
+        """How many architectures the space holds."""
+        count = 1
+        for layer in self.layers:
+            count *= len(layer.tokens)
+        return count
+
+    def to_json(self) -> str:
+        """The definition as one line of JSON, which :meth:`from_json` reads back to an equal value."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> SearchSpace:
+        """Rebuild a space from :meth:`to_json`, for instance out of a file's metadata.
+
+        Raises:
+            ArchError: the text is no definition of a search space.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            fields["choices"] = tuple((token, Choice(**choice)) for token, choice in fields["choices"])
+            fields["layers"] = tuple(
+                Layer(layer["width"], layer["stride"], tuple(layer["tokens"])) for layer in fields["layers"]
+            )
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, ArchError):
+                raise
+            raise ArchError(f"search space definition: {type(error).__name__}: {error}") from error
+
+
+def mbconv_choices(
+    expand_ratios: Iterable[int] = (3, 6), kernel_sizes: Iterable[int] = (3, 5, 7), squeeze_excite: bool = True
+) -> tuple[tuple[str, Choice], ...]:
+    """MBConv candidates and the skip, named ``e<ratio>k<kernel>[se]`` and ``id``.
+
+    The order is that of the released genotypes: index = 6 * se + 3 * (ratio == 6) + (kernel - 3) / 2.
+    """
+    gates = (False, True) if squeeze_excite else (False,)
+    blocks = [Choice(e, k, se) for se in gates for e in expand_ratios for k in kernel_sizes]
+    return (*((f"e{b.expand_ratio}k{b.kernel_size}{'se' * b.squeeze_excite}", b) for b in blocks), ("id", SKIP))
+
+
+def chain_layers(
+    stages: Iterable[tuple[int, int, int]], choices: Iterable[tuple[str, Choice]], in_chs: int = 16
+) -> tuple[Layer, ...]:
+    """Layers of a chain given as (channels, layers, stride) per stage; a skip is legal wherever it fits.
+
+    It fits where the layer has stride 1 and as many output as input channels, and is not the first.
+    """
+    named = tuple(choices)
+    every = tuple(token for token, _ in named)
+    blocks = tuple(token for token, choice in named if not choice.is_skip)
+    layers: list[Layer] = []
+    for width, depth, stride in stages:
+        for position in range(depth):
+            step = stride if position == 0 else 1
+            fits = step == 1 and width == in_chs and bool(layers)
+            layers.append(Layer(width, step, every if fits else blocks))
+            in_chs = width
+    return tuple(layers)
+
+
+# SCARLET-NAS, architecture figure; (channels, layers, stride) per stage.
+_SCARLET_STAGES = ((32, 2, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1))
+_SCARLET_CHOICES = mbconv_choices()
+
+_SPACES: Mapping[str, SearchSpace] = {
+    space.name: space
+    for space in (SearchSpace("scarlet", _SCARLET_CHOICES, chain_layers(_SCARLET_STAGES, _SCARLET_CHOICES)),)
+}
+
+
+def get_space(name: str) -> SearchSpace:
+    """The named search space.
+
+    Raises:
+        UnknownName: no such space; the message lists the near ones.
+    """
+    if name not in _SPACES:
+        near = difflib.get_close_matches(name, _SPACES, n=3, cutoff=0.4) or list(_SPACES)
+        raise UnknownName(f"search space {name!r}: unknown, wanted one of {' '.join(near)}")
+    return _SPACES[name]
+
+
+def list_spaces() -> list[str]:
+    """The names of all search spaces."""
+    return list(_SPACES)

@@ -1,0 +1,77 @@
+"""The networks that have a name: a read-only table of identity strings with what was published of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.errors import UnknownName
+
+
+@dataclass(frozen=True, slots=True)
+class ZooEntry:
+    """A named network and the figures that its authors published; none of them is measured by us.
+
+    Attributes:
+        arch: its identity string.
+        top1_percent, top5_percent: ImageNet accuracy as published.
+        macs_m, params_m: millions of multiply-adds and of parameters as published.
+        source: where the figures stand.
+    """
+
+    name: str
+    arch: str
+    top1_percent: float
+    top5_percent: float
+    macs_m: int
+    params_m: float
+    source: str
+
+
+_PAPER = "SCARLET-NAS, arXiv 1908.06022, benchmark table"
+
+# fmt: off
+_ENTRIES = (
+    ZooEntry("scarlet_a", "scarlet:"
+             "e3k7-e6k5-e3k5-e3k7se-e6k3se-e3k5se-e6k3se-e3k3-e3k7se-e3k7-"
+             "e3k5-e3k7se-e3k3-e3k7se-e6k3se-e6k5se-e3k3se-e6k3se-e6k7se",
+             76.9, 93.4, 365, 6.7, _PAPER),
+    ZooEntry("scarlet_b", "scarlet:"
+             "e3k3se-e3k5se-e3k3se-e6k7se-e3k3-e3k5-e6k7se-e3k3se-id-e3k5-"
+             "e3k3se-e3k3se-e6k7se-e3k3se-e6k5se-e6k5se-id-e6k7se-e6k5se",
+             76.3, 93.0, 329, 6.5, _PAPER),
+    ZooEntry("scarlet_c", "scarlet:"
+             "e3k5se-e3k3se-e3k5se-id-id-e3k3-e6k7se-e3k3se-e3k3se-e3k5-"
+             "e3k7se-e3k7-e3k3se-e3k7se-e3k3se-id-e6k3se-e6k7se-e6k5se",
+             75.6, 92.6, 280, 6.0, _PAPER),
+)
+# fmt: on
+
+ZOO: Mapping[str, ZooEntry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+assert len(ZOO) == len(_ENTRIES), "a zoo name is used twice"
+
+
+def list_archs() -> list[str]:
+    """The names of all networks of the zoo."""
+    return list(ZOO)
+
+
+def get_arch(name: str) -> Arch:
+    """The architecture of a named network.
+
+    Raises:
+        UnknownName: no such network; the message lists the near ones.
+    """
+    if name not in ZOO:
+        near = difflib.get_close_matches(name, ZOO, n=3, cutoff=0.4) or list(ZOO)
+        raise UnknownName(f"architecture {name!r}: unknown, wanted one of {' '.join(near)}")
+    return Arch.parse(ZOO[name].arch)
+
+
+def name_of(arch: Arch) -> str | None:
+    """The zoo's name for an architecture, if it has one."""
+    text = str(arch)
+    return next((entry.name for entry in _ENTRIES if entry.arch == text), None)
