@@ -6,6 +6,14 @@ and holds no newline.
 """
 
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scarlet_zoo.verification import Parity
+
+
 class ScarletError(ValueError):
     """Bad input: the base of all errors that are the caller's to mend."""
 
@@ -34,8 +42,8 @@ class ArtifactError(ScarletError):
     """A file that is no usable ONNX network."""
 
 
-class MeasurementError(ScarletError):
-    """A measurement that cannot be made, or records that cannot be compared."""
+class RecordError(ScarletError):
+    """A record of measurements that cannot be read, or not be compared with another."""
 
 
 class CheckFailed(ScarletError):
@@ -43,4 +51,10 @@ class CheckFailed(ScarletError):
 
 
 class ParityError(CheckFailed):
-    """An exported network that does not compute what its source computes."""
+    """An exported network that does not compute what its source computes.
+
+    Attributes:
+        parity: the numbers, a :class:`scarlet_zoo.verification.Parity`.
+    """
+
+    parity: Parity

@@ -9,6 +9,7 @@ import torch
 from timm.utils.model import reparameterize_model
 from torch import nn
 
+from scarlet_zoo.checkpoint import state_sha256
 from scarlet_zoo.errors import FoldError
 from scarlet_zoo.folding.batchnorm import fold_batch_norms
 from scarlet_zoo.folding.certificate import FoldResult, Skipped, Step
@@ -53,6 +54,7 @@ def fold(model: nn.Module, *, taps: Collection[int] = ()) -> FoldResult:
     difference = probe.difference(folded)
     return FoldResult(
         model=folded.to(dtype).eval(),
+        weights_sha256=state_sha256(model.state_dict()),
         steps=(*steps, *norm_steps, *site_steps),
         skipped=(*norms_left, *sites_left),
         max_abs_diff=difference,

@@ -48,6 +48,7 @@ class FoldResult:
 
     Attributes:
         model: a new model in eval mode; the input model is untouched.
+        weights_sha256: digest of the unfolded model's state dict.
         steps: what was absorbed, in order.
         skipped: what was not, each with its reason.
         max_abs_diff: largest float64 difference between the outputs of the unfolded and the
@@ -56,6 +57,7 @@ class FoldResult:
     """
 
     model: nn.Module
+    weights_sha256: str
     steps: tuple[Step, ...]
     skipped: tuple[Skipped, ...]
     max_abs_diff: float

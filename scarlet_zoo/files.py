@@ -1,0 +1,70 @@
+"""Files that are never half written: made beside their place and renamed into it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scarlet_zoo.errors import ScarletError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder; what was written there takes the place of ``path`` at the end.
+
+    If the body raises, ``path`` is untouched and nothing is left behind.
+
+    Raises:
+        ScarletError: the folder cannot be written to.
+    """
+    make_folder(path.parent)
+    if path.is_dir():
+        raise ScarletError(f"{path}: is a folder, wanted a file's path")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise ScarletError(f"{path}: cannot be written: {error.strerror}") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder with its parents.
+
+    Raises:
+        ScarletError: a file is in the way, or it is not allowed.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScarletError(f"folder {path}: cannot be made: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise ScarletError(f"folder {path}: is not writable")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,70 @@
+"""Random weights that behave: what a network gets where no trained ones are to be had.
+
+With timm's plain initialisation a SCARLET network's logits are about 3e-3 and all its biases are
+zero, so a dropped bias or a swapped channel changes nothing that a check could see. Here biases
+are random, and the batch norm statistics are those of real photographs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+RANDOM_WEIGHTS = "random (structure and latency only)"
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+# Statistics keep this many bits, so that the last bits of a sum over pixels, which depend on the
+# number of threads, do not reach the file.
+_STATISTIC_BITS = 12
+
+
+def randomize(model: nn.Module, images: Tensor, seed: int = 0) -> None:
+    """Give a freshly created model random biases and norms, and statistics calibrated on images, in place.
+
+    Biases are normal with deviation 0.1, norm weights uniform in [0.5, 1.5]; the convolutions keep
+    the values that the model was created with. The statistics are those of one batch, computed in
+    float64 layer after layer.
+
+    Args:
+        model: any network.
+        images: normalised images, shape (N, C, H, W), at least two.
+        seed: of the random values.
+    """
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            norm = isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMS)
+            if name.endswith("bias"):
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=random))
+            elif norm and name.endswith("weight"):
+                parameter.copy_(0.5 + torch.rand(parameter.shape, generator=random))
+    calibrate_batch_norms(model, images)
+
+
+def calibrate_batch_norms(model: nn.Module, images: Tensor) -> None:
+    """Set the running statistics of every batch norm to those of one batch, in place.
+
+    The model is left in eval mode and in its dtype.
+    """
+    dtype = next(parameter.dtype for parameter in model.parameters())
+    model.eval().double()
+    norms = [module for module in model.modules() if isinstance(module, _NORMS) and module.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # None is the plain average over batches, here of one
+        norm.train()
+    with torch.inference_mode():
+        model(images.double())
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+        with torch.no_grad():
+            for statistic in (norm.running_mean, norm.running_var):
+                assert statistic is not None
+                statistic.copy_(_round_bits(statistic))
+    model.to(dtype)
+
+
+def _round_bits(values: Tensor) -> Tensor:
+    mantissa, exponent = torch.frexp(values)
+    return torch.ldexp(torch.round(mantissa * 2**_STATISTIC_BITS) / 2**_STATISTIC_BITS, exponent)

@@ -1,0 +1,98 @@
+"""A name and a source of weights to a network that is ready to deploy, with its provenance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm.data
+import torch
+from torch import nn
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.checkpoint import state_sha256
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.initialization import RANDOM_WEIGHTS, randomize
+from scarlet_zoo.model import create_model
+from scarlet_zoo.photos import photos
+from scarlet_zoo.preprocessing import Preprocessing
+
+_CALIBRATION_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network in eval mode and what must be said of it.
+
+    Attributes:
+        name: as the user gave it.
+        arch: its architecture, for networks of our spaces.
+        weights: where the weights come from, in the words that every report repeats.
+        weights_sha256: digest of its state dict.
+    """
+
+    name: str
+    model: nn.Module
+    arch: Arch | None
+    weights: str
+    weights_sha256: str
+    preprocessing: Preprocessing
+
+
+def load_network(name: str, weights: str = "random", *, input_size: int | None = None, **kwargs: Any) -> Network:
+    """Create a network with weights.
+
+    Args:
+        name: a registered name, an identity string, or any timm name.
+        weights: ``random`` (seed 0, the same in every process), ``pretrained`` (what the name is
+            registered with), or a file.
+        input_size: side of the square input in pixels; the model's own when left out.
+        kwargs: for ``timm.create_model``.
+
+    Raises:
+        ScarletError: an unknown name or an unusable file, each with its reason.
+    """
+    if weights == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = create_model(name, **kwargs)
+        said = RANDOM_WEIGHTS
+    elif weights == "pretrained":
+        model, said = _pretrained(name, kwargs), f"pretrained {name}"
+    else:
+        path = Path(weights)
+        model = create_model(name, checkpoint_path=path, **kwargs)
+        said = f"file {path.name}"
+    preprocessing = preprocessing_of(model, input_size)
+    if weights == "random":
+        randomize(model, calibration_images(preprocessing))
+    model.eval()
+    return Network(name, model, getattr(model, "arch", None), said, state_sha256(model.state_dict()), preprocessing)
+
+
+def _pretrained(name: str, kwargs: dict[str, Any]) -> nn.Module:
+    try:
+        return create_model(name, pretrained=True, **kwargs)
+    except ScarletError:
+        raise
+    except Exception as error:
+        # timm and the hub client raise what they like when weights are not to be had.
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ScarletError(f"pretrained weights of {name!r}: not to be had here: {reason}") from error
+
+
+def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preprocessing:
+    """How a model wants its pictures, from timm's configuration of it."""
+    config = timm.data.resolve_model_data_config(model)
+    channels = getattr(model, "in_chans", config["input_size"][0])
+    height, width = (input_size, input_size) if input_size else config["input_size"][1:]
+    return Preprocessing.from_config({**config, "input_size": (channels, height, width)})
+
+
+def calibration_images(preprocessing: Preprocessing) -> torch.Tensor:
+    """Photographs as the network sees them, (8, C, H, W); noise for a network that takes no pictures."""
+    if preprocessing.channels in (1, 3):
+        return torch.from_numpy(preprocessing.batch(photos(_CALIBRATION_IMAGES)))
+    random = torch.Generator().manual_seed(0)
+    return torch.randn((_CALIBRATION_IMAGES, preprocessing.channels, *preprocessing.size), generator=random)

@@ -1,0 +1,112 @@
+"""Pictures to network input: what a network was trained to be fed, and the arithmetic that does it.
+
+Pillow and numpy only, so that it runs beside a runtime without torch; tested equal to timm's own
+evaluation transform.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from scarlet_zoo.errors import ArtifactError
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Resize the shorter side, crop the centre, scale to [0, 1], subtract the mean, divide by the deviation.
+
+    Attributes:
+        size: (height, width) of the network's input in pixels.
+        mean, std: per channel, of values in [0, 1].
+        interpolation: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``, as Pillow does them.
+        crop: side of the crop over the side that was resized to.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    crop: float
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """From timm's resolved data configuration."""
+        channels, height, width = config["input_size"]
+        # A network for grey or for many channels is normalised like its first channels say.
+        mean, std = (tuple(float(v) for v in config[key]) for key in ("mean", "std"))
+        if len(mean) != channels:
+            mean, std = (mean[0],) * channels, (std[0],) * channels
+        known = config["interpolation"] if config["interpolation"] in _FILTERS else "bilinear"
+        return cls((height, width), mean, std, known, float(config["crop_pct"]))
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's input."""
+        return len(self.mean)
+
+    def to_json(self) -> str:
+        """One line of JSON with the keys ``size mean std interpolation crop``."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Preprocessing:
+        """Read :meth:`to_json` back.
+
+        Raises:
+            ArtifactError: the text is no such description.
+        """
+        try:
+            fields = json.loads(text)
+            height, width = fields["size"]
+            mean, std = tuple(map(float, fields["mean"])), tuple(map(float, fields["std"]))
+            made = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"preprocessing: {type(error).__name__}: {error}") from error
+        if made.interpolation not in _FILTERS or len(made.mean) != len(made.std) or not 0 < made.crop <= 1:
+            raise ArtifactError(f"preprocessing: got {text}, wanted a known interpolation, equal channels, 0 < crop <= 1")
+        return made
+
+    def __call__(self, image: Image.Image) -> NDArray[np.float32]:
+        """One picture as float32 of shape (C, H, W); for one channel it is turned grey."""
+        picture = image.convert("L" if self.channels == 1 else "RGB")
+        cropped = self._crop(picture.resize(self._resized(picture.size), _FILTERS[self.interpolation]))
+        pixels = np.asarray(cropped, dtype=np.float32) / np.float32(255)  # (H, W) or (H, W, 3)
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (self.mean, self.std))
+        return np.ascontiguousarray((pixels - mean) / std)
+
+    def batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Pictures as float32 of shape (N, C, H, W)."""
+        return np.stack([self(image) for image in images])
+
+    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) after the shorter side became size / crop; the longer one follows, rounded down."""
+        width, height = size
+        targets = [math.floor(side / self.crop) for side in self.size]
+        if self.size[0] != self.size[1]:
+            return targets[1], targets[0]
+        short = targets[0]
+        if width <= height:
+            return short, int(short * height / width)
+        return int(short * width / height), short
+
+    def _crop(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        left = round((image.width - width) / 2)
+        top = round((image.height - height) / 2)
+        return image.crop((left, top, left + width, top + height))
