@@ -1,38 +1,42 @@
-"""Write SCARLET-A, B and C as the released code would: its own spelling, torch's own exporter, nothing folded by us."""
+"""Write SCARLET-A, B and C as the released code would: its own spelling, torch's exporter, no fold of ours."""
+
 import argparse
 import warnings
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import relu6
 
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.zoo import list_archs
 
 
-class HardSwish(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * nn.functional.relu6(x + 3) / 6
+class HardSwish(nn.Module):  # noqa: D101
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x * relu6(x + 3) / 6
 
 
-class HardSigmoid(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.relu6(x + 3) / 6
+class HardSigmoid(nn.Module):  # noqa: D101
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return relu6(x + 3) / 6
 
 
 class Gate(nn.Module):
     """Squeeze-and-excitation with the released pooling module."""
 
-    def __init__(self, gate: nn.Module) -> None:
+    def __init__(self, timms: nn.Module) -> None:
         super().__init__()
-        self.pool, self.gate = nn.AdaptiveAvgPool2d(1), gate
+        self.pool, self.timms = nn.AdaptiveAvgPool2d(1), timms
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate = self.gate
-        return x * gate.gate(gate.conv_expand(gate.act1(gate.conv_reduce(self.pool(x)))))
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        squeezed = self.timms.act1(self.timms.conv_reduce(self.pool(x)))
+        return x * self.timms.gate(self.timms.conv_expand(squeezed))
 
 
 class Released(nn.Module):
+    """A network of ours with every activation and pooling respelled."""
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         for name, module in list(model.named_modules()):
@@ -45,23 +49,26 @@ class Released(nn.Module):
                 model.set_submodule(name, Gate(module))
         self.model = model
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return self.model.classifier(self.model.forward_features(x).mean(3).mean(2))
 
 
 def main() -> None:
+    """Export the three networks into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
+    axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
+    names = {"input_names": ["input"], "output_names": ["logits"], "dynamic_axes": axes}
     for name in list_archs():
         network = load_network(name)
         images = torch.zeros(1, network.preprocessing.channels, *network.preprocessing.size)
-        axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
+        released = Released(network.model).eval()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(Released(network.model).eval(), (images,), folder / f"{name}.released.onnx", dynamo=False,
-                              opset_version=17, input_names=["input"], output_names=["logits"], dynamic_axes=axes)  # fmt: skip
+            path = folder / f"{name}.released.onnx"
+            torch.onnx.export(released, (images,), path, dynamo=False, opset_version=17, **names)
 
 
 if __name__ == "__main__":

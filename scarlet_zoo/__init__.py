@@ -15,22 +15,26 @@ if TYPE_CHECKING:
     from scarlet_zoo.arch import SKIP as SKIP
     from scarlet_zoo.arch import Arch as Arch
     from scarlet_zoo.arch import Choice as Choice
+    from scarlet_zoo.artifact import Artifact as Artifact
     from scarlet_zoo.blocks import Stabilizer as Stabilizer
     from scarlet_zoo.comparison import compare as compare
     from scarlet_zoo.cost import arch_cost as arch_cost
     from scarlet_zoo.deployment import deploy as deploy
+    from scarlet_zoo.errors import ParityError as ParityError
     from scarlet_zoo.errors import ScarletError as ScarletError
     from scarlet_zoo.folding import FoldResult as FoldResult
     from scarlet_zoo.folding import fold as fold
+    from scarlet_zoo.latency import Settings as Settings
     from scarlet_zoo.latency import Timing as Timing
     from scarlet_zoo.latency import measure as measure
     from scarlet_zoo.model import create_model as create_model
-    from scarlet_zoo.onnx_export import Artifact as Artifact
+    from scarlet_zoo.onnx_export import Recipe as Recipe
     from scarlet_zoo.onnx_export import export_onnx as export_onnx
     from scarlet_zoo.space import SearchSpace as SearchSpace
     from scarlet_zoo.space import get_space as get_space
     from scarlet_zoo.space import list_spaces as list_spaces
     from scarlet_zoo.verification import Parity as Parity
+    from scarlet_zoo.verification import Tolerance as Tolerance
     from scarlet_zoo.verification import verify as verify
     from scarlet_zoo.zoo import get_arch as get_arch
     from scarlet_zoo.zoo import list_archs as list_archs
@@ -40,17 +44,18 @@ __version__ = "0.1.0"
 # No module is named like a public function: an imported module would hide it here.
 _HOME = {
     "arch": ("SKIP", "Arch", "Choice"),
+    "artifact": ("Artifact",),
     "blocks": ("Stabilizer",),
     "comparison": ("compare",),
     "cost": ("arch_cost",),
     "deployment": ("deploy",),
-    "errors": ("ScarletError",),
+    "errors": ("ParityError", "ScarletError"),
     "folding": ("FoldResult", "fold"),
-    "latency": ("Timing", "measure"),
+    "latency": ("Settings", "Timing", "measure"),
     "model": ("create_model",),
-    "onnx_export": ("Artifact", "export_onnx"),
+    "onnx_export": ("Recipe", "export_onnx"),
     "space": ("SearchSpace", "get_space", "list_spaces"),
-    "verification": ("Parity", "verify"),
+    "verification": ("Parity", "Tolerance", "verify"),
     "zoo": ("get_arch", "list_archs"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.files import replacing
 
 if TYPE_CHECKING:
     from scarlet_zoo.arch import Arch
@@ -170,6 +171,17 @@ def _check_state(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], path: 
             raise CheckpointError(
                 f"{path}: for another network: {key!r} has shape {tuple(got[key].shape)}, wanted {tuple(tensor.shape)}"
             )
+
+
+def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a model's tensors to a safetensors file, atomically, with metadata and their digest."""
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    arch: Arch | None = getattr(model, "arch", None)
+    described = {"format": "pt", "sha256": state_sha256(state), **metadata}
+    if arch is not None:
+        described |= {"arch": str(arch), "space": arch.space.to_json()}
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(state, temporary, metadata=described)
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:

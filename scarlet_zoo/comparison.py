@@ -76,7 +76,9 @@ def _refuse_if_different(base: Mapping[str, Any], new: Mapping[str, Any]) -> Non
     for record in (base, new):
         missing = [key for key in ("file", "conditions", "samples_ms") if not record.get(key)]
         if missing:
-            raise RecordError(f"record of {record.get('file', 'an unnamed file')}: no {missing[0]}, wanted one of bench")
+            raise RecordError(
+                f"record of {record.get('file', 'an unnamed file')}: no {missing[0]}, wanted one of bench"
+            )
     one, two = base["conditions"], new["conditions"]
     apart = [f"{key}: {one.get(key)!r} and {two.get(key)!r}" for key in _MUST_AGREE if one.get(key) != two.get(key)]
     if apart:

@@ -1,10 +1,9 @@
 """Every error that a caller of this package can cause.
 
 The command line turns each of them into one line on stderr and exit code 2 (1 for
-:class:`CheckFailed`), so a message says what is wrong, where, what was got and what was wanted,
+:class:`CheckFailedError`), so a message says what is wrong, where, what was got and what was wanted,
 and holds no newline.
 """
-
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ class ArchError(ScarletError):
     """An identity string, a token or a search space that does not decode."""
 
 
-class UnknownName(ScarletError):
+class UnknownNameError(ScarletError):
     """A name that no registry knows; the message lists the near ones."""
 
 
@@ -46,11 +45,11 @@ class RecordError(ScarletError):
     """A record of measurements that cannot be read, or not be compared with another."""
 
 
-class CheckFailed(ScarletError):
+class CheckFailedError(ScarletError):
     """A check ran and its answer is no (exit code 1)."""
 
 
-class ParityError(CheckFailed):
+class ParityError(CheckFailedError):
     """An exported network that does not compute what its source computes.
 
     Attributes:

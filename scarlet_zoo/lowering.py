@@ -31,7 +31,9 @@ def _constant(owner: ir.Node, name: str, value: object, dtype: type) -> ir.Value
     """An initializer of the owner's graph, named after the owner's output."""
     assert owner.graph is not None
     tensor = ir.tensor(np.asarray(value, dtype=dtype), name=f"{owner.outputs[0].name}_{name}")
-    return ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+    return ir.Value(
+        name=tensor.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.numpy().shape), const_value=tensor
+    )
 
 
 def _reduced_axes(node: ir.Node) -> tuple[int, ...]:
@@ -42,8 +44,9 @@ def _reduced_axes(node: ir.Node) -> tuple[int, ...]:
     axes: Sequence[int] = ()
     if "axes" in node.attributes:
         axes = node.attributes["axes"].as_ints()
-    elif len(node.inputs) > 1 and (given := ir.convenience.get_const_tensor(node.inputs[1])) is not None:
-        axes = [int(axis) for axis in given.numpy().reshape(-1)]
+    elif len(node.inputs) > 1 and node.inputs[1] is not None:
+        given = ir.convenience.get_const_tensor(node.inputs[1])
+        axes = [int(axis) for axis in given.numpy().reshape(-1)] if given is not None else ()
     return tuple(sorted(axis % len(source.shape) for axis in axes))
 
 
@@ -108,7 +111,7 @@ def _image_shape(value: ir.Value | None) -> tuple[int, int, int] | None:
 
 
 def spread_gate(node: ir.Node) -> Sequence[ir.Node]:
-    """x * g with g (N, C, 1, 1) is x * resize(g), the nearest pixel of one pixel being that pixel.
+    """A product x * g with g (N, C, 1, 1) is x * resize(g), the nearest pixel of one pixel being that pixel.
 
     ONNX Runtime's layout pass handles a nearest Resize and a Mul of equal shapes, but not one that
     broadcasts: there it leaves the layout and comes back, copying x twice. The resized tensor's

@@ -24,10 +24,11 @@ from torch import nn
 from scarlet_zoo.arch import Arch, LayerPlan
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.checkpoint import load_checkpoint
-from scarlet_zoo.errors import ScarletError, UnknownName
+from scarlet_zoo.errors import ScarletError, UnknownNameError
 from scarlet_zoo.space import SearchSpace, get_space
 from scarlet_zoo.zoo import ZOO, name_of
 
+_HEAD_ARGUMENTS: Any = ("num_classes", "num_features", "global_pool")
 _SE_LAYER = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)
 
 
@@ -78,6 +79,7 @@ def _place_stabilizers(stages: nn.Sequential, arch: Arch, **factory: Any) -> Non
     for plan in arch.layers:
         if plan.choice.is_skip:
             stage = stages[plan.stage + 1]
+            assert isinstance(stage, nn.Sequential)
             opening = next(p.index for p in arch.layers if p.stage == plan.stage)
             stage.insert(plan.index - opening, Stabilizer(plan.in_chs, **factory))
 
@@ -125,7 +127,7 @@ class ScarletFeatures(EfficientNetFeatures):
 
 
 def space_config(space: SearchSpace) -> dict[str, Any]:
-    """timm's data configuration for the networks of a space, as the released evaluation has it."""
+    """Data configuration, in timm's terms, for the networks of a space: as the released evaluation has it."""
     size, reduction = space.input_size, 2
     for layer in space.layers:
         reduction *= layer.stride
@@ -145,7 +147,7 @@ def space_config(space: SearchSpace) -> dict[str, Any]:
 
 
 def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """timm's construction with our two classes; ``feature_cls`` asks for one of timm's own wrappers."""
+    """Construct by timm's builder with our two classes; ``feature_cls`` asks for one of timm's own wrappers."""
     features_only = kwargs.pop("features_only", False)
     wrapped = features_only and ("feature_cfg" in kwargs or "feature_cls" in kwargs)
     listed = features_only and not wrapped
@@ -156,7 +158,7 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
         arch=arch,
         features_only=wrapped,
         pretrained_strict=not listed,
-        kwargs_filter=("num_classes", "num_features", "global_pool") if listed else None,
+        kwargs_filter=_HEAD_ARGUMENTS if listed else None,
         **kwargs,
     )
     return model
@@ -205,7 +207,7 @@ def create_model(
         kwargs: as for ``timm.create_model``; ``stabilized=True`` places stabilizers.
 
     Raises:
-        UnknownName: no such network; the message lists the near ones.
+        UnknownNameError: no such network; the message lists the near ones.
         ArchError: an identity string with a fault.
         CheckpointError: a file that does not hold this network's weights.
     """
@@ -227,7 +229,7 @@ def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Modul
     if source is None and not timm.is_model(name.partition(".")[0]):
         known = timm.list_models()
         near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or [*ZOO, "or any of timm.list_models()"]
-        raise UnknownName(f"model {name!r}: unknown, wanted a name such as {', '.join(near)}")
+        raise UnknownNameError(f"model {name!r}: unknown, wanted a name such as {', '.join(near)}")
     model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
     return model
 

@@ -15,10 +15,10 @@ from scarlet_zoo.checkpoint import state_sha256
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.initialization import RANDOM_WEIGHTS, randomize
 from scarlet_zoo.model import create_model
-from scarlet_zoo.photos import photos
+from scarlet_zoo.pictures import extremes, photos
 from scarlet_zoo.preprocessing import Preprocessing
 
-_CALIBRATION_IMAGES = 8
+_CALIBRATION_PHOTOS = 12
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,13 @@ def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preproc
 
 
 def calibration_images(preprocessing: Preprocessing) -> torch.Tensor:
-    """Photographs as the network sees them, (8, C, H, W); noise for a network that takes no pictures."""
+    """What random weights are calibrated on, (16, C, H, W): photographs and four extreme images.
+
+    Without the extreme ones an untrained network amplifies a white image's rounding a
+    thousandfold. A network that takes no pictures gets noise in their place.
+    """
+    edge = torch.from_numpy(extremes(preprocessing.channels, *preprocessing.size))
     if preprocessing.channels in (1, 3):
-        return torch.from_numpy(preprocessing.batch(photos(_CALIBRATION_IMAGES)))
+        return torch.cat([torch.from_numpy(preprocessing.batch(photos(_CALIBRATION_PHOTOS))), edge])
     random = torch.Generator().manual_seed(0)
-    return torch.randn((_CALIBRATION_IMAGES, preprocessing.channels, *preprocessing.size), generator=random)
+    return torch.cat([torch.randn((_CALIBRATION_PHOTOS, *edge.shape[1:]), generator=random), edge])

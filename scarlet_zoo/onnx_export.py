@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def export_onnx(
     graph = _trace(folded.model.float(), images, recipe)
     common.ShapeInferencePass()(graph)
     lower(graph, recipe.form)
-    _describe(graph, folded, recipe, weights, labels, Preprocessing(size, feed.mean, feed.std, feed.interpolation, feed.crop))
+    _describe(graph, folded, recipe, weights, labels, replace(feed, size=size))
     return _write(graph, path, recipe)
 
 
@@ -122,7 +122,7 @@ def _classes(model: nn.Module) -> int:
 
 
 def _trace(model: nn.Module, images: torch.Tensor, recipe: Recipe) -> ir.Model:
-    """torch's exporter, quiet, with weights as initializers; BN is gone already and nothing is optimised."""
+    """Trace with one of torch's exporters, quietly."""
     with _quiet(), torch.inference_mode(False), torch.no_grad():
         try:
             if recipe.exporter == "dynamo":
@@ -135,7 +135,7 @@ def _trace(model: nn.Module, images: torch.Tensor, recipe: Recipe) -> ir.Model:
 
 def _trace_torchscript(model: nn.Module, images: torch.Tensor, recipe: Recipe) -> ir.Model:
     axes = {INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}} if recipe.batch is None else None
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # accepted, though the annotation knows paths only
     torch.onnx.export(
         model,
         (images,),

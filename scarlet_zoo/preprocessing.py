@@ -78,7 +78,9 @@ class Preprocessing:
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"preprocessing: {type(error).__name__}: {error}") from error
         if made.interpolation not in _FILTERS or len(made.mean) != len(made.std) or not 0 < made.crop <= 1:
-            raise ArtifactError(f"preprocessing: got {text}, wanted a known interpolation, equal channels, 0 < crop <= 1")
+            raise ArtifactError(
+                f"preprocessing: got {text}, wanted a known interpolation, equal channels, crop in (0, 1]"
+            )
         return made
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:

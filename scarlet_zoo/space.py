@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from scarlet_zoo.arch import SKIP, Arch, Choice
-from scarlet_zoo.errors import ArchError, UnknownName
+from scarlet_zoo.errors import ArchError, UnknownNameError
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +174,11 @@ def get_space(name: str) -> SearchSpace:
     """The named search space.
 
     Raises:
-        UnknownName: no such space; the message lists the near ones.
+        UnknownNameError: no such space; the message lists the near ones.
     """
     if name not in _SPACES:
         near = difflib.get_close_matches(name, _SPACES, n=3, cutoff=0.4) or list(_SPACES)
-        raise UnknownName(f"search space {name!r}: unknown, wanted one of {' '.join(near)}")
+        raise UnknownNameError(f"search space {name!r}: unknown, wanted one of {' '.join(near)}")
     return _SPACES[name]
 
 

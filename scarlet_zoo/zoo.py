@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from scarlet_zoo.arch import Arch
-from scarlet_zoo.errors import UnknownName
+from scarlet_zoo.errors import UnknownNameError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ def get_arch(name: str) -> Arch:
     """The architecture of a named network.
 
     Raises:
-        UnknownName: no such network; the message lists the near ones.
+        UnknownNameError: no such network; the message lists the near ones.
     """
     if name not in ZOO:
         near = difflib.get_close_matches(name, ZOO, n=3, cutoff=0.4) or list(ZOO)
-        raise UnknownName(f"architecture {name!r}: unknown, wanted one of {' '.join(near)}")
+        raise UnknownNameError(f"architecture {name!r}: unknown, wanted one of {' '.join(near)}")
     return Arch.parse(ZOO[name].arch)
 
 

@@ -108,9 +108,13 @@ def _merge(model: nn.Module, conv_name: str, norm_name: str) -> Step:
     return Step("batch_norm", norm_name, (conv_name,), None, difference)
 
 
-def merged_batch_norm(weight: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor, Tensor]:
+def merged_batch_norm(
+    weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm1d | nn.BatchNorm2d
+) -> tuple[Tensor, Tensor]:
     """W' and b' of the module docstring; ``weight`` is (out, ...), ``bias`` (out,) or None."""
     mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
     s = torch.rsqrt(variance + norm.eps)
     if norm.weight is not None:
         s = s * norm.weight
@@ -135,8 +139,8 @@ def _local_probe(layer: nn.Conv1d | nn.Conv2d | nn.Linear) -> Tensor:
     """Two random inputs, just large enough for the layer's kernel and its padding to matter."""
     random = torch.Generator().manual_seed(0)
     if isinstance(layer, nn.Linear):
-        shape = (2, layer.in_features)
+        shape = [2, layer.in_features]
     else:
         sides = [(k - 1) * d + 2 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
-        shape = (2, layer.in_channels, *sides)
+        shape = [2, layer.in_channels, *sides]
     return torch.randn(shape, generator=random, dtype=torch.float64).to(layer.weight.device)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from timm.models import EfficientNet, EfficientNetFeatures
 from timm.models import _efficientnet_blocks as timm_blocks
@@ -80,13 +81,14 @@ def _backbone(model: nn.Module, taps: frozenset[int]) -> tuple[nn.Module | None,
         return model, "", frozenset(model._stage_out_idx)
     if isinstance(model, FeatureGetterNet) and isinstance(model.model, EfficientNet):
         ends = model.model.stage_ends
-        return model.model, "model.", frozenset(ends[index] for index in model.out_indices)
+        levels: Any = model.out_indices
+        return model.model, "model.", frozenset(ends[index] for index in levels)
     if isinstance(model, EfficientNet):
         return model, "", frozenset(model.stage_ends[level] for level in taps)
     return None, "", frozenset()
 
 
-def _walk(backbone: nn.Module, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]:
+def _walk(backbone: Any, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]:
     """Follow the backbone from stem to head; a block without a shortcut ends one chain and opens the next."""
     chain = Chain([Region(pinned="the stem's activation writes it")], [])
     for number, stage in enumerate(backbone.blocks, start=1):

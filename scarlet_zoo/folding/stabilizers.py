@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ def _multiply_neighbours(model: nn.Module, probe: Probe) -> list[Step]:
         if not isinstance(parent, nn.Sequential):
             continue
         items = [(f"{parent_name}.{i}" if parent_name else str(i), module) for i, module in enumerate(parent)]
-        for (name, module), (next_name, following) in zip(items, items[1:], strict=False):
+        for (name, module), (next_name, following) in pairwise(items):
             if isinstance(module, Stabilizer) and isinstance(following, Stabilizer):
                 _set_matrix(following, following.matrix @ module.matrix)
                 model.set_submodule(name, nn.Identity())
@@ -115,9 +116,7 @@ def _change_basis(layers: list[nn.Module], basis: Basis, *, writing: bool) -> No
                 layer.weight.copy_(torch.einsum("ochw,ci->oihw", layer.weight, basis.read))
 
 
-def _report(
-    model: nn.Module, chain: Chain, plan: Plan, probe: Probe, reason: str
-) -> tuple[list[Step], list[Skipped]]:
+def _report(model: nn.Module, chain: Chain, plan: Plan, probe: Probe, reason: str) -> tuple[list[Step], list[Skipped]]:
     difference = probe.difference(model)
     condition = plan.condition if plan.inverts else None
     steps = []

@@ -1,10 +1,12 @@
-"""Real photographs to calibrate and verify with, from scikit-image's wheel (nothing is downloaded)."""
+"""What to calibrate and verify with: real photographs from scikit-image's wheel, and extreme images."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.errors import ScarletError
@@ -37,3 +39,16 @@ def _quarter(photo: Image.Image, corner: int) -> tuple[int, int, int, int]:
     width, height = photo.width // 2, photo.height // 2
     left, top = (corner % 2) * width, (corner // 2) * height
     return left, top, left + width, top + height
+
+
+def extremes(channels: int, height: int, width: int) -> NDArray[np.float32]:
+    """Black, white, quarters of both and one lit channel, a little beyond what normalised pixels can be.
+
+    Returns:
+        float32 of shape (4, C, H, W).
+    """
+    shape = (channels, height, width)
+    black, white, one_channel = np.full(shape, -3.0), np.full(shape, 3.0), np.zeros(shape)
+    quarters = 3.0 * np.outer(*(np.where(np.arange(side) < side // 2, 1.0, -1.0) for side in (height, width)))
+    one_channel[0] = 3.0
+    return np.stack([black, white, np.broadcast_to(quarters, shape), one_channel]).astype(np.float32)

@@ -1,0 +1,33 @@
+# make demo: set up and do the main job.   make test: set up and run every check.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+OUT ?= out/demo
+
+.PHONY: demo test install-all install-dev clean
+
+demo: install-all
+	$(BIN)/scarlet-zoo deploy scarlet_a --out $(OUT)
+
+test: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict scarlet_zoo
+	$(BIN)/python -m pytest
+
+# A stamp per extra remembers that pip has done what pyproject.toml asks for; dev contains all.
+install-all install-dev: install-%: $(BIN)/python
+	@if [ .venv/.stamp-$* -nt pyproject.toml ]; then \
+	  echo "install: skipped, nothing changed in pyproject.toml since the last one"; \
+	else \
+	  echo "install: scarlet-zoo[$*] into .venv" && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' && \
+	  touch .venv/.stamp-$* && \
+	  if [ $* = dev ]; then touch .venv/.stamp-all; fi; \
+	fi
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "error: no python3.11 found, wanted: apt install python3.11 python3.11-venv make" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv out

@@ -1,0 +1,55 @@
+"""Measure SCARLET-A, B and C in our forms against the released spelling, in turns, and write the evidence."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from scarlet_zoo.comparison import compare
+from scarlet_zoo.files import write_text
+from scarlet_zoo.folding import fold
+from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.latency import Settings, measure
+from scarlet_zoo.networks import load_network
+from scarlet_zoo.onnx_export import Recipe, export_onnx
+from scarlet_zoo.zoo import list_archs
+
+HERE = Path(__file__).parent
+FORMS = ("native", "blocked")
+
+
+def main() -> None:
+    """One network after the other; the files of each take turns in one process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "spelling.json")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    arguments = parser.parse_args()
+    settings = Settings(threads=arguments.threads, runs=300, seconds=arguments.seconds)
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        subprocess.run([sys.executable, HERE / "released_spelling.py", folder], check=True)
+        for name in list_archs():
+            network = load_network(name)
+            folded = fold(network.model)
+            files = [folder / f"{name}.released.onnx"]
+            for form in FORMS:
+                path = folder / f"{name}.{form}.onnx"
+                files.append(export_onnx(folded, path, Recipe(form=form), weights=network.weights).path)
+            for form, timing in zip(("released", *FORMS), measure(files, settings), strict=True):
+                record = {**timing.to_dict(), "file": Path(timing.file).name}
+                rows.append({"name": name, "form": form, "weights": network.weights, "record": record})
+    baselines = {row["name"]: row["record"] for row in rows if row["form"] == "released"}
+    for row in rows:
+        if row["form"] != "released":
+            # The other way round: how many times faster ours is.
+            against = compare(row["record"], baselines[row["name"]])
+            row["speedup"] = {"ratio": against.ratio, "low": against.low, "high": against.high, "confidence": 0.99}
+            print(f"{row['name']} {row['form']}: {against.ratio:.3f} ({against.low:.3f} to {against.high:.3f}) faster")
+    write_text(arguments.out, json_text(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The command line: one verb a stage of the journey.
+
+Exit codes: 0 done, 1 a check failed, 2 bad input. Results go to stdout, as one JSON document with
+``--json``; whatever else is said goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from scarlet_zoo.cli import checking, looking, making
+from scarlet_zoo.cli.console import fail
+from scarlet_zoo.errors import CheckFailedError, ScarletError
+from scarlet_zoo.latency import MeasurementError
+
+app = typer.Typer(
+    name="scarlet-zoo",
+    help="SCARLET networks for phones: a name in, a folded, verified and measured ONNX file out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for room in (looking, making, checking):
+    room.register(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code; every foreseen error is one line on stderr."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except CheckFailedError as error:
+        return fail(str(error), 1)
+    except (ScarletError, MeasurementError) as error:
+        return fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return fail("interrupted", 130)
+    except BrokenPipeError:
+        # The reader has had enough (head, less); what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        # A usage error of the command line parser, whichever version of it raised it.
+        if not hasattr(error, "format_message"):
+            raise
+        return fail(f"{error.format_message()} (scarlet-zoo --help shows the usage)", 2)
+    return int(code or 0)
+
+
+if __name__ == "__main__":
+    main()

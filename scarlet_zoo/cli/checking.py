@@ -1,0 +1,161 @@
+"""Verbs that check: verify, bench, compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, table
+from scarlet_zoo.errors import ArtifactError, CheckFailedError, ParityError, RecordError
+
+Files = Annotated[list[Path], typer.Argument(help="ONNX files.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command("verify")(verify_file)
+    app.command("bench")(bench)
+    app.command("compare")(compare_records)
+
+
+def verify_file(
+    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    name: Annotated[
+        str | None, typer.Argument(help="The network it was made from; the file's own word if left out.")
+    ] = None,
+    as_json: Json = False,
+    weights: Annotated[str | None, typer.Option(help="Where that network's weights are.", metavar="FILE")] = None,
+) -> None:
+    """Compare an ONNX file with the network it was made from; exit code 1 if they differ."""
+    from scarlet_zoo.artifact import read_artifact
+    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.verification import verify
+
+    artifact = read_artifact(file)
+    source, where = _source(artifact.metadata, file, name, weights)
+    network = load_network(source, where)
+    try:
+        parity, failure = verify(network.model, artifact, preprocessing=network.preprocessing), None
+    except ParityError as error:
+        parity, failure = error.parity, error
+    value = {"file": str(file), "name": source, "weights": network.weights, **parity.to_dict()}
+
+    def render(console: Console) -> None:
+        facts = [("source", source), ("weights", network.weights), ("verified", "yes" if parity.passed else "NO")]
+        console.print(pairs(facts, title=str(file)))
+        rows = [
+            (case.case, f"{case.max_abs_err:.1e}", f"{case.max_rel_err:.1e}", f"{case.limit_rel_err:.1e}",
+             f"{case.sqnr_db:.0f}", f"{case.top1_agreement:.1%}")
+            for case in parity.cases
+        ]  # fmt: skip
+        console.print(table(("images", "absolute", "relative", "at most", "SQNR dB", "top-1 agreement"), rows))
+
+    emit(as_json, value, render)
+    if failure is not None:
+        raise failure
+
+
+def _source(metadata: dict[str, str], file: Path, name: str | None, weights: str | None) -> tuple[str, str]:
+    """Which network, with which weights: as told, else as the file says."""
+    from scarlet_zoo.initialization import RANDOM_WEIGHTS
+
+    source = name or metadata.get("arch") or metadata.get("model")
+    if source is None:
+        raise ArtifactError(f"{file}: does not say which network it is, wanted its NAME")
+    if weights is None:
+        if metadata.get("weights") not in (None, RANDOM_WEIGHTS):
+            raise ArtifactError(f"{file}: its weights are {metadata['weights']!r}, wanted --weights to compare with")
+        weights = "random"
+    return source, weights
+
+
+def bench(
+    files: Files,
+    as_json: Json = False,
+    threads: Annotated[int, typer.Option(min=1, help="Intra-op threads.")] = 1,
+    runs: Annotated[int, typer.Option(help="Counted runs of each file, at least 100.")] = 100,
+    seconds: Annotated[float, typer.Option(help="Seconds of counted runs of each file, at least 2.")] = 2.0,
+    spin: Annotated[bool, typer.Option(help="Let idle threads spin.")] = True,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the records to this file.")] = None,
+) -> None:
+    """Measure ONNX files in turns on this machine."""
+    from scarlet_zoo.artifact import read_onnx
+    from scarlet_zoo.files import write_text
+    from scarlet_zoo.jsontext import json_text
+    from scarlet_zoo.latency import Settings, measure
+    from scarlet_zoo.report import conditions_line
+
+    settings = Settings(threads=threads, runs=runs, seconds=seconds, spin=spin)
+    for file in files:
+        read_onnx(file)
+    with progress_bar("measure") as progress:
+        timings = measure(files, settings, progress)
+    records = [timing.to_dict() for timing in timings]
+    if out is not None:
+        write_text(out, json_text(records) + "\n")
+
+    def render(console: Console) -> None:
+        header = (
+            "file",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "min ms",
+            "variation",
+            "runs",
+            "load ms",
+            "first ms",
+            "peak MiB",
+        )
+        rows = [
+            (t.file, f"{t.p50_ms:.3f}", f"{t.p90_ms:.3f}", f"{t.p99_ms:.3f}", f"{t.min_ms:.3f}", f"{t.cv:.1%}",
+             t.runs, f"{t.load_ms:.0f}", f"{t.first_ms:.1f}", f"{t.peak_rss_bytes / 2**20:.0f}")
+            for t in timings
+        ]  # fmt: skip
+        console.print(table(header, rows))
+        console.print(conditions_line(timings[0].conditions))
+
+    emit(as_json, records, render)
+
+
+def compare_records(
+    records: Annotated[list[Path], typer.Argument(help="Files that bench --out wrote; the first row is the base.")],
+    as_json: Json = False,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of the bootstrap interval.")] = 0.99,
+    fail_above: Annotated[float | None, typer.Option(help="Exit code 1 if a ratio is surely above this.")] = None,
+) -> None:
+    """Compare measurements: the ratio of medians with its interval, refused where conditions differ."""
+    from scarlet_zoo.comparison import compare
+
+    rows = [row for path in records for row in _read_records(path)]
+    if len(rows) < 2:
+        raise RecordError(f"compare: got {len(rows)} record, wanted two or more")
+    results = [compare(rows[0], row, confidence) for row in rows[1:]]
+
+    def render(console: Console) -> None:
+        cells = [(r.new, f"{r.ratio:.3f}", f"{r.low:.3f} to {r.high:.3f}", r.verdict, "yes" if r.paired else "no")
+                 for r in results]  # fmt: skip
+        title = f"median latency over that of {rows[0]['file']}, {confidence:.0%} interval"
+        console.print(table(("file", "ratio", "interval", "verdict", "paired"), cells, title=title))
+
+    emit(as_json, [result.to_dict() for result in results], render)
+    slow = [result for result in results if fail_above is not None and result.low > fail_above]
+    if slow:
+        raise CheckFailedError(f"{slow[0].new}: ratio {slow[0].ratio:.3f}, at most {fail_above} was wanted")
+
+
+def _read_records(path: Path) -> list[dict[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}, wanted a file of bench --out") from error
+    except ValueError as error:
+        raise RecordError(f"{path}: not JSON, wanted a file of bench --out") from error
+    rows = content if isinstance(content, list) else [content]
+    if not rows or not all(isinstance(row, dict) and "conditions" in row for row in rows):
+        raise RecordError(f"{path}: no records in it, wanted a file of bench --out")
+    return rows

@@ -1,0 +1,70 @@
+"""How the command line speaks: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from scarlet_zoo.jsontext import json_text
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Name = Annotated[str, typer.Argument(help="A registered name, an identity string, or any timm name.")]
+Weights = Annotated[str, typer.Option(help="A weights file, 'pretrained', or 'random' (seed 0).", metavar="FILE")]
+
+
+def fail(message: str, code: int) -> int:
+    """Say on one line of stderr what is wrong; returns the exit code."""
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    return code
+
+
+def say(message: str) -> None:
+    """A line of progress on stderr, for a person only."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"{message} ...\n")
+
+
+def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
+    """Print a result: as JSON, or as a person likes it."""
+    if as_json:
+        sys.stdout.write(json_text(value) + "\n")
+    else:
+        # In a pipe there is no width to fit: a cut cell would be a wrong one.
+        render(Console() if sys.stdout.isatty() else Console(width=240))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """A table whose columns after the first are aligned to the right."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for position, name in enumerate(header):
+        made.add_column(name, justify="left" if position == 0 else "right", no_wrap=position == 0)
+    for row in rows:
+        made.add_row(*(str(cell) for cell in row))
+    return made
+
+
+def pairs(rows: Iterable[tuple[str, object]], title: str | None = None) -> Table:
+    """A table of (what, value)."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for what, value in rows:
+        made.add_row(what, str(value))
+    return made
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, silence in a pipe; yields the function that moves it (done, expected)."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, expected: progress.update(task, completed=done, total=expected)

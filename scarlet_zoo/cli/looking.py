@@ -1,0 +1,101 @@
+"""Verbs that look: list, show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.cli.console import Json, Name, emit, pairs, table
+from scarlet_zoo.cost import Cost, arch_cost
+from scarlet_zoo.zoo import ZOO, get_arch
+
+_BAR = 24
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command("list")(list_networks)
+    app.command("show")(show)
+
+
+def list_networks(as_json: Json = False) -> None:
+    """List the networks of the zoo, with what was published of them."""
+    rows: list[dict[str, Any]] = []
+    for entry in ZOO.values():
+        cost = arch_cost(get_arch(entry.name))
+        rows.append({"name": entry.name, "arch": entry.arch, "params": cost.params, "macs": cost.macs,
+                     "published": asdict(entry)})  # fmt: skip
+
+    def render(console: Console) -> None:
+        header = ("name", "parameters", "MACs (M)", "published MACs (M)", "published top-1 %", "skipped layers")
+        cells = [
+            (row["name"], f"{row['params']:,}", f"{row['macs'] / 1e6:.1f}", row["published"]["macs_m"],
+             row["published"]["top1_percent"], len(get_arch(row["name"]).skipped))
+            for row in rows
+        ]  # fmt: skip
+        console.print(table(header, cells))
+        console.print("Published figures are the authors' (arXiv 1908.06022), not measured here.")
+
+    emit(as_json, rows, render)
+
+
+def show(
+    name: Name,
+    as_json: Json = False,
+    input_size: int = typer.Option(None, min=1, help="Side of the input in pixels; the model's own when left out."),
+) -> None:
+    """Draw a network: layers, resolutions, choices and where its multiply-adds go."""
+    arch, cost = _look_up(name, input_size)
+    value = {
+        "name": name,
+        "arch": str(arch) if arch is not None else None,
+        "params": cost.params,
+        "macs": cost.macs,
+        "layers": [asdict(layer) for layer in cost.layers],
+    }
+    emit(as_json, value, lambda console: _draw(console, value, cost))
+
+
+def _look_up(name: str, input_size: int | None) -> tuple[Arch | None, Cost]:
+    """Closed form where the architecture is ours, which needs no torch; else the model is built and run."""
+    if name in ZOO:
+        arch = get_arch(name)
+    elif ":" in name and "-" in name and not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
+        arch = Arch.parse(name)
+    else:
+        from scarlet_zoo.model import create_model
+        from scarlet_zoo.model_cost import model_cost
+        from scarlet_zoo.networks import preprocessing_of
+
+        model = create_model(name).eval()
+        feed = preprocessing_of(model, input_size)
+        return getattr(model, "arch", None), model_cost(model, (feed.channels, *feed.size))
+    return arch, arch_cost(arch, input_size=input_size)
+
+
+def _draw(console: Console, value: dict[str, Any], cost: Cost) -> None:
+    facts = [("parameters", f"{cost.params:,}"), ("multiply-adds", f"{cost.macs:,}")]
+    if value["arch"]:
+        facts.insert(0, ("architecture", value["arch"]))
+    console.print(pairs(facts, title=value["name"]))
+    largest = max(layer.macs for layer in cost.layers) or 1
+    rows = [
+        (
+            layer.name,
+            layer.token,
+            f"{layer.in_size} > {layer.out_size}" if layer.stride > 1 else str(layer.out_size),
+            f"{layer.in_chs} > {layer.out_chs}",
+            f"{layer.params:,}",
+            f"{layer.macs / 1e6:.2f}",
+            f"{layer.macs / max(cost.macs, 1):.1%}",
+            "█" * round(_BAR * layer.macs / largest),
+        )
+        for layer in cost.layers
+    ]
+    drawn = table(("layer", "choice", "pixels", "channels", "parameters", "MACs (M)", "share", ""), rows)
+    drawn.columns[-1].justify = "left"
+    console.print(drawn)

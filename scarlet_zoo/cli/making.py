@@ -1,0 +1,142 @@
+"""Verbs that make: fold, export, deploy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, Name, Weights, emit, pairs, progress_bar, say
+from scarlet_zoo.errors import ExportError
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to write into; it is made if it is not there.")]
+Target = Annotated[str, typer.Option(help="native, or ort-x64: the fastest form on ONNX Runtime on x64.")]
+Opset = Annotated[int, typer.Option(help="17 to 20.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="A fixed batch size; dynamic when left out.")]
+InputSize = Annotated[int | None, typer.Option(min=1, help="Side of the input in pixels.")]
+Exporter = Annotated[str, typer.Option(help="torchscript or dynamo (torch's two exporters).")]
+Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads of the measurement.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command("fold")(fold_network)
+    app.command("export")(export_network)
+    app.command("deploy")(deploy_network)
+
+
+def fold_network(
+    name: Name,
+    as_json: Json = False,
+    weights: Weights = "random",
+    stabilized: bool = typer.Option(False, help="Place stabilizers at the skipped layers first."),
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for folded weights and certificate.")] = None,
+) -> None:
+    """Merge batch norms and stabilizers into the convolutions, and print the certificate."""
+    from scarlet_zoo.checkpoint import save_weights
+    from scarlet_zoo.deployment import safe_name
+    from scarlet_zoo.files import make_folder, write_text
+    from scarlet_zoo.folding import fold
+    from scarlet_zoo.networks import load_network
+
+    network = load_network(name, weights, **({"stabilized": True} if stabilized else {}))
+    result = fold(network.model)
+    value = {"name": name, "arch": str(network.arch) if network.arch else None, "weights": network.weights,
+             "summary": result.summary(), **json.loads(result.certificate())}  # fmt: skip
+    if out is not None:
+        make_folder(out)
+        stem = safe_name(name)
+        save_weights(result.model, out / f"{stem}.folded.safetensors", {"weights": network.weights})
+        write_text(out / f"{stem}.certificate.json", result.certificate() + "\n")
+        value["path"] = str(out / f"{stem}.folded.safetensors")
+
+    def render(console: Console) -> None:
+        console.print(pairs([("weights", network.weights), ("fold", result.summary())], title=name))
+        for step in result.steps:
+            if step.kind != "batch_norm":
+                inverted = "" if step.condition is None else f", condition number {step.condition:.1f}"
+                console.print(f"{step.kind}: {step.site} into {', '.join(step.absorbed_by)}{inverted}")
+        for site in result.skipped:
+            console.print(f"left as it is: {site.site}, {site.reason}")
+
+    emit(as_json, value, render)
+
+
+def export_network(
+    name: Name,
+    out: Out,
+    as_json: Json = False,
+    weights: Weights = "random",
+    target: Target = "native",
+    opset: Opset = 17,
+    batch: Batch = None,
+    input_size: InputSize = None,
+    exporter: Exporter = "torchscript",
+) -> None:
+    """Write one ONNX file, folded and in the form of a target."""
+    from scarlet_zoo.deployment import safe_name
+    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.onnx_export import Recipe, export_onnx
+
+    recipe = Recipe(form=_form(target), opset=opset, batch=batch, exporter=exporter)
+    _probe_folder(out)
+    network = load_network(name, weights, input_size=input_size)
+    path = out / f"{safe_name(name)}.onnx"
+    artifact = export_onnx(network.model, path, recipe, weights=network.weights, preprocessing=network.preprocessing)
+
+    def render(console: Console) -> None:
+        console.print(pairs([(key, text) for key, text in artifact.to_dict().items() if key != "metadata"], title=name))
+
+    emit(as_json, artifact.to_dict(), render)
+
+
+def deploy_network(
+    name: Name,
+    out: Out,
+    as_json: Json = False,
+    weights: Weights = "random",
+    target: Target = "native",
+    opset: Opset = 17,
+    batch: Batch = None,
+    input_size: InputSize = None,
+    exporter: Exporter = "torchscript",
+    threads: Threads = 1,
+) -> None:
+    """Do the main job: create, fold, export, verify and measure; leaves the ONNX file and its report."""
+    from scarlet_zoo.deployment import deploy
+    from scarlet_zoo.latency import Settings
+    from scarlet_zoo.onnx_export import Recipe
+    from scarlet_zoo.report import deployment_rows
+
+    size = (input_size, input_size) if input_size else None
+    recipe = Recipe(form=_form(target), opset=opset, batch=batch, exporter=exporter, input_size=size)
+    _probe_folder(out)
+    with progress_bar("measure") as progress:
+        result = deploy(
+            name, out, weights=weights, recipe=recipe, settings=Settings(threads=threads), stage=say, progress=progress
+        )
+    report = result.to_dict()
+
+    def render(console: Console) -> None:
+        console.print(pairs(deployment_rows(report), title=name))
+        console.print(f"report: {out / 'report.md'}, {out / 'report.json'}")
+
+    emit(as_json, report, render)
+
+
+def _form(target: str) -> str:
+    from scarlet_zoo.deployment import TARGETS
+
+    if target not in TARGETS:
+        raise ExportError(f"target {target!r}: unknown, wanted one of {' '.join(TARGETS)}")
+    return TARGETS[target]
+
+
+def _probe_folder(out: Path) -> None:
+    """Refuse a folder that cannot be before minutes of work are spent, without making it."""
+    nearest = next((parent for parent in (out, *out.parents) if parent.exists()), None)
+    if nearest is not None and not nearest.is_dir():
+        raise ExportError(f"folder {out}: cannot be made: {nearest} is a file")

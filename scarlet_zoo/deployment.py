@@ -1,0 +1,139 @@
+"""The main job: a name in, a folded, exported, verified and measured file out, with its report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.artifact import Artifact
+from scarlet_zoo.cost import Cost, arch_cost
+from scarlet_zoo.errors import ParityError
+from scarlet_zoo.files import make_folder, write_text
+from scarlet_zoo.folding import FoldResult, fold
+from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.latency import Settings, Timing, measure
+from scarlet_zoo.model_cost import model_cost
+from scarlet_zoo.networks import Network, load_network
+from scarlet_zoo.onnx_export import Recipe, export_onnx
+from scarlet_zoo.report import deployment_markdown
+from scarlet_zoo.verification import Parity, verify
+from scarlet_zoo.zoo import ZOO, name_of
+
+# Which graph form is the fastest exact one for a target; see scarlet_zoo.lowering.
+TARGETS = {"native": "native", "ort-x64": "blocked"}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Everything that came of one deployment.
+
+    Attributes:
+        folder: where the ONNX file, ``report.json`` and ``report.md`` are.
+        timing: None where the file was not measured because it failed verification.
+    """
+
+    name: str
+    folder: Path
+    network: Network
+    cost: Cost
+    fold: FoldResult
+    artifact: Artifact
+    parity: Parity
+    timing: Timing | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        entry = ZOO.get(self.name)
+        return {
+            "name": self.name,
+            "arch": str(self.network.arch) if self.network.arch is not None else None,
+            "weights": self.network.weights,
+            "weights_sha256": self.network.weights_sha256,
+            "params": self.cost.params,
+            "macs": self.cost.macs,
+            "published": asdict(entry) if entry is not None else None,
+            "fold": {"summary": self.fold.summary(), **json.loads(self.fold.certificate())},
+            "artifact": self.artifact.to_dict(),
+            "parity": self.parity.to_dict(),
+            "timing": self.timing.to_dict() if self.timing is not None else None,
+        }
+
+
+def deploy(
+    name: str,
+    out: str | Path,
+    *,
+    weights: str = "random",
+    recipe: Recipe | None = None,
+    settings: Settings | None = None,
+    stage: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Deployment:
+    """Create, fold, export, verify and measure a network.
+
+    Args:
+        name: a registered name, an identity string, or any timm name.
+        out: folder for the ONNX file, ``report.json`` and ``report.md``.
+        weights: ``random``, ``pretrained`` or a file.
+        recipe: how to export.
+        settings: how to measure.
+        stage: told what begins.
+        progress: told how far the measurement is.
+
+    Raises:
+        ScarletError: bad input, before anything is written.
+        ParityError: the file differs from its source; the report is written and says so.
+    """
+    recipe, folder = recipe or Recipe(), Path(out)
+    say = stage or (lambda _: None)
+    say(f"create {name}")
+    size = recipe.input_size[0] if recipe.input_size else None
+    network = load_network(name, weights, input_size=size)
+    make_folder(folder)
+    say("fold")
+    folded = fold(network.model)
+    say("export")
+    path = folder / f"{safe_name(name)}.onnx"
+    artifact = export_onnx(folded, path, recipe, weights=network.weights, preprocessing=network.preprocessing)
+    say("verify")
+    timing, failure = None, None
+    try:
+        parity = verify(network.model, artifact)
+    except ParityError as error:
+        parity, failure = error.parity, error
+    if failure is None:
+        say("measure")
+        (timing,) = measure([path], settings, progress)
+    result = Deployment(name, folder, network, network_cost(network), folded, artifact, parity, timing)
+    write_text(folder / "report.json", json_text(result.to_dict(), indent=1) + "\n")
+    write_text(folder / "report.md", deployment_markdown(result.to_dict()))
+    if failure is not None:
+        raise failure
+    return result
+
+
+def network_cost(network: Network) -> Cost:
+    """In closed form for networks of our spaces, counted for others; at the network's own input size."""
+    feed = network.preprocessing
+    if network.arch is not None and feed.size[0] == feed.size[1]:
+        classes = int(getattr(network.model, "num_classes", network.arch.space.num_classes))
+        return arch_cost(network.arch, input_size=feed.size[0], in_chans=feed.channels, num_classes=classes)
+    return model_cost(network.model, (feed.channels, *feed.size))
+
+
+def safe_name(name: str) -> str:
+    """A file name for a network: its registered name, or the space and eight digits of the string's digest.
+
+    Anything but letters, digits, dots, dashes and underscores becomes an underscore.
+    """
+    if ":" in name and "-" in name and not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
+        arch = Arch.parse(name)
+        digest = hashlib.sha256(str(arch).encode()).hexdigest()[:8]
+        name = name_of(arch) or f"{arch.space.name}-{digest}"
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "network"

@@ -1,0 +1,58 @@
+"""What any torch model costs, counted while it runs, in the rows of :mod:`scarlet_zoo.cost`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scarlet_zoo.cost import Cost, LayerCost
+
+
+def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
+    """Parameters and multiply-adds of a model, one row for each convolution and linear layer that ran.
+
+    The first row also carries the parameters that belong to no such layer, batch norms mostly, so
+    that the rows add up to the model.
+
+    Args:
+        model: any model that takes one image batch; it is run once, in eval mode.
+        image_shape: (C, H, W).
+    """
+    rows: list[LayerCost] = []
+    hooks = [
+        module.register_forward_hook(_recorder(name, rows))
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    ]
+    parameter = next(model.parameters())
+    training = model.training
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros((1, *image_shape), dtype=parameter.dtype, device=parameter.device))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    counted = sum(row.params for row in rows)
+    rest = sum(p.numel() for p in model.parameters()) - counted
+    return Cost((LayerCost("(norms)", "", 0, 0, 1, 0, 0, rest, 0), *rows))
+
+
+def _recorder(name: str, rows: list[LayerCost]) -> Any:
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        params = sum(p.numel() for p in module.parameters(recurse=False))
+        if isinstance(module, nn.Conv2d):
+            macs = output[0].numel() * module.weight[0].numel()
+            kernel = "x".join(map(str, module.kernel_size))
+            kind = f"dw{kernel}" if module.groups == module.in_channels > 1 else f"conv{kernel}"
+            sizes = inputs[0].shape[-1], output.shape[-1]
+            rows.append(
+                LayerCost(name, kind, module.in_channels, module.out_channels, module.stride[0], *sizes, params, macs)
+            )
+        elif isinstance(module, nn.Linear):
+            macs = output[0].numel() * module.in_features
+            rows.append(LayerCost(name, "linear", module.in_features, module.out_features, 1, 1, 1, params, macs))
+
+    return record

@@ -1,0 +1,90 @@
+"""Evidence to words: tables in markdown, from the JSON of a report alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A markdown table; the first column is text, the others are aligned to the right."""
+    lines = [f"| {' | '.join(header)} |", f"|{'|'.join(['---', *['---:'] * (len(header) - 1)])}|"]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def conditions_line(conditions: Mapping[str, Any]) -> str:
+    """Where and how a latency was measured, in one line."""
+    threads = f"{conditions['threads']} thread{'s' * (conditions['threads'] != 1)}"
+    shape = " ".join("x".join(map(str, sides)) for sides in conditions["input_shape"].values())
+    return (
+        f"{conditions['device']}, {threads}, {conditions['runtime']} {conditions['runtime_version']}, "
+        f"input {shape}, {conditions['mode']}, {conditions['date']}"
+    )
+
+
+def deployment_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a person wants to know of a deployment, as (what, value)."""
+    parity, timing, published = report["parity"], report["timing"], report["published"]
+    rows = [
+        ("weights", str(report["weights"])),
+        ("parameters", f"{report['params']:,}"),
+        ("multiply-adds", f"{report['macs']:,}"),
+    ]
+    if published is not None:
+        rows.append(("ImageNet top-1", f"{published['top1_percent']} % (published, not measured here)"))
+    rows += [
+        ("fold", report["fold"]["summary"]),
+        ("file", f"{report['artifact']['path']} (opset {report['artifact']['opset']}, {report['artifact']['form']})"),
+        ("sha256", report["artifact"]["sha256"]),
+        ("verified", "yes" if parity["passed"] else "NO: it differs from its source"),
+        (
+            "largest error",
+            f"{parity['max_abs_err']:.1e}, {parity['max_rel_err']:.1e} of the spread between photographs",
+        ),
+        ("SQNR", f"{parity['sqnr_db']:.0f} dB"),
+        ("top-1 agreement", f"{parity['top1_agreement']:.1%}"),
+    ]
+    if timing is not None:
+        rows += [
+            ("latency p50", f"{timing['p50_ms']:.2f} ms"),
+            ("p90, p99, min", f"{timing['p90_ms']:.2f}, {timing['p99_ms']:.2f}, {timing['min_ms']:.2f} ms"),
+            ("variation", f"{timing['cv']:.1%} over {timing['runs']} runs"),
+            ("load, first run", f"{timing['load_ms']:.0f}, {timing['first_ms']:.1f} ms"),
+            ("peak memory", f"{timing['peak_rss_bytes'] / 2**20:.0f} MiB"),
+            ("measured on", conditions_line(timing["conditions"])),
+        ]
+    return rows
+
+
+def deployment_markdown(report: Mapping[str, Any]) -> str:
+    """``report.md`` of a deployment."""
+    steps, skipped = report["fold"]["steps"], report["fold"]["skipped"]
+    kinds = sorted({step["kind"] for step in steps})
+    parts = [f"# {report['name']}", "", f"weights: {report['weights']}", ""]
+    if report["arch"]:
+        parts += [f"`{report['arch']}`", ""]
+    parts += [markdown_table(("what", "value"), deployment_rows(report)), "", "## Fold", ""]
+    parts.append(
+        markdown_table(
+            ("kind", "sites", "largest float64 difference"),
+            [
+                (kind, len(same), f"{max(step['max_abs_diff'] for step in same):.1e}")
+                for kind in kinds
+                for same in [[step for step in steps if step["kind"] == kind]]
+            ],
+        )
+    )
+    parts += [f"\nLeft as it is: `{site['site']}`, {site['reason']}." for site in skipped]
+    parts += ["", "## Verification", "", f"Tolerance: {report['parity']['tolerance']['reason']}.", ""]
+    parts.append(
+        markdown_table(
+            ("images", "number", "absolute error", "relative error", "at most", "SQNR dB", "top-1 agreement"),
+            [
+                (case["case"], case["images"], f"{case['max_abs_err']:.1e}", f"{case['max_rel_err']:.1e}",
+                 f"{case['limit_rel_err']:.1e}", f"{case['sqnr_db']:.0f}", f"{case['top1_agreement']:.1%}")
+                for case in report["parity"]["cases"]
+            ],
+        )
+    )  # fmt: skip
+    return "\n".join(parts) + "\n"
