@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import logging
@@ -24,6 +25,7 @@ from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.files import replacing
 from scarlet_zoo.folding import FoldResult, fold
+from scarlet_zoo.folding.probe import model_dtype
 from scarlet_zoo.lowering import lower
 from scarlet_zoo.networks import preprocessing_of
 from scarlet_zoo.preprocessing import Preprocessing
@@ -104,7 +106,7 @@ def export_onnx(
     if labels is not None and len(labels) != _classes(folded.model):
         raise ExportError(f"labels: got {len(labels)}, wanted {_classes(folded.model)}, one a class")
     images = torch.zeros((recipe.batch or 2, feed.channels, *size))
-    graph = _trace(folded.model.float(), images, recipe)
+    graph = _trace(_in_float32(folded.model), images, recipe)
     common.ShapeInferencePass()(graph)
     lower(graph, recipe.form)
     _describe(graph, folded, recipe, weights, labels, replace(feed, size=size))
@@ -115,6 +117,10 @@ def _in_eval_mode(model: nn.Module) -> nn.Module:
     if model.training:
         raise ExportError("export: the model is in train mode, wanted model.eval()")
     return model
+
+
+def _in_float32(model: nn.Module) -> nn.Module:
+    return model if model_dtype(model) == torch.float32 else copy.deepcopy(model).float()
 
 
 def _classes(model: nn.Module) -> int:

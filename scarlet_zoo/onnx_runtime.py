@@ -21,6 +21,8 @@ class OnnxClassifier:
     def __init__(self, path: Path) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        # Beside torch in one process, threads that spin between runs only take its cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:

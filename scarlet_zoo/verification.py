@@ -48,12 +48,12 @@ class Tolerance:
 
 
 FLOAT32 = Tolerance(
-    max_rel_err=1e-4,
+    max_rel_err=5e-4,
     rounding_factor=10.0,
-    min_sqnr_db=90.0,
+    min_sqnr_db=80.0,
     min_top1_agreement=1.0,
-    reason="float32 rounding: nine networks of the zoo and of timm, random weights, gave at most 7e-5 and at "
-    "least 99 dB on photographs, and one block's weights off by 0.1 % gave at least 5e-2",
+    reason="float32 rounding: nine networks of the zoo and of timm with random weights gave at most 7e-5 and at "
+    "least 98 dB on photographs; one block's weights off by 0.1 % gave at least 2e-2 and at most 52 dB",
 )
 
 

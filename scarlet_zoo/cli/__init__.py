@@ -51,9 +51,17 @@ def run(arguments: list[str]) -> int:
         # A usage error of the command line parser, whichever version of it raised it.
         if not hasattr(error, "format_message"):
             raise
-        return fail(f"{error.format_message()} (scarlet-zoo --help shows the usage)", 2)
+        got = _value_given(error, arguments)
+        return fail(f"{error.format_message()}{got} (scarlet-zoo --help shows the usage)", 2)
     return int(code or 0)
 
 
-if __name__ == "__main__":
-    main()
+def _value_given(error: Exception, arguments: list[str]) -> str:
+    """What was given for the option that a usage error is about: the parser's message leaves it out."""
+    names = getattr(getattr(error, "param", None), "opts", [])
+    for position, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in names:
+            given = value or " ".join(arguments[position + 1 : position + 2])
+            return f", got {given!r}"
+    return ""

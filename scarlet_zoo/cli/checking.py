@@ -37,7 +37,9 @@ def verify_file(
 
     artifact = read_artifact(file)
     source, where = _source(artifact.metadata, file, name, weights)
-    network = load_network(source, where)
+    described = artifact.preprocessing
+    # Random weights are calibrated at the size that they are made for.
+    network = load_network(source, where, input_size=described.size[0] if described is not None else None)
     try:
         parity, failure = verify(network.model, artifact, preprocessing=network.preprocessing), None
     except ParityError as error:

@@ -1,0 +1,5 @@
+"""``python -m scarlet_zoo``: the command line."""
+
+from scarlet_zoo.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""Parts that many tests share: a space small enough to train and export in a second, and networks in it."""
+
+import random
+
+import pytest
+import torch
+
+from scarlet_zoo.blocks import Stabilizer
+from scarlet_zoo.model import create_model
+from scarlet_zoo.space import SearchSpace, chain_layers, mbconv_choices
+
+CHOICES = mbconv_choices(expand_ratios=(3, 6), kernel_sizes=(3, 5))
+TINY = SearchSpace(
+    "tiny", CHOICES, chain_layers(((16, 4, 2), (24, 4, 2)), CHOICES, in_chs=8),
+    input_size=32, num_classes=10, stem_width=8, first_width=8, head_width=48,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    # Two threads that wait for each other on a machine that others use as well can take 100 times
+    # longer for the small networks of these tests.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny_space():
+    return TINY
+
+
+def skipping_arch(space, seed, share=0.5):
+    """A random architecture in which about this share of the layers that may be skipped are."""
+    rng = random.Random(seed)
+    tokens = list(space.sample(rng).tokens)
+    for index, layer in enumerate(space.layers):
+        if "id" in layer.tokens and rng.random() < share:
+            tokens[index] = "id"
+    return space.arch(tokens)
+
+
+def matrix_of_condition(channels, condition, generator):
+    """A random float64 matrix (C, C) with singular values from 1 down to 1 / condition; 0 for infinity."""
+    left, right = (
+        torch.linalg.qr(torch.randn(channels, channels, generator=generator, dtype=torch.float64))[0] for _ in range(2)
+    )
+    values = torch.logspace(0, -torch.tensor(min(condition, 1e300), dtype=torch.float64).log10().item(), channels)
+    if condition == float("inf"):
+        values = torch.ones(channels)
+        values[-1] = 0
+    return left @ torch.diag(values.double()) @ right
+
+
+def randomized(arch, seed=0, condition=10.0, dtype=torch.float64, **kwargs):
+    """A stabilized network whose norms have statistics and whose stabilizers have a condition number."""
+    model = create_model(arch, **{"stabilized": True, **kwargs}).to(dtype)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.1, generator=generator)
+            elif isinstance(module, Stabilizer):
+                module.matrix.copy_(matrix_of_condition(module.in_channels, condition, generator))
+            elif isinstance(module, torch.nn.Conv2d) and module.bias is not None:
+                module.bias.normal_(0, 0.1, generator=generator)
+    return model.eval()
+
+
+def images_for(model, count=3, size=None, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    channels, height, width = model.pretrained_cfg["input_size"]
+    channels = getattr(model, "in_chans", channels)
+    return torch.randn(count, channels, size or height, size or width, generator=generator, dtype=torch.float64).to(
+        dtype
+    )

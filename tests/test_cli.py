@@ -1,0 +1,195 @@
+import contextlib
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from scarlet_zoo import cli, get_arch
+
+
+@pytest.fixture
+def scarlet(capsys):
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    assert cli.run(["export", "scarlet_c", "--out", str(folder), "--input-size", "64", "--json"]) == 0
+    return folder / "scarlet_c.onnx"
+
+
+def test_list_and_show_say_it_in_json(scarlet):
+    code, out, err = scarlet("list", "--json")
+    assert (code, err) == (0, "")
+    assert [row["name"] for row in json.loads(out)] == ["scarlet_a", "scarlet_b", "scarlet_c"]
+    code, out, _ = scarlet("show", "scarlet_b", "--json")
+    shown = json.loads(out)
+    assert set(shown) >= {"arch", "params", "macs", "layers"}
+    assert (shown["params"], shown["macs"]) == (6_531_556, 326_853_440)
+    assert len(shown["layers"]) == 23
+    _, out, _ = scarlet("show", str(get_arch("scarlet_b")), "--json")
+    assert json.loads(out)["macs"] == shown["macs"]
+    _, out, _ = scarlet("show", "mobilenetv3_small_050", "--json")
+    assert json.loads(out)["arch"] is None
+
+
+def test_tables_say_that_published_figures_are_published(scarlet):
+    assert "not measured here" in scarlet("list")[1]
+    drawn = scarlet("show", "scarlet_a")[1]
+    assert "e6k7se" in drawn
+    assert "█" in drawn
+
+
+def test_export_says_what_it_wrote(exported, scarlet):
+    code, out, err = scarlet("export", "scarlet_c", "--out", exported.parent, "--input-size", 64, "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert set(said) >= {"path", "sha256", "opset", "ir_version", "weights"}
+    assert said["weights"] == "random (structure and latency only)"
+    assert [file.name for file in exported.parent.iterdir()] == ["scarlet_c.onnx"]
+
+
+def test_an_identity_string_gets_a_safe_file_name(scarlet, tmp_path):
+    arch = str(get_arch("scarlet_c")).replace("e3k3-e6k7se", "e3k5-e6k7se", 1)
+    code, out, _ = scarlet("export", arch, "--out", tmp_path, "--input-size", 32, "--json")
+    assert code == 0
+    (file,) = tmp_path.iterdir()
+    assert re.fullmatch(r"scarlet-[0-9a-f]{8}\.onnx", file.name)
+    assert json.loads(out)["metadata"]["arch"] == arch
+
+
+def test_verify_knows_the_source_from_the_file(exported, scarlet):
+    code, out, _ = scarlet("verify", exported, "--json")
+    assert code == 0
+    assert json.loads(out)["passed"] is True
+    code, out, err = scarlet("verify", exported, "scarlet_b", "--json")
+    assert code == 1
+    assert json.loads(out)["passed"] is False
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_bench_and_compare(exported, scarlet, tmp_path):
+    code, out, err = scarlet("bench", exported, exported, "--json", "--out", tmp_path / "bench.json")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert len(rows) == 2
+    assert set(rows[0]) >= {"file", "p50_ms", "p90_ms", "p99_ms", "min_ms", "cv", "runs", "load_ms", "first_ms",
+                            "peak_rss_bytes", "conditions"}  # fmt: skip
+    code, out, _ = scarlet("compare", tmp_path / "bench.json", "--json")
+    assert code == 0
+    assert json.loads(out)[0]["paired"] is True
+    slower = [rows[0], {**rows[1], "samples_ms": [2 * sample for sample in rows[1]["samples_ms"]]}]
+    (tmp_path / "slow.json").write_text(json.dumps(slower))
+    code, _, err = scarlet("compare", tmp_path / "slow.json", "--fail-above", "1.2")
+    assert code == 1
+    assert "ratio" in err
+    other = {**rows[0], "conditions": {**rows[0]["conditions"], "threads": 8}}
+    (tmp_path / "other.json").write_text(json.dumps([other]))
+    code, _, err = scarlet("compare", tmp_path / "bench.json", tmp_path / "other.json")
+    assert code == 2
+    assert "threads: 1 and 8" in err
+
+
+def test_fold_prints_its_certificate(scarlet, tmp_path):
+    code, out, _ = scarlet("fold", "scarlet_b", "--stabilized", "--out", tmp_path, "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert sum(step["kind"] == "change_of_basis" for step in said["steps"]) == 2
+    assert {file.name for file in tmp_path.iterdir()} == {"scarlet_b.folded.safetensors", "scarlet_b.certificate.json"}
+
+
+@pytest.mark.parametrize("name", ["scarlet_c", "mobileone_s0"])
+def test_deploy_leaves_a_file_and_its_report(scarlet, tmp_path, name):
+    code, out, err = scarlet("deploy", name, "--out", tmp_path, "--input-size", 64, "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    assert report["parity"]["passed"] is True
+    assert report["timing"]["runs"] >= 100
+    assert {file.name for file in tmp_path.iterdir()} == {f"{name}.onnx", "report.json", "report.md"}
+    text = (tmp_path / "report.md").read_text()
+    assert "weights: random (structure and latency only)" in text
+    assert f"{report['params']:,}" in text
+
+
+BAD = {
+    "an unknown name": (("show", "scarlet_aa"), "scarlet_a"),
+    "an unknown timm name": (("export", "resnet_18", "--out", "{tmp}/out"), "resnet18"),
+    "a typo in an identity string": (("show", str(get_arch("scarlet_a")).replace("e3k7", "e3k8", 1)), "layer 0"),
+    "an empty name": (("show", ""), "''"),
+    "a path as a name": (("export", "../../etc/passwd", "--out", "{tmp}/out"), "passwd"),
+    "a file in the folder's place": (("export", "scarlet_a", "--out", "{tmp}/file"), "{tmp}/file"),
+    "a file on the folder's way": (("deploy", "scarlet_a", "--out", "{tmp}/file/deep/er"), "{tmp}/file"),
+    "an opset out of range": (("export", "scarlet_a", "--out", "{tmp}/out", "--opset", "22"), "17 to 20"),
+    "an unknown target": (("export", "scarlet_a", "--out", "{tmp}/out", "--target", "toaster"), "toaster"),
+    "no output folder": (("export", "scarlet_a"), "--out"),
+    "no number": (("bench", "{tmp}/file", "--threads", "many"), "many"),
+    "no threads": (("bench", "{tmp}/file", "--threads", "0"), "0"),
+    "an unknown verb": (("fly",), "fly"),
+    "an unknown option": (("list", "--colour"), "--colour"),
+    "missing weights": (("export", "scarlet_a", "--weights", "{tmp}/no.pth", "--out", "{tmp}/out"), "no such file"),
+    "no ONNX file": (("bench", "{tmp}/file"), "not an ONNX file"),
+    "a missing ONNX file": (("verify", "{tmp}/absent.onnx"), "no such file"),
+    "a folder for a file": (("verify", "{tmp}"), "is a folder"),
+    "no records": (("compare", "{tmp}/file"), "not JSON"),
+    "missing records": (("compare", "{tmp}/absent.json"), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_one_line_and_writes_nothing(what, scarlet, tmp_path):
+    (tmp_path / "file").write_text("words")
+    arguments, names = BAD[what]
+    code, out, err = scarlet(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert names.format(tmp=tmp_path) in err
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_help_tells_every_verb(scarlet):
+    code, out, _ = scarlet("--help")
+    assert code == 0
+    for verb in ("list", "show", "fold", "export", "verify", "bench", "compare", "deploy"):
+        assert re.search(rf"^\s+{verb} ", out, re.MULTILINE), verb
+        assert scarlet(verb, "--help")[0] == 0
+
+
+def test_completion_is_there():
+    env = {**os.environ, "_SCARLET_ZOO_COMPLETE": "complete_bash", "COMP_WORDS": "scarlet-zoo ver", "COMP_CWORD": "1"}
+    program = os.path.join(os.path.dirname(sys.executable), "scarlet-zoo")  # noqa: PTH118, PTH120
+    done = subprocess.run([program], capture_output=True, text=True, env=env, check=False)
+    assert "verify" in done.stdout
+
+
+def test_a_terminal_sees_progress_and_a_pipe_does_not(exported):
+    command = [sys.executable, "-m", "scarlet_zoo", "bench", str(exported)]
+    piped = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert piped.stderr == ""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env=env) as job:
+        os.close(theirs)
+        seen = b""
+        # A terminal whose other end is closed reads as an error.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(ours, 4096):
+                seen += chunk
+    os.close(ours)
+    assert job.returncode == 0
+    assert b"measure" in seen

@@ -1,0 +1,49 @@
+import random
+
+import pytest
+import torch
+from conftest import TINY
+
+from scarlet_zoo import arch_cost, create_model, get_arch, get_space
+from scarlet_zoo.model_cost import model_cost
+
+EXACT = {
+    "scarlet_a": (6_707_720, 365_307_392),
+    "scarlet_b": (6_531_556, 326_853_440),
+    "scarlet_c": (6_073_684, 280_082_912),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_closed_form_gives_the_known_parameters_and_macs(name):
+    cost = arch_cost(get_arch(name))
+    assert (cost.params, cost.macs) == EXACT[name]
+
+
+@pytest.mark.parametrize("space", [get_space("scarlet"), TINY], ids=lambda space: space.name)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_closed_form_agrees_with_the_model_that_runs(space, seed):
+    arch = space.sample(random.Random(seed))
+    size = random.Random(seed).choice([32, 33, 47, 64])
+    model = create_model(arch, in_chans=2, num_classes=7)
+    closed = arch_cost(arch, input_size=size, in_chans=2, num_classes=7)
+    counted = model_cost(model, (2, size, size))
+    assert closed.params == counted.params == sum(p.numel() for p in model.parameters())
+    assert closed.macs == counted.macs
+
+
+def test_a_stabilizer_counts_for_nothing():
+    arch = get_arch("scarlet_b")
+    assert arch_cost(arch).layers[2 + 8].macs == 0
+    stabilized = create_model(arch, stabilized=True)
+    extra = sum(p.numel() for p in stabilized.parameters()) - arch_cost(arch).params
+    assert extra == 80 * 80 + 192 * 192
+
+
+def test_counting_leaves_the_model_as_it_was():
+    model = create_model("resnet18").train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    cost = model_cost(model, (3, 64, 64))
+    assert model.training
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert cost.params == sum(p.numel() for p in model.parameters())

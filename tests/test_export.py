@@ -1,0 +1,183 @@
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from conftest import TINY, images_for, randomized, skipping_arch
+
+from scarlet_zoo import Arch, SearchSpace, create_model, export_onnx, fold
+from scarlet_zoo.artifact import read_artifact
+from scarlet_zoo.errors import ArtifactError, ExportError
+from scarlet_zoo.lowering import FORMS
+from scarlet_zoo.onnx_export import Recipe
+
+
+@pytest.fixture(scope="module")
+def model():
+    # Gates of 6 squeezed channels (8 * 3 / 4), so that there is something to pad, and two skips.
+    arch = TINY.arch(["e3k3se", "e6k5", "id", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
+    return randomized(arch, dtype=torch.float32)
+
+
+def operators(path):
+    ops = [node.op_type for node in onnx.load(path).graph.node]
+    return {op: ops.count(op) for op in ops}
+
+
+def run(path, images):
+    return ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"input": images.numpy()})[0]
+
+
+def gap(model, path, images):
+    with torch.inference_mode():
+        truth = model(images).numpy()
+    return float(np.abs(run(path, images) - truth).max() / np.abs(truth).max())
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_the_native_form_is_native_whatever_exporter_drives(model, exporter, tmp_path):
+    artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(exporter=exporter, opset=18))
+    found = operators(artifact.path)
+    gates = sum(plan.choice.squeeze_excite for plan in model.arch.layers)
+    blocks = sum(not plan.choice.is_skip for plan in model.arch.layers)
+    assert found["HardSigmoid"] == gates
+    assert found["GlobalAveragePool"] == gates + 1
+    assert found["HardSwish"] == 2 * blocks
+    assert not {"BatchNormalization", "ReduceMean", "Identity", "Constant"} & set(found)
+    assert gap(model, artifact.path, images_for(model, dtype=torch.float32)) < 1e-5
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_computes_the_same(model, form, tmp_path):
+    artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(form=form))
+    assert artifact.form == form
+    for batch in (1, 3):
+        assert gap(model, artifact.path, images_for(model, batch, dtype=torch.float32)) < 1e-5
+    found = operators(artifact.path)
+    assert ("Resize" in found) == (form == "blocked")
+    assert ("HardSwish" in found) == (form != "released")
+
+
+def test_a_wrong_form_shows_in_that_comparison(model, tmp_path, monkeypatch):
+    from scarlet_zoo import lowering
+
+    monkeypatch.setattr(lowering, "_constant", _constants_off_by_a_hair(lowering._constant))
+    artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(form="released"))
+    assert gap(model, artifact.path, images_for(model, dtype=torch.float32)) > 1e-4
+
+
+def _constants_off_by_a_hair(real):
+    def wrong(owner, name, value, dtype):
+        return real(owner, name, np.asarray(value) * (1.001 if name == "three" else 1), dtype)
+
+    return wrong
+
+
+@pytest.mark.parametrize("opset", [17, 18, 19, 20])
+def test_opset_and_ir_version_are_what_was_asked(model, opset, tmp_path):
+    artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(opset=opset))
+    proto = onnx.load(artifact.path)
+    assert [(e.domain, e.version) for e in proto.opset_import] == [("", opset)]
+    assert artifact.opset == opset
+    assert artifact.ir_version == proto.ir_version <= 10
+    assert gap(model, artifact.path, images_for(model, 1, dtype=torch.float32)) < 1e-5
+
+
+WRONG_RECIPES = (
+    {"opset": 16},
+    {"opset": 21},
+    {"opset": 17, "exporter": "dynamo"},
+    {"ir_version": 14},
+    {"batch": 0},
+    {"exporter": "caffe"},
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG_RECIPES)
+def test_a_recipe_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ExportError, match=r"got .*, wanted"):
+        Recipe(**wrong)
+    with pytest.raises(ExportError, match="form"):
+        export_onnx(create_model("scarlet_a").eval(), "never.onnx", Recipe(form="none"))
+
+
+def test_batch_is_dynamic_or_as_asked_and_any_size_and_channels_go(model, tmp_path):
+    dynamic = export_onnx(model, tmp_path / "dynamic.onnx")
+    shape = onnx.load(dynamic.path).graph.input[0].type.tensor_type.shape
+    assert [d.dim_param or d.dim_value for d in shape.dim] == ["batch", 3, 32, 32]
+    fixed = export_onnx(model, tmp_path / "fixed.onnx", Recipe(batch=2, input_size=(33, 47)))
+    shape = onnx.load(fixed.path).graph.input[0].type.tensor_type.shape
+    assert [d.dim_value for d in shape.dim] == [2, 3, 33, 47]
+    assert fixed.preprocessing.size == (33, 47)
+    grey = create_model(model.arch, in_chans=1).eval()
+    artifact = export_onnx(grey, tmp_path / "grey.onnx")
+    assert artifact.preprocessing.channels == 1
+
+
+def test_the_file_describes_itself_and_decodes_without_us_knowing_the_space(model, tmp_path):
+    labels = [f"class {i}" for i in range(10)]
+    artifact = export_onnx(model, tmp_path / "m.onnx", weights="made for a test", labels=labels)
+    again = read_artifact(artifact.path)
+    assert again == artifact
+    assert again.weights == "made for a test"
+    assert again.labels == labels
+    space = SearchSpace.from_json(again.metadata["space"])
+    assert Arch.parse(again.metadata["arch"], space) == model.arch == again.arch
+    assert again.preprocessing.interpolation == "bilinear"
+    assert len(again.metadata["weights_sha256"]) == len(again.metadata["fold_certificate_sha256"]) == 64
+    assert hashlib.sha256(artifact.path.read_bytes()).hexdigest() == artifact.sha256
+    with pytest.raises(ExportError, match="got 3, wanted 10"):
+        export_onnx(model, tmp_path / "n.onnx", labels=labels[:3])
+
+
+def test_export_folds_by_itself_and_leaves_the_model_alone(model, tmp_path):
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    one = export_onnx(model, tmp_path / "one.onnx")
+    two = export_onnx(fold(model), tmp_path / "two.onnx")
+    assert one.sha256 == two.sha256
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    double = fold(randomized(skipping_arch(TINY, 1)))
+    export_onnx(double, tmp_path / "double.onnx")
+    assert {p.dtype for p in double.model.parameters()} == {torch.float64}
+    with pytest.raises(ExportError, match="train mode"):
+        export_onnx(create_model("scarlet_a"), tmp_path / "three.onnx")
+    assert not (tmp_path / "three.onnx").exists()
+
+
+def test_the_same_command_gives_the_same_bytes_in_another_process(tmp_path):
+    # With another number of threads too: sums over pixels then differ in their last bits.
+    for folder, threads in (("one", "1"), ("two", "2")):
+        command = [sys.executable, "-m", "scarlet_zoo", "export", "scarlet_c", "--out", str(tmp_path / folder)]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": threads})
+    one, two = ((tmp_path / folder / "scarlet_c.onnx").read_bytes() for folder in ("one", "two"))
+    assert one == two
+
+
+def test_what_is_no_onnx_file_is_refused(tmp_path):
+    for name, content in {"text.onnx": b"hello", "empty.onnx": b"", "noise.onnx": bytes(range(256)) * 9}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ArtifactError, match="not an ONNX file"):
+            read_artifact(tmp_path / name)
+    with pytest.raises(ArtifactError, match="is a folder"):
+        read_artifact(tmp_path)
+    with pytest.raises(ArtifactError, match="no such file"):
+        read_artifact(tmp_path / "absent.onnx")
+
+
+def test_a_failed_write_leaves_the_old_file(model, tmp_path, monkeypatch):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"the old one")
+    monkeypatch.setattr("pathlib.Path.write_bytes", _no_space)
+    with pytest.raises(OSError, match="no space"):
+        export_onnx(model, path)
+    assert path.read_bytes() == b"the old one"
+    assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def _no_space(*_):
+    raise OSError("no space left on device")

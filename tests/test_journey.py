@@ -1,0 +1,20 @@
+"""One small architecture through every stage, each value carrying the same identity string."""
+
+import random
+
+from conftest import TINY
+
+import scarlet_zoo as zoo
+
+
+def test_the_same_architecture_in_every_column(tmp_path):
+    arch = TINY.sample(random.Random(7))
+    model = zoo.create_model(arch, stabilized=True).eval()
+    folded = zoo.fold(model)
+    artifact = zoo.export_onnx(folded, tmp_path / "tiny.onnx", zoo.Recipe(form="blocked"))
+    parity = zoo.verify(model, artifact)
+    (timing,) = zoo.measure([artifact.path])
+    assert str(model.arch) == str(artifact.arch) == str(arch)
+    assert sum(step.kind != "batch_norm" for step in folded.steps) == len(arch.skipped)
+    assert parity.passed
+    assert timing.conditions["sha256"] == artifact.sha256

@@ -1,0 +1,84 @@
+"""The contract of the house: what may import what, how long a room may be, what evidence looks like."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = sorted((ROOT / "scarlet_zoo").rglob("*.py"))
+DRIVERS = sorted(path for folder in ("weights", "export", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+LONGEST_FILE, LONGEST_FUNCTION, LONGEST_DRIVER = 330, 50, 80
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path, everywhere=True):
+    """Modules of ours that a file imports when it is imported itself, or anywhere in it."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node) for block in ast.walk(tree) if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for node in ast.walk(block)
+    }  # fmt: skip
+    nodes = ast.walk(tree) if everywhere else tree.body
+    modules = {module_name(file) for file in PACKAGE}
+    found = [
+        f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in modules else node.module
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in typing_only
+        for alias in node.names
+    ]
+    return {name for name in found if name.startswith("scarlet_zoo")}
+
+
+def test_data_flows_one_way():
+    graph = {module_name(path): imports(path, everywhere=False) for path in PACKAGE}
+
+    def visit(name, trail):
+        assert name not in trail, " -> ".join([*trail, name])
+        for other in graph.get(name, ()):
+            visit(other, [*trail, name])
+
+    for name in graph:
+        visit(name, [])
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_and_functions_are_of_a_size_to_live_in(path):
+    text = path.read_text()
+    assert text.count("\n") <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            length = node.end_lineno - (node.body[0].end_lineno if ast.get_docstring(node) else node.lineno)
+            assert length <= LONGEST_FUNCTION, node.name
+
+
+@pytest.mark.parametrize("path", DRIVERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_drivers_are_short_and_nobody_imports_them(path):
+    assert path.read_text().count("\n") <= LONGEST_DRIVER
+    everything = "\n".join(file.read_text() for file in (*PACKAGE, *DRIVERS))
+    assert not re.search(rf"^\s*(from|import) {path.stem}\b", everything, re.MULTILINE)
+
+
+def test_no_module_hides_a_public_function():
+    import scarlet_zoo
+
+    assert not {path.stem for path in PACKAGE} & set(scarlet_zoo.__all__)
+
+
+def test_committed_latencies_carry_their_conditions():
+    rows = json.loads((ROOT / "benchmarks" / "results" / "spelling.json").read_text())
+    assert {(row["name"], row["form"]) for row in rows} == {
+        (name, form) for name in ("scarlet_a", "scarlet_b", "scarlet_c") for form in ("released", "native", "blocked")
+    }
+    for row in rows:
+        conditions = row["record"]["conditions"]
+        assert row["weights"].startswith("random")
+        assert row["record"]["runs"] >= 100
+        for key in ("device", "threads", "runtime_version", "sha256", "warmup", "date"):
+            assert conditions[key]
