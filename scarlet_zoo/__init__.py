@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from scarlet_zoo.comparison import compare as compare
     from scarlet_zoo.cost import arch_cost as arch_cost
     from scarlet_zoo.deployment import deploy as deploy
-    from scarlet_zoo.errors import ParityError as ParityError
     from scarlet_zoo.errors import ScarletError as ScarletError
     from scarlet_zoo.folding import FoldResult as FoldResult
     from scarlet_zoo.folding import fold as fold
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.space import get_space as get_space
     from scarlet_zoo.space import list_spaces as list_spaces
     from scarlet_zoo.verification import Parity as Parity
+    from scarlet_zoo.verification import ParityError as ParityError
     from scarlet_zoo.verification import Tolerance as Tolerance
     from scarlet_zoo.verification import verify as verify
     from scarlet_zoo.zoo import get_arch as get_arch
@@ -49,13 +49,13 @@ _HOME = {
     "comparison": ("compare",),
     "cost": ("arch_cost",),
     "deployment": ("deploy",),
-    "errors": ("ParityError", "ScarletError"),
+    "errors": ("ScarletError",),
     "folding": ("FoldResult", "fold"),
     "latency": ("Settings", "Timing", "measure"),
     "model": ("create_model",),
     "onnx_export": ("Recipe", "export_onnx"),
     "space": ("SearchSpace", "get_space", "list_spaces"),
-    "verification": ("Parity", "Tolerance", "verify"),
+    "verification": ("Parity", "ParityError", "Tolerance", "verify"),
     "zoo": ("get_arch", "list_archs"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -13,7 +13,6 @@ from typing import Any
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.artifact import Artifact
 from scarlet_zoo.cost import Cost, arch_cost
-from scarlet_zoo.errors import ParityError
 from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.folding import FoldResult, fold
 from scarlet_zoo.jsontext import json_text
@@ -22,7 +21,7 @@ from scarlet_zoo.model_cost import model_cost
 from scarlet_zoo.networks import Network, load_network
 from scarlet_zoo.onnx_export import Recipe, export_onnx
 from scarlet_zoo.report import deployment_markdown
-from scarlet_zoo.verification import Parity, verify
+from scarlet_zoo.verification import Parity, ParityError, verify
 from scarlet_zoo.zoo import ZOO, name_of
 
 # Which graph form is the fastest exact one for a target; see scarlet_zoo.lowering.

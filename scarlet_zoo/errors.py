@@ -5,13 +5,6 @@ The command line turns each of them into one line on stderr and exit code 2 (1 f
 and holds no newline.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from scarlet_zoo.verification import Parity
-
 
 class ScarletError(ValueError):
     """Bad input: the base of all errors that are the caller's to mend."""
@@ -47,13 +40,3 @@ class RecordError(ScarletError):
 
 class CheckFailedError(ScarletError):
     """A check ran and its answer is no (exit code 1)."""
-
-
-class ParityError(CheckFailedError):
-    """An exported network that does not compute what its source computes.
-
-    Attributes:
-        parity: the numbers, a :class:`scarlet_zoo.verification.Parity`.
-    """
-
-    parity: Parity

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.artifact import Artifact, read_artifact
-from scarlet_zoo.errors import ArtifactError, ParityError
+from scarlet_zoo.errors import ArtifactError, CheckFailedError
 from scarlet_zoo.onnx_runtime import OnnxClassifier
 from scarlet_zoo.pictures import extremes, photos
 from scarlet_zoo.preprocessing import Preprocessing
@@ -112,6 +112,18 @@ class Parity:
         return told
 
 
+class ParityError(CheckFailedError):
+    """An exported network that does not compute what its source computes.
+
+    Attributes:
+        parity: the numbers.
+    """
+
+    def __init__(self, path: Path, parity: Parity) -> None:
+        super().__init__(f"{path}: differs from its source: {'; '.join(parity.failures())}")
+        self.parity = parity
+
+
 def verify(
     reference: nn.Module | Callable[[Array], Logits],
     artifact: Artifact | str | Path,
@@ -147,9 +159,7 @@ def verify(
     cases = [case for group in groups for case in _run_group(group, candidate, limits[group.name])]
     parity = _summarise(cases, tolerance)
     if not parity.passed:
-        failure = ParityError(f"{artifact.path}: differs from its source: {'; '.join(parity.failures())}")
-        failure.parity = parity
-        raise failure
+        raise ParityError(artifact.path, parity)
     return parity
 
 

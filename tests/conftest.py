@@ -1,6 +1,9 @@
 """Parts that many tests share: a space small enough to train and export in a second, and networks in it."""
 
+import os
 import random
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet_zoo.cli.main
 
 import pytest
 import torch

@@ -30,6 +30,9 @@ for room in (looking, making, checking):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code; every foreseen error is one line on stderr."""
+    # Before torch is loaded: its threads wait for each other by spinning, which beside another busy
+    # process costs far more than it gains.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

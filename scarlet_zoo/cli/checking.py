@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, table
-from scarlet_zoo.errors import ArtifactError, CheckFailedError, ParityError, RecordError
+from scarlet_zoo.errors import ArtifactError, CheckFailedError, RecordError
 
 Files = Annotated[list[Path], typer.Argument(help="ONNX files.")]
 
@@ -33,7 +33,7 @@ def verify_file(
     """Compare an ONNX file with the network it was made from; exit code 1 if they differ."""
     from scarlet_zoo.artifact import read_artifact
     from scarlet_zoo.networks import load_network
-    from scarlet_zoo.verification import verify
+    from scarlet_zoo.verification import ParityError, verify
 
     artifact = read_artifact(file)
     source, where = _source(artifact.metadata, file, name, weights)
