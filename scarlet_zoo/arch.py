@@ -41,6 +41,16 @@ class Choice:
 SKIP = Choice(expand_ratio=0, kernel_size=0)
 
 
+# What may stand before a colon without being a search space's name: timm's sources of models.
+_SOURCES = ("hf-hub", "hf_hub", "local-dir")
+
+
+def is_identity_string(name: str) -> bool:
+    """Whether a model's name is meant as ``<space>:<tokens>``."""
+    space, colon, _ = name.partition(":")
+    return bool(colon) and space.lower() not in _SOURCES and "/" not in space and len(space) > 1
+
+
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
     """One searchable layer of one architecture, with everything that its position implies.

@@ -95,13 +95,16 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: missing, truncated, not a weights file, or a pickle that holds code.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file, wanted a weights file (.safetensors, .pth, .pth.tar)")
-    with path.open("rb") as file:
-        head = file.read(512)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file, wanted a weights file (.safetensors, .pth, .pth.tar)") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}, wanted a weights file") from error
     if not head:
         raise CheckpointError(f"{path}: empty, wanted a weights file")
-    if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
+    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|!--|html|\?xml)", head, re.IGNORECASE):
         raise CheckpointError(f"{path}: a web page, not weights: the download link needs a browser or a login")
     content = _read_safetensors(path) if _is_safetensors(path, head) else _read_pickle(path)
     for key in ("model_state", "state_dict_ema", "state_dict", "model"):
@@ -128,11 +131,11 @@ def _read_pickle(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
-            named = re.search(r"GLOBAL ([\w.]+)", str(error))
-            what = f" ({named.group(1)})" if named else ""
-            raise CheckpointError(f"{path}: refused, the pickle holds code{what}; wanted tensors only") from error
-        raise CheckpointError(f"{path}: not a weights file: {_one_line(error)}") from error
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named:
+            message = f"{path}: refused, the pickle holds code ({named.group(1)}); wanted tensors only"
+            raise CheckpointError(message) from error
+        raise CheckpointError(f"{path}: not a weights file: it does not read as tensors only") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path}: truncated or not a weights file: {_one_line(error)}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,8 +14,8 @@ from scarlet_zoo.errors import RecordError
 
 # What must be equal for two latencies to mean the same thing.
 _MUST_AGREE = (
-    "device", "machine", "cores", "runtime", "runtime_version", "provider", "graph_optimization",
-    "mode", "threads", "spin", "input_shape",
+    "device", "machine", "system", "cores", "governor", "runtime", "runtime_version", "provider",
+    "graph_optimization", "mode", "threads", "spin", "warmup", "burst", "input_shape",
 )  # fmt: skip
 _RESAMPLES = 2000
 
@@ -73,20 +74,32 @@ def compare(base: Mapping[str, Any], new: Mapping[str, Any], confidence: float =
 
 
 def _refuse_if_different(base: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for record in (base, new):
-        missing = [key for key in ("file", "conditions", "samples_ms") if not record.get(key)]
-        if missing:
-            raise RecordError(
-                f"record of {record.get('file', 'an unnamed file')}: no {missing[0]}, wanted one of bench"
-            )
-    one, two = base["conditions"], new["conditions"]
+    one, two = (_conditions(record) for record in (base, new))
     apart = [f"{key}: {one.get(key)!r} and {two.get(key)!r}" for key in _MUST_AGREE if one.get(key) != two.get(key)]
     if apart:
         raise RecordError(f"{base['file']} and {new['file']} cannot be compared: {'; '.join(apart)}")
 
 
+def _conditions(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's conditions, all of them; of the input only the shape matters, not its name."""
+    where = f"record of {record.get('file', 'an unnamed file')}"
+    conditions, samples = record.get("conditions"), record.get("samples_ms")
+    if not isinstance(conditions, Mapping):
+        raise RecordError(f"{where}: got conditions {conditions!r}, wanted a record of bench")
+    missing = [key for key in _MUST_AGREE if key not in conditions]
+    if missing:
+        raise RecordError(f"{where}: its conditions lack {' '.join(missing)}, wanted a record of bench")
+    burst, shapes = conditions["burst"], conditions["input_shape"]
+    if not isinstance(burst, int) or burst < 1 or not isinstance(shapes, Mapping):
+        raise RecordError(f"{where}: got burst {burst!r} and input_shape {shapes!r}, wanted a record of bench")
+    good = isinstance(samples, list) and all(isinstance(x, (int, float)) and 0 < x < math.inf for x in samples)
+    if not good or len(samples or ()) < 2 * burst:
+        raise RecordError(f"{where}: samples_ms is not two turns or more of times above 0, wanted a record of bench")
+    return {**conditions, "input_shape": list(shapes.values())}
+
+
 def _turns(record: Mapping[str, Any]) -> NDArray[np.float64]:
     """Samples as (turns, runs of a turn)."""
-    burst = int(record["conditions"].get("burst", 1))
+    burst = record["conditions"]["burst"]
     samples = np.asarray(record["samples_ms"], dtype=np.float64)
     return samples[: len(samples) // burst * burst].reshape(-1, burst)

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch import Arch, is_identity_string
 from scarlet_zoo.artifact import Artifact
 from scarlet_zoo.cost import Cost, arch_cost
-from scarlet_zoo.files import make_folder, write_text
+from scarlet_zoo.errors import ExportError
+from scarlet_zoo.files import write_text
 from scarlet_zoo.folding import FoldResult, fold
 from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import Settings, Timing, measure
@@ -93,12 +94,15 @@ def deploy(
     say = stage or (lambda _: None)
     say(f"create {name}")
     size = recipe.input_size[0] if recipe.input_size else None
+    path = folder / f"{safe_name(name)}.onnx"
+    reports = (folder / "report.json", folder / "report.md")
+    for file in (path, *reports):
+        if file.is_dir():
+            raise ExportError(f"{file}: is a folder, wanted a file's path")
     network = load_network(name, weights, input_size=size)
-    make_folder(folder)
     say("fold")
     folded = fold(network.model)
     say("export")
-    path = folder / f"{safe_name(name)}.onnx"
     artifact = export_onnx(folded, path, recipe, weights=network.weights, preprocessing=network.preprocessing)
     say("verify")
     timing, failure = None, None
@@ -110,8 +114,8 @@ def deploy(
         say("measure")
         (timing,) = measure([path], settings, progress)
     result = Deployment(name, folder, network, network_cost(network), folded, artifact, parity, timing)
-    write_text(folder / "report.json", json_text(result.to_dict(), indent=1) + "\n")
-    write_text(folder / "report.md", deployment_markdown(result.to_dict()))
+    write_text(reports[0], json_text(result.to_dict(), indent=1) + "\n")
+    write_text(reports[1], deployment_markdown(result.to_dict()))
     if failure is not None:
         raise failure
     return result
@@ -131,7 +135,7 @@ def safe_name(name: str) -> str:
 
     Anything but letters, digits, dots, dashes and underscores becomes an underscore.
     """
-    if ":" in name and "-" in name and not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
+    if is_identity_string(name):
         arch = Arch.parse(name)
         digest = hashlib.sha256(str(arch).encode()).hexdigest()[:8]
         name = name_of(arch) or f"{arch.space.name}-{digest}"

@@ -56,7 +56,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, least in (("threads", 1), ("warmup", 1), ("runs", MIN_RUNS), ("seconds", MIN_SECONDS), ("burst", 1)):
-            if getattr(self, name) < least:
+            if not getattr(self, name) >= least:
                 raise MeasurementError(f"measurement: got {name} = {getattr(self, name)}, wanted {least} or more")
 
 

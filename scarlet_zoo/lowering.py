@@ -98,8 +98,13 @@ def spell_head_pool(node: ir.Node) -> Sequence[ir.Node]:
     pool = node.inputs[0].producer()
     if pool is None or pool.op_type != "GlobalAveragePool":
         return ()
-    columns = ir.node("ReduceMean", [pool.inputs[0]], {"axes": [3], "keepdims": 0})
-    return columns, ir.node("ReduceMean", [columns.outputs[0]], {"axes": [2], "keepdims": 0})
+    assert node.graph is not None
+    if node.graph.opset_imports[""] < 18:
+        columns = ir.node("ReduceMean", [pool.inputs[0]], {"axes": [3], "keepdims": 0})
+        return columns, ir.node("ReduceMean", [columns.outputs[0]], {"axes": [2], "keepdims": 0})
+    last, third = (_constant(node, f"axis{axis}", [axis], np.int64) for axis in (3, 2))
+    columns = ir.node("ReduceMean", [pool.inputs[0], last], {"keepdims": 0})
+    return columns, ir.node("ReduceMean", [columns.outputs[0], third], {"keepdims": 0})
 
 
 def _image_shape(value: ir.Value | None) -> tuple[int, int, int] | None:

@@ -7,7 +7,6 @@ adds the architecture it was built from and, where asked, the stabilizers of ski
 from __future__ import annotations
 
 import difflib
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +20,7 @@ from timm.models import EfficientNet, EfficientNetFeatures, build_model_with_cfg
 from timm.models import _efficientnet_blocks as timm_blocks
 from torch import nn
 
-from scarlet_zoo.arch import Arch, LayerPlan
+from scarlet_zoo.arch import Arch, LayerPlan, is_identity_string
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.checkpoint import load_checkpoint
 from scarlet_zoo.errors import ScarletError, UnknownNameError
@@ -211,7 +210,7 @@ def create_model(
         ArchError: an identity string with a fault.
         CheckpointError: a file that does not hold this network's weights.
     """
-    if isinstance(name, str) and re.match(r"\w+:.*-", name) and not re.match(r"hf[-_]hub:|local-dir:", name):
+    if isinstance(name, str) and is_identity_string(name):
         name = Arch.parse(name)
     if isinstance(name, Arch):
         registered = name_of(name)
@@ -230,7 +229,14 @@ def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Modul
         known = timm.list_models()
         near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or [*ZOO, "or any of timm.list_models()"]
         raise UnknownNameError(f"model {name!r}: unknown, wanted a name such as {', '.join(near)}")
-    model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
+    except (ScarletError, TypeError):
+        raise
+    except Exception as error:
+        # A tag that is none, a folder or a repository that is not there: each its own kind in timm.
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ScarletError(f"model {name!r}: {reason}") from error
     return model
 
 

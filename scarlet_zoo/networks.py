@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,20 +67,33 @@ def load_network(name: str, weights: str = "random", *, input_size: int | None =
         said = f"file {path.name}"
     preprocessing = preprocessing_of(model, input_size)
     if weights == "random":
-        randomize(model, calibration_images(preprocessing))
+        _randomize(model, preprocessing, name)
     model.eval()
     return Network(name, model, getattr(model, "arch", None), said, state_sha256(model.state_dict()), preprocessing)
 
 
-def _pretrained(name: str, kwargs: dict[str, Any]) -> nn.Module:
+def _randomize(model: nn.Module, preprocessing: Preprocessing, name: str) -> None:
     try:
+        randomize(model, calibration_images(preprocessing))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        if isinstance(error, ScarletError):
+            raise
+        reason = str(error).strip().split("\n")[0]
+        height, width = preprocessing.size
+        raise ScarletError(f"model {name!r}: does not run on {height} x {width} pixels: {reason}") from error
+
+
+def _pretrained(name: str, kwargs: dict[str, Any]) -> nn.Module:
+    # The hub's client tells of every retry; the last word is enough.
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    try:
+        logger.setLevel(logging.CRITICAL)
         return create_model(name, pretrained=True, **kwargs)
-    except ScarletError:
-        raise
-    except Exception as error:
-        # timm and the hub client raise what they like when weights are not to be had.
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ScarletError(f"pretrained weights of {name!r}: not to be had here: {reason}") from error
+    except ScarletError as error:
+        raise ScarletError(f"pretrained weights of {name!r}: not to be had here: {error}") from error
+    finally:
+        logger.setLevel(level)
 
 
 def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preprocessing:

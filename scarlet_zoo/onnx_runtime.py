@@ -33,7 +33,8 @@ class OnnxClassifier:
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(outputs) != 1 or len(outputs[0].shape) != 2:
             raise ArtifactError(f"{path}: wanted a classifier, one input (N, C, H, W) and one output (N, classes)")
         self._name = inputs[0].name
-        batch, _, height, width = inputs[0].shape
+        batch, self.channels, height, width = inputs[0].shape
+        self.path = path
         self.dynamic_batch = not isinstance(batch, int)
         self.batch = 1 if self.dynamic_batch else int(batch)
         self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None

@@ -173,6 +173,8 @@ def _both_preprocessings(
     wanted = given or described
     if wanted is None:
         raise ArtifactError(f"{artifact.path}: says nothing of its preprocessing, wanted it as an argument")
+    if candidate.channels != wanted.channels:
+        raise ArtifactError(f"{artifact.path}: takes {candidate.channels} channels, its source {wanted.channels}")
     size = candidate.size or wanted.size
     return replace(wanted, size=size), replace(described or wanted, size=size)
 
@@ -224,16 +226,17 @@ def _group(name: str, reference: Any, ours: Array, theirs: Array) -> _Group:
 
 
 def _answers(reference: Any, images: Array) -> tuple[Logits, Logits | None]:
-    """The truth in float64, and a torch model's answer in its own dtype."""
+    """The truth in float64, and a torch model's answer in float32, the precision of the file."""
     if _is_function(reference):
         return np.asarray(reference(images), dtype=np.float64), None
     import torch
 
-    double = copy.deepcopy(reference).eval().double()
-    dtype = next(parameter.dtype for parameter in reference.parameters())
+    # On a copy: what is compared is the network in eval mode, and the caller's stays as it is.
+    network = copy.deepcopy(reference).eval()
     with torch.inference_mode():
-        truth = double(torch.from_numpy(images).double()).numpy()
-        own = reference(torch.from_numpy(images).to(dtype)).double().numpy()
+        own = network.float()(torch.from_numpy(images)).double().numpy()
+        # The values that the reference has: float64 ones lose nothing, others gain nothing.
+        truth = copy.deepcopy(reference).eval().double()(torch.from_numpy(images).double()).numpy()
     return truth, own
 
 
@@ -250,13 +253,18 @@ def _limits(groups: Sequence[_Group], tolerance: Tolerance) -> dict[str, float]:
             rounding = group.rounding if group.name == _PHOTOGRAPHS else max(unlike)
             limits[group.name] = max(tolerance.max_rel_err, tolerance.rounding_factor * rounding)
         else:
-            limits[group.name] = tolerance.max_rel_err if group is groups[0] else float("inf")
+            # Any finite answer will do where nothing is known of the reference's rounding.
+            limits[group.name] = tolerance.max_rel_err if group is groups[0] else np.finfo(np.float64).max
     return limits
 
 
 def _run_group(group: _Group, candidate: OnnxClassifier, limit: float) -> Iterator[CaseParity]:
     for batch in _BATCHES if candidate.dynamic_batch else (candidate.batch,):
         got = candidate.logits(group.images, batch)
+        if got.shape != group.truth.shape:
+            raise ArtifactError(
+                f"{candidate.path}: gives logits {got.shape} for {len(got)} images, its source {group.truth.shape}"
+            )
         error = np.abs(got - group.truth)
         noise = float(np.mean(error**2))
         sqnr = 10 * np.log10(group.spread**2 / noise) if noise > 0 else float("inf")

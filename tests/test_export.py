@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import timm
 import torch
 from conftest import TINY, images_for, randomized, skipping_arch
 
@@ -61,6 +62,19 @@ def test_every_form_computes_the_same(model, form, tmp_path):
     found = operators(artifact.path)
     assert ("Resize" in found) == (form == "blocked")
     assert ("HardSwish" in found) == (form != "released")
+
+
+def test_the_released_form_goes_with_every_opset(model, tmp_path):
+    for opset in (18, 20):
+        artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(form="released", opset=opset))
+        assert gap(model, artifact.path, images_for(model, dtype=torch.float32)) < 1e-5
+
+
+def test_a_network_whose_norms_cannot_all_fold_is_exported_with_those(tmp_path):
+    dense = timm.create_model("densenet121", num_classes=3).eval()
+    artifact = export_onnx(dense, tmp_path / "d.onnx", Recipe(input_size=(64, 64)))
+    left = sum("running" not in site.reason for site in fold(dense).skipped)
+    assert 0 < operators(artifact.path)["BatchNormalization"] <= left
 
 
 def test_a_wrong_form_shows_in_that_comparison(model, tmp_path, monkeypatch):

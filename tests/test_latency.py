@@ -58,10 +58,12 @@ def test_the_larger_network_is_slower_and_a_file_equals_itself(timings):
 
 
 def record(samples, **conditions):
-    base = {"device": "d", "machine": "m", "cores": 2, "runtime": "onnxruntime", "runtime_version": "1", "threads": 1,
-            "provider": "p", "graph_optimization": "all", "mode": "hot", "spin": True, "input_shape": {}, "burst": 5,
-            "measurement": "x"}  # fmt: skip
-    return {"file": "f", "samples_ms": list(samples), "conditions": {**base, **conditions}}
+    base = {
+        "device": "d", "machine": "m", "system": "s", "cores": 2, "governor": None, "runtime": "onnxruntime",
+        "runtime_version": "1", "provider": "p", "graph_optimization": "all", "mode": "hot", "threads": 1,
+        "spin": True, "warmup": 10, "burst": 5, "input_shape": {}, "measurement": "x",
+    }  # fmt: skip
+    return {"file": "f", "samples_ms": [float(sample) for sample in samples], "conditions": {**base, **conditions}}
 
 
 @pytest.mark.parametrize(
@@ -84,9 +86,21 @@ def test_the_interval_holds_the_truth_and_a_planted_slowdown_is_found():
     assert found >= 45
 
 
-def test_a_record_without_samples_is_refused():
-    with pytest.raises(RecordError, match="samples_ms"):
-        compare({**record([]), "samples_ms": []}, record(np.ones(10)))
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"samples_ms": []},
+        {"samples_ms": ["1"] * 20},
+        {"samples_ms": [0.0] * 20},
+        {"samples_ms": [float("nan")] * 20},
+        {"conditions": [1]},
+        {"conditions": {}},
+        {"conditions": {**record([])["conditions"], "burst": 0}},
+    ],
+)
+def test_a_broken_record_is_refused(broken):
+    with pytest.raises(RecordError, match="wanted a record of bench"):
+        compare({**record(np.ones(20)), **broken}, record(np.ones(20)))
 
 
 @pytest.mark.parametrize("wrong", [{"threads": 0}, {"runs": 99}, {"seconds": 1.9}, {"warmup": 0}, {"burst": 0}])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scarlet_zoo import ParityError, export_onnx, verify
+from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.onnx_export import Recipe
 from scarlet_zoo.pictures import extremes, photos
@@ -113,3 +114,24 @@ def test_random_weights_have_logits_in_which_a_fault_can_show():
 
 def test_extreme_images_are_four():
     assert extremes(3, 5, 6).shape == (4, 3, 5, 6)
+
+
+def test_a_file_for_other_classes_or_channels_is_refused_and_the_model_left_alone(network, artifact, tmp_path):
+    training = copy.deepcopy(network.model).train()
+    before = {key: value.clone() for key, value in training.state_dict().items()}
+    assert verify(training, artifact, preprocessing=network.preprocessing).passed
+    assert training.training
+    assert all(torch.equal(before[key], value) for key, value in training.state_dict().items())
+    ten = load_network("scarlet_c", input_size=96, num_classes=10)
+    with pytest.raises(ArtifactError, match="1000"):
+        verify(ten.model, artifact, preprocessing=ten.preprocessing)
+    grey = load_network("scarlet_c", input_size=96, in_chans=1)
+    with pytest.raises(ArtifactError, match="takes 3 channels, its source 1"):
+        verify(grey.model, artifact, preprocessing=grey.preprocessing)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_source_may_have_another_precision_than_the_file(network, dtype, tmp_path):
+    model = copy.deepcopy(network.model).to(dtype)
+    artifact = export_onnx(model, tmp_path / "m.onnx", preprocessing=network.preprocessing)
+    assert verify(model, artifact, preprocessing=network.preprocessing).passed

@@ -16,6 +16,8 @@ from scarlet_zoo.cli.console import fail
 from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.latency import MeasurementError
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="scarlet-zoo",
     help="SCARLET networks for phones: a name in, a folded, verified and measured ONNX file out.",
@@ -39,24 +41,22 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code."""
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments or ["--help"], standalone_mode=False)
     except CheckFailedError as error:
         return fail(str(error), 1)
     except (ScarletError, MeasurementError) as error:
         return fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
-        return fail("interrupted", 130)
-    except BrokenPipeError:
-        # The reader has had enough (head, less); what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return fail("interrupted", _INTERRUPTED)
+    except OSError as error:
+        return fail(f"{error.filename or 'input or output'}: {error.strerror}", 2)
     except Exception as error:
         # A usage error of the command line parser, whichever version of it raised it.
         if not hasattr(error, "format_message"):
             raise
         got = _value_given(error, arguments)
         return fail(f"{error.format_message()}{got} (scarlet-zoo --help shows the usage)", 2)
-    return int(code or 0)
+    return fail("interrupted", code) if code == _INTERRUPTED else int(code or 0)
 
 
 def _value_given(error: Exception, arguments: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,11 +34,16 @@ def say(message: str) -> None:
 
 def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
     """Print a result: as JSON, or as a person likes it."""
-    if as_json:
-        sys.stdout.write(json_text(value) + "\n")
-    else:
-        # In a pipe there is no width to fit: a cut cell would be a wrong one.
-        render(Console() if sys.stdout.isatty() else Console(width=240))
+    try:
+        if as_json:
+            sys.stdout.write(json_text(value) + "\n")
+        else:
+            # In a pipe there is no width to fit: a cut cell would be a wrong one.
+            render(Console() if sys.stdout.isatty() else Console(width=240))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has had enough (head, less): what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:

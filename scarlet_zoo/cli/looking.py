@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch import Arch, is_identity_string
 from scarlet_zoo.cli.console import Json, Name, emit, pairs, table
 from scarlet_zoo.cost import Cost, arch_cost
 from scarlet_zoo.zoo import ZOO, get_arch
@@ -64,7 +64,7 @@ def _look_up(name: str, input_size: int | None) -> tuple[Arch | None, Cost]:
     """Closed form where the architecture is ours, which needs no torch; else the model is built and run."""
     if name in ZOO:
         arch = get_arch(name)
-    elif ":" in name and "-" in name and not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
+    elif is_identity_string(name):
         arch = Arch.parse(name)
     else:
         from scarlet_zoo.model import create_model

@@ -137,6 +137,9 @@ def _form(target: str) -> str:
 
 def _probe_folder(out: Path) -> None:
     """Refuse a folder that cannot be before minutes of work are spent, without making it."""
-    nearest = next((parent for parent in (out, *out.parents) if parent.exists()), None)
+    try:
+        nearest = next((parent for parent in (out, *out.parents) if parent.exists()), None)
+    except OSError as error:
+        raise ExportError(f"folder {out}: cannot be made: {error.strerror}") from error
     if nearest is not None and not nearest.is_dir():
         raise ExportError(f"folder {out}: cannot be made: {nearest} is a file")

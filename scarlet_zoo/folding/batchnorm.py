@@ -11,11 +11,13 @@ depthwise convolutions too: s scales output channels.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.utils.parametrize
 from timm.layers import BatchNormAct2d
 from timm.models import get_notrace_functions, get_notrace_modules
 from torch import Tensor, fx, nn
@@ -48,7 +50,8 @@ def fold_batch_norms(model: nn.Module) -> tuple[list[Step], list[Skipped]]:
     if not norms:
         return [], []
     try:
-        graph = _LeafTracer().trace(model)
+        # On a copy, because a model with hooks would keep the tracer's proxies.
+        graph = _LeafTracer().trace(copy.deepcopy(model))
     except Exception as error:
         # Tracing runs the model's own Python on proxies and may fail in any way it likes.
         reason = f"the model cannot be traced: {type(error).__name__}"
@@ -68,10 +71,23 @@ def fold_batch_norms(model: nn.Module) -> tuple[list[Step], list[Skipped]]:
 def _pairs(model: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, fx.Node | str]]:
     """For each batch norm in the graph the node that absorbs it, or the reason why none can."""
     uses = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    shared = _shared_weights(model, graph)
     for node in graph.nodes:
         if node.op != "call_module" or not isinstance(model.get_submodule(node.target), _NORMS):
             continue
-        yield node.target, _absorber(model, node, uses)
+        source = _absorber(model, node, uses)
+        if isinstance(source, fx.Node) and source.target in shared:
+            yield node.target, f"{source.target} shares its weight"
+        else:
+            yield node.target, source
+
+
+def _shared_weights(model: nn.Module, graph: fx.Graph) -> set[str]:
+    """Layers whose weight is another layer's as well, or is read by the forward code itself."""
+    weights = [(name, id(module.weight)) for name, module in model.named_modules() if isinstance(module, _LINEAR)]
+    owners = Counter(identity for _, identity in weights)
+    direct = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    return {name for name, identity in weights if owners[identity] > 1 or name in direct}
 
 
 def _absorber(model: nn.Module, norm: fx.Node, uses: Counter[Any]) -> fx.Node | str:
@@ -90,7 +106,8 @@ def _absorber(model: nn.Module, norm: fx.Node, uses: Counter[Any]) -> fx.Node | 
 
 
 def _has_plain_weight(module: nn.Module) -> bool:
-    return type(module) in _LINEAR or isinstance(module, Stabilizer) or type(module).__name__ == "Conv2dSame"
+    known = type(module) in _LINEAR or isinstance(module, Stabilizer) or type(module).__name__ == "Conv2dSame"
+    return known and not module._forward_pre_hooks and not nn.utils.parametrize.is_parametrized(module)
 
 
 def _merge(model: nn.Module, conv_name: str, norm_name: str) -> Step:

@@ -94,6 +94,8 @@ def _walk(backbone: Any, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]
     for number, stage in enumerate(backbone.blocks, start=1):
         for position, module in enumerate(stage):
             name = f"{prefix}blocks.{number - 1}.{position}"
+            if isinstance(module, nn.Identity):
+                continue  # a site that an earlier step has emptied
             if isinstance(module, Stabilizer):
                 chain.sites.append(name)
                 chain.regions.append(Region())
