@@ -7,6 +7,7 @@ adds the architecture it was built from and, where asked, the stabilizers of ski
 from __future__ import annotations
 
 import difflib
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -229,6 +230,10 @@ def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Modul
         known = timm.list_models()
         near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or [*ZOO, "or any of timm.list_models()"]
         raise UnknownNameError(f"model {name!r}: unknown, wanted a name such as {', '.join(near)}")
+    # The hub's client tells of every retry on stderr; the last word is enough.
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
     except (ScarletError, TypeError):
@@ -237,6 +242,8 @@ def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Modul
         # A tag that is none, a folder or a repository that is not there: each its own kind in timm.
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ScarletError(f"model {name!r}: {reason}") from error
+    finally:
+        logger.setLevel(level)
     return model
 
 

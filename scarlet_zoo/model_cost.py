@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scarlet_zoo.cost import Cost, LayerCost
+from scarlet_zoo.errors import ScarletError
 
 
 def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
@@ -31,6 +32,9 @@ def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
     try:
         with torch.inference_mode():
             model.eval()(torch.zeros((1, *image_shape), dtype=parameter.dtype, device=parameter.device))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ScarletError(f"{type(model).__name__}: does not run on an image of {image_shape}: {reason}") from error
     finally:
         model.train(training)
         for hook in hooks:

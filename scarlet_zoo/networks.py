@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,16 +83,10 @@ def _randomize(model: nn.Module, preprocessing: Preprocessing, name: str) -> Non
 
 
 def _pretrained(name: str, kwargs: dict[str, Any]) -> nn.Module:
-    # The hub's client tells of every retry; the last word is enough.
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
     try:
-        logger.setLevel(logging.CRITICAL)
         return create_model(name, pretrained=True, **kwargs)
     except ScarletError as error:
         raise ScarletError(f"pretrained weights of {name!r}: not to be had here: {error}") from error
-    finally:
-        logger.setLevel(level)
 
 
 def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preprocessing:

@@ -41,8 +41,9 @@ def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
             # In a pipe there is no width to fit: a cut cell would be a wrong one.
             render(Console() if sys.stdout.isatty() else Console(width=240))
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has had enough (head, less): what is still buffered has nowhere to go.
+    except (BrokenPipeError, SystemExit):
+        # The reader has had enough (head, less), which rich answers by leaving with 1, our code
+        # for a failed check. What is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
