@@ -30,6 +30,7 @@ class Network:
         arch: its architecture, for networks of our spaces.
         weights: where the weights come from, in the words that every report repeats.
         weights_sha256: digest of its state dict.
+        labels: class names in the order of the logits, where the weights are trained and known.
     """
 
     name: str
@@ -38,6 +39,12 @@ class Network:
     weights: str
     weights_sha256: str
     preprocessing: Preprocessing
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether its answers mean anything."""
+        return self.weights != RANDOM_WEIGHTS
 
 
 def load_network(name: str, weights: str = "random", *, input_size: int | None = None, **kwargs: Any) -> Network:

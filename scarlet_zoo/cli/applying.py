@@ -1,0 +1,9 @@
+"""Verbs for the app: snippet."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
