@@ -188,9 +188,9 @@ def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> N
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """Digest of names, dtypes, shapes and values of a state dict, in its own order."""
+    """Digest of names, dtypes, shapes and values of a state dict, in order of name."""
     digest = hashlib.sha256()
-    for key, tensor in state.items():
+    for key, tensor in sorted(state.items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{key} {values.dtype} {tuple(values.shape)}\n".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.arch import Arch, is_identity_string
 from scarlet_zoo.artifact import Artifact
 from scarlet_zoo.cost import Cost, arch_cost
 from scarlet_zoo.errors import ExportError
@@ -23,7 +20,7 @@ from scarlet_zoo.networks import Network, load_network
 from scarlet_zoo.onnx_export import Recipe, export_onnx
 from scarlet_zoo.report import deployment_markdown
 from scarlet_zoo.verification import Parity, ParityError, verify
-from scarlet_zoo.zoo import ZOO, name_of
+from scarlet_zoo.zoo import ZOO, safe_name
 
 # Which graph form is the fastest exact one for a target; see scarlet_zoo.lowering.
 TARGETS = {"native": "native", "ort-x64": "blocked"}
@@ -69,7 +66,7 @@ def deploy(
     name: str,
     out: str | Path,
     *,
-    weights: str = "random",
+    weights: str = "auto",
     recipe: Recipe | None = None,
     settings: Settings | None = None,
     stage: Callable[[str], None] | None = None,
@@ -80,7 +77,7 @@ def deploy(
     Args:
         name: a registered name, an identity string, or any timm name.
         out: folder for the ONNX file, ``report.json`` and ``report.md``.
-        weights: ``random``, ``pretrained`` or a file.
+        weights: ``auto``, ``random``, ``pretrained`` or a file, as for ``load_network``.
         recipe: how to export.
         settings: how to measure.
         stage: told what begins.
@@ -128,15 +125,3 @@ def network_cost(network: Network) -> Cost:
         classes = int(getattr(network.model, "num_classes", network.arch.space.num_classes))
         return arch_cost(network.arch, input_size=feed.size[0], in_chans=feed.channels, num_classes=classes)
     return model_cost(network.model, (feed.channels, *feed.size))
-
-
-def safe_name(name: str) -> str:
-    """A file name for a network: its registered name, or the space and eight digits of the string's digest.
-
-    Anything but letters, digits, dots, dashes and underscores becomes an underscore.
-    """
-    if is_identity_string(name):
-        arch = Arch.parse(name)
-        digest = hashlib.sha256(str(arch).encode()).hexdigest()[:8]
-        name = name_of(arch) or f"{arch.space.name}-{digest}"
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "network"

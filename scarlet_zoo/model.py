@@ -19,15 +19,18 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import get_act_layer
 from timm.models import EfficientNet, EfficientNetFeatures, build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models import _efficientnet_blocks as timm_blocks
-from torch import nn
+from torch import Tensor, nn
 
 from scarlet_zoo.arch import Arch, LayerPlan, is_identity_string
 from scarlet_zoo.blocks import Stabilizer
-from scarlet_zoo.checkpoint import load_checkpoint
-from scarlet_zoo.errors import ScarletError, UnknownNameError
-from scarlet_zoo.space import SearchSpace, get_space
+from scarlet_zoo.checkpoint import load_checkpoint, state_sha256
+from scarlet_zoo.errors import CheckpointError, ScarletError, UnknownNameError
+from scarlet_zoo.space import SearchSpace, get_space, list_spaces
+from scarlet_zoo.store import require_weights
 from scarlet_zoo.zoo import ZOO, name_of
 
+# Before the digest, in the notes of a configuration file.
+SHA256_NOTE = "sha256:"
 _HEAD_ARGUMENTS: Any = ("num_classes", "num_features", "global_pool")
 _SE_LAYER = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)
 
@@ -148,6 +151,11 @@ def space_config(space: SearchSpace) -> dict[str, Any]:
 
 def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
     """Construct by timm's builder with our two classes; ``feature_cls`` asks for one of timm's own wrappers."""
+    if pretrained and not kwargs.get("pretrained_cfg"):
+        # The registry cannot know what this machine has; asked only when somebody wants it.
+        overlay = kwargs.get("pretrained_cfg_overlay") or {}
+        if not overlay.get("file"):
+            kwargs["pretrained_cfg_overlay"] = {**overlay, "file": str(require_weights(_weights_name(name, arch)).path)}
     features_only = kwargs.pop("features_only", False)
     wrapped = features_only and ("feature_cfg" in kwargs or "feature_cls" in kwargs)
     listed = features_only and not wrapped
@@ -158,10 +166,25 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
         arch=arch,
         features_only=wrapped,
         pretrained_strict=not listed,
+        pretrained_filter_fn=_checked_weights,
         kwargs_filter=_HEAD_ARGUMENTS if listed else None,
         **kwargs,
     )
     return model
+
+
+def _weights_name(name: str, arch: Arch) -> str:
+    return str(arch) if name == "scarlet_net" else name
+
+
+def _checked_weights(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Refuse weights whose digest is not the one that their configuration names (``notes: ["sha256:..."]``)."""
+    notes = (getattr(model, "pretrained_cfg", None) or {}).get("notes") or ()
+    for note in (notes,) if isinstance(notes, str) else notes:
+        wanted = str(note).removeprefix(SHA256_NOTE)
+        if wanted != note and state_sha256(state) != wanted:
+            raise CheckpointError(f"weights: got tensors with sha256 {state_sha256(state)}, wanted {wanted}")
+    return state
 
 
 def _entrypoint(name: str) -> Callable[..., nn.Module]:
@@ -173,9 +196,15 @@ def _entrypoint(name: str) -> Callable[..., nn.Module]:
     return create
 
 
-def scarlet_net(arch: str | Arch = ZOO["scarlet_a"].arch, pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """The network of any identity string; SCARLET-A's when left out."""
-    parsed = Arch.parse(arch) if isinstance(arch, str) else arch
+def scarlet_net(
+    arch: str | Arch = ZOO["scarlet_a"].arch, pretrained: bool = False, space: str | None = None, **kwargs: Any
+) -> nn.Module:
+    """The network of any identity string; SCARLET-A's when left out.
+
+    ``space`` is the definition (:meth:`SearchSpace.to_json`) of a space that this package does not name.
+    """
+    decoded = SearchSpace.from_json(space) if space is not None else None
+    parsed = Arch.parse(arch, decoded) if isinstance(arch, str) else arch
     if parsed.space != get_space("scarlet"):
         overlay = kwargs.get("pretrained_cfg_overlay") or {}
         kwargs["pretrained_cfg_overlay"] = {**space_config(parsed.space), **overlay}
@@ -216,7 +245,10 @@ def create_model(
     if isinstance(name, Arch):
         registered = name_of(name)
         if registered is None:
-            kwargs["arch"] = str(name) if name.space.name == "scarlet" else name
+            # As text, because timm writes a model's arguments into its configuration file.
+            kwargs["arch"] = str(name)
+            if name.space.name not in list_spaces() or get_space(name.space.name) != name.space:
+                kwargs["space"] = name.space.to_json()
         name = registered or "scarlet_net"
     model = _timm_model(name, pretrained, kwargs)
     if checkpoint_path is not None:

@@ -17,6 +17,7 @@ from scarlet_zoo.initialization import RANDOM_WEIGHTS, randomize
 from scarlet_zoo.model import create_model
 from scarlet_zoo.pictures import extremes, photos
 from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.store import find_weights
 
 _CALIBRATION_PHOTOS = 12
 
@@ -47,20 +48,25 @@ class Network:
         return self.weights != RANDOM_WEIGHTS
 
 
-def load_network(name: str, weights: str = "random", *, input_size: int | None = None, **kwargs: Any) -> Network:
+def load_network(name: str, weights: str = "auto", *, input_size: int | None = None, **kwargs: Any) -> Network:
     """Create a network with weights.
 
     Args:
         name: a registered name, an identity string, or any timm name.
         weights: ``random`` (seed 0, the same in every process), ``pretrained`` (what the name is
-            registered with), or a file.
+            registered with), a file, or ``auto``: what was imported for the name, else random.
         input_size: side of the square input in pixels; the model's own when left out.
         kwargs: for ``timm.create_model``.
 
     Raises:
         ScarletError: an unknown name or an unusable file, each with its reason.
     """
-    if weights == "random":
+    stored = find_weights(name) if weights == "auto" else None
+    if stored is not None:
+        model = create_model(name, checkpoint_path=stored.path, **kwargs)
+        said = f"imported {stored.metadata.get('imported_from', stored.path.name)}, sha256 {stored.sha256[:12]}"
+    elif weights in ("auto", "random"):
+        weights = "random"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = create_model(name, **kwargs)

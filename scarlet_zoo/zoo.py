@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch import Arch, is_identity_string
 from scarlet_zoo.errors import UnknownNameError
 
 
@@ -75,3 +77,15 @@ def name_of(arch: Arch) -> str | None:
     """The zoo's name for an architecture, if it has one."""
     text = str(arch)
     return next((entry.name for entry in _ENTRIES if entry.arch == text), None)
+
+
+def safe_name(name: str) -> str:
+    """A file name for a network: its registered name, or the space and eight digits of the string's digest.
+
+    Anything but letters, digits, dots, dashes and underscores becomes an underscore.
+    """
+    if is_identity_string(name):
+        arch = Arch.parse(name)
+        digest = hashlib.sha256(str(arch).encode()).hexdigest()[:8]
+        name = name_of(arch) or f"{arch.space.name}-{digest}"
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "network"

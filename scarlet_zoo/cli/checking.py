@@ -40,6 +40,8 @@ def verify_file(
     described = artifact.preprocessing
     # Random weights are calibrated at the size that they are made for.
     network = load_network(source, where, input_size=described.size[0] if described is not None else None)
+    if name is None and weights is None and network.weights_sha256 != artifact.metadata.get("weights_sha256"):
+        raise ArtifactError(f"{file}: its weights are {artifact.weights!r}, wanted --weights to compare with")
     try:
         parity, failure = verify(network.model, artifact, preprocessing=network.preprocessing), None
     except ParityError as error:
@@ -69,9 +71,7 @@ def _source(metadata: dict[str, str], file: Path, name: str | None, weights: str
     if source is None:
         raise ArtifactError(f"{file}: does not say which network it is, wanted its NAME")
     if weights is None:
-        if metadata.get("weights") not in (None, RANDOM_WEIGHTS):
-            raise ArtifactError(f"{file}: its weights are {metadata['weights']!r}, wanted --weights to compare with")
-        weights = "random"
+        weights = "random" if metadata.get("weights") == RANDOM_WEIGHTS else "auto"
     return source, weights
 
 

@@ -17,7 +17,9 @@ from scarlet_zoo.jsontext import json_text
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Name = Annotated[str, typer.Argument(help="A registered name, an identity string, or any timm name.")]
-Weights = Annotated[str, typer.Option(help="A weights file, 'pretrained', or 'random' (seed 0).", metavar="FILE")]
+Weights = Annotated[
+    str, typer.Option(help="A file, 'pretrained', 'random', or 'auto': imported ones, else random.", metavar="FILE")
+]
 
 
 def fail(message: str, code: int) -> int:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import Json, Name, Weights, emit, pairs, progress_bar, say
 from scarlet_zoo.errors import ExportError
+from scarlet_zoo.zoo import safe_name
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write into; it is made if it is not there.")]
 Target = Annotated[str, typer.Option(help="native, or ort-x64: the fastest form on ONNX Runtime on x64.")]
@@ -31,13 +32,12 @@ def register(app: typer.Typer) -> None:
 def fold_network(
     name: Name,
     as_json: Json = False,
-    weights: Weights = "random",
+    weights: Weights = "auto",
     stabilized: bool = typer.Option(False, help="Place stabilizers at the skipped layers first."),
     out: Annotated[Path | None, typer.Option("--out", help="Folder for folded weights and certificate.")] = None,
 ) -> None:
     """Merge batch norms and stabilizers into the convolutions, and print the certificate."""
     from scarlet_zoo.checkpoint import save_weights
-    from scarlet_zoo.deployment import safe_name
     from scarlet_zoo.files import make_folder, write_text
     from scarlet_zoo.folding import fold
     from scarlet_zoo.networks import load_network
@@ -69,7 +69,7 @@ def export_network(
     name: Name,
     out: Out,
     as_json: Json = False,
-    weights: Weights = "random",
+    weights: Weights = "auto",
     target: Target = "native",
     opset: Opset = 17,
     batch: Batch = None,
@@ -77,7 +77,6 @@ def export_network(
     exporter: Exporter = "torchscript",
 ) -> None:
     """Write one ONNX file, folded and in the form of a target."""
-    from scarlet_zoo.deployment import safe_name
     from scarlet_zoo.networks import load_network
     from scarlet_zoo.onnx_export import Recipe, export_onnx
 
@@ -97,7 +96,7 @@ def deploy_network(
     name: Name,
     out: Out,
     as_json: Json = False,
-    weights: Weights = "random",
+    weights: Weights = "auto",
     target: Target = "native",
     opset: Opset = 17,
     batch: Batch = None,

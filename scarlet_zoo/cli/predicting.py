@@ -2,8 +2,103 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, table
+from scarlet_zoo.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from scarlet_zoo.prediction import Classifier, Prediction
+
+# What --weights is when left out; an ONNX file holds its own.
+_DEFAULT_WEIGHTS = "random"
+
+Source = Annotated[str, typer.Argument(help="A network's name, or an ONNX file.", metavar="NAME|FILE.onnx")]
+SourceWeights = Annotated[
+    str | None,
+    typer.Option(help=f"Of a NAME: a file, 'pretrained', 'random'; {_DEFAULT_WEIGHTS} if left out.", metavar="FILE"),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
+    app.command("predict")(predict_pictures)
+    app.command("validate")(validate_network)
+
+
+def predict_pictures(
+    source: Source,
+    images: Annotated[list[Path], typer.Argument(help="Picture files.", metavar="IMAGE...")],
+    as_json: Json = False,
+    weights: SourceWeights = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+) -> None:
+    """Tell what a trained network sees in pictures."""
+    from scarlet_zoo.image_files import check_picture_path
+    from scarlet_zoo.prediction import predict
+
+    for image in images:
+        check_picture_path(image)
+    classifier = _open(source, weights, trained_only=True)
+    with progress_bar("predict") as progress:
+        predictions = predict(classifier, images, top, progress)
+    value = [_row(prediction, classifier) for prediction in predictions]
+
+    def render(console: Console) -> None:
+        console.print(pairs([("weights", classifier.weights)], title=source))
+        for row in value:
+            cells = [(guess["label"] or "?", guess["index"], f"{guess['score']:.2%}") for guess in row["predictions"]]
+            console.print(table(("class", "index", "score"), cells, title=row["file"]))
+
+    emit(as_json, value, render)
+
+
+def _row(prediction: Prediction, classifier: Classifier) -> dict[str, Any]:
+    from scarlet_zoo.image_files import printable
+
+    guesses = [asdict(guess) for guess in prediction.guesses]
+    return {"file": printable(prediction.file), "weights": classifier.weights, "predictions": guesses}
+
+
+def validate_network(
+    source: Source,
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures for each class, sorted by name.")],
+    as_json: Json = False,
+    weights: SourceWeights = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 64,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many pictures, spread evenly; all if left out.")] = None,
+) -> None:
+    """Measure accuracy on an ImageNet-style folder."""
+    from scarlet_zoo.validation import read_dataset, validate
+
+    dataset = read_dataset(folder, limit)
+    classifier = _open(source, weights)
+    with progress_bar("validate") as progress:
+        result = validate(classifier, dataset, batch=batch, progress=progress)
+
+    def render(console: Console) -> None:
+        facts: list[tuple[str, object]] = [
+            ("weights", result.weights),
+            ("preprocessing", result.preprocessing.to_json()),
+            ("pictures", f"{result.images:,} in {result.classes:,} classes"),
+            ("top-1", f"{result.top1:.3f} %"),
+            (f"top-{min(5, result.classes)}", f"{result.top5:.3f} %"),
+        ]
+        if not result.trained:
+            facts.append(("", "with random weights these percentages say nothing of the network"))
+        console.print(pairs(facts, title=source))
+
+    emit(as_json, result.to_dict(), render)
+
+
+def _open(source: str, weights: str | None, *, trained_only: bool = False) -> Classifier:
+    from scarlet_zoo.prediction import is_onnx, open_classifier
+
+    if weights is not None and is_onnx(source):
+        raise ArtifactError(f"{source}: an ONNX file holds its own weights, got --weights {weights}")
+    return open_classifier(source, weights or _DEFAULT_WEIGHTS, trained_only=trained_only)

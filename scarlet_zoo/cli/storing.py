@@ -1,0 +1,133 @@
+"""Verbs that keep weights: weights import, list, show, verify, save-for-hub, push."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cards import all_cards, cards_of
+from scarlet_zoo.cli.console import Json, Name, Weights, emit, pairs, table
+from scarlet_zoo.errors import CheckpointError, UnknownNameError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    weights = typer.Typer(help="Keep, look at and share weights.", no_args_is_help=True, rich_markup_mode=None)
+    weights.command("import")(import_file)
+    weights.command("list")(list_all)
+    weights.command("show")(show_card)
+    weights.command("verify")(verify_stored)
+    weights.command("save-for-hub")(save_folder)
+    weights.command("push")(push)
+    app.add_typer(weights, name="weights")
+
+
+def import_file(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="safetensors, a state dict, or a released checkpoint.")],
+    as_json: Json = False,
+) -> None:
+    """Check a weights file, convert it to safetensors, and keep it for NAME."""
+    from scarlet_zoo.model import create_model
+    from scarlet_zoo.store import import_weights
+
+    stored = import_weights(name, create_model(name), file)
+    value = {"name": name, "path": str(stored.path), "sha256": stored.sha256, "metadata": stored.metadata}
+    emit(as_json, value, lambda console: console.print(pairs([("kept", stored.path), ("sha256", stored.sha256)], name)))
+
+
+def list_all(as_json: Json = False) -> None:
+    """List the weights that are known, and those that this machine has."""
+    from scarlet_zoo.store import find_weights, list_weights
+
+    rows = [
+        {"name": card.name, "tag": card.tag, "dataset": card.dataset, "licence": card.licence,
+         "here": find_weights(card.name) is not None}
+        for card in all_cards().values()
+    ]  # fmt: skip
+    known = {row["name"] for row in rows}
+    rows += [
+        {"name": stored.name, "tag": None, "dataset": None, "licence": None, "here": True}
+        for stored in (replaced for replaced in list_weights() if replaced.metadata.get("name") not in known)
+    ]
+
+    def render(console: Console) -> None:
+        cells = [(row["name"], row["tag"] or "", row["dataset"] or "", row["licence"] or "",
+                  "imported" if row["here"] else "not here") for row in rows]  # fmt: skip
+        console.print(table(("name", "tag", "dataset", "licence", "on this machine"), cells))
+
+    emit(as_json, rows, render)
+
+
+def show_card(name: Name, as_json: Json = False) -> None:
+    """Show what is known of a network's weights, and how to get them."""
+    from scarlet_zoo.store import find_weights
+
+    stored = find_weights(name)
+    cards = cards_of(name)
+    if not cards and stored is None:
+        raise UnknownNameError(f"weights of {name!r}: no card and none imported, wanted one of {' '.join(all_cards())}")
+    kept = {"path": str(stored.path), "sha256": stored.sha256, **stored.metadata} if stored else None
+    value: dict[str, Any] = {"cards": [asdict(card) for card in cards], "stored": kept}
+
+    def render(console: Console) -> None:
+        for card in cards:
+            console.print(pairs(asdict(card).items(), title=f"{card.name}.{card.tag}"))
+        console.print(pairs(kept.items(), title="on this machine") if kept else "not on this machine")
+
+    emit(as_json, value, render)
+
+
+def verify_stored(name: Name, as_json: Json = False) -> None:
+    """Check that imported weights are still what was imported."""
+    from scarlet_zoo.store import check_weights, require_weights
+
+    stored = require_weights(name)
+    check_weights(stored)
+    value = {"name": name, "path": str(stored.path), "sha256": stored.sha256, "passed": True}
+    emit(as_json, value, lambda console: console.print(f"{stored.path}: sha256 {stored.sha256} holds"))
+
+
+def save_folder(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Folder to write; it is made if it is not there.")],
+    as_json: Json = False,
+    weights: Weights = "auto",
+) -> None:
+    """Write config.json, model.safetensors and README.md as timm and the hub read them."""
+    from scarlet_zoo.hub import save_for_hub
+
+    files = save_for_hub(_trained(name, weights), folder)
+    value = {"name": name, "files": [str(file) for file in files]}
+    emit(as_json, value, lambda console: console.print("\n".join(value["files"])))
+
+
+def push(
+    name: Name,
+    repository: Annotated[str, typer.Argument(help="owner/name on the hub.")],
+    as_json: Json = False,
+    weights: Weights = "auto",
+    private: bool = typer.Option(False, help="Make a new repository private."),
+) -> None:
+    """Upload a network to the Hugging Face hub (log in first: hf auth login)."""
+    from scarlet_zoo.hub import push_to_hub
+
+    commit = push_to_hub(_trained(name, weights), repository, private=private)
+    emit(as_json, {"name": name, "repository": repository, "commit": commit}, lambda console: console.print(commit))
+
+
+def _trained(name: str, weights: str) -> Any:
+    """A network with weights worth sharing; random ones only if they were asked for by that word."""
+    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.store import require_weights
+
+    network = load_network(name, weights)
+    if not network.trained and weights != "random":
+        if cards_of(name):
+            require_weights(name)
+        raise CheckpointError(f"weights of {name!r}: there are none but random ones, wanted --weights FILE (or random)")
+    return network

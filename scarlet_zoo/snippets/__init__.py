@@ -1,0 +1,171 @@
+"""The few lines that load an exported file in an app: a template a language, filled from the file's own words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
+
+import onnx
+
+from scarlet_zoo.artifact import Artifact, read_onnx
+from scarlet_zoo.errors import ArtifactError, ScarletError
+from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.snippets.literals import comment, literal
+
+_NHWC = "NHWC uint8"
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language that a snippet can be had in.
+
+    Attributes:
+        template: its file in this package.
+        executed: whether this project's tests run the snippet, on a real photo with the real runtime.
+        suffix: what makes a number a float32 literal.
+        sine: how the sine of ``x`` is written.
+    """
+
+    template: str
+    executed: bool
+    suffix: str = ""
+    sine: str = ""
+
+
+LANGUAGES: Mapping[str, Language] = MappingProxyType(
+    {
+        "kotlin": Language("kotlin.kt.txt", executed=False, suffix="f"),
+        "swift": Language("swift.swift.txt", executed=False),
+        "cpp": Language("cpp.cpp.txt", executed=False, suffix="f", sine="std::sin"),
+        "js": Language("js.mjs.txt", executed=True, sine="Math.sin"),
+        "python": Language("python.py.txt", executed=True),
+    }
+)
+_REACH = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
+_KERNELS = {
+    "bilinear": "x < 1 ? 1 - x : 0",
+    "bicubic": "x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0",
+    "lanczos": "x < 1e-9 ? 1 : x < 3 ? 3 * {sine}({pi} * x) * {sine}({pi} * x / 3) / ({pi} * {pi} * x * x) : 0",
+}
+_MARKS = re.compile(r"@([A-Z_]+)@")
+_CONDITION = re.compile(r"@(\w+) ")
+
+
+def snippet(artifact: Artifact, lang: str) -> str:
+    """The source text that loads this very file, prepares one picture for it and names its five likeliest labels.
+
+    Args:
+        artifact: a classifier that says how its pictures are prepared.
+        lang: one of :data:`LANGUAGES`.
+
+    Raises:
+        ArtifactError: the file is no classifier of one colour picture, or does not say how to prepare it.
+        ScarletError: no such language, or one that has no such resize.
+    """
+    if lang not in LANGUAGES:
+        raise ScarletError(f"language {lang!r}: unknown, wanted one of {' '.join(LANGUAGES)}")
+    language = LANGUAGES[lang]
+    preprocessing = _preprocessing(artifact)
+    if language.sine and preprocessing.interpolation not in _KERNELS:
+        raise ScarletError(
+            f"{artifact.path}: {lang} has no {preprocessing.interpolation} resize here, wanted {' '.join(_KERNELS)}"
+        )
+    uint8 = artifact.metadata.get("input_layout") == _NHWC
+    _check_graph(artifact, preprocessing, uint8)
+    height, width = preprocessing.size
+    flags = {
+        "uint8" if uint8 else "float",
+        "square" if height == width else "oblong",
+        *({"random"} if artifact.weights.startswith("random") else ()),
+    }
+    values = _values(artifact, preprocessing, lang)
+    template = resources.files(__name__).joinpath(language.template).read_text(encoding="utf-8")
+    # In one pass, so that what a file says of itself is never taken for a mark.
+    return _MARKS.sub(lambda mark: values[mark[1]], _select(template, flags))
+
+
+def _select(template: str, flags: set[str]) -> str:
+    """The lines without a condition, and those whose condition holds, without it."""
+    kept = []
+    for line in template.splitlines(keepends=True):
+        condition = _CONDITION.match(line)
+        if condition is None:
+            kept.append(line)
+        elif condition[1] in flags:
+            kept.append(line[condition.end() :])
+    return "".join(kept)
+
+
+def _values(artifact: Artifact, preprocessing: Preprocessing, lang: str) -> dict[str, str]:
+    """What stands for each mark of a template."""
+    language = LANGUAGES[lang]
+    name = artifact.path.name
+    resized = [math.floor(side / preprocessing.crop) for side in preprocessing.size]
+    kernel = _KERNELS.get(preprocessing.interpolation, "")
+    labels = _labels(artifact)
+    return {
+        "FILE": literal(name, lang),
+        "FILE_TEXT": comment(name),
+        "WEIGHTS_TEXT": comment(artifact.weights),
+        "HEIGHT": str(preprocessing.size[0]),
+        "WIDTH": str(preprocessing.size[1]),
+        "SHORT": str(resized[0]),
+        "RESIZED_HEIGHT": str(resized[0]),
+        "RESIZED_WIDTH": str(resized[1]),
+        "MEAN": ", ".join(f"{value!r}{language.suffix}" for value in preprocessing.mean),
+        "STD": ", ".join(f"{value!r}{language.suffix}" for value in preprocessing.std),
+        "INTERPOLATION": preprocessing.interpolation,
+        "FILTER": preprocessing.interpolation.upper(),
+        "REACH": str(_REACH.get(preprocessing.interpolation, "")),
+        "KERNEL": kernel.format(sine=language.sine, pi=repr(math.pi)),
+        "LABELS": ", ".join(literal(label, lang) for label in labels),
+    }
+
+
+def _preprocessing(artifact: Artifact) -> Preprocessing:
+    described = artifact.preprocessing
+    if described is None:
+        raise ArtifactError(f"{artifact.path}: says nothing of its preprocessing, wanted a file that export wrote")
+    if described.channels != 3:
+        raise ArtifactError(f"{artifact.path}: takes {described.channels} channels, wanted a network of RGB pictures")
+    numbers = (*described.mean, *described.std, max(described.size) / described.crop)
+    if not all(map(math.isfinite, numbers)) or not all(described.std) or min(described.size) < 1:
+        raise ArtifactError(f"{artifact.path}: preprocessing: got {described.to_json()}, wanted usable numbers")
+    return described
+
+
+def _labels(artifact: Artifact) -> list[str]:
+    """The file's labels, none if it has none."""
+    try:
+        labels = artifact.labels or []
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(f"{artifact.path}: labels: got no JSON list ({error}), wanted one") from error
+    return [str(label) for label in labels]
+
+
+def _check_graph(artifact: Artifact, preprocessing: Preprocessing, uint8: bool) -> None:
+    """Refuse a file that the templates would feed or read wrongly."""
+    graph = read_onnx(artifact.path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    outputs = [value.name for value in graph.output]
+    if [value.name for value in inputs] != ["input"] or outputs != ["logits"]:
+        names = " ".join(value.name for value in inputs), " ".join(outputs)
+        raise ArtifactError(
+            f"{artifact.path}: takes {names[0]!r} and gives {names[1]!r}, wanted a classifier: 'input' to 'logits'"
+        )
+    tensor = inputs[0].type.tensor_type
+    wanted = onnx.TensorProto.UINT8 if uint8 else onnx.TensorProto.FLOAT
+    if tensor.elem_type != wanted:
+        got = onnx.TensorProto.DataType.Name(tensor.elem_type)
+        raise ArtifactError(f"{artifact.path}: takes {got}, wanted {onnx.TensorProto.DataType.Name(wanted)}")
+    # A dimension without a number fits every size.
+    height, width = preprocessing.size
+    shape = (1, height, width, 3) if uint8 else (1, 3, height, width)
+    got_shape = tuple(dim.dim_value or size for dim, size in zip(tensor.shape.dim, shape, strict=False))
+    if got_shape != shape:
+        raise ArtifactError(f"{artifact.path}: takes {got_shape}, wanted {shape}, one picture as its metadata says")

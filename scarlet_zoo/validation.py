@@ -1,0 +1,153 @@
+"""Accuracy on a folder of labelled pictures, as the released evaluation measures it.
+
+A folder a class, in the order of their names, as torchvision's ``ImageFolder`` has it. Pictures are
+opened as it opens them, too: a camera's rotation is not carried out, since published accuracies
+were measured without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.image_files import printable, strict_decoders
+from scarlet_zoo.prediction import Classifier, Progress, answers, likeliest
+from scarlet_zoo.preprocessing import Preprocessing
+
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_TOP = 5
+
+
+class DatasetError(ScarletError):
+    """A folder that is no set of labelled pictures, or is one for another network."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled pictures.
+
+    Attributes:
+        folder: where they are.
+        classes: names of the class folders; the position is the index of the class.
+        files: the pictures, class after class.
+        targets: the class index of each.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    files: tuple[Path, ...]
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How often a network names the class of a picture.
+
+    Attributes:
+        name: the network's name or file.
+        weights: where the weights come from.
+        trained: whether the percentages say anything about the network.
+        preprocessing: how the pictures were prepared.
+        folder: where they are.
+        classes: how many classes there are.
+        images: how many pictures were counted.
+        top1: percentage whose class comes first.
+        top5: percentage whose class is among the first five, or all of them where there are fewer.
+    """
+
+    name: str
+    weights: str
+    trained: bool
+    preprocessing: Preprocessing
+    folder: Path
+    classes: int
+    images: int
+    top1: float
+    top5: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return {**asdict(self), "folder": printable(self.folder)}
+
+
+def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
+    """List the pictures of a folder that holds a folder a class.
+
+    Names that start with a dot are left out, as are files without a picture's extension.
+
+    Args:
+        folder: of the class folders.
+        limit: at most so many pictures, spread evenly over all of them; all when left out.
+
+    Raises:
+        DatasetError: no such folder, no class folders in it, or no pictures in those.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, wanted a folder a class")
+    try:
+        classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        found = [(file, index) for index, name in enumerate(classes) for file in _pictures(folder / name)]
+    except OSError as error:
+        raise DatasetError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
+    if not classes:
+        raise DatasetError(f"{folder}: no class folders in it, wanted a folder of pictures for each class")
+    if not found:
+        raise DatasetError(f"{folder}: no pictures in its {len(classes)} class folders, wanted {' '.join(_EXTENSIONS)}")
+    count = len(found) if limit is None else min(limit, len(found))
+    # The first ones would all be of the first class.
+    kept = [found[position * len(found) // count] for position in range(count)]
+    return Dataset(folder, tuple(classes), tuple(file for file, _ in kept), tuple(index for _, index in kept))
+
+
+def _pictures(folder: Path) -> Sequence[Path]:
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in _EXTENSIONS and not file.name.startswith(".") and file.is_file()
+    )
+
+
+def validate(
+    classifier: Classifier, dataset: Dataset, *, batch: int = 64, progress: Progress | None = None
+) -> Validation:
+    """Count how often a network names the right class first, and among the first five.
+
+    Args:
+        classifier: from :func:`scarlet_zoo.prediction.open_classifier`; random weights are allowed.
+        dataset: from :func:`read_dataset`.
+        batch: pictures at a time; a file with a fixed batch keeps its own.
+        progress: told (done, expected).
+
+    Raises:
+        DatasetError: another number of class folders than of logits.
+        PictureError: a picture that is broken.
+    """
+    if len(dataset.classes) != classifier.classes:
+        raise DatasetError(
+            f"{dataset.folder}: {len(dataset.classes)} class folders, but {classifier.source} gives "
+            f"{classifier.classes} logits, wanted as many of one as of the other"
+        )
+    first = among = done = 0
+    with strict_decoders():
+        rows = answers(classifier, dataset.files, batch=batch, upright=False)
+        for (_, logits), target in zip(rows, dataset.targets, strict=True):
+            named = likeliest(logits, _TOP)
+            first += int(named[0] == target)
+            among += int(target in named)
+            done += 1
+            if progress is not None:
+                progress(done, len(dataset.files))
+    return Validation(
+        name=classifier.source,
+        weights=classifier.weights,
+        trained=classifier.trained,
+        preprocessing=classifier.preprocessing,
+        folder=dataset.folder,
+        classes=classifier.classes,
+        images=done,
+        top1=100 * first / done,
+        top5=100 * among / done,
+    )

@@ -1,0 +1,323 @@
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from scarlet_zoo import cli, create_model, get_arch, store
+from scarlet_zoo.cards import CardError, all_cards, read_card
+from scarlet_zoo.checkpoint import released_module_names
+from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.hub import push_to_hub, save_for_hub
+from scarlet_zoo.networks import load_network
+
+NAME = "scarlet_c"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "scarlet_zoo"
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A checkpoint in the released format, with values that behave like trained ones."""
+    model = load_network(NAME, "random", input_size=64).model
+    with torch.no_grad():
+        model.classifier.bias.add_(0.5)  # so that they are not our random ones
+    theirs = {ours: name for name, ours in released_module_names(get_arch(NAME)).items()}
+    state = {}
+    for key, tensor in model.state_dict().items():
+        module, _, leaf = key.rpartition(".")
+        state[f"{theirs[module]}.{leaf}"] = tensor
+    path = tmp_path_factory.mktemp("released") / "ScarletC.pth.tar"
+    torch.save({"model_state": state}, path)
+    return path
+
+
+@pytest.fixture
+def scarlet(capsys):
+    def run(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_every_card_says_what_is_true():
+    assert list(all_cards()) == [f"scarlet_{letter}.xiaomi_in1k" for letter in "abc"]
+    for card in all_cards().values():
+        assert str(get_arch(card.name)) == card.arch
+        assert card.licence == "none stated"
+        assert not card.redistributed
+        assert f"scarlet-zoo weights import {card.name}" in card.how_to_get
+
+
+GOOD = (Path(__file__).parent.parent / "weights" / "cards" / f"{NAME}.xiaomi_in1k.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('name = "scarlet_c"', "", "missing fields"),
+        ("redistributed = false", "redistributed = 0", "redistributed is 0, wanted bool"),
+        ("num_classes = 1000", "num_classes = true", "num_classes is True, wanted int"),
+        ("top1_percent = 75.6", 'top1_percent = "75.6"', "wanted float"),
+        ("crop = 224", "crop = 224\nzoom = 2", "unknown fields"),
+        ('tag = "xiaomi_in1k"', 'tag = "other"', "wanted a file of that name"),
+        ("[published]", "[published", "not a weights card"),
+    ],
+)
+def test_a_card_with_a_fault_is_refused(old, new, says, tmp_path):
+    path = tmp_path / f"{NAME}.xiaomi_in1k.toml"
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(CardError, match=says) as caught:
+        read_card(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_weights_one_sentence_says_how_to_get_them():
+    for create in (timm.create_model, create_model):
+        with pytest.raises(CheckpointError, match=r"questionnaire.*scarlet-zoo weights import scarlet_c"):
+            create(NAME, pretrained=True)
+
+
+def test_imported_weights_are_found_by_everything(released, cache, scarlet):
+    code, out, err = scarlet("weights", "import", NAME, released, "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert Path(said["path"]) == cache / "weights" / f"{NAME}.safetensors"
+    assert said["metadata"]["arch"] == str(get_arch(NAME))
+    assert {"space", "sha256", "imported_sha256"} <= set(said["metadata"])
+    expected = create_model(NAME, checkpoint_path=released).state_dict()
+    for model in (timm.create_model(NAME, pretrained=True), load_network(NAME).model):
+        assert all(torch.equal(expected[key], value) for key, value in model.state_dict().items())
+    grey = timm.create_model(NAME, pretrained=True, in_chans=1, num_classes=5)
+    torch.testing.assert_close(grey.conv_stem.weight, expected["conv_stem.weight"].sum(1, keepdim=True))
+    features = timm.create_model(NAME, pretrained=True, features_only=True)
+    assert torch.equal(features.conv_stem.weight, expected["conv_stem.weight"])
+    assert load_network(NAME).weights.startswith("imported ScarletC.pth.tar")
+    assert load_network(NAME, "random").weights.startswith("random")
+    assert scarlet("weights", "verify", NAME)[0] == 0
+    listed = json.loads(scarlet("weights", "list", "--json")[1])
+    assert [row["here"] for row in listed] == [False, False, True]
+    assert json.loads(scarlet("weights", "show", NAME, "--json")[1])["stored"]["sha256"] == said["sha256"]
+
+
+def test_an_export_of_imported_weights_says_so_and_verifies(released, scarlet, tmp_path):
+    assert scarlet("weights", "import", NAME, released)[0] == 0
+    code, out, _ = scarlet("export", NAME, "--out", tmp_path / "out", "--input-size", 64, "--json")
+    assert code == 0
+    assert json.loads(out)["weights"].startswith("imported ScarletC.pth.tar")
+    assert scarlet("verify", tmp_path / "out" / f"{NAME}.onnx")[0] == 0
+    # The same file where those weights are not to be had.
+    (store.stored_path(NAME)).unlink()
+    code, _, err = scarlet("verify", tmp_path / "out" / f"{NAME}.onnx")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--weights" in err
+
+
+def test_any_architecture_can_keep_weights(cache, tmp_path):
+    arch = str(get_arch(NAME)).replace("e3k5se", "e3k3", 1)
+    torch.save(create_model(arch).state_dict(), tmp_path / "w.pth")
+    stored = store.import_weights(arch, create_model(arch), tmp_path / "w.pth")
+    assert stored.path.parent == cache / "weights"
+    assert timm.create_model("scarlet_net", arch=arch, pretrained=True).arch == create_model(arch).arch
+
+
+def test_a_bad_file_is_refused_and_the_old_one_stays(released, tmp_path):
+    stored = store.import_weights(NAME, create_model(NAME), released)
+    before = stored.path.read_bytes()
+    state = torch.load(released, weights_only=True)
+    state["model_state"]["classifier.bias"][7] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(CheckpointError, match=r"'classifier.bias' holds values that are not finite"):
+        store.import_weights(NAME, create_model(NAME), tmp_path / "nan.pth")
+    with pytest.raises(CheckpointError, match=r"for another network|is not in"):
+        store.import_weights("scarlet_a", create_model("scarlet_a"), released)
+    assert stored.path.read_bytes() == before
+    assert [path.name for path in stored.path.parent.iterdir()] == [f"{NAME}.safetensors"]
+
+
+def test_a_changed_byte_in_the_store_is_noticed(released, scarlet):
+    stored = store.import_weights(NAME, create_model(NAME), released)
+    content = bytearray(stored.path.read_bytes())
+    content[-5] ^= 1
+    stored.path.write_bytes(content)
+    code, _, err = scarlet("weights", "verify", NAME)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "sha256" in err
+
+
+def test_two_imports_at_once_lose_nothing(released, cache):
+    command = [sys.executable, "-m", "scarlet_zoo", "weights", "import", NAME, str(released)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    jobs = [subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [job.wait() for job in jobs] == [0, 0]
+    store.check_weights(store.find_weights(NAME))
+    assert [path.name for path in (cache / "weights").iterdir()] == [f"{NAME}.safetensors"]
+
+
+def same_network(folder_or_hub, network):
+    model = timm.create_model(folder_or_hub, pretrained=True).eval()
+    images = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
+    with torch.inference_mode():
+        assert torch.equal(model(images), network.model(images))
+    return model
+
+
+def test_what_is_saved_for_the_hub_timm_loads_back(tmp_path, scarlet):
+    network = load_network(NAME, "random", input_size=64)
+    save_for_hub(network, tmp_path / "repo")
+    model = same_network(f"local-dir:{tmp_path / 'repo'}", network)
+    assert model.arch == get_arch(NAME)
+    card = (tmp_path / "repo" / "README.md").read_text()
+    assert "none stated" in card
+    assert "published by the authors, not measured here" in card
+    assert "| 18 | e6k5se |" in card
+    code, _, err = scarlet("weights", "save-for-hub", NAME, tmp_path / "other")
+    assert code == 2
+    assert "questionnaire" in err
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_space_of_ones_own_goes_through_a_folder_too(tmp_path):
+    from conftest import TINY
+
+    arch = TINY.arch(["e3k3se"] * 8)
+    model = create_model(arch).eval()
+    from scarlet_zoo.networks import Network, preprocessing_of
+
+    network = Network("tiny", model, arch, "made for a test", "", preprocessing_of(model))
+    save_for_hub(network, tmp_path)
+    assert same_network(f"local-dir:{tmp_path}", network).arch == arch
+
+
+class HubHandler(SimpleHTTPRequestHandler):
+    """The two requests of the hub that a download makes, from a folder: /owner/name/resolve/revision/file."""
+
+    cut_short = False
+    broken = False
+
+    def translate_path(self, path):
+        return str(Path(self.directory) / Path(path).name)
+
+    def send_file(self, body):
+        path = Path(self.translate_path(self.path.partition("?")[0]))
+        if "/resolve/" not in self.path or not path.is_file():
+            self.send_error(404)
+            return
+        if self.broken and body:
+            self.send_error(403)  # once it broke off it does not come back
+            return
+        content = path.read_bytes()
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", f'"{len(content)}-{path.name}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body and self.cut_short and path.suffix != ".json":
+            self.wfile.write(content[: len(content) // 2])
+            type(self).broken = True
+        elif body:
+            self.wfile.write(content)
+
+    def do_GET(self):
+        self.send_file(body=True)
+
+    def do_HEAD(self):
+        self.send_file(body=False)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A local stand-in for the hub: (folder that it serves, run this code against it)."""
+    folder = tmp_path / "served"
+    handler = type("Handler", (HubHandler,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    env = {
+        **os.environ,
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HUB_DISABLE_XET": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(code):
+        # Each run with a cache of its own: a commit that was fetched once is not asked for again.
+        fresh = {**env, "HF_HOME": tempfile.mkdtemp(dir=tmp_path)}
+        return subprocess.run(
+            [sys.executable, "-c", code], env=fresh, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    yield folder, run, handler
+    server.shutdown()
+    server.server_close()
+
+
+LOAD = f"""
+import scarlet_zoo
+try:
+    model = scarlet_zoo.create_model("hf-hub:someone/{NAME}", pretrained=True)
+    print("loaded", model.classifier.bias.sum().item())
+except scarlet_zoo.ScarletError as error:
+    print("refused", error)
+"""
+
+
+def test_the_hub_serves_it_and_a_wrong_digest_is_refused(hub):
+    folder, run, _ = hub
+    network = load_network(NAME, "random", input_size=64)
+    save_for_hub(network, folder)
+    done = run(LOAD)
+    assert done.stdout.startswith("loaded"), done.stdout + done.stderr
+    assert float(done.stdout.split()[1]) == pytest.approx(network.model.classifier.bias.sum().item(), rel=1e-5)
+    config = json.loads((folder / "config.json").read_text())
+    config["pretrained_cfg"]["notes"] = ["sha256:" + "0" * 64]
+    (folder / "config.json").write_text(json.dumps(config) + " ")
+    done = run(LOAD)
+    assert done.stdout.startswith("refused"), done.stdout + done.stderr
+    assert "sha256" in done.stdout
+
+
+def test_a_broken_download_is_refused(hub):
+    folder, run, handler = hub
+    save_for_hub(load_network(NAME, "random", input_size=64), folder)
+    handler.cut_short = True
+    done = run(LOAD)
+    assert done.stdout.startswith("refused"), done.stdout + done.stderr
+
+
+def test_push_makes_the_repository_and_uploads_the_three_files(monkeypatch):
+    import huggingface_hub
+
+    seen = {}
+
+    class Api:
+        def create_repo(self, repository, **kwargs):
+            seen["repository"] = (repository, kwargs)
+
+        def upload_folder(self, *, repo_id, folder_path, commit_message):
+            seen["files"] = sorted(path.name for path in Path(folder_path).iterdir())
+            return f"commit on {repo_id}: {commit_message}"
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    said = push_to_hub(load_network(NAME, "random", input_size=64), "someone/c", private=True)
+    assert said == f"commit on someone/c: Add {NAME}"
+    assert seen["repository"] == ("someone/c", {"private": True, "exist_ok": True})
+    assert seen["files"] == ["README.md", "config.json", "model.safetensors"]
