@@ -12,7 +12,8 @@ from scarlet_zoo.folding import fold
 from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.networks import load_network
-from scarlet_zoo.onnx_export import Recipe, export_onnx
+from scarlet_zoo.onnx_export import export_onnx
+from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.zoo import list_archs
 
 HERE = Path(__file__).parent

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from scarlet_zoo.latency import Timing as Timing
     from scarlet_zoo.latency import measure as measure
     from scarlet_zoo.model import create_model as create_model
-    from scarlet_zoo.onnx_export import Recipe as Recipe
     from scarlet_zoo.onnx_export import export_onnx as export_onnx
+    from scarlet_zoo.parity import Parity as Parity
+    from scarlet_zoo.parity import Tolerance as Tolerance
     from scarlet_zoo.space import SearchSpace as SearchSpace
     from scarlet_zoo.space import get_space as get_space
     from scarlet_zoo.space import list_spaces as list_spaces
-    from scarlet_zoo.verification import Parity as Parity
+    from scarlet_zoo.tracing import Recipe as Recipe
     from scarlet_zoo.verification import ParityError as ParityError
-    from scarlet_zoo.verification import Tolerance as Tolerance
     from scarlet_zoo.verification import verify as verify
     from scarlet_zoo.zoo import get_arch as get_arch
     from scarlet_zoo.zoo import list_archs as list_archs
@@ -53,9 +53,11 @@ _HOME = {
     "folding": ("FoldResult", "fold"),
     "latency": ("Settings", "Timing", "measure"),
     "model": ("create_model",),
-    "onnx_export": ("Recipe", "export_onnx"),
+    "onnx_export": ("export_onnx",),
     "space": ("SearchSpace", "get_space", "list_spaces"),
-    "verification": ("Parity", "ParityError", "Tolerance", "verify"),
+    "parity": ("Parity", "Tolerance"),
+    "tracing": ("Recipe",),
+    "verification": ("ParityError", "verify"),
     "zoo": ("get_arch", "list_archs"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -5,6 +5,7 @@ Nothing in a file is ever executed: pickles are read with ``weights_only=True``.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
 import re
@@ -129,7 +130,9 @@ def _read_safetensors(path: Path) -> object:
 
 def _read_pickle(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # timm's training checkpoints keep their command line, a plain holder of values.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named:
@@ -157,6 +160,9 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
         if arch is None:
             raise CheckpointError(f"{path}: a released SCARLET checkpoint, but the model is {type(model).__name__}")
         state = from_released(state, arch, path)
+    if hasattr(getattr(model, "feature_info", None), "out_indices") and not hasattr(model, "classifier"):
+        # A feature extractor is a part of the network whose weights these are.
+        state = {key: tensor for key, tensor in state.items() if key in model.state_dict()}
     _check_state(model.state_dict(), state, path)
     model.load_state_dict(state)
 

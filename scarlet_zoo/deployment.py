@@ -17,9 +17,11 @@ from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import Settings, Timing, measure
 from scarlet_zoo.model_cost import model_cost
 from scarlet_zoo.networks import Network, load_network
-from scarlet_zoo.onnx_export import Recipe, export_onnx
+from scarlet_zoo.onnx_export import export_onnx
+from scarlet_zoo.parity import Parity
 from scarlet_zoo.report import deployment_markdown
-from scarlet_zoo.verification import Parity, ParityError, verify
+from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.verification import ParityError, verify
 from scarlet_zoo.zoo import ZOO, safe_name
 
 # Which graph form is the fastest exact one for a target; see scarlet_zoo.lowering.
@@ -69,6 +71,7 @@ def deploy(
     weights: str = "auto",
     recipe: Recipe | None = None,
     settings: Settings | None = None,
+    features: tuple[int, ...] | None = None,
     stage: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Deployment:
@@ -80,6 +83,7 @@ def deploy(
         weights: ``auto``, ``random``, ``pretrained`` or a file, as for ``load_network``.
         recipe: how to export.
         settings: how to measure.
+        features: feature levels for a feature extractor in the classifier's place.
         stage: told what begins.
         progress: told how far the measurement is.
 
@@ -96,11 +100,13 @@ def deploy(
     for file in (path, *reports):
         if file.is_dir():
             raise ExportError(f"{file}: is a folder, wanted a file's path")
-    network = load_network(name, weights, input_size=size)
+    network = load_network(name, weights, input_size=size, features=features)
     say("fold")
     folded = fold(network.model)
     say("export")
-    artifact = export_onnx(folded, path, recipe, weights=network.weights, preprocessing=network.preprocessing)
+    artifact = export_onnx(
+        folded, path, recipe, weights=network.weights, labels=network.labels, preprocessing=network.preprocessing
+    )
     say("verify")
     timing, failure = None, None
     try:
@@ -121,7 +127,8 @@ def deploy(
 def network_cost(network: Network) -> Cost:
     """In closed form for networks of our spaces, counted for others; at the network's own input size."""
     feed = network.preprocessing
-    if network.arch is not None and feed.size[0] == feed.size[1]:
+    classifies = hasattr(network.model, "classifier")
+    if network.arch is not None and classifies and feed.size[0] == feed.size[1]:
         classes = int(getattr(network.model, "num_classes", network.arch.space.num_classes))
         return arch_cost(network.arch, input_size=feed.size[0], in_chans=feed.channels, num_classes=classes)
     return model_cost(network.model, (feed.channels, *feed.size))

@@ -48,7 +48,14 @@ class Network:
         return self.weights != RANDOM_WEIGHTS
 
 
-def load_network(name: str, weights: str = "auto", *, input_size: int | None = None, **kwargs: Any) -> Network:
+def load_network(
+    name: str,
+    weights: str = "auto",
+    *,
+    input_size: int | None = None,
+    features: tuple[int, ...] | None = None,
+    **kwargs: Any,
+) -> Network:
     """Create a network with weights.
 
     Args:
@@ -56,11 +63,14 @@ def load_network(name: str, weights: str = "auto", *, input_size: int | None = N
         weights: ``random`` (seed 0, the same in every process), ``pretrained`` (what the name is
             registered with), a file, or ``auto``: what was imported for the name, else random.
         input_size: side of the square input in pixels; the model's own when left out.
+        features: feature levels for a feature extractor in the classifier's place.
         kwargs: for ``timm.create_model``.
 
     Raises:
         ScarletError: an unknown name or an unusable file, each with its reason.
     """
+    if features is not None:
+        kwargs |= {"features_only": True, "out_indices": features}
     stored = find_weights(name) if weights == "auto" else None
     if stored is not None:
         model = create_model(name, checkpoint_path=stored.path, **kwargs)

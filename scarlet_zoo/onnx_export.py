@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,50 +22,13 @@ from scarlet_zoo.errors import ExportError
 from scarlet_zoo.files import replacing
 from scarlet_zoo.folding import FoldResult, fold
 from scarlet_zoo.folding.probe import model_dtype
-from scarlet_zoo.lowering import lower
+from scarlet_zoo.lowering import accept_pixels, lower
 from scarlet_zoo.networks import preprocessing_of
 from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.tracing import INPUT_NAME, Recipe, trace
 
-OPSETS = range(17, 21)
-_LARGEST_IR_VERSION = 10
-INPUT_NAME, OUTPUT_NAME = "input", "logits"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to export.
-
-    Attributes:
-        opset: 17 to 20, the window that every ONNX Runtime since 1.18 both loads and fuses.
-        ir_version: version of the file format, at most 10; the opset's own when left out.
-        batch: a fixed batch size; dynamic when left out.
-        input_size: (height, width) in pixels; the model's own when left out.
-        exporter: ``torchscript`` (torch's fast one) or ``dynamo`` (opset 18 and up).
-        form: spelling of the operators, see :mod:`scarlet_zoo.lowering`.
-    """
-
-    opset: int = 17
-    ir_version: int | None = None
-    batch: int | None = None
-    input_size: tuple[int, int] | None = None
-    exporter: str = "torchscript"
-    form: str = "native"
-
-    def __post_init__(self) -> None:
-        lowest = 18 if self.exporter == "dynamo" else OPSETS.start
-        if self.exporter not in ("torchscript", "dynamo"):
-            raise ExportError(f"exporter: got {self.exporter!r}, wanted torchscript or dynamo")
-        if self.opset not in range(lowest, OPSETS.stop):
-            raise ExportError(f"opset: got {self.opset}, wanted {lowest} to {OPSETS[-1]} with {self.exporter}")
-        if self.ir_version is not None and not 8 <= self.ir_version <= _LARGEST_IR_VERSION:
-            raise ExportError(f"IR version: got {self.ir_version}, wanted 8 to {_LARGEST_IR_VERSION}")
-        if self.batch is not None and self.batch < 1:
-            raise ExportError(f"batch: got {self.batch}, wanted 1 or more, or none for a dynamic one")
-
-    @property
-    def file_format(self) -> int:
-        """The IR version to write: the one that came with the opset."""
-        return self.ir_version or (8 if self.opset <= 18 else 9)
+OUTPUT_NAME = "logits"
+PIXELS_LAYOUT = "NHWC uint8"
 
 
 def export_onnx(
@@ -81,10 +40,11 @@ def export_onnx(
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Artifact:
-    """Export a classifier to ONNX, folded, in the form that ONNX Runtime fuses.
+    """Export a network to ONNX, folded, in the form that ONNX Runtime fuses.
 
     The file has an input ``input`` (N, C, H, W) and an output ``logits`` (N, classes), both
-    float32, and describes itself in ``metadata_props``. It is checked strictly, written beside
+    float32; a ``features_only`` model has an output ``level<i>`` (N, C_i, H_i, W_i) for each
+    level that it taps. It describes itself in ``metadata_props``. It is checked strictly, written beside
     its place and renamed; the same model and recipe give the same bytes.
 
     Args:
@@ -107,12 +67,14 @@ def export_onnx(
     if labels is not None and len(labels) != _classes(folded.model):
         raise ExportError(f"labels: got {len(labels)}, wanted {_classes(folded.model)}, one a class")
     images = torch.zeros((recipe.batch or 2, feed.channels, *size))
-    graph = _trace(_in_float32(folded.model), images, recipe)
+    graph = trace(_in_float32(folded.model), images, recipe, output_names(folded.model))
     common.ShapeInferencePass()(graph)
     lower(graph, recipe.form)
+    if recipe.pixels:
+        accept_pixels(graph, feed.mean, feed.std)
     _describe(graph, folded, recipe, weights, labels, replace(feed, size=size))
     norms_left = sum(_is_norm(folded.model, skipped.site) for skipped in folded.skipped)
-    return _write(graph, path, recipe, norms_left)
+    return _write(graph, path, recipe, _Expected(output_names(folded.model), norms_left))
 
 
 def _in_eval_mode(model: nn.Module) -> nn.Module:
@@ -125,69 +87,25 @@ def _in_float32(model: nn.Module) -> nn.Module:
     return model if model_dtype(model) == torch.float32 else copy.deepcopy(model).float()
 
 
+def feature_levels(model: nn.Module) -> list[dict[str, Any]]:
+    """The levels that a ``features_only`` model gives: ``name level stride channels``; none for a classifier."""
+    info: Any = getattr(model, "feature_info", None)
+    if not hasattr(info, "out_indices") or hasattr(model, "classifier"):
+        return []
+    described = zip(info.out_indices, info.reduction(), info.channels(), strict=True)
+    return [
+        {"name": f"level{index}", "level": index, "stride": stride, "channels": channels}
+        for index, stride, channels in described
+    ]
+
+
+def output_names(model: nn.Module) -> list[str]:
+    """Names of a network's outputs in its file."""
+    return [level["name"] for level in feature_levels(model)] or [OUTPUT_NAME]
+
+
 def _classes(model: nn.Module) -> int:
     return int(getattr(model, "num_classes", 0))
-
-
-def _trace(model: nn.Module, images: torch.Tensor, recipe: Recipe) -> ir.Model:
-    """Trace with one of torch's exporters, quietly."""
-    with _quiet(), torch.inference_mode(False), torch.no_grad():
-        try:
-            if recipe.exporter == "dynamo":
-                return _trace_dynamo(model, images, recipe)
-            return _trace_torchscript(model, images, recipe)
-        except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise ExportError(f"export of {type(model).__name__} at {tuple(images.shape)}: {first}") from error
-
-
-def _trace_torchscript(model: nn.Module, images: torch.Tensor, recipe: Recipe) -> ir.Model:
-    axes = {INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}} if recipe.batch is None else None
-    buffer: Any = io.BytesIO()  # accepted, though the annotation knows paths only
-    torch.onnx.export(
-        model,
-        (images,),
-        buffer,
-        dynamo=False,
-        opset_version=recipe.opset,
-        input_names=[INPUT_NAME],
-        output_names=[OUTPUT_NAME],
-        dynamic_axes=axes,
-    )
-    return ir.serde.deserialize_model(onnx.load_from_string(buffer.getvalue()))
-
-
-def _trace_dynamo(model: nn.Module, images: torch.Tensor, recipe: Recipe) -> ir.Model:
-    dims = ({0: torch.export.Dim("batch")},) if recipe.batch is None else None
-    program = torch.onnx.export(
-        model,
-        (images,),
-        dynamo=True,
-        opset_version=recipe.opset,
-        input_names=[INPUT_NAME],
-        output_names=[OUTPUT_NAME],
-        dynamic_shapes=dims,
-        verbose=False,
-    )
-    assert program is not None
-    # Through bytes: the program's own model shares its tensors with the network.
-    return ir.serde.deserialize_model(program.model_proto)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Both exporters warn of their own future and log their progress; none of it is the user's to act on."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _describe(
@@ -214,6 +132,11 @@ def _describe(
         "precision": "float32",
         "versions": json.dumps({name: version(name) for name in ("scarlet-zoo", "torch", "timm", "onnx")}),
     }
+    levels = feature_levels(folded.model)
+    if levels:
+        described["features"] = json.dumps(levels)
+    if recipe.pixels:
+        described["input_layout"] = PIXELS_LAYOUT
     if labels is not None:
         described["labels"] = json.dumps(list(labels), ensure_ascii=False)
     graph.metadata_props.clear()
@@ -224,20 +147,28 @@ def _is_norm(model: nn.Module, site: str) -> bool:
     return isinstance(model.get_submodule(site), (nn.BatchNorm1d, nn.BatchNorm2d))
 
 
-def _write(graph: ir.Model, path: Path, recipe: Recipe, norms_left: int) -> Artifact:
+@dataclass(frozen=True)
+class _Expected:
+    """What the file must have besides what the recipe asks for."""
+
+    outputs: list[str]
+    norms: int
+
+
+def _write(graph: ir.Model, path: Path, recipe: Recipe, expected: _Expected) -> Artifact:
     proto = ir.serde.serialize_model(graph)
     try:
         onnx.checker.check_model(proto, full_check=True)
         onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"{path}: the checker refuses the graph: {str(error).splitlines()[0]}") from error
-    _assert_as_asked(proto, path, recipe, norms_left)
+    _assert_as_asked(proto, path, recipe, expected)
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString(deterministic=True))
     return read_artifact(path)
 
 
-def _assert_as_asked(proto: onnx.ModelProto, path: Path, recipe: Recipe, norms_left: int) -> None:
+def _assert_as_asked(proto: onnx.ModelProto, path: Path, recipe: Recipe, expected: _Expected) -> None:
     """The exporters are known to write another opset than asked for and to say nothing."""
     opsets: Mapping[str, int] = {entry.domain: entry.version for entry in proto.opset_import}
     if opsets != {"": recipe.opset}:
@@ -245,8 +176,9 @@ def _assert_as_asked(proto: onnx.ModelProto, path: Path, recipe: Recipe, norms_l
     if proto.ir_version != recipe.file_format:
         raise ExportError(f"{path}: got IR version {proto.ir_version}, wanted {recipe.file_format}")
     names = [value.name for value in (*proto.graph.input, *proto.graph.output)]
-    if names != [INPUT_NAME, OUTPUT_NAME]:
-        raise ExportError(f"{path}: got inputs and outputs {' '.join(names)}, wanted {INPUT_NAME} {OUTPUT_NAME}")
+    wanted = [INPUT_NAME, *expected.outputs]
+    if names != wanted:
+        raise ExportError(f"{path}: got inputs and outputs {' '.join(names)}, wanted {' '.join(wanted)}")
     norms = [node.name for node in proto.graph.node if node.op_type == "BatchNormalization"]
-    if len(norms) > norms_left:
-        raise ExportError(f"{path}: {len(norms)} batch norms are left ({norms[0]}), wanted {norms_left}")
+    if len(norms) > expected.norms:
+        raise ExportError(f"{path}: {len(norms)} batch norms are left ({norms[0]}), wanted {expected.norms}")

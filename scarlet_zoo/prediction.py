@@ -115,8 +115,12 @@ def _open_file(path: Path, trained_only: bool) -> Classifier:
     if network.channels != described.channels:
         raise ArtifactError(f"{path}: takes {network.channels} channels, its preprocessing gives {described.channels}")
     feed = replace(described, size=network.size or described.size)
+
+    def run(images: Array, size: int) -> Logits:
+        return network.logits(feed.restore(images) if network.takes_pixels else images, size)
+
     batch = None if network.dynamic_batch else network.batch
-    return _checked(str(path), artifact.weights, trained, feed, _carried_labels(artifact), batch, network.logits)
+    return _checked(str(path), artifact.weights, trained, feed, _carried_labels(artifact), batch, run)
 
 
 def _carried_labels(artifact: Artifact) -> list[str] | None:
@@ -133,7 +137,7 @@ def _open_name(name: str, weights: str, trained_only: bool) -> Classifier:
 
     network = load_network(name, weights)
     if trained_only and not network.trained:
-        raise UntrainedError(_refusal(name, "--weights FILE"))
+        raise UntrainedError(_refusal(name, "--weights FILE, or weights that were imported for it"))
     model: Any = network.model
     if getattr(model, "num_classes", None) == 0:
         raise ScarletError(f"{name}: gives features, wanted a network with classes")

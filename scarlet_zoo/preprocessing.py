@@ -75,7 +75,7 @@ class Preprocessing:
             height, width = fields["size"]
             mean, std = tuple(map(float, fields["mean"])), tuple(map(float, fields["std"]))
             made = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ArtifactError(f"preprocessing: {type(error).__name__}: {error}") from error
         if made.interpolation not in _FILTERS or len(made.mean) != len(made.std) or not 0 < made.crop <= 1:
             raise ArtifactError(
@@ -85,12 +85,27 @@ class Preprocessing:
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
         """One picture as float32 of shape (C, H, W); for one channel it is turned grey."""
+        normal: NDArray[np.float32] = self.normalize(self.pixels(image)[None])[0]
+        return normal
+
+    def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        """One picture resized and cropped, as uint8 of shape (H, W, C)."""
         picture = image.convert("L" if self.channels == 1 else "RGB")
         cropped = self._crop(picture.resize(self._resized(picture.size), _FILTERS[self.interpolation]))
-        pixels = np.asarray(cropped, dtype=np.float32) / np.float32(255)  # (H, W) or (H, W, 3)
-        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return np.asarray(cropped, dtype=np.uint8).reshape(*self.size, self.channels)
+
+    def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pixels (N, H, W, C) as the network wants them: float32 of shape (N, C, H, W)."""
+        scaled = pixels.astype(np.float32).transpose(0, 3, 1, 2) / np.float32(255)
         mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (self.mean, self.std))
-        return np.ascontiguousarray((pixels - mean) / std)
+        normal: NDArray[np.float32] = np.ascontiguousarray((scaled - mean) / std)
+        return normal
+
+    def restore(self, images: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The pixels (N, H, W, C) that :meth:`normalize` made these of, exactly: its rounding is far below one step."""
+        mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (self.mean, self.std))
+        levels = np.clip(np.rint((images * std + mean) * 255), 0, 255)
+        return np.ascontiguousarray(levels.transpose(0, 2, 3, 1)).astype(np.uint8)
 
     def batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Pictures as float32 of shape (N, C, H, W)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from PIL import Image
 
 from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ArtifactError, CheckFailedError
-from scarlet_zoo.onnx_runtime import OnnxClassifier
+from scarlet_zoo.onnx_runtime import OnnxNetwork
+from scarlet_zoo.parity import FLOAT32, CaseParity, Parity, Tolerance
 from scarlet_zoo.pictures import extremes, photos
 from scarlet_zoo.preprocessing import Preprocessing
 
@@ -25,91 +26,6 @@ Array = NDArray[np.float32]
 Logits = NDArray[np.float64]
 _PHOTOS, _PHOTOGRAPHS = 12, "photographs"
 _BATCHES = (1, 3, 8)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tolerance:
-    """How far an exported network may be from its source, and why so far.
-
-    Attributes:
-        max_rel_err: largest difference over the spread of the logits between images.
-        rounding_factor: a case may also differ by this many times the source's own rounding error
-            on the same images, which is large where a network amplifies what it never saw.
-        min_sqnr_db: signal to noise ratio of the logits on photographs, in decibel.
-        min_top1_agreement: share of the photographs on which both name the same class.
-        reason: where the numbers come from.
-    """
-
-    max_rel_err: float
-    rounding_factor: float
-    min_sqnr_db: float
-    min_top1_agreement: float
-    reason: str
-
-
-FLOAT32 = Tolerance(
-    max_rel_err=5e-4,
-    rounding_factor=10.0,
-    min_sqnr_db=80.0,
-    min_top1_agreement=1.0,
-    reason="float32 rounding: nine networks of the zoo and of timm with random weights gave at most 7e-5 and at "
-    "least 98 dB on photographs; one block's weights off by 0.1 % gave at least 2e-2 and at most 52 dB",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class CaseParity:
-    """One group of images: what it is, how many, how far the two networks are apart, how far they may be."""
-
-    case: str
-    images: int
-    max_abs_err: float
-    max_rel_err: float
-    sqnr_db: float
-    top1_agreement: float
-    limit_rel_err: float
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far a file is from its source, in every case and, as the headline, on photographs.
-
-    The headline is the worst over the batch sizes on photographs (on noise for a network that
-    takes no pictures); noise and extreme images stand in ``cases``.
-
-    Attributes:
-        max_abs_err: largest difference of a logit.
-        max_rel_err: the same over the spread of the logits between the case's images (root mean
-            square over the classes of their standard deviation).
-        sqnr_db: 10 log10 of the logits' variance between images over the mean squared difference.
-        top1_agreement: share of images with the same top class.
-        passed: whether every case is within its limit, and the headline within the tolerance.
-    """
-
-    max_abs_err: float
-    max_rel_err: float
-    sqnr_db: float
-    top1_agreement: float
-    passed: bool
-    tolerance: Tolerance
-    cases: tuple[CaseParity, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return asdict(self)
-
-    def failures(self) -> list[str]:
-        """What does not hold, each with its two numbers."""
-        told = [
-            f"{case.case}: relative error {case.max_rel_err:.1e}, at most {case.limit_rel_err:.1e}"
-            for case in self.cases
-            if not case.max_rel_err <= case.limit_rel_err
-        ]
-        if not self.sqnr_db >= self.tolerance.min_sqnr_db:
-            told.append(f"SQNR {self.sqnr_db:.0f} dB, at least {self.tolerance.min_sqnr_db:.0f}")
-        if not self.top1_agreement >= self.tolerance.min_top1_agreement:
-            told.append(f"top-1 agreement {self.top1_agreement:.1%}, at least {self.tolerance.min_top1_agreement:.1%}")
-        return told
 
 
 class ParityError(CheckFailedError):
@@ -140,7 +56,7 @@ def verify(
 
     Args:
         reference: a torch model in eval mode, or a function from float32 images (N, C, H, W) to
-            logits (N, classes).
+            logits (N, classes); of a feature extractor every output is compared.
         artifact: the file.
         images: pictures; a dozen photographs when left out.
         tolerance: what is still equal, with its reason.
@@ -148,13 +64,13 @@ def verify(
 
     Raises:
         ParityError: the tolerance does not hold; its ``parity`` has the numbers.
-        ArtifactError: the file is no classifier with one image input.
+        ArtifactError: the file's input or outputs are not its source's.
     """
     artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
-    candidate = OnnxClassifier(artifact.path)
+    candidate = OnnxNetwork(artifact.path)
     wanted, described = _both_preprocessings(reference, artifact, preprocessing, candidate)
     pictures = list(images) if images is not None else photos(_PHOTOS)
-    groups = list(_groups(reference, wanted, described, pictures))
+    groups = list(_groups(reference, wanted, described, pictures, candidate))
     limits = _limits(groups, tolerance)
     cases = [case for group in groups for case in _run_group(group, candidate, limits[group.name])]
     parity = _summarise(cases, tolerance)
@@ -164,7 +80,7 @@ def verify(
 
 
 def _both_preprocessings(
-    reference: object, artifact: Artifact, given: Preprocessing | None, candidate: OnnxClassifier
+    reference: object, artifact: Artifact, given: Preprocessing | None, candidate: OnnxNetwork
 ) -> tuple[Preprocessing, Preprocessing]:
     """The reference's and the file's; the size is the one that the file takes."""
     described = artifact.preprocessing
@@ -192,87 +108,115 @@ def _torch_preprocessing(model: Any) -> Preprocessing:
 
 @dataclass(frozen=True)
 class _Group:
-    """Images for the file, the reference's logits for them, and what rounding alone does to those.
+    """Images for the file, the reference's outputs for them, and what rounding alone does to those.
 
-    ``spread`` is between images; ``rounding`` is relative to it, None where it is not known.
+    One entry an output: ``truths`` are (N, values), ``spreads`` between images, ``roundings``
+    relative to the spread, None where they are not known.
     """
 
     name: str
-    images: Array
-    truth: Logits
-    spread: float
-    rounding: float | None
+    images: NDArray[Any]
+    truths: list[Logits]
+    spreads: list[float]
+    roundings: list[float | None]
 
 
 def _groups(
-    reference: Any, ours: Preprocessing, theirs: Preprocessing, pictures: Sequence[Image.Image]
+    reference: Any,
+    ours: Preprocessing,
+    theirs: Preprocessing,
+    pictures: Sequence[Image.Image],
+    candidate: OnnxNetwork,
 ) -> Iterator[_Group]:
     """Photographs, prepared for each side by its own description, then noise and extreme images."""
     if ours.channels in (1, 3) and pictures:
-        yield _group(_PHOTOGRAPHS, reference, ours.batch(pictures), theirs.batch(pictures))
-    shape = (ours.channels, *ours.size)
-    noise = np.random.default_rng(0).standard_normal((8, *shape)).astype(np.float32)
-    yield _group("noise", reference, noise, noise)
-    edge = extremes(*shape)
-    yield _group("extremes", reference, edge, edge)
+        yield _group(_PHOTOGRAPHS, reference, ours.batch(pictures), candidate.feed(theirs, pictures))
+    random, shape = np.random.default_rng(0), (ours.channels, *ours.size)
+    if candidate.takes_pixels:
+        noise = random.integers(0, 256, (8, *ours.size, ours.channels), dtype=np.uint8)
+        edge = (extremes(*shape).transpose(0, 2, 3, 1) > 0).astype(np.uint8) * np.uint8(255)
+        yield _group("noise", reference, ours.normalize(noise), noise)
+        yield _group("extremes", reference, ours.normalize(edge), edge)
+    else:
+        for name, images in (("noise", random.standard_normal((8, *shape)).astype(np.float32)),
+                             ("extremes", extremes(*shape))):  # fmt: skip
+            yield _group(name, reference, images, images)
 
 
-def _group(name: str, reference: Any, ours: Array, theirs: Array) -> _Group:
-    truth, own = _answers(reference, ours)
-    # Variance between images, averaged over classes; a single image has none, so its own size serves.
-    spread = float(np.mean(np.var(truth, axis=0))) ** 0.5 or float(np.abs(truth).max()) or 1.0
-    rounding = None if own is None else float(np.abs(own - truth).max()) / spread
-    return _Group(name, theirs, truth, spread, rounding)
+def _group(name: str, reference: Any, ours: Array, theirs: NDArray[Any]) -> _Group:
+    truths, own = _answers(reference, ours)
+    # Variance between images, averaged over values; a single image has none, so its own size serves.
+    spreads = [float(np.mean(np.var(t, axis=0))) ** 0.5 or float(np.abs(t).max()) or 1.0 for t in truths]
+    if own is None:
+        return _Group(name, theirs, truths, spreads, [None] * len(truths))
+    roundings = [float(np.abs(o - t).max()) / s for o, t, s in zip(own, truths, spreads, strict=True)]
+    return _Group(name, theirs, truths, spreads, list(roundings))
 
 
-def _answers(reference: Any, images: Array) -> tuple[Logits, Logits | None]:
-    """The truth in float64, and a torch model's answer in float32, the precision of the file."""
+def _answers(reference: Any, images: Array) -> tuple[list[Logits], list[Logits] | None]:
+    """The truth in float64, and a torch model's answer in float32, the precision of the file; flat for each image."""
     if _is_function(reference):
-        return np.asarray(reference(images), dtype=np.float64), None
+        return _flat([np.asarray(reference(images), dtype=np.float64)]), None
     import torch
 
     # On a copy: what is compared is the network in eval mode, and the caller's stays as it is.
     network = copy.deepcopy(reference).eval()
     with torch.inference_mode():
-        own = network.float()(torch.from_numpy(images)).double().numpy()
+        own = network.float()(torch.from_numpy(images))
         # The values that the reference has: float64 ones lose nothing, others gain nothing.
-        truth = copy.deepcopy(reference).eval().double()(torch.from_numpy(images).double()).numpy()
-    return truth, own
+        truth = copy.deepcopy(reference).eval().double()(torch.from_numpy(images).double())
+    several = isinstance(truth, (list, tuple))
+    return _flat([t.numpy() for t in (truth if several else [truth])]), _flat(
+        [o.double().numpy() for o in (own if several else [own])]
+    )
 
 
-def _limits(groups: Sequence[_Group], tolerance: Tolerance) -> dict[str, float]:
-    """Relative error allowed per group; noise and extremes share the larger of their rounding errors.
+def _flat(outputs: Sequence[NDArray[Any]]) -> list[Logits]:
+    return [output.reshape(len(output), -1) for output in outputs]
+
+
+def _limits(groups: Sequence[_Group], tolerance: Tolerance) -> dict[str, list[float]]:
+    """Relative error allowed per group and output; noise and extremes share the larger of their rounding errors.
 
     On images unlike any it was trained on a network may amplify rounding, and one sample of that
     says little.
     """
-    unlike = [group.rounding for group in groups if group.name != _PHOTOGRAPHS and group.rounding is not None]
-    limits = {}
+    limits: dict[str, list[float]] = {}
     for group in groups:
-        if group.rounding is not None:
-            rounding = group.rounding if group.name == _PHOTOGRAPHS else max(unlike)
-            limits[group.name] = max(tolerance.max_rel_err, tolerance.rounding_factor * rounding)
-        else:
-            # Any finite answer will do where nothing is known of the reference's rounding.
-            limits[group.name] = tolerance.max_rel_err if group is groups[0] else np.finfo(np.float64).max
+        limits[group.name] = []
+        for output, rounding in enumerate(group.roundings):
+            if rounding is None:
+                # Any finite answer will do where nothing is known of the reference's rounding.
+                limit = tolerance.max_rel_err if group is groups[0] else float(np.finfo(np.float64).max)
+            else:
+                alike = [group] if group.name == _PHOTOGRAPHS else [g for g in groups if g.name != _PHOTOGRAPHS]
+                worst = max(g.roundings[output] or 0.0 for g in alike)
+                limit = max(tolerance.max_rel_err, tolerance.rounding_factor * worst)
+            limits[group.name].append(limit)
     return limits
 
 
-def _run_group(group: _Group, candidate: OnnxClassifier, limit: float) -> Iterator[CaseParity]:
+def _run_group(group: _Group, candidate: OnnxNetwork, limits: Sequence[float]) -> Iterator[CaseParity]:
     for batch in _BATCHES if candidate.dynamic_batch else (candidate.batch,):
-        got = candidate.logits(group.images, batch)
-        if got.shape != group.truth.shape:
-            raise ArtifactError(
-                f"{candidate.path}: gives logits {got.shape} for {len(got)} images, its source {group.truth.shape}"
-            )
-        error = np.abs(got - group.truth)
-        noise = float(np.mean(error**2))
-        sqnr = 10 * np.log10(group.spread**2 / noise) if noise > 0 else float("inf")
-        worst = float(error.max()) if np.isfinite(error).all() else float("inf")
-        agree = float(np.mean(group.truth.argmax(1) == got.argmax(1)))
-        yield CaseParity(
-            f"{group.name}, batch {batch}", len(got), worst, worst / group.spread, float(sqnr), agree, limit
-        )
+        outputs = _flat(candidate.run(group.images, batch))
+        if [output.shape for output in outputs] != [truth.shape for truth in group.truths]:
+            got, wanted = ([array.shape for array in arrays] for arrays in (outputs, group.truths))
+            raise ArtifactError(f"{candidate.path}: gives outputs of {got}, its source of {wanted} (images, values)")
+        for position, (output, truth) in enumerate(zip(outputs, group.truths, strict=True)):
+            name = f"{group.name}, batch {batch}"
+            if len(outputs) > 1:
+                name += f", {candidate.outputs[position]}"
+            yield _case(name, output, truth, group.spreads[position], limits[position], logits=len(outputs) == 1)
+
+
+def _case(name: str, got: Logits, truth: Logits, spread: float, limit: float, *, logits: bool) -> CaseParity:
+    error = np.abs(got - truth)
+    noise = float(np.mean(error**2))
+    sqnr = 10 * np.log10(spread**2 / noise) if noise > 0 else float("inf")
+    worst = float(error.max()) if np.isfinite(error).all() else float("inf")
+    # A feature map names no class.
+    agree = float(np.mean(truth.argmax(1) == got.argmax(1))) if logits else 1.0
+    return CaseParity(name, len(got), worst, worst / spread, float(sqnr), agree, limit)
 
 
 def _summarise(cases: Sequence[CaseParity], tolerance: Tolerance) -> Parity:

@@ -15,7 +15,7 @@ from scarlet_zoo import Arch, SearchSpace, create_model, export_onnx, fold
 from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.lowering import FORMS
-from scarlet_zoo.onnx_export import Recipe
+from scarlet_zoo.tracing import Recipe
 
 
 @pytest.fixture(scope="module")

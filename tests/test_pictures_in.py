@@ -327,7 +327,7 @@ BAD = {
     "page.eps": (lambda path: photo(0).save(path), "not a picture"),
     "truncated.jpg": (lambda path: path.write_bytes(encoded("JPEG")[:-200]), "broken"),
     "truncated.png": (lambda path: path.write_bytes(encoded("PNG")[:-200]), "broken"),
-    "samples.tiff": (samples, "broken"),
+    "samples.tiff": (samples, "not a picture"),
     "bomb.png": (bomb, "bomb"),
     "pipe.jpg": (os.mkfifo, "not a regular file"),
     "x" * 300: (lambda path: None, "cannot be read"),

@@ -9,8 +9,8 @@ import torch
 from scarlet_zoo import ParityError, export_onnx, verify
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.networks import load_network
-from scarlet_zoo.onnx_export import Recipe
 from scarlet_zoo.pictures import extremes, photos
+from scarlet_zoo.tracing import Recipe
 
 
 @pytest.fixture(scope="module")

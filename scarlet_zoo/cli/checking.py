@@ -39,7 +39,13 @@ def verify_file(
     source, where = _source(artifact.metadata, file, name, weights)
     described = artifact.preprocessing
     # Random weights are calibrated at the size that they are made for.
-    network = load_network(source, where, input_size=described.size[0] if described is not None else None)
+    levels = json.loads(artifact.metadata["features"]) if "features" in artifact.metadata else None
+    network = load_network(
+        source,
+        where,
+        input_size=described.size[0] if described is not None else None,
+        features=tuple(level["level"] for level in levels) if levels else None,
+    )
     if name is None and weights is None and network.weights_sha256 != artifact.metadata.get("weights_sha256"):
         raise ArtifactError(f"{file}: its weights are {artifact.weights!r}, wanted --weights to compare with")
     try:

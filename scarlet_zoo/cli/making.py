@@ -19,6 +19,8 @@ Opset = Annotated[int, typer.Option(help="17 to 20.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="A fixed batch size; dynamic when left out.")]
 InputSize = Annotated[int | None, typer.Option(min=1, help="Side of the input in pixels.")]
 Exporter = Annotated[str, typer.Option(help="torchscript or dynamo (torch's two exporters).")]
+Features = Annotated[str | None, typer.Option(help="Feature levels instead of logits: 1,2,3,4.", metavar="LEVELS")]
+Pixels = Annotated[bool, typer.Option("--pixels", help="Take uint8 pictures, with the normalisation in the graph.")]
 Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads of the measurement.")]
 
 
@@ -42,7 +44,7 @@ def fold_network(
     from scarlet_zoo.folding import fold
     from scarlet_zoo.networks import load_network
 
-    network = load_network(name, weights, **({"stabilized": True} if stabilized else {}))
+    network = load_network(name, weights, stabilized=stabilized or None)
     result = fold(network.model)
     value = {"name": name, "arch": str(network.arch) if network.arch else None, "weights": network.weights,
              "summary": result.summary(), **json.loads(result.certificate())}  # fmt: skip
@@ -75,14 +77,17 @@ def export_network(
     batch: Batch = None,
     input_size: InputSize = None,
     exporter: Exporter = "torchscript",
+    features: Features = None,
+    pixels: Pixels = False,
 ) -> None:
     """Write one ONNX file, folded and in the form of a target."""
     from scarlet_zoo.networks import load_network
-    from scarlet_zoo.onnx_export import Recipe, export_onnx
+    from scarlet_zoo.onnx_export import export_onnx
+    from scarlet_zoo.tracing import Recipe
 
-    recipe = Recipe(form=_form(target), opset=opset, batch=batch, exporter=exporter)
+    recipe = Recipe(form=_form(target), opset=opset, batch=batch, exporter=exporter, pixels=pixels)
     _probe_folder(out)
-    network = load_network(name, weights, input_size=input_size)
+    network = load_network(name, weights, input_size=input_size, features=_levels(features))
     path = out / f"{safe_name(name)}.onnx"
     artifact = export_onnx(network.model, path, recipe, weights=network.weights, preprocessing=network.preprocessing)
 
@@ -102,20 +107,29 @@ def deploy_network(
     batch: Batch = None,
     input_size: InputSize = None,
     exporter: Exporter = "torchscript",
+    features: Features = None,
+    pixels: Pixels = False,
     threads: Threads = 1,
 ) -> None:
     """Do the main job: create, fold, export, verify and measure; leaves the ONNX file and its report."""
     from scarlet_zoo.deployment import deploy
     from scarlet_zoo.latency import Settings
-    from scarlet_zoo.onnx_export import Recipe
     from scarlet_zoo.report import deployment_rows
+    from scarlet_zoo.tracing import Recipe
 
     size = (input_size, input_size) if input_size else None
-    recipe = Recipe(form=_form(target), opset=opset, batch=batch, exporter=exporter, input_size=size)
+    recipe = Recipe(form=_form(target), opset=opset, batch=batch, exporter=exporter, input_size=size, pixels=pixels)
     _probe_folder(out)
     with progress_bar("measure") as progress:
         result = deploy(
-            name, out, weights=weights, recipe=recipe, settings=Settings(threads=threads), stage=say, progress=progress
+            name,
+            out,
+            weights=weights,
+            recipe=recipe,
+            settings=Settings(threads=threads),
+            stage=say,
+            progress=progress,
+            features=_levels(features),
         )
     report = result.to_dict()
 
@@ -124,6 +138,15 @@ def deploy_network(
         console.print(f"report: {out / 'report.md'}, {out / 'report.json'}")
 
     emit(as_json, report, render)
+
+
+def _levels(features: str | None) -> tuple[int, ...] | None:
+    if features is None:
+        return None
+    try:
+        return tuple(int(level) for level in features.split(","))
+    except ValueError as error:
+        raise ExportError(f"features: got {features!r}, wanted levels such as 1,2,3,4") from error
 
 
 def _form(target: str) -> str:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from scarlet_zoo.prediction import Classifier, Prediction
 
 # What --weights is when left out; an ONNX file holds its own.
-_DEFAULT_WEIGHTS = "random"
+_DEFAULT_WEIGHTS = "auto"
 
 Source = Annotated[str, typer.Argument(help="A network's name, or an ONNX file.", metavar="NAME|FILE.onnx")]
 SourceWeights = Annotated[
     str | None,
-    typer.Option(help=f"Of a NAME: a file, 'pretrained', 'random'; {_DEFAULT_WEIGHTS} if left out.", metavar="FILE"),
+    typer.Option(
+        help=f"As for export, of a NAME only; {_DEFAULT_WEIGHTS!r} when left out.", metavar="FILE", show_default=False
+    ),
 ]
 
 
@@ -33,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def predict_pictures(
     source: Source,
-    images: Annotated[list[Path], typer.Argument(help="Picture files.", metavar="IMAGE...")],
+    images: Annotated[list[Path], typer.Argument(help="Picture files.", metavar="IMAGE")],
     as_json: Json = False,
     weights: SourceWeights = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,

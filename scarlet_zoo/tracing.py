@@ -1,0 +1,127 @@
+"""A torch network to an ONNX graph, by torch's own exporters, and the recipe that says how."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from scarlet_zoo.errors import ExportError
+
+OPSETS = range(17, 21)
+_LARGEST_IR_VERSION = 10
+INPUT_NAME = "input"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to export.
+
+    Attributes:
+        opset: 17 to 20, the window that every ONNX Runtime since 1.18 both loads and fuses.
+        ir_version: version of the file format, at most 10; the opset's own when left out.
+        batch: a fixed batch size; dynamic when left out.
+        input_size: (height, width) in pixels; the model's own when left out.
+        exporter: ``torchscript`` (torch's fast one) or ``dynamo`` (opset 18 and up).
+        form: spelling of the operators, see :mod:`scarlet_zoo.lowering`.
+        pixels: take uint8 pictures (N, H, W, C) of the network's own size, with scaling, mean and
+            deviation inside the graph.
+    """
+
+    opset: int = 17
+    ir_version: int | None = None
+    batch: int | None = None
+    input_size: tuple[int, int] | None = None
+    exporter: str = "torchscript"
+    form: str = "native"
+    pixels: bool = False
+
+    def __post_init__(self) -> None:
+        lowest = 18 if self.exporter == "dynamo" else OPSETS.start
+        if self.exporter not in ("torchscript", "dynamo"):
+            raise ExportError(f"exporter: got {self.exporter!r}, wanted torchscript or dynamo")
+        if self.opset not in range(lowest, OPSETS.stop):
+            raise ExportError(f"opset: got {self.opset}, wanted {lowest} to {OPSETS[-1]} with {self.exporter}")
+        if self.ir_version is not None and not 8 <= self.ir_version <= _LARGEST_IR_VERSION:
+            raise ExportError(f"IR version: got {self.ir_version}, wanted 8 to {_LARGEST_IR_VERSION}")
+        if self.batch is not None and self.batch < 1:
+            raise ExportError(f"batch: got {self.batch}, wanted 1 or more, or none for a dynamic one")
+
+    @property
+    def file_format(self) -> int:
+        """The IR version to write: the one that came with the opset."""
+        return self.ir_version or (8 if self.opset <= 18 else 9)
+
+
+def trace(model: nn.Module, images: torch.Tensor, recipe: Recipe, outputs: list[str]) -> ir.Model:
+    """The graph of a float32 network in eval mode, by one of torch's exporters, quietly.
+
+    Raises:
+        ExportError: the exporter's reason.
+    """
+    with _quiet(), torch.inference_mode(False), torch.no_grad():
+        try:
+            if recipe.exporter == "dynamo":
+                return _trace_dynamo(model, images, recipe, outputs)
+            return _trace_torchscript(model, images, recipe, outputs)
+        except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise ExportError(f"export of {type(model).__name__} at {tuple(images.shape)}: {first}") from error
+
+
+def _trace_torchscript(model: nn.Module, images: torch.Tensor, recipe: Recipe, outputs: list[str]) -> ir.Model:
+    axes = {name: {0: "batch"} for name in (INPUT_NAME, *outputs)} if recipe.batch is None else None
+    buffer: Any = io.BytesIO()  # accepted, though the annotation knows paths only
+    torch.onnx.export(
+        model,
+        (images,),
+        buffer,
+        dynamo=False,
+        opset_version=recipe.opset,
+        input_names=[INPUT_NAME],
+        output_names=outputs,
+        dynamic_axes=axes,
+    )
+    return ir.serde.deserialize_model(onnx.load_from_string(buffer.getvalue()))
+
+
+def _trace_dynamo(model: nn.Module, images: torch.Tensor, recipe: Recipe, outputs: list[str]) -> ir.Model:
+    dims = ({0: torch.export.Dim("batch")},) if recipe.batch is None else None
+    program = torch.onnx.export(
+        model,
+        (images,),
+        dynamo=True,
+        opset_version=recipe.opset,
+        input_names=[INPUT_NAME],
+        output_names=outputs,
+        dynamic_shapes=dims,
+        verbose=False,
+    )
+    assert program is not None
+    # Through bytes: the program's own model shares its tensors with the network.
+    return ir.serde.deserialize_model(program.model_proto)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Both exporters warn of their own future and log their progress; none of it is the user's to act on."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,168 @@
+import json
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from conftest import TINY, randomized
+
+from scarlet_zoo import ParityError, cli, export_onnx, lowering, verify
+from scarlet_zoo.artifact import read_artifact
+from scarlet_zoo.networks import load_network
+from scarlet_zoo.onnx_runtime import OnnxNetwork
+from scarlet_zoo.pictures import photos
+from scarlet_zoo.tracing import Recipe
+
+
+@pytest.fixture
+def run(capsys):
+    def scarlet(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return scarlet
+
+
+def test_a_backbone_is_exported_verified_and_measured_like_a_classifier(run, tmp_path):
+    code, out, err = run(
+        "deploy", "scarlet_b", "--features", "1,2,3,4", "--out", tmp_path, "--input-size", 64, "--json"
+    )
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    levels = json.loads(report["artifact"]["metadata"]["features"])
+    assert [level["stride"] for level in levels] == [4, 8, 16, 32]
+    assert [level["channels"] for level in levels] == [32, 40, 96, 320]
+    assert report["parity"]["passed"] is True
+    assert any(case["case"] == "photographs, batch 3, level2" for case in report["parity"]["cases"])
+    assert report["timing"]["runs"] >= 100
+    path = tmp_path / "scarlet_b.onnx"
+    outputs = onnx.load(path).graph.output
+    assert [output.name for output in outputs] == ["level1", "level2", "level3", "level4"]
+    assert run("verify", path)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050"])
+def test_other_backbones_go_the_same_way(name, run, tmp_path):
+    code, out, _ = run("export", name, "--features", "2,3", "--out", tmp_path, "--input-size", 64, "--json")
+    assert code == 0
+    assert run("verify", json.loads(out)["path"])[0] == 0
+
+
+def test_a_fault_in_one_level_is_found(tmp_path):
+    network = load_network("scarlet_c", "random", input_size=64, features=(1, 3))
+    artifact = export_onnx(network.model, tmp_path / "f.onnx", preprocessing=network.preprocessing)
+    assert verify(network.model, artifact, preprocessing=network.preprocessing).passed
+    with torch.no_grad():
+        network.model.blocks[4][0].conv_pwl.weight.mul_(1.001)
+    with pytest.raises(ParityError, match="level3") as caught:
+        verify(network.model, artifact, preprocessing=network.preprocessing)
+    assert "level1:" not in str(caught.value)
+
+
+@pytest.mark.parametrize("levels", ["", "one", "1;2", "9"])
+def test_levels_that_are_none_are_refused(levels, run, tmp_path):
+    code, out, err = run("export", "scarlet_a", "--features", levels, "--out", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load_network("scarlet_c", "random", input_size=96)
+
+
+@pytest.mark.parametrize("form", ["native", "blocked"])
+def test_pictures_go_in_as_they_are(network, form, tmp_path):
+    recipe = Recipe(pixels=True, form=form)
+    artifact = export_onnx(network.model, tmp_path / "p.onnx", recipe, preprocessing=network.preprocessing)
+    inputs = onnx.load(artifact.path).graph.input
+    assert [d.dim_param or d.dim_value for d in inputs[0].type.tensor_type.shape.dim] == ["batch", 96, 96, 3]
+    assert inputs[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert artifact.metadata["input_layout"] == "NHWC uint8"
+    assert verify(network.model, artifact, preprocessing=network.preprocessing).passed
+
+
+def stem(path):
+    """The file cut off after its first convolution: where an error at a border would arise."""
+    model = onnx.load(path)
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(first.output[0]))
+    return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def test_the_graph_is_exact_at_padded_borders_and_the_naive_fold_of_the_mean_is_not(network, tmp_path):
+    feed = network.preprocessing
+    plain = export_onnx(network.model, tmp_path / "f.onnx", preprocessing=feed).path
+    right = export_onnx(network.model, tmp_path / "p.onnx", Recipe(pixels=True), preprocessing=feed).path
+    naive = tmp_path / "naive.onnx"
+    _fold_the_mean_into_the_stem(right, naive, feed)
+    pixels = np.stack([feed.pixels(photo) for photo in photos(6)])
+    wanted = stem(plain).run(None, {"input": feed.normalize(pixels)})[0]
+    spread = wanted.std(0).mean()
+    exact, hasty = (np.abs(stem(path).run(None, {"input": pixels})[0] - wanted) / spread for path in (right, naive))
+    assert exact.max() < 1e-5
+    assert hasty[:, :, 0].max() > 0.1  # the border row
+    assert hasty[:, :, 1:, 1:].max() < 1e-4  # and nothing but the border
+    answers = [OnnxNetwork(path).run(pixels, 3)[0] for path in (right, naive)]
+    truth = OnnxNetwork(plain).run(feed.normalize(pixels), 3)[0]
+    # The whole random network amplifies float32 rounding a hundredfold, and the fault far more.
+    right_gap, naive_gap = (np.abs(answer - truth).max() / truth.std(0).mean() for answer in answers)
+    assert right_gap < 5e-4
+    assert naive_gap > 1e-2
+
+
+def test_predictions_from_pixels_are_those_from_floats(network, tmp_path):
+    from scarlet_zoo.prediction import open_classifier, predict
+
+    photos(1)[0].save(tmp_path / "p.png")
+    said = {"weights": "made for a test", "preprocessing": network.preprocessing}
+    files = [
+        export_onnx(network.model, tmp_path / f"{pixels}.onnx", Recipe(pixels=pixels), **said).path
+        for pixels in (False, True)
+    ]
+    floats, pixels = (predict(open_classifier(str(file), None), [tmp_path / "p.png"])[0] for file in files)
+    assert [guess.index for guess in floats.guesses] == [guess.index for guess in pixels.guesses]
+
+
+def test_restoring_pixels_is_exact():
+    feed = load_network("scarlet_c", "random", input_size=32).preprocessing
+    pixels = np.arange(256 * 12, dtype=np.int64).reshape(1, 32, 32, 3).astype(np.uint8)
+    assert np.array_equal(feed.restore(feed.normalize(pixels)), pixels)
+
+
+def _fold_the_mean_into_the_stem(source, target, preprocessing):
+    """What a hasty exporter does: conv(W, x - m) = conv(W, x) - W m, true only without padding."""
+    model = onnx.load(source)
+    nodes, tensors = model.graph.node, {tensor.name: tensor for tensor in model.graph.initializer}
+    (sub,) = (node for node in nodes if node.op_type == "Sub")
+    (conv,) = (node for node in nodes if sub.output[0] in node.input)
+    weight, bias, mean = (onnx.numpy_helper.to_array(tensors[n]) for n in (conv.input[1], conv.input[2], sub.input[1]))
+    shifted = bias - (weight * mean).sum((1, 2, 3))
+    tensors[conv.input[2]].CopyFrom(onnx.numpy_helper.from_array(shifted.astype(np.float32), conv.input[2]))
+    conv.input[0] = sub.input[0]
+    nodes.remove(sub)
+    onnx.save(model, target)
+
+
+def test_the_algebra_of_pixels_is_exact_to_float64(network, tmp_path):
+    """One stem on one picture, by hand: the scaled weights and the subtracted mean against the definition."""
+    model = randomized(TINY.arch(["e3k3"] * 8), dtype=torch.float32)
+    artifact = export_onnx(model, tmp_path / "t.onnx", Recipe(pixels=True))
+    feed = artifact.preprocessing
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    got = ort.InferenceSession(artifact.path).run(None, {"input": pixels})[0]
+    with torch.inference_mode():
+        wanted = model.double()(torch.from_numpy(feed.normalize(pixels)).double()).numpy()
+    assert np.abs(got - wanted).max() / wanted.std(0).mean() < 1e-5
+
+
+def test_a_mean_left_out_is_caught(network, tmp_path, monkeypatch):
+    real = lowering.accept_pixels
+    monkeypatch.setattr("scarlet_zoo.onnx_export.accept_pixels", lambda graph, mean, std: real(graph, [0.5] * 3, std))
+    path = tmp_path / "p.onnx"
+    export_onnx(network.model, path, Recipe(pixels=True), preprocessing=network.preprocessing)
+    with pytest.raises(ParityError):
+        verify(network.model, read_artifact(path), preprocessing=network.preprocessing)
