@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     from scarlet_zoo.onnx_export import export_onnx as export_onnx
     from scarlet_zoo.parity import Parity as Parity
     from scarlet_zoo.parity import Tolerance as Tolerance
+    from scarlet_zoo.prediction import open_classifier as open_classifier
+    from scarlet_zoo.prediction import predict as predict
     from scarlet_zoo.space import SearchSpace as SearchSpace
     from scarlet_zoo.space import get_space as get_space
     from scarlet_zoo.space import list_spaces as list_spaces
     from scarlet_zoo.tracing import Recipe as Recipe
+    from scarlet_zoo.validation import read_dataset as read_dataset
+    from scarlet_zoo.validation import validate as validate
     from scarlet_zoo.verification import ParityError as ParityError
     from scarlet_zoo.verification import verify as verify
     from scarlet_zoo.zoo import get_arch as get_arch
@@ -54,9 +58,11 @@ _HOME = {
     "latency": ("Settings", "Timing", "measure"),
     "model": ("create_model",),
     "onnx_export": ("export_onnx",),
+    "prediction": ("open_classifier", "predict"),
     "space": ("SearchSpace", "get_space", "list_spaces"),
     "parity": ("Parity", "Tolerance"),
     "tracing": ("Recipe",),
+    "validation": ("read_dataset", "validate"),
     "verification": ("ParityError", "verify"),
     "zoo": ("get_arch", "list_archs"),
 }

@@ -173,20 +173,8 @@ def test_bad_input_is_one_line_and_writes_nothing(what, scarlet, tmp_path):
 def test_help_tells_every_verb(scarlet):
     code, out, _ = scarlet("--help")
     assert code == 0
-    for verb in (
-        "list",
-        "show",
-        "fold",
-        "export",
-        "verify",
-        "bench",
-        "compare",
-        "deploy",
-        "predict",
-        "validate",
-        "snippet",
-        "weights",
-    ):
+    verbs = "list show fold export verify bench compare deploy predict validate snippet weights"
+    for verb in verbs.split():
         assert re.search(rf"^\s+{verb} ", out, re.MULTILINE), verb
         assert scarlet(verb, "--help")[0] == 0
 
