@@ -24,6 +24,7 @@ def one_thread():
     # Two threads that wait for each other on a machine that others use as well can take 100 times
     # longer for the small networks of these tests.
     torch.set_num_threads(1)
+    torch.manual_seed(0)
 
 
 @pytest.fixture
@@ -55,7 +56,9 @@ def matrix_of_condition(channels, condition, generator):
 
 def randomized(arch, seed=0, condition=10.0, dtype=torch.float64, **kwargs):
     """A stabilized network whose norms have statistics and whose stabilizers have a condition number."""
-    model = create_model(arch, **{"stabilized": True, **kwargs}).to(dtype)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = create_model(arch, **{"stabilized": True, **kwargs}).to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
