@@ -5,6 +5,11 @@ The command line turns each of them into one line on stderr and exit code 2 (1 f
 and holds no newline.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class ScarletError(ValueError):
     """Bad input: the base of all errors that are the caller's to mend."""
@@ -16,6 +21,13 @@ class ArchError(ScarletError):
 
 class UnknownNameError(ScarletError):
     """A name that no registry knows; the message lists the near ones."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is none of the known ones, with the near ones, or all of few."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=4, cutoff=0.4) or names[:8]
+    return UnknownNameError(f"{kind} {name!r}: unknown, wanted one of {' '.join(near)}")
 
 
 class CheckpointError(ScarletError):

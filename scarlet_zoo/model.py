@@ -1,30 +1,22 @@
-"""From an architecture to a timm model, and our names in timm's registry.
-
-A network is timm's ``EfficientNet``, so whatever timm offers for one works here; the class below
-adds the architecture it was built from and, where asked, the stabilizers of skipped layers.
-"""
+"""Our names in timm's registry, and one function that creates any network."""
 
 from __future__ import annotations
 
-import difflib
 import logging
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import get_act_layer
-from timm.models import EfficientNet, EfficientNetFeatures, build_model_with_cfg, generate_default_cfgs, register_model
-from timm.models import _efficientnet_blocks as timm_blocks
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from scarlet_zoo.arch import Arch, LayerPlan, is_identity_string
-from scarlet_zoo.blocks import Stabilizer
+from scarlet_zoo.arch import Arch, is_identity_string
 from scarlet_zoo.checkpoint import load_checkpoint, state_sha256
-from scarlet_zoo.errors import CheckpointError, ScarletError, UnknownNameError
+from scarlet_zoo.errors import CheckpointError, ScarletError, unknown_name
+from scarlet_zoo.nets import ScarletFeatures, ScarletNet
 from scarlet_zoo.space import SearchSpace, get_space, list_spaces
 from scarlet_zoo.store import require_weights
 from scarlet_zoo.zoo import ZOO, name_of
@@ -32,101 +24,6 @@ from scarlet_zoo.zoo import ZOO, name_of
 # Before the digest, in the notes of a configuration file.
 SHA256_NOTE = "sha256:"
 _HEAD_ARGUMENTS: Any = ("num_classes", "num_features", "global_pool")
-_SE_LAYER = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)
-
-
-def _first_block(space: SearchSpace) -> dict[str, Any]:
-    return {
-        "block_type": "ds",
-        "out_chs": space.first_width,
-        "stride": 1,
-        "act_layer": get_act_layer(space.edge_activation),
-        "dw_kernel_size": 3,
-        "pw_kernel_size": 1,
-        "se_ratio": 0.0,
-        "pw_act": False,
-        "noskip": True,
-    }
-
-
-def _block(plan: LayerPlan, activation: str) -> dict[str, Any]:
-    choice = plan.choice
-    return {
-        "block_type": "ir",
-        "out_chs": plan.out_chs,
-        "stride": plan.stride,
-        "act_layer": get_act_layer(activation),
-        "dw_kernel_size": choice.kernel_size,
-        "exp_kernel_size": 1,
-        "pw_kernel_size": 1,
-        "exp_ratio": float(choice.expand_ratio),
-        # timm divides by the expansion to get at the hidden channels; a quarter of those is meant.
-        "se_ratio": 0.25 * choice.expand_ratio if choice.squeeze_excite else 0.0,
-        "noskip": False,
-    }
-
-
-def timm_block_args(arch: Arch) -> list[list[dict[str, Any]]]:
-    """Arguments of timm's block builder, a list per stage; skipped layers are left out."""
-    stages: list[list[dict[str, Any]]] = [[_first_block(arch.space)]]
-    for plan in arch.layers:
-        if plan.stage == len(stages) - 1:
-            stages.append([])
-        if not plan.choice.is_skip:
-            stages[-1].append(_block(plan, arch.space.activation))
-    return stages
-
-
-def _place_stabilizers(stages: nn.Sequential, arch: Arch, **factory: Any) -> None:
-    """Put a stabilizer where the architecture skips a layer; ``stages`` is the model's ``blocks``."""
-    for plan in arch.layers:
-        if plan.choice.is_skip:
-            stage = stages[plan.stage + 1]
-            assert isinstance(stage, nn.Sequential)
-            opening = next(p.index for p in arch.layers if p.stage == plan.stage)
-            stage.insert(plan.index - opening, Stabilizer(plan.in_chs, **factory))
-
-
-def _timm_arguments(arch: Arch, kwargs: dict[str, Any]) -> dict[str, Any]:
-    space = arch.space
-    return {
-        "block_args": timm_block_args(arch),
-        "stem_size": space.stem_width,
-        "act_layer": get_act_layer(space.edge_activation),
-        "se_layer": _SE_LAYER,
-        "round_chs_fn": int,
-        **kwargs,
-    }
-
-
-class ScarletNet(EfficientNet):
-    """A SCARLET network, a timm ``EfficientNet``: images (N, C, H, W) to logits (N, classes).
-
-    Args:
-        arch: the architecture.
-        stabilized: place a :class:`Stabilizer` at every skipped layer, as in the supernet.
-        kwargs: arguments of timm's ``EfficientNet``.
-
-    Attributes:
-        arch: the architecture it was built from.
-    """
-
-    def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
-        kwargs.setdefault("num_features", arch.space.head_width)
-        super().__init__(**_timm_arguments(arch, kwargs))
-        self.arch = arch
-        if stabilized:
-            _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))
-
-
-class ScarletFeatures(EfficientNetFeatures):
-    """The feature pyramid of a SCARLET network: images (N, C, H, W) to a list of maps, one a level."""
-
-    def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
-        super().__init__(**_timm_arguments(arch, kwargs))
-        self.arch = arch
-        if stabilized:
-            _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))
 
 
 def space_config(space: SearchSpace) -> dict[str, Any]:
@@ -259,9 +156,8 @@ def create_model(
 def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Module:
     source, _ = _parse_name(name)
     if source is None and not timm.is_model(name.partition(".")[0]):
-        known = timm.list_models()
-        near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or [*ZOO, "or any of timm.list_models()"]
-        raise UnknownNameError(f"model {name!r}: unknown, wanted a name such as {', '.join(near)}")
+        # Ours first, since they are what is shown where nothing is near.
+        raise unknown_name("model", name, dict.fromkeys([*ZOO, *timm.list_models()]))
     # The hub's client tells of every retry on stderr; the last word is enough.
     logger = logging.getLogger("huggingface_hub")
     level = logger.level

@@ -6,7 +6,6 @@ layers, a 1x1 head convolution, pooling and a linear classifier. Its tokens are 
 
 from __future__ import annotations
 
-import difflib
 import json
 import random
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from scarlet_zoo.arch import SKIP, Arch, Choice
-from scarlet_zoo.errors import ArchError, UnknownNameError
+from scarlet_zoo.errors import ArchError, unknown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +176,7 @@ def get_space(name: str) -> SearchSpace:
         UnknownNameError: no such space; the message lists the near ones.
     """
     if name not in _SPACES:
-        near = difflib.get_close_matches(name, _SPACES, n=3, cutoff=0.4) or list(_SPACES)
-        raise UnknownNameError(f"search space {name!r}: unknown, wanted one of {' '.join(near)}")
+        raise unknown_name("search space", name, _SPACES)
     return _SPACES[name]
 
 

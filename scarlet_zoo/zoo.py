@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from scarlet_zoo.arch import Arch, is_identity_string
-from scarlet_zoo.errors import UnknownNameError
+from scarlet_zoo.errors import unknown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,7 @@ def get_arch(name: str) -> Arch:
         UnknownNameError: no such network; the message lists the near ones.
     """
     if name not in ZOO:
-        near = difflib.get_close_matches(name, ZOO, n=3, cutoff=0.4) or list(ZOO)
-        raise UnknownNameError(f"architecture {name!r}: unknown, wanted one of {' '.join(near)}")
+        raise unknown_name("architecture", name, ZOO)
     return Arch.parse(ZOO[name].arch)
 
 

@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet
 import pytest
 import torch
 
+from scarlet_zoo import cli
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.model import create_model
 from scarlet_zoo.space import SearchSpace, chain_layers, mbconv_choices
@@ -28,8 +29,15 @@ def one_thread():
 
 
 @pytest.fixture
-def tiny_space():
-    return TINY
+def scarlet(capsys):
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
 
 
 def skipping_arch(space, seed, share=0.5):

@@ -29,18 +29,6 @@ NAME = "mobilenetv3_small_050"
 TURNED = 9  # of the labelled pictures
 
 
-@pytest.fixture
-def scarlet(capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
-
-
 def make_decisive(model, images):
     """Scale the last layer in place: fresh from randomize() a network says nearly the same of every picture."""
     with torch.no_grad():

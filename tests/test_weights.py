@@ -13,7 +13,7 @@ import pytest
 import timm
 import torch
 
-from scarlet_zoo import cli, create_model, get_arch, store
+from scarlet_zoo import create_model, get_arch, store
 from scarlet_zoo.cards import CardError, all_cards, read_card
 from scarlet_zoo.checkpoint import released_module_names
 from scarlet_zoo.errors import CheckpointError
@@ -43,16 +43,6 @@ def released(tmp_path_factory):
     path = tmp_path_factory.mktemp("released") / "ScarletC.pth.tar"
     torch.save({"model_state": state}, path)
     return path
-
-
-@pytest.fixture
-def scarlet(capsys):
-    def run(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def test_every_card_says_what_is_true():

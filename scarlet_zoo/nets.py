@@ -1,0 +1,115 @@
+"""From an architecture to a torch module: timm's ``EfficientNet``, built from an :class:`Arch`.
+
+Whatever timm offers for one works here; the classes below add the architecture they were built
+from and, where asked, the stabilizers of skipped layers.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from timm.layers import get_act_layer
+from timm.models import EfficientNet, EfficientNetFeatures
+from timm.models import _efficientnet_blocks as timm_blocks
+from torch import nn
+
+from scarlet_zoo.arch import Arch, LayerPlan
+from scarlet_zoo.blocks import Stabilizer
+from scarlet_zoo.space import SearchSpace
+
+_SE_LAYER = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)
+
+
+def _first_block(space: SearchSpace) -> dict[str, Any]:
+    return {
+        "block_type": "ds",
+        "out_chs": space.first_width,
+        "stride": 1,
+        "act_layer": get_act_layer(space.edge_activation),
+        "dw_kernel_size": 3,
+        "pw_kernel_size": 1,
+        "se_ratio": 0.0,
+        "pw_act": False,
+        "noskip": True,
+    }
+
+
+def _block(plan: LayerPlan, activation: str) -> dict[str, Any]:
+    choice = plan.choice
+    return {
+        "block_type": "ir",
+        "out_chs": plan.out_chs,
+        "stride": plan.stride,
+        "act_layer": get_act_layer(activation),
+        "dw_kernel_size": choice.kernel_size,
+        "exp_kernel_size": 1,
+        "pw_kernel_size": 1,
+        "exp_ratio": float(choice.expand_ratio),
+        # timm divides by the expansion to get at the hidden channels; a quarter of those is meant.
+        "se_ratio": 0.25 * choice.expand_ratio if choice.squeeze_excite else 0.0,
+        "noskip": False,
+    }
+
+
+def timm_block_args(arch: Arch) -> list[list[dict[str, Any]]]:
+    """Arguments of timm's block builder, a list per stage; skipped layers are left out."""
+    stages: list[list[dict[str, Any]]] = [[_first_block(arch.space)]]
+    for plan in arch.layers:
+        if plan.stage == len(stages) - 1:
+            stages.append([])
+        if not plan.choice.is_skip:
+            stages[-1].append(_block(plan, arch.space.activation))
+    return stages
+
+
+def _place_stabilizers(stages: nn.Sequential, arch: Arch, **factory: Any) -> None:
+    """Put a stabilizer where the architecture skips a layer; ``stages`` is the model's ``blocks``."""
+    for plan in arch.layers:
+        if plan.choice.is_skip:
+            stage = stages[plan.stage + 1]
+            assert isinstance(stage, nn.Sequential)
+            opening = next(p.index for p in arch.layers if p.stage == plan.stage)
+            stage.insert(plan.index - opening, Stabilizer(plan.in_chs, **factory))
+
+
+def _timm_arguments(arch: Arch, kwargs: dict[str, Any]) -> dict[str, Any]:
+    space = arch.space
+    return {
+        "block_args": timm_block_args(arch),
+        "stem_size": space.stem_width,
+        "act_layer": get_act_layer(space.edge_activation),
+        "se_layer": _SE_LAYER,
+        "round_chs_fn": int,
+        **kwargs,
+    }
+
+
+class ScarletNet(EfficientNet):
+    """A SCARLET network, a timm ``EfficientNet``: images (N, C, H, W) to logits (N, classes).
+
+    Args:
+        arch: the architecture.
+        stabilized: place a :class:`Stabilizer` at every skipped layer, as in the supernet.
+        kwargs: arguments of timm's ``EfficientNet``.
+
+    Attributes:
+        arch: the architecture it was built from.
+    """
+
+    def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
+        kwargs.setdefault("num_features", arch.space.head_width)
+        super().__init__(**_timm_arguments(arch, kwargs))
+        self.arch = arch
+        if stabilized:
+            _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))
+
+
+class ScarletFeatures(EfficientNetFeatures):
+    """The feature pyramid of a SCARLET network: images (N, C, H, W) to a list of maps, one a level."""
+
+    def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
+        super().__init__(**_timm_arguments(arch, kwargs))
+        self.arch = arch
+        if stabilized:
+            _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))
