@@ -28,6 +28,12 @@ def one_thread():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def empty_store(tmp_path_factory):
+    # Weights that the person at this machine has imported are none of the tests' business.
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def scarlet(capsys):
     """Run the command line in this process: (exit code, stdout, stderr)."""
