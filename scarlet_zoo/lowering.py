@@ -7,7 +7,7 @@ either replaces it or leaves it alone.
     HardSwish, HardSigmoid and GlobalAveragePool as single nodes, whatever the exporter wrote.
 ``blocked``
     native, and the gates of squeeze-and-excitation kept inside the blocked channel layout
-    (NCHWc) that ONNX Runtime uses on x64. Elsewhere native is the better one.
+    (NCHWc) that ONNX Runtime uses on x64. Made for that layout; not measured without it.
 ``released``
     The arithmetic of the released SCARLET code, ``x * clip(x + 3, 0, 6) / 6`` and a mean over rows
     after a mean over columns: the baseline to measure against, never one to ship.
