@@ -14,6 +14,7 @@ from scarlet_zoo.arch import Arch
 from scarlet_zoo.checkpoint import state_sha256
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.initialization import RANDOM_WEIGHTS, randomize
+from scarlet_zoo.labels import labels_of
 from scarlet_zoo.model import create_model
 from scarlet_zoo.pictures import extremes, photos
 from scarlet_zoo.preprocessing import Preprocessing
@@ -91,7 +92,16 @@ def load_network(
     if weights == "random":
         _randomize(model, preprocessing, name)
     model.eval()
-    return Network(name, model, getattr(model, "arch", None), said, state_sha256(model.state_dict()), preprocessing)
+    classes = 0 if features is not None else int(getattr(model, "num_classes", 0))
+    return Network(
+        name=name,
+        model=model,
+        arch=getattr(model, "arch", None),
+        weights=said,
+        weights_sha256=state_sha256(model.state_dict()),
+        preprocessing=preprocessing,
+        labels=labels_of(None, classes, name) if said != RANDOM_WEIGHTS else None,
+    )
 
 
 def _randomize(model: nn.Module, preprocessing: Preprocessing, name: str) -> None:

@@ -111,6 +111,8 @@ def test_an_export_of_imported_weights_says_so_and_verifies(released, scarlet, t
     code, out, _ = scarlet("export", NAME, "--out", tmp_path / "out", "--input-size", 64, "--json")
     assert code == 0
     assert json.loads(out)["weights"].startswith("imported ScarletC.pth.tar")
+    labels = json.loads(json.loads(out)["metadata"]["labels"])
+    assert (len(labels), labels[0].split(",")[0]) == (1000, "tench")
     assert scarlet("verify", tmp_path / "out" / f"{NAME}.onnx")[0] == 0
     # The same file where those weights are not to be had.
     (store.stored_path(NAME)).unlink()

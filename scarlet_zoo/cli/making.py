@@ -89,7 +89,14 @@ def export_network(
     _probe_folder(out)
     network = load_network(name, weights, input_size=input_size, features=_levels(features))
     path = out / f"{safe_name(name)}.onnx"
-    artifact = export_onnx(network.model, path, recipe, weights=network.weights, preprocessing=network.preprocessing)
+    artifact = export_onnx(
+        network.model,
+        path,
+        recipe,
+        weights=network.weights,
+        labels=network.labels,
+        preprocessing=network.preprocessing,
+    )
 
     def render(console: Console) -> None:
         console.print(pairs([(key, text) for key, text in artifact.to_dict().items() if key != "metadata"], title=name))

@@ -22,7 +22,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from scarlet_zoo.folding.chain import Chain, Region
+from scarlet_zoo.folding.chain import Chain
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class Planner:
     def _needs_inverse(self, j: int, pivot: int, kept: frozenset[int]) -> bool:
         region = self.chain.regions[j]
         if j < pivot:
-            return _read_by(region, j in kept)
-        return _written_by(region, j - 1 in kept)
+            return bool(region.readers) or j in kept
+        return bool(region.writers) or j - 1 in kept
 
     def _product(self, j: int, pivot: int) -> Tensor:
         """S_high ... S_low+1 between two regions; S_i ties region i - 1 to region i."""
@@ -153,11 +153,3 @@ class Planner:
             singular = math.isinf(self._condition(j, pivot))
             inverse = torch.linalg.pinv(product) if singular else torch.linalg.inv(product)
         return Basis(write=product, read=inverse) if j < pivot else Basis(write=inverse, read=product)
-
-
-def _read_by(region: Region, by_kept: bool) -> bool:
-    return bool(region.readers) or by_kept
-
-
-def _written_by(region: Region, by_kept: bool) -> bool:
-    return bool(region.writers) or by_kept
