@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from scarlet_zoo.errors import CheckpointError
@@ -163,6 +163,15 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     if hasattr(getattr(model, "feature_info", None), "out_indices") and not hasattr(model, "classifier"):
         # A feature extractor is a part of the network whose weights these are.
         state = {key: tensor for key, tensor in state.items() if key in model.state_dict()}
+    load_state(model, state, path)
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load tensors that were read from a file, strictly.
+
+    Raises:
+        CheckpointError: one is missing, unknown or of another shape; the message names it.
+    """
     _check_state(model.state_dict(), state, path)
     model.load_state_dict(state)
 
@@ -184,13 +193,32 @@ def _check_state(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], path: 
 
 def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
     """Write a model's tensors to a safetensors file, atomically, with metadata and their digest."""
-    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     arch: Arch | None = getattr(model, "arch", None)
-    described = {"format": "pt", "sha256": state_sha256(state), **metadata}
-    if arch is not None:
-        described |= {"arch": str(arch), "space": arch.space.to_json()}
+    own = {"arch": str(arch), "space": arch.space.to_json()} if arch is not None else {}
+    save_state(model.state_dict(), path, {**metadata, **own})
+
+
+def save_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write tensors to a safetensors file, atomically, with metadata and their digest."""
+    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     with replacing(path) as temporary:
-        safetensors.torch.save_file(state, temporary, metadata=described)
+        described = {"format": "pt", "sha256": state_sha256(plain), **metadata}
+        safetensors.torch.save_file(plain, temporary, metadata=described)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself; nothing for other formats.
+
+    Raises:
+        CheckpointError: it is called safetensors and is broken.
+    """
+    if path.suffix != ".safetensors" or not path.is_file():
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: broken safetensors file: {_one_line(error)}") from error
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:

@@ -79,8 +79,9 @@ def _mbconv(plan: LayerPlan, in_size: int, out_size: int) -> tuple[int, int]:
 def _rows(arch: Arch, size: int, in_chans: int, num_classes: int) -> Iterator[LayerCost]:
     space = arch.space
     stem, first, head = space.stem_width, space.first_width, space.head_width
-    full, size = size, (size + 1) // 2
-    yield LayerCost("stem", "conv3x3", in_chans, stem, 2, full, size, *_conv(in_chans, stem, 3, size))
+    stride = space.stem_stride
+    full, size = size, (size + stride - 1) // stride
+    yield LayerCost("stem", "conv3x3", in_chans, stem, stride, full, size, *_conv(in_chans, stem, 3, size))
     depthwise, pointwise = _conv(stem, stem, 3, size, depthwise=True), _conv(stem, first, 1, size)
     params, macs = (sum(pair) for pair in zip(depthwise, pointwise, strict=True))
     yield LayerCost("first", "sep3x3", stem, first, 1, size, size, params, macs)

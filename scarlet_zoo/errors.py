@@ -50,5 +50,13 @@ class RecordError(ScarletError):
     """A record of measurements that cannot be read, or not be compared with another."""
 
 
+class DatasetError(ScarletError):
+    """Pictures with labels that are not there, not sound, or for another network."""
+
+
+class TrainingError(ScarletError):
+    """A training or a search that cannot be run, or not be continued, as asked."""
+
+
 class CheckFailedError(ScarletError):
     """A check ran and its answer is no (exit code 1)."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from scarlet_zoo.recalibration import recalibrate
+
 RANDOM_WEIGHTS = "random (structure and latency only)"
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 # Statistics keep this many bits, so that the last bits of a sum over pixels, which depend on the
@@ -46,21 +48,10 @@ def calibrate_batch_norms(model: nn.Module, images: Tensor) -> None:
     The model is left in eval mode and in its dtype.
     """
     dtype = next(parameter.dtype for parameter in model.parameters())
-    model.eval().double()
-    norms = [module for module in model.modules() if isinstance(module, _NORMS) and module.track_running_stats]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # None is the plain average over batches, here of one
-        norm.train()
-    with torch.inference_mode():
-        model(images.double())
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
-        with torch.no_grad():
-            for statistic in (norm.running_mean, norm.running_var):
-                assert statistic is not None
+    recalibrate(model.double(), [images.double()])
+    with torch.no_grad():
+        for name, statistic in model.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
                 statistic.copy_(_round_bits(statistic))
     model.to(dtype)
 

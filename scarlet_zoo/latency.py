@@ -116,7 +116,7 @@ def measure(
     paths = [Path(file) for file in files]
     cold = [_cold_start(path, settings) for path in paths]
     before = _load_and_frequency()
-    runners = [_Runner(path, settings) for path in paths]
+    runners = [Runner(path, settings) for path in paths]
     samples = _take_turns(runners, settings, progress)
     shared = _conditions(settings, before)
     return [
@@ -125,7 +125,7 @@ def measure(
     ]
 
 
-class _Runner:
+class Runner:
     """A loaded file with its input bound, ready to run again and again."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -138,6 +138,7 @@ class _Runner:
             self.binding.bind_output(output.name)
 
     def time_ms(self) -> float:
+        """Run once; milliseconds."""
         start = time.perf_counter_ns()
         self.session.run_with_iobinding(self.binding)
         return (time.perf_counter_ns() - start) / 1e6
@@ -173,7 +174,7 @@ def _random_input(path: Path, item: Any) -> Any:
 
 
 def _take_turns(
-    runners: Sequence[_Runner], settings: Settings, progress: Callable[[int, int], None] | None
+    runners: Sequence[Runner], settings: Settings, progress: Callable[[int, int], None] | None
 ) -> list[list[float]]:
     for runner in runners:
         for _ in range(settings.warmup):
@@ -208,7 +209,7 @@ def _cold_start(path: Path, settings: Settings) -> dict[str, float]:
 
 def _measure_cold(path: Path, settings: Settings) -> dict[str, float]:
     start = time.perf_counter_ns()
-    runner = _Runner(path, settings)
+    runner = Runner(path, settings)
     loaded = time.perf_counter_ns()
     first_ms = runner.time_ms()
     return {"load_ms": (loaded - start) / 1e6, "first_ms": first_ms, "peak_rss_bytes": _peak_rss_bytes()}
@@ -227,7 +228,7 @@ def _peak_rss_bytes() -> int:
 
 
 def _summarise(
-    path: Path, runner: _Runner, times: Sequence[float], cold: Mapping[str, float], shared: Mapping[str, Any]
+    path: Path, runner: Runner, times: Sequence[float], cold: Mapping[str, float], shared: Mapping[str, Any]
 ) -> Timing:
     p50, p90, p99 = (float(np.percentile(times, q)) for q in (50, 90, 99))
     own = {

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
@@ -28,7 +27,7 @@ _HEAD_ARGUMENTS: Any = ("num_classes", "num_features", "global_pool")
 
 def space_config(space: SearchSpace) -> dict[str, Any]:
     """Data configuration, in timm's terms, for the networks of a space: as the released evaluation has it."""
-    size, reduction = space.input_size, 2
+    size, reduction = space.input_size, space.stem_stride
     for layer in space.layers:
         reduction *= layer.stride
     pooled = -(-size // reduction)
@@ -36,10 +35,10 @@ def space_config(space: SearchSpace) -> dict[str, Any]:
         "num_classes": space.num_classes,
         "input_size": (space.in_chans, size, size),
         "pool_size": (pooled, pooled),
-        "crop_pct": 224 / 256,
+        "crop_pct": space.crop,
         "interpolation": "bilinear",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
+        "mean": space.mean,
+        "std": space.std,
         "first_conv": "conv_stem",
         "classifier": "classifier",
         "license": None,

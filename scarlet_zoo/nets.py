@@ -73,6 +73,15 @@ def _place_stabilizers(stages: nn.Sequential, arch: Arch, **factory: Any) -> Non
             stage.insert(plan.index - opening, Stabilizer(plan.in_chs, **factory))
 
 
+def _set_stem_stride(model: nn.Module, space: SearchSpace) -> None:
+    """Timm's stem has stride 2; with 1 every feature level has half the reduction."""
+    if space.stem_stride == 1:
+        model.get_submodule("conv_stem").stride = (1, 1)  # type: ignore[assignment]
+        info: Any = model.feature_info
+        for level in getattr(info, "info", info):
+            level["reduction"] //= 2
+
+
 def _timm_arguments(arch: Arch, kwargs: dict[str, Any]) -> dict[str, Any]:
     space = arch.space
     return {
@@ -100,6 +109,7 @@ class ScarletNet(EfficientNet):
     def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
         kwargs.setdefault("num_features", arch.space.head_width)
         super().__init__(**_timm_arguments(arch, kwargs))
+        _set_stem_stride(self, arch.space)
         self.arch = arch
         if stabilized:
             _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))
@@ -110,6 +120,7 @@ class ScarletFeatures(EfficientNetFeatures):
 
     def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
         super().__init__(**_timm_arguments(arch, kwargs))
+        _set_stem_stride(self, arch.space)
         self.arch = arch
         if stabilized:
             _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))

@@ -1,6 +1,6 @@
 """Which architectures there are: search spaces, their definition as plain data, and the named ones.
 
-A space is a chain: a stem convolution of stride 2, a depthwise-separable block, the searchable
+A space is a chain: a stem convolution, a depthwise-separable block, the searchable
 layers, a 1x1 head convolution, pooling and a linear classifier. Its tokens are its own.
 """
 
@@ -36,8 +36,11 @@ class SearchSpace:
         layers: the searchable layers in order.
         in_chans, input_size, num_classes: the input and the output that the space is made for.
         stem_width, first_width, head_width: channels of the three fixed convolutions.
+        stem_stride: of the first of them, 2, or 1 where pictures are small.
         activation: activation inside the searchable blocks, by timm's name.
         edge_activation: activation of stem, first block and head.
+        mean, std: of the pixels in [0, 1] that its networks are fed with, one value a channel.
+        crop: side of the central crop over the side that pictures are resized to.
 
     Raises:
         ArchError: an impossible definition, with what and where.
@@ -52,14 +55,25 @@ class SearchSpace:
     stem_width: int = 32
     first_width: int = 16
     head_width: int = 1280
+    stem_stride: int = 2
     activation: str = "hard_swish"
     edge_activation: str = "relu6"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    crop: float = 224 / 256
 
     def __post_init__(self) -> None:
-        if not self.name or not self.layers or any(mark in self.name for mark in ":- \n"):
-            raise ArchError(f"search space {self.name!r}: wanted a name without ':', '-' or blanks, and layers")
+        if not self.name or not self.layers or any(mark in self.name for mark in ": \n"):
+            raise ArchError(f"search space {self.name!r}: wanted a name without ':' or blanks, and layers")
+        if self.stem_stride not in (1, 2):
+            raise ArchError(f"search space {self.name!r}: got stem stride {self.stem_stride}, wanted 1 or 2")
         if len(self._meaning) != len(self.choices):
             raise ArchError(f"search space {self.name!r}: a token is defined twice")
+        if not len(self.mean) == len(self.std) == self.in_chans:
+            raise ArchError(
+                f"search space {self.name!r}: got {len(self.mean)} means and {len(self.std)} deviations, "
+                f"wanted {self.in_chans}, one a channel"
+            )
         in_chs = self.first_width
         for index, layer in enumerate(self.layers):
             self._check_layer(index, layer, in_chs)
@@ -95,6 +109,18 @@ class SearchSpace:
         """Draw an architecture, each layer's token uniformly."""
         return self.arch(rng.choice(layer.tokens) for layer in self.layers)
 
+    def mutate(self, arch: Arch, rng: random.Random, probability: float = 0.1) -> Arch:
+        """Redraw each layer's token with this probability, uniformly among the layer's others."""
+        tokens = []
+        for layer, token in zip(self.layers, arch.tokens, strict=True):
+            others = [other for other in layer.tokens if other != token]
+            tokens.append(rng.choice(others) if others and rng.random() < probability else token)
+        return self.arch(tokens)
+
+    def cross(self, one: Arch, other: Arch, rng: random.Random) -> Arch:
+        """Take each layer's token from one of two architectures, by a fair coin."""
+        return self.arch(rng.choice(pair) for pair in zip(one.tokens, other.tokens, strict=True))
+
     @property
     def size(self) -> int:
         """How many architectures the space holds."""
@@ -120,6 +146,7 @@ class SearchSpace:
             fields["layers"] = tuple(
                 Layer(layer["width"], layer["stride"], tuple(layer["tokens"])) for layer in fields["layers"]
             )
+            fields |= {key: tuple(fields[key]) for key in ("mean", "std") if key in fields}
             return cls(**fields)
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, ArchError):
@@ -161,11 +188,29 @@ def chain_layers(
 
 # SCARLET-NAS, architecture figure; (channels, layers, stride) per stage.
 _SCARLET_STAGES = ((32, 2, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1))
-_SCARLET_CHOICES = mbconv_choices()
+# Ours, for pictures of 28 pixels: benchmarks/README.md says what was measured to choose it.
+_MINI_STAGES = ((16, 2, 2), (32, 4, 1), (64, 3, 2))
+_MINI: dict[str, Any] = {
+    "in_chans": 1, "input_size": 28, "num_classes": 10, "stem_width": 16, "first_width": 8, "head_width": 256,
+    "stem_stride": 1, "mean": (0.286,), "std": (0.353,), "crop": 1.0,
+}  # fmt: skip
 
+
+def _chain(name: str, stages: Iterable[tuple[int, int, int]], squeeze_excite: bool = True, **rest: Any) -> SearchSpace:
+    choices = mbconv_choices(squeeze_excite=squeeze_excite)
+    layers = chain_layers(stages, choices, in_chs=rest.get("first_width", SearchSpace.first_width))
+    return SearchSpace(name, choices, layers, **rest)
+
+
+# The names with -7 have the smaller choice set of SCARLET-NAS's analysis: six MBConv and the skip.
 _SPACES: Mapping[str, SearchSpace] = {
     space.name: space
-    for space in (SearchSpace("scarlet", _SCARLET_CHOICES, chain_layers(_SCARLET_STAGES, _SCARLET_CHOICES)),)
+    for space in (
+        _chain("scarlet", _SCARLET_STAGES),
+        _chain("scarlet-7", _SCARLET_STAGES, squeeze_excite=False),
+        _chain("scarlet-mini", _MINI_STAGES, **_MINI),
+        _chain("scarlet-mini-7", _MINI_STAGES, squeeze_excite=False, **_MINI),
+    )
 }
 
 

@@ -12,17 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.image_files import printable, strict_decoders
 from scarlet_zoo.prediction import Classifier, Progress, answers, likeliest
 from scarlet_zoo.preprocessing import Preprocessing
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _TOP = 5
-
-
-class DatasetError(ScarletError):
-    """A folder that is no set of labelled pictures, or is one for another network."""
 
 
 @dataclass(frozen=True)

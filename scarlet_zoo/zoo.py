@@ -77,6 +77,14 @@ def name_of(arch: Arch) -> str | None:
     return next((entry.name for entry in _ENTRIES if entry.arch == text), None)
 
 
+def network_arch(name: str) -> Arch | None:
+    """The architecture that a name stands for, a zoo name (with or without a tag) or an identity string; else none."""
+    if is_identity_string(name):
+        return Arch.parse(name)
+    bare = name.partition(".")[0]
+    return get_arch(bare) if bare in ZOO else None
+
+
 def safe_name(name: str) -> str:
     """A file name for a network: its registered name, or the space and eight digits of the string's digest.
 

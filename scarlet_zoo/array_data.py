@@ -1,0 +1,119 @@
+"""Labelled pictures that fit in memory: Fashion-MNIST's four files, and batches made of arrays at once."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from scarlet_zoo.batches import Augment, Batch
+from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.store import cache_folder
+
+# Where Debian's package dataset-fashion-mnist puts its files.
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+FASHION_MNIST_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+                         "ankle boot")  # fmt: skip
+_PARTS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
+_UINT8, _IMAGE_DIMENSIONS = 0x08, 3
+
+Pixels = NDArray[np.uint8]
+Targets = NDArray[np.int64]
+
+
+def fashion_mnist(part: str, folder: Path | None = None) -> tuple[Pixels, Targets]:
+    """Fashion-MNIST's ``train`` or ``test`` part: pictures uint8 (N, 28, 28, 1) and class indices (N,).
+
+    Args:
+        part: which.
+        folder: of the four .gz files; left out, the first of where Debian's package puts them and the
+            user's cache, into which torchvision downloads them once.
+
+    Raises:
+        DatasetError: files that are missing, truncated or something else.
+    """
+    name, count = _PARTS[part]
+    folder = folder or _fashion_mnist_folder(name)
+    images = _read_idx(folder / f"{name}-images-idx3-ubyte.gz", dimensions=3)
+    labels = _read_idx(folder / f"{name}-labels-idx1-ubyte.gz", dimensions=1)
+    if len(images) != len(labels):
+        raise DatasetError(f"{folder}: {len(images)} pictures and {len(labels)} labels, wanted {count} of each")
+    return images[..., None], labels.astype(np.int64)
+
+
+def _fashion_mnist_folder(name: str) -> Path:
+    downloaded = cache_folder() / "data" / "FashionMNIST" / "raw"
+    for folder in (DEBIAN_FOLDER, downloaded):
+        if (folder / f"{name}-images-idx3-ubyte.gz").is_file():
+            return folder
+    from torchvision.datasets import FashionMNIST
+
+    try:
+        FashionMNIST(str(downloaded.parent.parent), download=True)
+    except (RuntimeError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DatasetError(
+            f"fashion-mnist: not in {DEBIAN_FOLDER} (apt install dataset-fashion-mnist) and not to be downloaded: "
+            f"{reason}"
+        ) from error
+    return downloaded
+
+
+def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """An array of the IDX format: a magic number of type and rank, the sides, the bytes; all big-endian."""
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file, wanted one of Fashion-MNIST's") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(f"{path}: truncated or no gzip file: {error}") from error
+    header = 4 + 4 * dimensions
+    if len(content) < header or content[:4] != bytes((0, 0, _UINT8, dimensions)):
+        raise DatasetError(f"{path}: starts with {content[:4].hex()}, wanted an IDX file of {dimensions} dimensions")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    if len(content) - header != int(np.prod(shape, dtype=np.int64)):
+        raise DatasetError(f"{path}: {len(content) - header} bytes, wanted {'x'.join(map(str, shape))}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+class ArraySplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Pictures in memory, augmented and normalised a batch at a time.
+
+    Args:
+        pixels: uint8 (N, H, W, C), of any size; resized once to what the network takes.
+        targets: class indices (N,).
+        preprocessing: how the network is fed.
+        augment: what training does to them; nothing when left out.
+    """
+
+    def __init__(
+        self, pixels: Pixels, targets: Targets, preprocessing: Preprocessing, augment: Augment | None = None
+    ) -> None:
+        if pixels.shape[1:] != (*preprocessing.size, preprocessing.channels):
+            modes = [Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels]
+            pixels = np.stack([preprocessing.pixels(picture) for picture in modes])
+        self.pixels = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+        self.targets, self.preprocessing, self.augment = torch.from_numpy(targets.copy()), preprocessing, augment
+        mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+        self._scale, self._offset = 1 / (255 * std), mean / std
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Normalised pictures float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
+        index = torch.as_tensor(batch.indices)
+        pixels = self.pixels[index]
+        if self.augment is not None:
+            pixels = self.augment.arrays(pixels, batch.seed)
+        images = pixels.float().mul_(self._scale).sub_(self._offset)
+        return images.contiguous(memory_format=torch.channels_last), self.targets[index]

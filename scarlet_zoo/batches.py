@@ -1,0 +1,114 @@
+"""Which pictures a training step sees, and how they are altered: functions of seed and step alone.
+
+Nothing here is carried from one step to the next, so a run that was killed continues with the very
+batches that it would have had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Indices of the pictures of one step, and the seed of what is random about them."""
+
+    indices: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of a training, for one of its processes: a batch sampler for a ``DataLoader``.
+
+    Every epoch is a new permutation; what is left over at its end is dropped. Of each batch the
+    processes take every ``processes``-th picture.
+
+    Attributes:
+        pictures: how many there are.
+        batch_size: of a step, over all processes.
+        first, last: numbers of the first step, and of the one after the last.
+        seed: of permutations and augmentation.
+    """
+
+    pictures: int
+    batch_size: int
+    first: int
+    last: int
+    seed: int
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch; a data set smaller than a batch is one step."""
+        return max(self.pictures // self.batch_size, 1)
+
+    def __len__(self) -> int:
+        return max(self.last - self.first, 0)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, order = -1, np.empty(0, dtype=np.int64)
+        for step in range(self.first, self.last):
+            if step // self.per_epoch != epoch:
+                epoch = step // self.per_epoch
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.pictures)
+            start = step % self.per_epoch * self.batch_size
+            own = order[start : start + self.batch_size][self.process :: self.processes]
+            yield Batch(tuple(own.tolist()), _mixed(self.seed, step, self.process))
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What training does to small pictures before they are normalised.
+
+    Attributes:
+        shift_px: moved by up to so many pixels, zeros follow.
+        flip: mirrored, every second one.
+        erase: share in which a rectangle is blanked (random erasing, arXiv 1708.04896).
+    """
+
+    shift_px: int = 2
+    flip: bool = True
+    erase: float = 0.0
+
+    def arrays(self, pixels: Tensor, seed: int) -> Tensor:
+        """A batch (N, C, H, W) altered, each picture in its own way."""
+        random = torch.Generator().manual_seed(seed)
+        count, channels, height, width = pixels.shape
+        rows, columns = (self._window(count, side, random) for side in (height, width))
+        if self.flip:
+            mirrored = torch.rand(count, generator=random) < 0.5
+            columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+        pad = self.shift_px
+        padded = torch.nn.functional.pad(pixels, (pad,) * 4)
+        flat = (rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]).view(count, 1, -1)
+        shifted = padded.flatten(2).gather(2, flat.expand(-1, channels, -1)).view_as(pixels)
+        return self._erased(shifted, random) if self.erase else shifted
+
+    def _window(self, count: int, side: int, random: torch.Generator) -> Tensor:
+        start = torch.randint(2 * self.shift_px + 1, (count, 1), generator=random)
+        return start + torch.arange(side)
+
+    def _erased(self, pixels: Tensor, random: torch.Generator) -> Tensor:
+        """Rectangles with sides of an eighth to nearly a half of the picture's."""
+        count, _, height, width = pixels.shape
+        chosen = torch.rand(count, generator=random) < self.erase
+        spans = []
+        for side in (height, width):
+            length = torch.randint(side // 8, side // 2, (count, 1), generator=random)
+            start = torch.randint(side, (count, 1), generator=random) - length // 2
+            at = torch.arange(side)
+            spans.append((at >= start) & (at < start + length))
+        blank = (spans[0][:, :, None] & spans[1][:, None, :] & chosen[:, None, None])[:, None]
+        return pixels.masked_fill(blank, 0)

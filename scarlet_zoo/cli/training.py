@@ -1,0 +1,128 @@
+"""Verbs that train: supernet train, train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, Name, emit, pairs, progress_bar
+
+Out = Annotated[Path, typer.Option("--out", help="Folder of the run; the same command again continues it.")]
+Data = Annotated[str, typer.Option(help="fashion-mnist, a folder a class, torchvision:NAME or hf:NAME.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where the data is, or is to be kept.")]
+Held = Annotated[int | None, typer.Option(min=1, help="Training pictures to hold out for validation.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")]
+MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")]
+CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", metavar="STEPS")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Pictures of a step, over all processes.")]
+Rate = Annotated[float, typer.Option("--lr", help="Highest learning rate.")]
+Decay = Annotated[float, typer.Option(min=0, help="Weight decay.")]
+Smoothing = Annotated[float, typer.Option(min=0, max=1, help="Label smoothing.")]
+Ema = Annotated[float, typer.Option(min=0, max=0.99999, help="Decay of averaged weights; 0 for none.")]
+Erase = Annotated[float, typer.Option(min=0, max=1, help="Share of small pictures with a blanked rectangle.")]
+Precision = Annotated[str, typer.Option(help="no, bf16 or fp16; on a CPU no is usually fastest here.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that load pictures.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
+Threads = Annotated[int, typer.Option(min=0, help="Threads of torch on a CPU; 0 leaves it to torch.")]
+Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    group = typer.Typer(help="Train a weight-sharing supernet.", no_args_is_help=True)
+    group.command("train")(train_supernet)
+    app.add_typer(group, name="supernet")
+    app.command("train")(train_network)
+
+
+def train_supernet(
+    out: Out,
+    data: Data,
+    space: Annotated[str, typer.Option(help="A search space's name, or its TOML file.")] = "scarlet-mini",
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    validation: Held = None,
+    skip: Annotated[str, typer.Option(help="On skips: identity, orthogonal, kaiming, or plain (none).")] = "identity",
+    sampler: Annotated[str, typer.Option(help="fair or uniform.")] = "fair",
+    epochs: Epochs = 10,
+    max_steps: MaxSteps = None,
+    checkpoint_every: CheckpointEvery = 500,
+    batch_size: BatchSize = 128,
+    lr: Rate = 0.1,
+    weight_decay: Decay = 5e-4,
+    label_smoothing: Smoothing = 0.1,
+    erase: Erase = 0.0,
+    precision: Precision = "no",
+    workers: Workers = 0,
+    seed: Seed = 0,
+    threads: Threads = 0,
+    tensorboard: Board = False,
+) -> None:
+    """Train the supernet of a search space; leaves supernet.safetensors and steps.jsonl."""
+    from scarlet_zoo.batches import Augment
+    from scarlet_zoo.runs import DataPlan, SupernetPlan, run_supernet
+    from scarlet_zoo.space_files import find_space
+    from scarlet_zoo.train_settings import TrainSettings
+
+    settings = TrainSettings(
+        epochs=epochs, max_steps=max_steps, checkpoint_every=checkpoint_every, batch_size=batch_size, lr=lr,
+        weight_decay=weight_decay, label_smoothing=label_smoothing, augment=Augment(erase=erase), precision=precision,
+        workers=workers, seed=seed, threads=threads, tensorboard=tensorboard,
+    )  # fmt: skip
+    pictures = DataPlan(name=data, folder=data_dir, validation=validation)
+    plan = SupernetPlan(space=find_space(space), data=pictures, skip=skip, sampler=sampler)
+    with progress_bar("train") as progress:
+        report = run_supernet(plan, settings, out, progress)
+    _tell(report, as_json)
+
+
+def train_network(
+    name: Name,
+    out: Out,
+    data: Data,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    validation: Held = None,
+    supernet: Annotated[Path | None, typer.Option(help="Start from the weights of this supernet.safetensors.")] = None,
+    input_size: Annotated[int | None, typer.Option(min=8, help="Side of the input in pixels.")] = None,
+    epochs: Epochs = 20,
+    max_steps: MaxSteps = None,
+    checkpoint_every: CheckpointEvery = 500,
+    batch_size: BatchSize = 128,
+    lr: Rate = 0.1,
+    weight_decay: Decay = 5e-4,
+    label_smoothing: Smoothing = 0.1,
+    ema: Ema = 0.998,
+    erase: Erase = 0.0,
+    precision: Precision = "no",
+    workers: Workers = 0,
+    seed: Seed = 0,
+    threads: Threads = 0,
+    tensorboard: Board = False,
+) -> None:
+    """Train one network, from scratch or from its supernet weights; leaves model.safetensors and run.json."""
+    from scarlet_zoo.batches import Augment
+    from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
+    from scarlet_zoo.train_settings import TrainSettings
+
+    settings = TrainSettings(
+        epochs=epochs, max_steps=max_steps, checkpoint_every=checkpoint_every, batch_size=batch_size, lr=lr,
+        weight_decay=weight_decay, label_smoothing=label_smoothing, ema=ema, augment=Augment(erase=erase),
+        precision=precision, workers=workers, seed=seed, threads=threads, tensorboard=tensorboard,
+    )  # fmt: skip
+    pictures = DataPlan(name=data, folder=data_dir, validation=validation)
+    plan = NetworkPlan(name=name, data=pictures, supernet=supernet, input_size=input_size)
+    with progress_bar("train") as progress:
+        report = run_network(plan, settings, out, progress)
+    _tell(report, as_json)
+
+
+def _tell(report: dict[str, Any], as_json: bool) -> None:
+    def render(console: Console) -> None:
+        shown = {key: value for key, value in report.items() if not isinstance(value, (dict, list))}
+        console.print(pairs(shown.items()))
+
+    emit(as_json, report, render)

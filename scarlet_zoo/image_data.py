@@ -1,0 +1,175 @@
+"""Data sets by name: what there is to train on, what choices are made on, and what is looked at last.
+
+The validation pictures are taken out of the training ones, always the same ones for a data set, and
+every choice is made on them. The test pictures are for the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from scarlet_zoo.array_data import FASHION_MNIST_CLASSES, ArraySplit, fashion_mnist
+from scarlet_zoo.batches import Augment, Batch
+from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.picture_data import (
+    Item,
+    PictureSplit,
+    folder_item,
+    hugging_face_item,
+    hugging_face_sets,
+    torchvision_item,
+    torchvision_sets,
+)
+from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.store import cache_folder
+from scarlet_zoo.validation import read_dataset
+
+VALIDATION_PICTURES = 5_000
+_SPLIT_SEED = 0
+PARTS = ("train", "validation", "test")
+
+
+class Split(Protocol):
+    """Labelled pictures, a batch at a time."""
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set, ready for one network's preprocessing.
+
+    Attributes:
+        name: as it was asked for.
+        classes: names in the order of the logits.
+        open_part: gives a part (``train``, ``validation``, ``test``) with or without augmentation.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    open_part: Callable[[str, Augment | None], Split]
+
+    def part(self, name: str, augment: Augment | None = None) -> Split:
+        """One part of the data.
+
+        Raises:
+            DatasetError: there is no such part.
+        """
+        if name not in PARTS:
+            raise DatasetError(f"data {self.name}: no part {name!r}, wanted one of {' '.join(PARTS)}")
+        return self.open_part(name, augment)
+
+
+def in_order(split: Split, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pictures of a split in their order, ``size`` at a time."""
+    count = len(split) if limit is None else min(limit, len(split))
+    for start in range(0, count, size):
+        yield split.__getitems__(Batch(tuple(range(start, min(start + size, count))), 0))
+
+
+def open_data(
+    name: str, preprocessing: Preprocessing, folder: Path | None = None, validation: int | None = None
+) -> ImageData:
+    """Open a data set.
+
+    Args:
+        name: ``fashion-mnist``; ``torchvision:CIFAR10`` or another of torchvision's; ``hf:NAME`` or
+            ``hf:FOLDER`` (Hugging Face ``datasets``); or a folder, with ``train`` and ``val`` or ``test``
+            in it, each a folder a class, or itself a folder a class.
+        preprocessing: how the network is fed.
+        folder: where the data is, or is to be kept.
+        validation: pictures of the training part to hold out; a twelfth of them, at most 5,000, when left out.
+
+    Raises:
+        DatasetError: not there, not sound, or fewer pictures than asked for.
+    """
+    kind, _, rest = name.partition(":")
+    if name == "fashion-mnist":
+        return _fashion_mnist(preprocessing, folder, validation)
+    if kind == "torchvision" and rest:
+        sets = torchvision_sets(rest, folder or cache_folder() / "data")
+        items = [(len(part), partial(torchvision_item, part)) for part in sets]
+        return _pictures(name, _class_names(sets[0], name), items, preprocessing, validation)
+    if kind == "hf" and rest:
+        train, test = hugging_face_sets(rest, folder)
+        names = getattr(train.features["label"], "names", None) or sorted({str(label) for label in train["label"]})
+        parts = [(len(part), partial(hugging_face_item, part)) for part in (train, test) if part is not None]
+        return _pictures(name, tuple(names), parts, preprocessing, validation)
+    if not Path(name).is_dir():
+        wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder a class"
+        raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
+    return _folder(Path(name), preprocessing, validation)
+
+
+def _fashion_mnist(preprocessing: Preprocessing, folder: Path | None, validation: int | None) -> ImageData:
+    def open_part(name: str, augment: Augment | None) -> Split:
+        pixels, targets = fashion_mnist("test" if name == "test" else "train", folder)
+        if name != "test":
+            kept = split_indices(len(targets), validation, "fashion-mnist")[name]
+            pixels, targets = pixels[kept], targets[kept]
+        return ArraySplit(pixels, targets, preprocessing, augment)
+
+    return ImageData("fashion-mnist", FASHION_MNIST_CLASSES, open_part)
+
+
+def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) -> ImageData:
+    train = folder / "train" if (folder / "train").is_dir() else folder
+    test = next((folder / name for name in ("test", "val", "validation") if (folder / name).is_dir()), None)
+    sets = [read_dataset(part) for part in ((train, test) if train != folder and test else (train,))]
+    if len({part.classes for part in sets}) > 1:
+        raise DatasetError(
+            f"{folder}: {train.name} and {sets[1].folder.name} have other class folders, wanted the same"
+        )
+    items = [(len(part.files), partial(folder_item, part.files, part.targets)) for part in sets]
+    return _pictures(str(folder), sets[0].classes, items, preprocessing, validation)
+
+
+def _pictures(
+    name: str,
+    classes: Sequence[str],
+    parts: Sequence[tuple[int, Item]],
+    preprocessing: Preprocessing,
+    validation: int | None,
+) -> ImageData:
+    """A data set of pictures that are opened one at a time: training part, and test part if there is one."""
+
+    def open_part(part: str, augment: Augment | None) -> Split:
+        if part == "test":
+            if len(parts) < 2:
+                raise DatasetError(f"data {name}: has no test part, wanted a folder test or val beside train")
+            count, item = parts[1]
+            return PictureSplit(range(count), item, preprocessing)
+        count, item = parts[0]
+        kept = split_indices(count, validation, name)[part]
+        return PictureSplit(kept, item, preprocessing, augment is not None)
+
+    return ImageData(name, tuple(classes), open_part)
+
+
+def split_indices(count: int, validation: int | None, name: str) -> dict[str, Any]:
+    """Which pictures of the training part are for training and which for validation; always the same.
+
+    Raises:
+        DatasetError: more are to be held out than there are.
+    """
+    held = min(count // 12, VALIDATION_PICTURES) if validation is None else validation
+    if not 0 < held < count:
+        raise DatasetError(f"data {name}: got {held} validation pictures, wanted 1 to {count - 1}")
+    order = np.random.default_rng(_SPLIT_SEED).permutation(count)
+    return {"validation": np.sort(order[:held]), "train": np.sort(order[held:])}
+
+
+def _class_names(part: Any, name: str) -> tuple[str, ...]:
+    names = getattr(part, "classes", None)
+    if not names:
+        raise DatasetError(f"data {name}: does not name its classes, wanted a classification set such as CIFAR10")
+    return tuple(str(entry) for entry in names)

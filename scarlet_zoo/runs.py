@@ -1,0 +1,203 @@
+"""From names to a finished training on disk: the supernet of a space, or one network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.checkpoint import save_state
+from scarlet_zoo.errors import ArchError, TrainingError
+from scarlet_zoo.files import make_folder, write_text
+from scarlet_zoo.image_data import ImageData, open_data
+from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.learners import NetworkLearner, SupernetLearner
+from scarlet_zoo.model import create_model
+from scarlet_zoo.networks import preprocessing_of, space_preprocessing
+from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.sampling import get_sampler
+from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
+from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.training import Progress, Training, train
+from scarlet_zoo.zoo import network_arch
+
+SUPERNET_FILE, NETWORK_FILE, RUN_FILE = "supernet.safetensors", "model.safetensors", "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPlan:
+    """Which pictures: arguments of :func:`scarlet_zoo.image_data.open_data`."""
+
+    name: str
+    folder: Path | None = None
+    validation: int | None = None
+
+    def open(self, preprocessing: Preprocessing) -> ImageData:
+        """The data for a network that is fed so."""
+        return open_data(self.name, preprocessing, self.folder, self.validation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetPlan:
+    """What supernet to train.
+
+    Attributes:
+        space: its classes become those of the data.
+        skip: what stands on its skips, see :class:`scarlet_zoo.supernet.Supernet`.
+        sampler: ``fair`` or ``uniform``.
+    """
+
+    space: SearchSpace
+    data: DataPlan
+    skip: str = "identity"
+    sampler: str = "fair"
+
+
+def run_supernet(plan: SupernetPlan, settings: TrainSettings, out: Path, progress: Progress | None = None
+                 ) -> dict[str, Any]:  # fmt: skip
+    """Train a supernet; ``out`` gets ``supernet.safetensors``, ``run.json`` and ``steps.jsonl``.
+
+    Returns:
+        What ``run.json`` holds.
+
+    Raises:
+        TrainingError: ``out`` holds another run.
+    """
+    make_folder(out)
+    data = plan.data.open(space_preprocessing(plan.space))
+    space = replace(plan.space, num_classes=len(data.classes))
+    sampler = get_sampler(plan.sampler, space, settings.seed)
+    _set_up(settings)
+    supernet = Supernet(space, plan.skip)
+    done = train(SupernetLearner(supernet, sampler), data, settings, out, progress)
+    report = {
+        "space": space.name,
+        "skip": plan.skip,
+        "sampler": plan.sampler,
+        "params": sum(parameter.numel() for parameter in supernet.parameters()),
+        **_report(data, settings, done),
+        "path": str(out / SUPERNET_FILE),
+    }
+    supernet.load_state_dict(done.state)
+    if is_main_process():
+        save_supernet(supernet, out / SUPERNET_FILE, _metadata(plan.data, data, settings))
+        write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkPlan:
+    """What network to train.
+
+    Attributes:
+        name: a registered name, an identity string, or any timm name.
+        supernet: file of the supernet whose weights it starts from.
+        input_size: side of the input in pixels; the network's own when left out.
+    """
+
+    name: str
+    data: DataPlan
+    supernet: Path | None = None
+    input_size: int | None = None
+
+
+def run_network(plan: NetworkPlan, settings: TrainSettings, out: Path, progress: Progress | None = None,
+                model: nn.Module | None = None) -> dict[str, Any]:  # fmt: skip
+    """Train a network; ``out`` gets ``model.safetensors``, ``run.json`` and ``steps.jsonl``.
+
+    Args:
+        plan: what to train.
+        settings: how.
+        out: folder of the run; the same call continues it.
+        progress: told (steps done, steps in all).
+        model: a network of one's own, in place of the one that ``plan`` names.
+
+    Returns:
+        What ``run.json`` holds; ``top1`` has the validation accuracy in percent after each epoch.
+
+    Raises:
+        TrainingError: ``out`` holds another run, or the supernet is of another space or other classes.
+    """
+    make_folder(out)
+    _set_up(settings)
+    bare = model if model is not None else create_model(plan.name)
+    feed = preprocessing_of(bare, plan.input_size)
+    data = plan.data.open(feed)
+    if plan.supernet is not None:
+        bare = _from_supernet(plan, data)
+    elif model is None:
+        # The weights are drawn once more, with the seed's first numbers.
+        torch.manual_seed(settings.seed)
+        bare = create_model(plan.name, num_classes=len(data.classes))
+    done = train(NetworkLearner(bare), data, settings, out, progress)
+    arch: Arch | None = getattr(bare, "arch", None)
+    report = {
+        "name": plan.name,
+        "arch": str(arch) if arch is not None else None,
+        "from": str(plan.supernet) if plan.supernet else "scratch",
+        "params": sum(parameter.numel() for parameter in bare.parameters()),
+        **_report(data, settings, done),
+        "top1": list(done.top1),
+        "path": str(out / NETWORK_FILE),
+    }
+    if is_main_process():
+        said = _metadata(plan.data, data, settings)
+        said |= {"name": plan.name, "preprocessing": feed.to_json(), "validation_top1": str(done.top1[-1])}
+        if arch is not None:
+            said |= {"arch": str(arch), "space": arch.space.to_json()}
+        if plan.supernet is not None:
+            said["stabilized"] = str(any("Stabilizer" in type(m).__name__ for m in bare.modules()))
+        save_state(done.state, out / NETWORK_FILE, said)
+        write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
+    return report
+
+
+def _from_supernet(plan: NetworkPlan, data: ImageData) -> nn.Module:
+    assert plan.supernet is not None
+    supernet, _ = load_supernet(plan.supernet)
+    if supernet.space.num_classes != len(data.classes):
+        raise TrainingError(
+            f"{plan.supernet}: a supernet for {supernet.space.num_classes} classes, {data.name} has {len(data.classes)}"
+        )
+    arch = network_arch(plan.name)
+    if arch is None:
+        raise ArchError(f"network {plan.name!r}: no architecture of a search space, wanted one of the supernet's")
+    return supernet.subnet(Arch.parse(str(arch), supernet.space)).train()
+
+
+def _set_up(settings: TrainSettings) -> None:
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one of a training that writes files."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def _report(data: ImageData, settings: TrainSettings, done: Training) -> dict[str, Any]:
+    return {
+        "data": data.name,
+        "classes": len(data.classes),
+        "pictures": len(data.part("train")),
+        "validation_pictures": len(data.part("validation")),
+        "steps": done.steps,
+        "seconds": round(done.seconds, 1),
+        "settings": settings.to_dict(),
+    }
+
+
+def _metadata(plan: DataPlan, data: ImageData, settings: TrainSettings) -> dict[str, str]:
+    return {
+        "data": plan.name,
+        "validation": str(len(data.part("validation"))),
+        "labels": json.dumps(list(data.classes)),
+        "settings": json_text(settings.to_dict()),
+    }

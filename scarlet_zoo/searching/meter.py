@@ -1,0 +1,67 @@
+"""Latency of many architectures on one machine, each measured in turns with the same reference."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from onnx_ir.passes import common
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.latency import Runner, Settings
+from scarlet_zoo.lowering import lower
+from scarlet_zoo.model import create_model
+from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.tracing import Recipe, trace
+
+_BURSTS, _BURST = 20, 5
+_REFERENCE_BURSTS = 60
+
+
+class LatencyMeter:
+    """Milliseconds of an architecture on ONNX Runtime, batch 1, native form, float32.
+
+    A machine that slows down slows down the reference as well: what is measured is the ratio of the
+    two medians, over bursts in turns, times the reference's own latency when the meter was made. The
+    reference is the space's architecture with the first token in every layer. Stabilizers are folded
+    in a deployed network, so none is there; the exporter merges the norms.
+
+    Args:
+        space: of the architectures.
+        threads: of ONNX Runtime.
+    """
+
+    def __init__(self, space: SearchSpace, threads: int) -> None:
+        self._settings = Settings(threads=threads, spin=False)
+        self._folder = tempfile.TemporaryDirectory(prefix="scarlet-zoo-")
+        self._reference = self._runner(space.arch(layer.tokens[0] for layer in space.layers))
+        self.reference_ms = float(np.median([self._reference.time_ms() for _ in range(_REFERENCE_BURSTS * _BURST)]))
+
+    def __call__(self, arch: Arch) -> float:
+        """Median latency in milliseconds."""
+        runner = self._runner(arch)
+        pairs = [(self._burst(runner), self._burst(self._reference)) for _ in range(_BURSTS)]
+        own, reference = (np.median(times) for times in zip(*pairs, strict=True))
+        return float(self.reference_ms * own / reference)
+
+    def _burst(self, runner: Runner) -> list[float]:
+        runner.time_ms()
+        return [runner.time_ms() for _ in range(_BURST)]
+
+    def _runner(self, arch: Arch) -> Runner:
+        path = Path(self._folder.name) / "network.onnx"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = create_model(arch).eval()
+        size = arch.space.input_size
+        graph = trace(model, torch.zeros(1, arch.space.in_chans, size, size), Recipe(batch=1), ["logits"])
+        common.ShapeInferencePass()(graph)
+        lower(graph, "native")
+        path.write_bytes(ir.serde.serialize_model(graph).SerializeToString())
+        runner = Runner(path, self._settings)
+        for _ in range(self._settings.warmup):
+            runner.time_ms()
+        return runner

@@ -1,0 +1,79 @@
+"""Search spaces that a user declares: a few lines of TOML, or a name.
+
+A space is given by the terms in which papers print one::
+
+    name = "mine"
+    in_chans = 3
+    input_size = 64
+    num_classes = 100
+    stages = [[24, 2, 2], [40, 3, 2], [80, 4, 2]]  # channels, layers, stride
+    kernel_sizes = [3, 5]
+    expand_ratios = [3, 6]
+    squeeze_excite = true
+
+Left out are what :func:`scarlet_zoo.space.mbconv_choices` and :class:`scarlet_zoo.space.SearchSpace` have
+as defaults. A skip is a choice wherever it fits.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from scarlet_zoo.errors import ArchError
+from scarlet_zoo.space import SearchSpace, chain_layers, get_space, mbconv_choices
+
+_CHOICES = {"expand_ratios", "kernel_sizes", "squeeze_excite"}
+_GIVEN = {field.name for field in fields(SearchSpace) if field.default is not MISSING}
+_KNOWN = {"name", "stages", *_CHOICES, *_GIVEN}
+
+
+def find_space(text: str) -> SearchSpace:
+    """The space of a name, or of a TOML file where the text ends in ``.toml``.
+
+    Raises:
+        UnknownNameError: no such name; the message lists the near ones.
+        ArchError: a file that declares no space.
+    """
+    return read_space(Path(text)) if text.endswith(".toml") else get_space(text)
+
+
+def read_space(path: Path) -> SearchSpace:
+    """Read a declaration, strictly: every key known, none missing.
+
+    Raises:
+        ArchError: what is wrong in which file.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArchError(f"{path}: no such file, wanted a search space in TOML") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ArchError(f"{path}: not a search space: {str(error).splitlines()[0]}") from error
+    unknown = sorted(set(content) - _KNOWN)
+    missing = sorted({"name", "stages"} - set(content))
+    if unknown or missing:
+        raise ArchError(f"{path}: unknown keys {unknown}, missing keys {missing}, wanted {' '.join(sorted(_KNOWN))}")
+    try:
+        return space_of(content)
+    except ArchError as error:
+        raise ArchError(f"{path}: {error}") from error
+    except (TypeError, ValueError, KeyError) as error:
+        raise ArchError(f"{path}: a value of the wrong kind: {error}") from error
+
+
+def space_of(content: Mapping[str, Any]) -> SearchSpace:
+    """The space of a declaration's values; see this module."""
+    choices = mbconv_choices(**{key: content[key] for key in _CHOICES & set(content)})
+    rest: dict[str, Any] = {
+        key: tuple(content[key]) if key in ("mean", "std") else content[key] for key in _GIVEN & set(content)
+    }
+    if rest.get("in_chans", 3) != 3:
+        # ImageNet's colours say nothing here; half and quarter are the field's neutral values.
+        rest = {"mean": (0.5,) * rest["in_chans"], "std": (0.25,) * rest["in_chans"], **rest}
+    first = rest.get("first_width", SearchSpace.first_width)
+    stages = [(int(width), int(depth), int(stride)) for width, depth, stride in content["stages"]]
+    return SearchSpace(str(content["name"]), choices, chain_layers(stages, choices, in_chs=first), **rest)
