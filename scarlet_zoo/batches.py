@@ -78,7 +78,7 @@ class Augment:
         erase: share in which a rectangle is blanked (random erasing, arXiv 1708.04896).
     """
 
-    shift_px: int = 2
+    shift_px: int = 1
     flip: bool = True
     erase: float = 0.0
 

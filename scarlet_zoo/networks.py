@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import timm.data
 import torch
 from torch import nn
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.checkpoint import state_sha256
+from scarlet_zoo.arch import Arch, is_identity_string
+from scarlet_zoo.checkpoint import read_metadata, state_sha256
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.initialization import RANDOM_WEIGHTS, randomize
 from scarlet_zoo.labels import labels_of
@@ -19,7 +21,7 @@ from scarlet_zoo.model import create_model
 from scarlet_zoo.pictures import extremes, photos
 from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.store import find_weights
+from scarlet_zoo.store import find_shipped, find_weights
 
 _CALIBRATION_PHOTOS = 12
 
@@ -63,7 +65,8 @@ def load_network(
     Args:
         name: a registered name, an identity string, or any timm name.
         weights: ``random`` (seed 0, the same in every process), ``pretrained`` (what the name is
-            registered with), a file, or ``auto``: what was imported for the name, else random.
+            registered with), a file, or ``auto``: what was imported for the name, else what
+            this package ships for it, else random.
         input_size: side of the square input in pixels; the model's own when left out.
         features: feature levels for a feature extractor in the classifier's place.
         kwargs: for ``timm.create_model``.
@@ -73,24 +76,9 @@ def load_network(
     """
     if features is not None:
         kwargs |= {"features_only": True, "out_indices": features}
-    stored = find_weights(name) if weights == "auto" else None
-    if stored is not None:
-        model = create_model(name, checkpoint_path=stored.path, **kwargs)
-        said = f"imported {stored.metadata.get('imported_from', stored.path.name)}, sha256 {stored.sha256[:12]}"
-    elif weights in ("auto", "random"):
-        weights = "random"
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = create_model(name, **kwargs)
-        said = RANDOM_WEIGHTS
-    elif weights == "pretrained":
-        model, said = _pretrained(name, kwargs), f"pretrained {name}"
-    else:
-        path = Path(weights)
-        model = create_model(name, checkpoint_path=path, **kwargs)
-        said = f"file {path.name}"
-    preprocessing = preprocessing_of(model, input_size)
-    if weights == "random":
+    model, said, told = _with_weights(name, weights, kwargs)
+    preprocessing = _preprocessing(model, told, input_size)
+    if said == RANDOM_WEIGHTS:
         _randomize(model, preprocessing, name)
     model.eval()
     classes = 0 if features is not None else int(getattr(model, "num_classes", 0))
@@ -101,8 +89,55 @@ def load_network(
         weights=said,
         weights_sha256=state_sha256(model.state_dict()),
         preprocessing=preprocessing,
-        labels=labels_of(None, classes, name) if said != RANDOM_WEIGHTS else None,
+        labels=_labels(told, classes, name) if said != RANDOM_WEIGHTS else None,
     )
+
+
+def _with_weights(name: str, weights: str, kwargs: dict[str, Any]) -> tuple[nn.Module, str, dict[str, str]]:
+    """The network, where its weights come from, and what their file says of itself."""
+    stored = find_weights(name) if weights == "auto" else None
+    shipped = find_shipped(name) if weights == "auto" and stored is None else None
+    if stored is not None:
+        said = f"imported {stored.metadata.get('imported_from', stored.path.name)}, sha256 {stored.sha256[:12]}"
+        return create_model(name, checkpoint_path=stored.path, **kwargs), said, stored.metadata
+    if shipped is not None:
+        return _from_file(name, shipped, kwargs), f"shipped {shipped.stem}", read_metadata(shipped)
+    if weights in ("auto", "random"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return create_model(name, **kwargs), RANDOM_WEIGHTS, {}
+    if weights == "pretrained":
+        shipped = find_shipped(name)
+        return _pretrained(name, kwargs), f"pretrained {name}", read_metadata(shipped) if shipped else {}
+    path = Path(weights)
+    return _from_file(name, path, kwargs), f"file {path.name}", read_metadata(path)
+
+
+def _from_file(name: str, path: Path, kwargs: dict[str, Any]) -> nn.Module:
+    """The network as its weights file says that it was trained: its space, its classes, its stabilizers."""
+    told = read_metadata(path)
+    arguments: dict[str, Any] = {}
+    if "labels" in told:
+        arguments["num_classes"] = len(json.loads(told["labels"]))
+    if told.get("stabilized") == "True":
+        arguments["stabilized"] = True
+    network: str | Arch = name
+    if is_identity_string(name) and "space" in told:
+        space = SearchSpace.from_json(told["space"])
+        network = Arch.parse(name, space) if name.startswith(f"{space.name}:") else name
+    return create_model(network, checkpoint_path=path, **{**arguments, **kwargs})
+
+
+def _preprocessing(model: nn.Module, told: Mapping[str, str], input_size: int | None) -> Preprocessing:
+    if "preprocessing" not in told:
+        return preprocessing_of(model, input_size)
+    said = Preprocessing.from_json(told["preprocessing"])
+    return replace(said, size=(input_size, input_size)) if input_size else said
+
+
+def _labels(told: Mapping[str, str], classes: int, name: str) -> tuple[str, ...] | None:
+    given = tuple(json.loads(told["labels"])) if "labels" in told and classes else None
+    return labels_of(given, classes, name)
 
 
 def _randomize(model: nn.Module, preprocessing: Preprocessing, name: str) -> None:

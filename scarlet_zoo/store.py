@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from scarlet_zoo.cards import cards_of
+from scarlet_zoo.cards import WEIGHTS_FOLDER, all_cards, cards_of
 from scarlet_zoo.checkpoint import load_checkpoint, save_weights, state_sha256
 from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.files import file_sha256
@@ -109,6 +109,13 @@ def check_weights(stored: StoredWeights) -> None:
         raise CheckpointError(
             f"{stored.path}: got tensors with sha256 {found}, wanted {stored.sha256 or 'one written'}"
         )
+
+
+def find_shipped(name: str) -> Path | None:
+    """The weights file that this package ships for a network (``name`` or ``name.tag``), if it does."""
+    cards = [card for card in all_cards().values() if name in (card.name, f"{card.name}.{card.tag}")]
+    paths = [WEIGHTS_FOLDER / f"{card.name}.{card.tag}.safetensors" for card in cards if card.redistributed]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def require_weights(name: str) -> StoredWeights:

@@ -7,15 +7,18 @@ were measured without.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.image_files import printable, strict_decoders
-from scarlet_zoo.prediction import Classifier, Progress, answers, likeliest
+from scarlet_zoo.prediction import Classifier, Logits, Progress, answers, likeliest
 from scarlet_zoo.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from scarlet_zoo.image_data import ImageData
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _TOP = 5
@@ -47,7 +50,8 @@ class Validation:
         weights: where the weights come from.
         trained: whether the percentages say anything about the network.
         preprocessing: how the pictures were prepared.
-        folder: where they are.
+        folder: where they are; of a data set that has a name, that name.
+        part: ``validation`` or ``test``; none for a folder that has no parts.
         classes: how many classes there are.
         images: how many pictures were counted.
         top1: percentage whose class comes first.
@@ -59,6 +63,7 @@ class Validation:
     trained: bool
     preprocessing: Preprocessing
     folder: Path
+    part: str | None
     classes: int
     images: int
     top1: float
@@ -121,27 +126,68 @@ def validate(
         DatasetError: another number of class folders than of logits.
         PictureError: a picture that is broken.
     """
-    if len(dataset.classes) != classifier.classes:
-        raise DatasetError(
-            f"{dataset.folder}: {len(dataset.classes)} class folders, but {classifier.source} gives "
-            f"{classifier.classes} logits, wanted as many of one as of the other"
-        )
-    first = among = done = 0
+    _check_classes(classifier, dataset.folder, len(dataset.classes), "class folders")
     with strict_decoders():
         rows = answers(classifier, dataset.files, batch=batch, upright=False)
-        for (_, logits), target in zip(rows, dataset.targets, strict=True):
-            named = likeliest(logits, _TOP)
-            first += int(named[0] == target)
-            among += int(target in named)
-            done += 1
-            if progress is not None:
-                progress(done, len(dataset.files))
+        pairs = ((logits, target) for (_, logits), target in zip(rows, dataset.targets, strict=True))
+        return _count(classifier, dataset.folder, None, pairs, len(dataset.files), progress)
+
+
+def validate_part(
+    classifier: Classifier, data: ImageData, part: str, *, batch: int = 64, limit: int | None = None,
+    progress: Progress | None = None,
+) -> Validation:  # fmt: skip
+    """The same on a part of a data set that has a name.
+
+    Args:
+        classifier: from :func:`scarlet_zoo.prediction.open_classifier`.
+        data: from :func:`scarlet_zoo.image_data.open_data`, for the classifier's preprocessing.
+        part: ``validation``, or ``test``, which is for the end.
+        batch: pictures at a time.
+        limit: the first so many; all when left out.
+        progress: told (done, expected).
+
+    Raises:
+        DatasetError: no such part, or another number of classes than of logits.
+    """
+    from scarlet_zoo.image_data import in_order
+
+    _check_classes(classifier, Path(data.name), len(data.classes), "classes")
+    split = data.part(part)
+    count = len(split) if limit is None else min(limit, len(split))
+    pairs = (
+        pair
+        for images, targets in in_order(split, batch, count)
+        for pair in zip(classifier.logits(images.contiguous().numpy()), targets.tolist(), strict=True)
+    )
+    return _count(classifier, Path(data.name), part, pairs, count, progress)
+
+
+def _check_classes(classifier: Classifier, folder: Path, classes: int, what: str) -> None:
+    if classes != classifier.classes:
+        raise DatasetError(
+            f"{folder}: {classes} {what}, but {classifier.source} gives {classifier.classes} logits, "
+            "wanted as many of one as of the other"
+        )
+
+
+def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterable[tuple[Logits, int]], expected: int,
+           progress: Progress | None) -> Validation:  # fmt: skip
+    first = among = done = 0
+    for logits, target in pairs:
+        named = likeliest(logits, _TOP)
+        first += int(named[0] == target)
+        among += int(target in named)
+        done += 1
+        if progress is not None:
+            progress(done, expected)
     return Validation(
         name=classifier.source,
         weights=classifier.weights,
         trained=classifier.trained,
         preprocessing=classifier.preprocessing,
-        folder=dataset.folder,
+        folder=folder,
+        part=part,
         classes=classifier.classes,
         images=done,
         top1=100 * first / done,

@@ -2,6 +2,8 @@
 
 import os
 import random
+from functools import cache
+from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet_zoo.cli.main
 
@@ -9,10 +11,20 @@ import pytest
 import torch
 
 from scarlet_zoo import cli
+from scarlet_zoo.array_data import DEBIAN_FOLDER
 from scarlet_zoo.blocks import Stabilizer
+from scarlet_zoo.image_data import open_data
 from scarlet_zoo.model import create_model
+from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.space import SearchSpace, chain_layers, mbconv_choices
 
+ROOT = Path(__file__).parent.parent
+# Fashion-MNIST's files: where Debian's package puts them, else where make test has unpacked it.
+FASHION = next(
+    folder
+    for folder in (DEBIAN_FOLDER, ROOT / ".venv" / "fashion-mnist" / DEBIAN_FOLDER.relative_to("/"))
+    if folder.is_dir() or folder != DEBIAN_FOLDER
+)
 CHOICES = mbconv_choices(expand_ratios=(3, 6), kernel_sizes=(3, 5))
 TINY = SearchSpace(
     "tiny", CHOICES, chain_layers(((16, 4, 2), (24, 4, 2)), CHOICES, in_chs=8),
@@ -44,6 +56,12 @@ def scarlet(capsys):
         return code, said.out, said.err
 
     return run
+
+
+@cache
+def fashion(space, validation=None):
+    """Fashion-MNIST for the networks of a space."""
+    return open_data("fashion-mnist", space_preprocessing(space), FASHION, validation)
 
 
 def skipping_arch(space, seed, share=0.5):

@@ -22,6 +22,11 @@ Weights = Annotated[
 ]
 
 
+def _speaks() -> bool:
+    """Whether this is the process that answers: of those that torchrun starts, the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def fail(message: str, code: int) -> int:
     """Say on one line of stderr what is wrong; returns the exit code."""
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
@@ -36,6 +41,8 @@ def say(message: str) -> None:
 
 def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
     """Print a result: as JSON, or as a person likes it."""
+    if not _speaks():
+        return
     try:
         if as_json:
             sys.stdout.write(json_text(value) + "\n")
@@ -74,6 +81,8 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal, silence in a pipe; yields the function that moves it (done, expected)."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _speaks())
+    ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, expected: progress.update(task, completed=done, total=expected)

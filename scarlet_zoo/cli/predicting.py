@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, table
+from scarlet_zoo.cli.training import DataDir, Held
 from scarlet_zoo.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -69,19 +70,34 @@ def _row(prediction: Prediction, classifier: Classifier) -> dict[str, Any]:
 
 def validate_network(
     source: Source,
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures for each class, sorted by name.")],
+    data: Annotated[
+        str,
+        typer.Argument(help="A folder of pictures for each class, sorted by name, or fashion-mnist.", metavar="DATA"),
+    ],
     as_json: Json = False,
     weights: SourceWeights = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 64,
     limit: Annotated[int | None, typer.Option(min=1, help="So many pictures, spread evenly; all if left out.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Of a data set with a name: validation, or test, for the end.")
+    ] = "validation",
+    data_dir: DataDir = None,
+    validation: Held = None,
 ) -> None:
-    """Measure accuracy on an ImageNet-style folder."""
-    from scarlet_zoo.validation import read_dataset, validate
+    """Measure accuracy on an ImageNet-style folder, or on a part of a data set."""
+    from scarlet_zoo.validation import read_dataset, validate, validate_part
 
-    dataset = read_dataset(folder, limit)
+    named = not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
+    dataset = None if named else read_dataset(Path(data), limit)
     classifier = _open(source, weights)
     with progress_bar("validate") as progress:
-        result = validate(classifier, dataset, batch=batch, progress=progress)
+        if dataset is not None:
+            result = validate(classifier, dataset, batch=batch, progress=progress)
+        else:
+            from scarlet_zoo.image_data import open_data
+
+            pictures = open_data(data, classifier.preprocessing, data_dir, validation)
+            result = validate_part(classifier, pictures, split, batch=batch, limit=limit, progress=progress)
 
     def render(console: Console) -> None:
         facts: list[tuple[str, object]] = [

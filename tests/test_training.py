@@ -1,0 +1,259 @@
+"""The training loop: the same result whatever interrupts it, on one process or two."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import pytest
+import safetensors.torch
+import torch
+from conftest import FASHION, TINY, fashion
+
+from scarlet_zoo.batches import Augment, Batch, Batches
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.learners import NetworkLearner, SupernetLearner
+from scarlet_zoo.model import create_model
+from scarlet_zoo.sampling import FairSampler
+from scarlet_zoo.space import get_space
+from scarlet_zoo.supernet import Supernet, load_supernet
+from scarlet_zoo.train_settings import TrainSettings, learning_rate
+from scarlet_zoo.training import train
+from scarlet_zoo.training_state import EmaWeights
+
+MINI = get_space("scarlet-mini-7")
+COMMAND = (sys.executable, "-m", "scarlet_zoo", "supernet", "train", "--space", "scarlet-mini-7",
+           "--data", "fashion-mnist", "--data-dir", str(FASHION), "--batch-size", "8", "--threads", "1")  # fmt: skip
+
+
+def steps(folder):
+    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+
+
+def settings(**kwargs):
+    return TrainSettings(**{"batch_size": 8, "epochs": 1, "max_steps": 4, **kwargs})
+
+
+def supernet_learner(seed=0):
+    torch.manual_seed(seed)
+    return SupernetLearner(Supernet(MINI), FairSampler(MINI, seed))
+
+
+def test_a_run_leaves_its_steps_and_its_weights(tmp_path, scarlet):
+    arguments = [*COMMAND[3:], "--max-steps", "5", "--out", tmp_path / "run"]
+    code, out, err = scarlet(*arguments, "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert (report["steps"], report["pictures"], report["validation_pictures"]) == (5, 55_000, 5_000)
+    rows = steps(tmp_path / "run")
+    assert [row["step"] for row in rows] == list(range(5))
+    for row in rows:
+        assert row.keys() == {"step", "archs", "loss", "lr", "images"}
+        assert [arch.partition(":")[0] for arch in row["archs"]] == ["scarlet-mini-7"]
+        assert row["images"] == 8
+    supernet, said = load_supernet(tmp_path / "run" / "supernet.safetensors")
+    assert said["data"] == "fashion-mnist"
+    assert len(json.loads(said["labels"])) == 10
+    torch.manual_seed(0)
+    assert not torch.equal(supernet.classifier.weight, Supernet(MINI).classifier.weight)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    subprocess.run([*COMMAND, "--max-steps", "40", "--checkpoint-every", "7", "--out", str(folder)], check=True,
+                   capture_output=True)  # fmt: skip
+    return folder
+
+
+def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, tmp_path):
+    command = [*COMMAND, "--max-steps", "40", "--checkpoint-every", "7", "--out", str(tmp_path)]
+    log, killed = tmp_path / "steps.jsonl", 0
+    for until in (10, 25):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as job:
+            while job.poll() is None and (not log.exists() or log.read_text().count("\n") < until):
+                time.sleep(0.01)
+            job.send_signal(signal.SIGKILL)
+            job.wait()
+            killed += job.returncode == -signal.SIGKILL
+    assert killed == 2
+    # What a kill in the middle of a write leaves.
+    with log.open("a") as file:
+        file.write('{"step": 26, "archs": ["scarl')
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert log.read_text() == (uninterrupted / "steps.jsonl").read_text()
+    one, two = (safetensors.torch.load_file(folder / "supernet.safetensors") for folder in (uninterrupted, tmp_path))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert not list(tmp_path.glob(".*.tmp")) or killed
+
+
+def test_a_finished_run_is_not_run_again(uninterrupted):
+    before = (uninterrupted / "steps.jsonl").read_text()
+    command = [*COMMAND, "--max-steps", "40", "--checkpoint-every", "7", "--out", str(uninterrupted)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (uninterrupted / "steps.jsonl").read_text() == before
+
+
+def test_another_run_in_the_same_folder_is_refused(uninterrupted, scarlet):
+    code, _, err = scarlet(*COMMAND[3:], "--max-steps", "40", "--lr", "0.2", "--out", uninterrupted)
+    assert code == 2
+    assert "another run's checkpoint (lr '0.1', not '0.2')" in err
+    assert err.count("\n") == 1
+
+
+def test_two_processes_draw_the_same_paths(uninterrupted, tmp_path):
+    code = "import sys; from scarlet_zoo.cli import main; main(sys.argv[1:])"
+    script = tmp_path / "run.py"
+    script.write_text(code)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script)]
+    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    command = [*launch, *COMMAND[3:], "--max-steps", "6", "--out", str(tmp_path / "two"), "--json"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone, together = steps(uninterrupted)[:6], steps(tmp_path / "two")
+    assert [row["archs"] for row in alone] == [row["archs"] for row in together]
+    assert [row["step"] for row in together] == list(range(6))
+    assert [row["images"] for row in together] == [8] * 6
+    assert len(json.loads(done.stdout)["settings"]) > 5
+
+
+def test_the_gradient_of_two_processes_is_that_of_the_whole_batch():
+    whole = Batches(100, 8, 0, 5, seed=3)
+    parts = [Batches(100, 8, 0, 5, 3, process, 2) for process in range(2)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert sorted(batch.indices) == sorted(index for share in shares for index in share.indices)
+        assert {len(share.indices) for share in shares} == {4}
+        assert len({share.seed for share in shares}) == 2
+
+
+def test_batches_go_through_every_picture_once_an_epoch_and_start_anywhere():
+    batches = list(Batches(50, 8, 0, 12, seed=1))
+    epochs = [batches[:6], batches[6:]]
+    for epoch in epochs:
+        seen = [index for batch in epoch for index in batch.indices]
+        assert len(set(seen)) == len(seen) == 48
+    assert batches[0].indices != batches[6].indices
+    assert list(Batches(50, 8, 7, 12, seed=1)) == batches[7:]
+    assert list(Batches(50, 8, 0, 12, seed=2)) != batches
+
+
+def test_augmentation_is_a_function_of_the_seed_and_keeps_what_it_must():
+    pixels = torch.arange(4 * 28 * 28).view(4, 1, 28, 28).remainder(251).add(1).to(torch.uint8)
+    shift = Augment(shift_px=2, flip=True, erase=0.5)
+    assert torch.equal(shift.arrays(pixels, 1), shift.arrays(pixels, 1))
+    assert not torch.equal(shift.arrays(pixels, 1), shift.arrays(pixels, 2))
+    assert torch.equal(Augment(shift_px=0, flip=False).arrays(pixels, 1), pixels)
+    flips = Augment(shift_px=0).arrays(pixels.repeat(16, 1, 1, 1), 3)
+    alike = [
+        torch.equal(f, p) or torch.equal(f, p.flip(2)) for f, p in zip(flips, pixels.repeat(16, 1, 1, 1), strict=True)
+    ]
+    assert all(alike)
+    mirrored = sum(torch.equal(f, p.flip(2)) for f, p in zip(flips, pixels.repeat(16, 1, 1, 1), strict=True))
+    assert 16 < mirrored < 48
+    moved = Augment(shift_px=2, flip=False).arrays(pixels, 5)
+    for picture, source in zip(moved, pixels, strict=True):
+        padded = torch.nn.functional.pad(source, (2, 2, 2, 2))
+        windows = [padded[:, y : y + 28, x : x + 28] for y in range(5) for x in range(5)]
+        assert any(torch.equal(picture, window) for window in windows)
+
+
+def test_the_learning_rate_rises_and_falls():
+    how = TrainSettings(lr=0.4, warmup=0.25)
+    rates = [learning_rate(step, 100, how) for step in range(100)]
+    assert rates[24] == pytest.approx(0.4)
+    assert rates[0] == pytest.approx(0.4 / 25)
+    assert all(a < b for a, b in pairwise(rates[:25]))
+    assert all(a > b for a, b in pairwise(rates[25:]))
+    assert rates[-1] < 1e-3
+
+
+def test_max_steps_stops_the_schedule_of_all_epochs(tmp_path):
+    data = fashion(MINI)
+    train(supernet_learner(), data, settings(max_steps=2), tmp_path / "two")
+    train(supernet_learner(), data, settings(max_steps=4), tmp_path / "four")
+    assert steps(tmp_path / "two") == steps(tmp_path / "four")[:2]
+
+
+def test_only_the_path_of_a_step_is_moved_by_the_loop_and_its_average(tmp_path):
+    learner, data = supernet_learner(), fashion(MINI)
+    before = {key: value.clone() for key, value in learner.model.state_dict().items()}
+    done = train(learner, data, settings(max_steps=1, ema=0.9), tmp_path)
+    on_path = tuple(f"layers.{i}.{token}." for i, token in enumerate(FairSampler(MINI, 0).draw(0).tokens))
+    shared = ("conv_stem", "bn1", "first", "conv_head", "bn2", "classifier")
+    for state in (learner.model.state_dict(), done.state):
+        moved = {key for key, value in state.items() if not torch.equal(value, before[key])}
+        assert moved
+        assert all(key.startswith((*on_path, *shared)) for key in moved)
+
+
+def test_an_average_follows_its_formula():
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    ema = EmaWeights(model, 0.5)
+    expected = 0.0
+    for count in range(1, 6):
+        torch.nn.init.constant_(model.weight, float(count))
+        model.weight.grad = torch.ones_like(model.weight)
+        ema.update(model)
+        decay = min(0.5, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * count
+    assert float(ema.state["weight"]) == pytest.approx(expected)
+    model.weight.grad = None
+    torch.nn.init.constant_(model.weight, 100.0)
+    ema.update(model)
+    assert float(ema.state["weight"]) == pytest.approx(expected)
+
+
+def test_a_network_learns_and_is_validated(tmp_path, scarlet):
+    arch = "scarlet-mini-7:" + "-".join(layer.tokens[-1] for layer in MINI.layers)
+    code, out, _ = scarlet("train", arch, "--data", "fashion-mnist", "--data-dir", FASHION, "--out", tmp_path,
+                           "--max-steps", 100, "--epochs", 1, "--lr", 0.2, "--batch-size", 32, "--threads", 1, "--ema", 0.9, "--json")  # fmt: skip
+    assert code == 0
+    report = json.loads(out)
+    assert report["top1"][-1] > 40
+    rows = steps(tmp_path)
+    assert sum(row["loss"] for row in rows[-10:]) < 0.8 * sum(row["loss"] for row in rows[:10])
+    code, out, _ = scarlet("export", arch, "--weights", tmp_path / "model.safetensors", "--out", tmp_path, "--json")
+    assert code == 0
+    artifact = json.loads(out)
+    assert json.loads(artifact["metadata"]["labels"])[0] == "T-shirt/top"
+    code, out, _ = scarlet("validate", artifact["path"], "fashion-mnist", "--data-dir", FASHION, "--json")
+    assert code == 0
+    assert json.loads(out)["top1"] == pytest.approx(report["top1"][-1], abs=0.04)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    with pytest.raises(TrainingError, match="smaller lr"):
+        train(supernet_learner(), fashion(MINI), settings(lr=1e30, warmup=0.0, max_steps=30), tmp_path)
+
+
+def test_a_broken_checkpoint_is_one_line(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="broken") as caught:
+        train(supernet_learner(), fashion(MINI), settings(), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_familys_network_trains_too(tmp_path):
+    model = create_model("mobilenetv3_small_050", num_classes=10, in_chans=1)
+    done = train(NetworkLearner(model), fashion(MINI), settings(max_steps=2), tmp_path)
+    assert done.steps == 2
+    assert steps(tmp_path)[0]["archs"] == []
+
+
+@pytest.mark.parametrize("bad", [{"epochs": 0}, {"lr": 0.0}, {"precision": "fp8"}, {"max_steps": 0}])
+def test_settings_that_are_none(bad):
+    with pytest.raises(TrainingError, match=next(iter(bad))):
+        TrainSettings(**bad)
+
+
+def test_a_batch_of_one_index_has_the_shape_of_a_batch():
+    split = fashion(MINI).part("validation")
+    images, targets = split.__getitems__(Batch((3,), 0))
+    assert images.shape == (1, 1, 28, 28)
+    assert targets.shape == (1,)
+    assert TINY.input_size == 32
