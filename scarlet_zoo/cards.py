@@ -49,6 +49,29 @@ class CardPreprocessing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Accuracy that we measured, in percent, and how the weights were made.
+
+    Attributes:
+        validation_top1_percent: on the pictures that every choice was made on.
+        test_top1_percent: on the test pictures, which were read once, at the end, on ``test_date``.
+        commands: what was typed, in order.
+        seed: of the training.
+        hardware: what it ran on.
+        minutes: how long the training took.
+    """
+
+    validation_top1_percent: float
+    test_top1_percent: float
+    test_images: int
+    test_date: str
+    commands: tuple[str, ...]
+    seed: int
+    hardware: str
+    minutes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsCard:
     """A set of weights.
 
@@ -62,6 +85,8 @@ class WeightsCard:
         how_to_get: one sentence for a person without them.
         sha256: of the weights file, where it is known.
         published: accuracy that others published; never measured by us.
+        measured: accuracy that we measured, for weights that we trained.
+        labels: names of the classes in the order of the logits.
         preprocessing: what the network was trained to be fed.
     """
 
@@ -76,6 +101,8 @@ class WeightsCard:
     how_to_get: str
     sha256: str | None = None
     published: Published | None = None
+    measured: Measured | None = None
+    labels: tuple[str, ...] | None = None
     preprocessing: CardPreprocessing | None = None
 
 
@@ -89,7 +116,7 @@ def read_card(path: Path) -> WeightsCard:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CardError(f"{path}: not a weights card: {str(error).splitlines()[0]}") from error
-    for key, kind in (("published", Published), ("preprocessing", CardPreprocessing)):
+    for key, kind in (("published", Published), ("measured", Measured), ("preprocessing", CardPreprocessing)):
         if key in content:
             content[key] = _strictly(kind, content[key], f"{path}, [{key}]")
     card: WeightsCard = _strictly(WeightsCard, content, str(path))
@@ -118,7 +145,8 @@ def _strictly(kind: type[Any], content: Any, where: str) -> Any:
 def _is_of(value: Any, wanted: str) -> bool:
     kind = wanted.removesuffix(" | None")
     if kind.startswith("tuple"):
-        return isinstance(value, tuple) and all(isinstance(item, (int, float)) for item in value)
+        item_kind = str if "str" in kind else (int, float)
+        return isinstance(value, tuple) and all(isinstance(item, item_kind) for item in value)
     plain = {"str": str, "int": int, "bool": bool, "float": (int, float)}
     if kind not in plain:
         return True

@@ -49,6 +49,7 @@ class Deployment:
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
         entry = ZOO.get(self.name)
+        published = entry.published if entry is not None else None
         return {
             "name": self.name,
             "arch": str(self.network.arch) if self.network.arch is not None else None,
@@ -56,7 +57,7 @@ class Deployment:
             "weights_sha256": self.network.weights_sha256,
             "params": self.cost.params,
             "macs": self.cost.macs,
-            "published": asdict(entry) if entry is not None else None,
+            "published": asdict(published) if published is not None else None,
             "fold": {"summary": self.fold.summary(), **json.loads(self.fold.certificate())},
             "artifact": self.artifact.to_dict(),
             "parity": self.parity.to_dict(),

@@ -81,10 +81,9 @@ def model_card(network: Network) -> str:
     cards = cards_of(network.name)
     cost = network_cost(network)
     rows = [("weights", network.weights), ("parameters", f"{cost.params:,}"), ("multiply-adds", f"{cost.macs:,}")]
-    if network.name in ZOO:
-        rows.append(
-            ("ImageNet top-1", f"{ZOO[network.name].top1_percent} %, published by the authors, not measured here")
-        )
+    published = ZOO[network.name].published if network.name in ZOO else None
+    if published is not None:
+        rows.append(("ImageNet top-1", f"{published.top1_percent} %, published by the authors, not measured here"))
     layers = [
         (layer.name, layer.token, layer.out_size, layer.out_chs, f"{layer.macs / 1e6:.2f}") for layer in cost.layers
     ]

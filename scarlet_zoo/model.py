@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 from scarlet_zoo.arch import Arch, is_identity_string
+from scarlet_zoo.cards import all_cards
 from scarlet_zoo.checkpoint import load_checkpoint, state_sha256
 from scarlet_zoo.errors import CheckpointError, ScarletError, unknown_name
 from scarlet_zoo.nets import ScarletFeatures, ScarletNet
 from scarlet_zoo.space import SearchSpace, get_space, list_spaces
-from scarlet_zoo.store import require_weights
+from scarlet_zoo.store import find_shipped, require_weights
 from scarlet_zoo.zoo import ZOO, name_of
 
 # Before the digest, in the notes of a configuration file.
@@ -47,12 +48,15 @@ def space_config(space: SearchSpace) -> dict[str, Any]:
 
 def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
     """Construct by timm's builder with our two classes; ``feature_cls`` asks for one of timm's own wrappers."""
-    if pretrained and not kwargs.get("pretrained_cfg"):
+    if pretrained and not kwargs.get("pretrained_cfg") and find_shipped(name) is None:
         # The registry cannot know what this machine has; asked only when somebody wants it.
         overlay = kwargs.get("pretrained_cfg_overlay") or {}
         if not overlay.get("file"):
             kwargs["pretrained_cfg_overlay"] = {**overlay, "file": str(require_weights(_weights_name(name, arch)).path)}
     features_only = kwargs.pop("features_only", False)
+    if features_only:
+        # As many levels as the network has; timm assumes five.
+        kwargs.setdefault("out_indices", tuple(range(_levels(arch))))
     wrapped = features_only and ("feature_cfg" in kwargs or "feature_cls" in kwargs)
     listed = features_only and not wrapped
     model: nn.Module = build_model_with_cfg(
@@ -67,6 +71,11 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
         **kwargs,
     )
     return model
+
+
+def _levels(arch: Arch) -> int:
+    """How many feature levels timm counts: the tensors before each reduction, and the last one."""
+    return 1 + sum(layer.stride == 2 for layer in arch.space.layers)
 
 
 def _weights_name(name: str, arch: Arch) -> str:
@@ -107,12 +116,20 @@ def scarlet_net(
     return _build("scarlet_net", parsed, pretrained, **kwargs)
 
 
-default_cfgs = generate_default_cfgs(
-    {
-        **{name: space_config(Arch.parse(entry.arch).space) for name, entry in ZOO.items()},
-        "scarlet_net": space_config(get_space("scarlet")),
-    }
-)
+def _configurations() -> Iterator[tuple[str, dict[str, Any]]]:
+    """By ``name``, or ``name.tag`` with the file where this package ships the weights."""
+    for name, entry in ZOO.items():
+        config, shipped = space_config(Arch.parse(entry.arch).space), find_shipped(name)
+        if shipped is None:
+            yield name, config
+            continue
+        card = all_cards()[shipped.stem]
+        told = {"file": str(shipped), "license": card.licence, "label_names": card.labels}
+        yield shipped.stem, {**config, **told}
+    yield "scarlet_net", space_config(get_space("scarlet"))
+
+
+default_cfgs = generate_default_cfgs(dict(_configurations()))
 
 for _name in ZOO:
     setattr(sys.modules[__name__], _name, register_model(_entrypoint(_name)))

@@ -1,4 +1,4 @@
-"""The networks that have a name: a read-only table of identity strings with what was published of them."""
+"""The networks that have a name: a read-only table of identity strings, with what was published of some."""
 
 from __future__ import annotations
 
@@ -13,23 +13,35 @@ from scarlet_zoo.errors import unknown_name
 
 
 @dataclass(frozen=True, slots=True)
-class ZooEntry:
-    """A named network and the figures that its authors published; none of them is measured by us.
+class Figures:
+    """What authors published of a network; none of it is measured by us.
 
     Attributes:
-        arch: its identity string.
         top1_percent, top5_percent: ImageNet accuracy as published.
         macs_m, params_m: millions of multiply-adds and of parameters as published.
         source: where the figures stand.
     """
 
-    name: str
-    arch: str
     top1_percent: float
     top5_percent: float
     macs_m: int
     params_m: float
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZooEntry:
+    """A named network.
+
+    Attributes:
+        arch: its identity string.
+        published: its authors' figures; none for networks that were found with this package, whose
+            weights cards say what we measured.
+    """
+
+    name: str
+    arch: str
+    published: Figures | None = None
 
 
 _PAPER = "SCARLET-NAS, arXiv 1908.06022, benchmark table"
@@ -39,15 +51,15 @@ _ENTRIES = (
     ZooEntry("scarlet_a", "scarlet:"
              "e3k7-e6k5-e3k5-e3k7se-e6k3se-e3k5se-e6k3se-e3k3-e3k7se-e3k7-"
              "e3k5-e3k7se-e3k3-e3k7se-e6k3se-e6k5se-e3k3se-e6k3se-e6k7se",
-             76.9, 93.4, 365, 6.7, _PAPER),
+             Figures(76.9, 93.4, 365, 6.7, _PAPER)),
     ZooEntry("scarlet_b", "scarlet:"
              "e3k3se-e3k5se-e3k3se-e6k7se-e3k3-e3k5-e6k7se-e3k3se-id-e3k5-"
              "e3k3se-e3k3se-e6k7se-e3k3se-e6k5se-e6k5se-id-e6k7se-e6k5se",
-             76.3, 93.0, 329, 6.5, _PAPER),
+             Figures(76.3, 93.0, 329, 6.5, _PAPER)),
     ZooEntry("scarlet_c", "scarlet:"
              "e3k5se-e3k3se-e3k5se-id-id-e3k3-e6k7se-e3k3se-e3k3se-e3k5-"
              "e3k7se-e3k7-e3k3se-e3k7se-e3k3se-id-e6k3se-e6k7se-e6k5se",
-             75.6, 92.6, 280, 6.0, _PAPER),
+             Figures(75.6, 92.6, 280, 6.0, _PAPER)),
 )
 # fmt: on
 

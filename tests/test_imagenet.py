@@ -104,7 +104,11 @@ def test_the_averaged_weights_come_out_of_what_timm_saves(tmp_path):
 
 def test_published_figures_are_the_zoos():
     rows = re.findall(r"^\| `(scarlet_\w)` \| ([\d.]+) % \| ([\d.]+) % \|$", PAGE, re.MULTILINE)
-    assert rows == [(entry.name, f"{entry.top1_percent:.1f}", f"{entry.top5_percent:.1f}") for entry in ZOO.values()]
+    assert rows == [
+        (entry.name, f"{entry.published.top1_percent:.1f}", f"{entry.published.top5_percent:.1f}")
+        for entry in ZOO.values()
+        if entry.published
+    ]
 
 
 def test_timms_own_parser_takes_the_command(monkeypatch):

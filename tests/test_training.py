@@ -211,7 +211,8 @@ def test_an_average_follows_its_formula():
 def test_a_network_learns_and_is_validated(tmp_path, scarlet):
     arch = "scarlet-mini-7:" + "-".join(layer.tokens[-1] for layer in MINI.layers)
     code, out, _ = scarlet("train", arch, "--data", "fashion-mnist", "--data-dir", FASHION, "--out", tmp_path,
-                           "--max-steps", 100, "--epochs", 1, "--lr", 0.2, "--batch-size", 32, "--threads", 1, "--ema", 0.9, "--json")  # fmt: skip
+                           "--max-steps", 100, "--epochs", 1, "--lr", 0.2, "--batch-size", 32, "--threads", 1,
+                           "--ema", 0.9, "--json")  # fmt: skip
     assert code == 0
     report = json.loads(out)
     assert report["top1"][-1] > 40

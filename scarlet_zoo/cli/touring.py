@@ -1,0 +1,45 @@
+"""The verb that shows all of it: tour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, say
+from scarlet_zoo.cli.training import DataDir, Held, Threads
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("tour")(run_tour)
+
+
+def run_tour(
+    out: Annotated[Path, typer.Option("--out", help="Folder; the same command again continues it.")] = Path("out/tour"),
+    as_json: Json = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Every part for a moment only.")] = False,
+    space: Annotated[str, typer.Option(help="A search space's name, or its TOML file.")] = "scarlet-mini",
+    data: Annotated[
+        str, typer.Option(help="fashion-mnist, a folder a class, torchvision:NAME or hf:NAME.")
+    ] = "fashion-mnist",
+    data_dir: DataDir = None,
+    validation: Held = None,
+    threads: Threads = 0,
+) -> None:
+    """Go the whole way: train a supernet, search it, train, fold, export, verify, measure and validate a network."""
+    from scarlet_zoo.runs import DataPlan
+    from scarlet_zoo.touring import TourSettings, tour, tour_rows
+
+    settings = TourSettings.smoke(threads) if smoke else TourSettings.usual(threads)
+    pictures = DataPlan(name=data, folder=data_dir, validation=validation)
+    with progress_bar("tour") as progress:
+        report = tour(out, settings, pictures, space, say, progress)
+
+    def render(console: Console) -> None:
+        console.print(pairs(tour_rows(report), title="from pictures to a file"))
+        console.print(f"report: {out / 'tour.md'}, {out / 'tour.json'}")
+
+    emit(as_json, report, render)

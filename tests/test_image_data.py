@@ -1,0 +1,220 @@
+"""Data sets: what is held out, what is refused, and that each source gives the same kind of batch."""
+
+import gzip
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from conftest import FASHION, fashion
+from PIL import Image
+
+from scarlet_zoo import array_data
+from scarlet_zoo.array_data import ArraySplit, fashion_mnist
+from scarlet_zoo.batches import Augment, Batch
+from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.image_data import in_order, open_data, split_indices
+from scarlet_zoo.networks import space_preprocessing
+from scarlet_zoo.pictures import photos
+from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.space import get_space
+
+MINI = get_space("scarlet-mini")
+COLOUR = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3, "bilinear", 0.875)
+
+
+def test_fashion_mnist_is_what_its_authors_say():
+    images, targets = fashion_mnist("train", FASHION)
+    assert images.shape == (60_000, 28, 28, 1)
+    assert np.bincount(targets).tolist() == [6_000] * 10
+    assert len(fashion_mnist("test", FASHION)[0]) == 10_000
+    mean, std = (images / 255).mean(), (images / 255).std()
+    assert (MINI.mean[0], MINI.std[0]) == (pytest.approx(mean, abs=1e-3), pytest.approx(std, abs=1e-3))
+
+
+def test_the_held_out_pictures_are_always_the_same_and_never_trained_on():
+    parts = split_indices(60_000, None, "fashion-mnist")
+    assert {name: len(part) for name, part in parts.items()} == {"train": 55_000, "validation": 5_000}
+    assert not set(parts["train"]) & set(parts["validation"])
+    assert np.array_equal(parts["validation"], split_indices(60_000, None, "other")["validation"])
+    assert len(split_indices(120, None, "small")["validation"]) == 10
+    data = fashion(MINI)
+    kept = fashion_mnist("train", FASHION)[1][parts["validation"]]
+    assert np.array_equal(data.part("validation").targets.numpy(), kept)
+    for held in (0, 60_000):
+        with pytest.raises(DatasetError, match="validation pictures"):
+            split_indices(60_000, held, "fashion-mnist")
+    with pytest.raises(DatasetError, match="no part 'tests'"):
+        data.part("tests")
+
+
+def test_a_batch_of_arrays_is_what_the_preprocessing_makes_of_each_picture():
+    pixels, targets = fashion_mnist("test", FASHION)
+    split = ArraySplit(pixels[:20], targets[:20], space_preprocessing(MINI))
+    images, _ = split.__getitems__(Batch((3, 7), 0))
+    own = space_preprocessing(MINI).batch([Image.fromarray(pixels[i, ..., 0]) for i in (3, 7)])
+    torch.testing.assert_close(images, torch.from_numpy(own))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    larger = ArraySplit(pixels[:20], targets[:20], COLOUR)
+    assert larger.__getitems__(Batch((0,), 0))[0].shape == (1, 3, 32, 32)
+    shifted = ArraySplit(pixels[:20], targets[:20], space_preprocessing(MINI), Augment())
+    assert not torch.equal(shifted.__getitems__(Batch((3, 7), 1))[0], images)
+
+
+def write_idx(path, content):
+    with gzip.open(path, "wb") as file:
+        file.write(content)
+
+
+def make_fashion(folder, count=30):
+    pixels = np.arange(count * 784).astype(np.uint8)
+    for name in ("train", "t10k"):
+        write_idx(
+            folder / f"{name}-images-idx3-ubyte.gz", struct.pack(">IIII", 0x803, count, 28, 28) + pixels.tobytes()
+        )
+        write_idx(folder / f"{name}-labels-idx1-ubyte.gz", struct.pack(">II", 0x801, count) + bytes(range(10)) * 3)
+
+
+def truncate(folder):
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+BROKEN = {
+    "no such file": lambda folder: (folder / "train-images-idx3-ubyte.gz").unlink(),
+    "truncated": truncate,
+    "no gzip": lambda folder: (folder / "train-images-idx3-ubyte.gz").write_bytes(b"pictures"),
+    "wanted an IDX file": lambda folder: write_idx(folder / "train-images-idx3-ubyte.gz", b"\0\0\x0d\x03" + b"\0" * 50),
+    "bytes, wanted": lambda folder: write_idx(
+        folder / "train-images-idx3-ubyte.gz", struct.pack(">IIII", 0x803, 9, 28, 28) + b"\0" * 7
+    ),
+    "labels": lambda folder: write_idx(folder / "train-labels-idx1-ubyte.gz", struct.pack(">II", 0x801, 5) + bytes(5)),
+}
+
+
+@pytest.mark.parametrize("says", BROKEN)
+def test_each_broken_file_has_its_own_line(says, tmp_path):
+    make_fashion(tmp_path)
+    assert len(fashion_mnist("train", tmp_path)[0]) == 30
+    BROKEN[says](tmp_path)
+    with pytest.raises(DatasetError, match=says) as caught:
+        fashion_mnist("train", tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_without_debians_package_torchvision_is_asked_to_download(tmp_path, monkeypatch):
+    """The same call on a machine without it: torchvision puts the files into the user's cache."""
+    import torchvision.datasets
+
+    def download(root, download):
+        assert download
+        folder = tmp_path / "cache" / "scarlet_zoo" / "data" / "FashionMNIST" / "raw"
+        assert str(folder.parent.parent) == root
+        folder.mkdir(parents=True)
+        make_fashion(folder)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(array_data, "DEBIAN_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", download)
+    assert len(fashion_mnist("train")[0]) == 30
+
+    def refuse(root, download):
+        raise RuntimeError("Error downloading\nand more")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", refuse)
+    with pytest.raises(DatasetError, match="apt install dataset-fashion-mnist"):
+        fashion_mnist("train")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photographs as train and val, a folder a class."""
+    root = tmp_path_factory.mktemp("pictures")
+    for position, photo in enumerate(photos(40)):
+        part = "val" if position % 4 == 3 else "train"
+        place = root / part / ("even" if position % 2 else "odd")
+        place.mkdir(parents=True, exist_ok=True)
+        photo.resize((48, 40)).save(place / f"{position:02}.png")
+    (root / "val" / "odd").mkdir(exist_ok=True)
+    photos(1)[0].save(root / "val" / "odd" / "one.png")
+    return root
+
+
+def test_a_folder_a_class(folder):
+    data = open_data(str(folder), COLOUR, validation=6)
+    assert data.classes == ("even", "odd")
+    sizes = {name: len(data.part(name)) for name in ("train", "validation", "test")}
+    assert sizes == {"train": 24, "validation": 6, "test": 11}
+    images, targets = next(in_order(data.part("validation"), 6))
+    assert images.shape == (6, 3, 32, 32)
+    assert set(targets.tolist()) <= {0, 1}
+    augmented = data.part("train", Augment())
+    one, two, three = (augmented.__getitems__(Batch((0, 1), seed))[0] for seed in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, three)
+    alone = open_data(str(folder / "train"), COLOUR)
+    assert len(alone.part("train")) + len(alone.part("validation")) == 30
+    with pytest.raises(DatasetError, match="no test part"):
+        alone.part("test")
+
+
+def test_training_on_a_folder_takes_its_classes(folder, scarlet, tmp_path):
+    code, out, err = scarlet("supernet", "train", "--space", "scarlet-mini-7", "--data", folder, "--max-steps", 2,
+                             "--batch-size", 4, "--out", tmp_path / "s", "--workers", 1, "--json")  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["classes"] == 2
+    arch = "scarlet-mini-7:" + "-".join(layer.tokens[0] for layer in get_space("scarlet-mini-7").layers)
+    code, out, err = scarlet("train", arch, "--data", folder, "--max-steps", 2, "--batch-size", 4, "--threads", 1,
+                             "--supernet", tmp_path / "s" / "supernet.safetensors", "--out", tmp_path / "n", "--json")  # fmt: skip
+    assert code == 0, err
+    code, out, err = scarlet(
+        "export", arch, "--weights", tmp_path / "n" / "model.safetensors", "--out", tmp_path, "--json"
+    )
+    assert code == 0, err
+    assert json.loads(json.loads(out)["metadata"]["labels"]) == ["even", "odd"]
+
+
+def test_hugging_face_and_torchvision_sets(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    import torchvision.datasets
+
+    pictures, labels = [photo.resize((20, 20)) for photo in photos(24)], [i % 3 for i in range(24)]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
+    part = datasets.Dataset.from_dict({"image": pictures, "label": labels}, features=features)
+    datasets.DatasetDict({"train": part, "test": part.select(range(5))}).save_to_disk(tmp_path / "hf")
+    data = open_data(f"hf:{tmp_path / 'hf'}", COLOUR, validation=4)
+    assert data.classes == ("a", "b", "c")
+    assert [len(data.part(name)) for name in ("train", "validation", "test")] == [20, 4, 5]
+    _, targets = next(in_order(data.part("test"), 5))
+    assert targets.tolist() == [0, 1, 2, 0, 1]
+    with pytest.raises(DatasetError, match="hf:"):
+        open_data(f"hf:{tmp_path}", COLOUR)
+
+    class Small:
+        classes = ("x", "y")
+
+        def __init__(self, root, train, download):
+            self.count = 12 if train else 3
+
+        def __len__(self):
+            return self.count
+
+        def __getitem__(self, index):
+            return pictures[index], index % 2
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Small)
+    data = open_data("torchvision:CIFAR10", COLOUR, validation=2)
+    assert [len(data.part(name)) for name in ("train", "validation", "test")] == [10, 2, 3]
+    assert next(in_order(data.part("test"), 3))[0].shape == (3, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("torchvision:Nothing", "Nothing"), ("fashion", "wanted fashion-mnist"), ("torchvision:", "no such")],
+)
+def test_data_that_is_none(name, says):
+    with pytest.raises(DatasetError, match=says):
+        open_data(name, COLOUR)

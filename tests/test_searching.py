@@ -1,0 +1,338 @@
+"""Search: what it finds, that it never evaluates twice, and that nothing interrupts it."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import FASHION, TINY, fashion
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.searching import SearchSettings, metrics_of, search
+from scarlet_zoo.searching.evaluation import Evaluation
+from scarlet_zoo.searching.guide import GUIDED, PRIOR, RANDOM, Guide
+from scarlet_zoo.searching.journal import Journal
+from scarlet_zoo.searching.objectives import Limit, Objective, allowed, closed_form, non_dominated
+from scarlet_zoo.searching.operators import Coding, weighted_crowding
+from scarlet_zoo.searching.results import choose_from, read_front
+from scarlet_zoo.searching.scores import SupernetScorer
+from scarlet_zoo.space import get_space
+from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
+
+MINI = get_space("scarlet-mini-7")
+GOALS = (Objective.parse("params:max*0.4"), Objective.parse("macs*0.6"))
+COSTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=20)
+
+
+def cheap(objectives=GOALS, space=MINI):
+    return Evaluation(space, metrics_of(objectives, ()))
+
+
+def how(**kwargs):
+    return SearchSettings(**{"objectives": GOALS, "evaluations": 60, "population": 12, **kwargs})
+
+
+@pytest.fixture(scope="module")
+def supernet_file(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("supernet") / "supernet.safetensors"
+    labels = json.dumps(list(fashion(MINI).classes))
+    save_supernet(Supernet(MINI), path, {"data": "fashion-mnist", "validation": "5000", "labels": labels})
+    return path
+
+
+def scored(path):
+    return Evaluation(MINI, ("accuracy", "macs"), path, ("fashion-mnist", FASHION, 5000), 100, 100)
+
+
+@pytest.mark.parametrize("method", ["nsga2", "random"])
+def test_the_same_seed_finds_the_same_front_and_nothing_twice(method, tmp_path):
+    found = [search(cheap(), how(method=method), tmp_path / f"{run}.jsonl") for run in range(2)]
+    assert found[0] == found[1]
+    archs = [str(candidate.arch) for candidate in found[0].evaluated]
+    assert len(archs) == len(set(archs)) == 60
+    other = search(cheap(), how(method=method, seed=1), tmp_path / "other.jsonl")
+    assert other.evaluated != found[0].evaluated
+
+
+def test_the_front_is_what_no_other_beats(tmp_path):
+    result = search(cheap(), how(), tmp_path / "j.jsonl")
+    front = [candidate.values for candidate in result.front]
+    for one in front:
+        for other in (candidate.values for candidate in result.evaluated):
+            better = other["params"] >= one["params"] and other["macs"] <= one["macs"]
+            assert not better or (other["params"], other["macs"]) == (one["params"], one["macs"])
+    kept = {str(candidate.arch) for candidate in result.front}
+    for candidate in result.evaluated:
+        if str(candidate.arch) not in kept:
+            assert any(
+                v["params"] >= candidate.values["params"] and v["macs"] <= candidate.values["macs"] for v in front
+            )
+
+
+def test_nsga2_beats_random_where_the_truth_is_known(tmp_path):
+    """On the closed-form objectives it must: otherwise its operators do nothing."""
+
+    def volume(result):
+        # Area that the front leaves under it, from the largest MACs and no parameters.
+        points = sorted((c.values["macs"] / 1e7, c.values["params"] / 1e5) for c in result.front)
+        edges = [*(x for x, _ in points), 1.5]
+        return sum((right - left) * y for (left, y), right in zip(points, edges[1:], strict=False))
+
+    runs = {
+        method: [volume(search(cheap(), how(method=method, seed=seed, evaluations=300), tmp_path / f"{method}{seed}"))
+                 for seed in range(3)]
+        for method in ("nsga2", "random")
+    }  # fmt: skip
+    assert min(runs["nsga2"]) > max(runs["random"])
+
+
+def test_hard_limits_hold_for_every_architecture(tmp_path):
+    limit = Limit.parse("macs<=5e6")
+    for method in ("nsga2", "random"):
+        result = search(cheap(), how(method=method, limits=(limit,)), tmp_path / method)
+        assert all(candidate.values["macs"] <= 5e6 for candidate in result.evaluated)
+    with pytest.raises(TrainingError, match="wanted wider ones"):
+        search(cheap(), how(limits=(Limit.parse("macs<=1e3"),), max_tries=5), tmp_path / "none")
+    # A limit that is known only after the evaluation keeps an architecture off the front.
+    latency = Limit.parse("params>=1e5")
+    result = search(cheap(), how(limits=(latency,)), tmp_path / "params")
+    assert all(candidate.values["params"] >= 1e5 for candidate in result.front)
+
+
+def test_evaluations_come_from_the_journal_and_a_cut_line_is_dropped(tmp_path, monkeypatch):
+    journal = tmp_path / "j.jsonl"
+    whole = search(cheap(), how(), journal)
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:31]) + lines[31][:20])
+    asked = []
+    monkeypatch.setattr(Evaluation, "__call__", lambda self, arch: asked.append(arch) or closed_form(arch))
+    again = search(cheap(), how(), journal)
+    assert [str(c.arch) for c in again.evaluated] == [str(c.arch) for c in whole.evaluated]
+    assert len(asked) == 30
+    assert journal.read_text().count("\n") == 61
+
+
+def test_a_journal_of_other_conditions_is_refused(tmp_path):
+    Journal(tmp_path / "j.jsonl", {"metrics": ["macs"], "threads": 1}).close()
+    with pytest.raises(TrainingError, match="threads 1, not 2"):
+        Journal(tmp_path / "j.jsonl", {"metrics": ["macs"], "threads": 2})
+    (tmp_path / "words").write_text("words\n")
+    with pytest.raises(TrainingError, match="no journal"):
+        Journal(tmp_path / "words", {})
+
+
+@given(rows=COSTS)
+@settings(max_examples=60, deadline=None)
+def test_equal_weights_give_the_plain_crowding_distance(rows):
+    costs = np.unique(np.array(rows, dtype=float) + np.arange(len(rows))[:, None] * 1e-3, axis=0)
+    ours = weighted_crowding(costs, np.ones(3))
+    np.testing.assert_allclose(ours, calc_crowding_distance(costs))
+    if len(costs) > 2:
+        heavier = weighted_crowding(costs, np.array([8.0, 1.0, 1.0]))
+        assert np.isinf(heavier).sum() == np.isinf(ours).sum()
+
+
+def test_a_weight_moves_the_crowding_distance_towards_its_objective():
+    costs = np.array([[0, 4], [1, 3], [3, 2.9], [3.1, 1], [4, 0]], dtype=float)
+    first, second = (weighted_crowding(costs, np.array(w, dtype=float)) for w in ([1, 0.001], [0.001, 1]))
+    assert first[2] == pytest.approx((3.1 - 1) / 4, rel=2e-3)
+    assert second[2] == pytest.approx((3 - 1) / 4, rel=2e-3)
+
+
+@given(rows=COSTS)
+@settings(max_examples=60, deadline=None)
+def test_a_dominated_row_changes_no_front(rows):
+    values = [{"macs": a, "params": b, "latency": c} for a, b, c in rows]
+    goals = [Objective.parse(name) for name in ("macs", "params", "latency")]
+    front = non_dominated(values, goals)
+    worse = {name: max(row[name] for row in values) + 1 for name in values[0]}
+    assert non_dominated([*values, worse], goals) == front
+    assert front
+
+
+def test_the_guide_learns_what_scores():
+    sizes = Coding(TINY).sizes
+    guide = Guide(sizes)
+    generator = np.random.default_rng(0)
+    for _ in range(30):
+        genes = np.stack([generator.integers(sizes) for _ in range(20)])
+        rewards = (genes[:, 0] == 1).astype(float)
+        guide.learn(genes, rewards, genes[rewards > 0])
+    assert guide.shares(GUIDED, 0).argmax() == 1
+    assert guide.shares(GUIDED, 0)[1] > 0.9
+    assert guide.shares(PRIOR, 0).argmax() == 1
+    assert len(set(guide.shares(RANDOM, 0))) == 1
+    assert guide.shares(GUIDED, 1).max() < 0.9
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_coding_is_lossless(seed):
+    arch = MINI.sample(random.Random(seed))
+    assert Coding(MINI).arch(Coding(MINI).genes(arch)) == arch
+
+
+def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
+    evaluation = scored(supernet_file)
+    arch = MINI.sample(random.Random(0))
+    once = evaluation(arch)
+    assert evaluation(MINI.sample(random.Random(1)))["accuracy"] >= 0
+    assert evaluation(arch) == once == scored(supernet_file)(arch)
+    scorer = SupernetScorer(evaluation)
+    before = {key: value.clone() for key, value in scorer.supernet.state_dict().items()}
+    scorer(arch)
+    assert all(torch.equal(value, before[key]) for key, value in scorer.supernet.state_dict().items())
+
+
+def test_two_ray_workers_find_what_one_process_finds(supernet_file, tmp_path):
+    goals = (Objective.parse("accuracy"), Objective.parse("macs"))
+    local = search(scored(supernet_file), how(objectives=goals, evaluations=6, population=3), tmp_path / "local")
+    on_ray = how(objectives=goals, evaluations=6, population=3, engine="ray", workers=2)
+    try:
+        assert search(scored(supernet_file), on_ray, tmp_path / "ray") == local
+    finally:
+        import ray
+
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def searched(supernet_file, tmp_path_factory):
+    """A search by the command line for accuracy and measured latency, killed once."""
+    out = tmp_path_factory.mktemp("search")
+    command = [sys.executable, "-m", "scarlet_zoo", "search", "--supernet", str(supernet_file), "--out", str(out),
+               "--objectives", "accuracy,latency", "--evaluations", "8", "--population", "4",
+               "--data-dir", str(FASHION), "--validation-images", "100",
+               "--calibration-images", "100", "--json"]  # fmt: skip
+    journal = out / "evaluations.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
+        while job.poll() is None and (not journal.exists() or journal.read_text().count("\n") < 4):
+            time.sleep(0.02)
+        job.send_signal(signal.SIGKILL)
+    before = journal.read_text()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert journal.read_text().startswith(before[: before.rindex("\n") + 1])
+    return out, json.loads(done.stdout)
+
+
+def test_a_killed_search_goes_on_and_leaves_front_and_plots(searched):
+    out, report = searched
+    assert report == json.loads((out / "front.json").read_text())
+    assert (report["evaluations"], report["method"]) == (8, "nsga2")
+    lines = (out / "evaluations.jsonl").read_text().splitlines()
+    archs = [json.loads(line)["arch"] for line in lines[1:]]
+    assert len(archs) == len(set(archs)) == 8
+    assert (out / "front.png").read_bytes()[:4] == b"\x89PNG"
+    assert "<svg" in (out / "front.svg").read_text()
+    for row in report["front"]:
+        assert 0 < row["values"]["latency"] < 1000
+        assert set(row["values"]) == {"accuracy", "latency", "macs", "params"}
+
+
+def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
+    searched, supernet_file, scarlet, tmp_path
+):
+    front, _ = searched
+    code, out, _ = scarlet("derive", front / "front.json", "--out", tmp_path, "--choose", "0",
+                           "--supernet", supernet_file, "--data-dir", FASHION, "--json")  # fmt: skip
+    assert code == 0
+    (row,) = json.loads(out)
+    assert row == json.loads((tmp_path / "archs.json").read_text())[0]
+    code, out, _ = scarlet("export", row["arch"], "--weights", row["path"], "--out", tmp_path, "--json")
+    assert code == 0
+    file = json.loads(out)["path"]
+    code, out, _ = scarlet("validate", file, "fashion-mnist", "--data-dir", FASHION, "--limit", 1000, "--json")
+    assert code == 0
+    evaluation = Evaluation(MINI, ("accuracy",), supernet_file, ("fashion-mnist", FASHION, 5000), 2000, 1000)
+    supernet, _ = load_supernet(supernet_file)
+    assert evaluation(Arch.parse(row["arch"], supernet.space))["accuracy"] == json.loads(out)["top1"]
+
+
+def test_choosing_from_a_front(searched, tmp_path):
+    rows = read_front(searched[0] / "front.json")
+    assert choose_from(rows, "0") == [rows[0]]
+    assert choose_from(rows, "best:latency")[0].values["latency"] == min(r.values["latency"] for r in rows)
+    assert choose_from(rows, "spread:1") == [rows[0]]
+    assert len(choose_from(rows, "spread:99")) == len(rows)
+    for bad in ("best:beauty", "spread:0", "99", "x", "best:"):
+        with pytest.raises(TrainingError, match="wanted positions"):
+            choose_from(rows, bad)
+    (tmp_path / "no.json").write_text("{}")
+    with pytest.raises(TrainingError, match="no front"):
+        read_front(tmp_path / "no.json")
+
+
+BAD = {
+    "nothing to search": (("search", "--out", "{tmp}/o"), "neither --supernet nor --space"),
+    "accuracy without a supernet": (
+        ("search", "--space", "scarlet-mini", "--out", "{tmp}/o"),
+        "wanted --supernet FILE",
+    ),
+    "an unknown objective": (
+        ("search", "--space", "scarlet-mini", "--objectives", "beauty", "--out", "{tmp}/o"),
+        "beauty",
+    ),
+    "an objective twice": (
+        ("search", "--space", "scarlet-mini", "--objectives", "macs,macs", "--out", "{tmp}/o"),
+        "macs macs",
+    ),
+    "a limit that is none": (
+        ("search", "--space", "scarlet-mini", "--objectives", "macs", "--limit", "macs<5", "--out", "{tmp}/o"),
+        "macs<=5e6",
+    ),
+    "an unknown method": (
+        ("search", "--space", "scarlet-mini", "--objectives", "macs", "--method", "luck", "--out", "{tmp}/o"),
+        "luck",
+    ),
+    "no supernet there": (("search", "--supernet", "{tmp}/no.safetensors", "--out", "{tmp}/o"), "no supernet"),
+    "no front there": (("derive", "{tmp}/no.json", "--out", "{tmp}/o"), "no.json"),
+    "an unknown space": (
+        ("supernet", "train", "--space", "scarlt", "--data", "fashion-mnist", "--out", "{tmp}/o"),
+        "scarlet",
+    ),
+    "an unknown sampler": (
+        ("supernet", "train", "--data", "fashion-mnist", "--sampler", "unfair", "--out", "{tmp}/o"),
+        "fair",
+    ),
+    "no data": (("supernet", "train", "--data", "{tmp}/none", "--out", "{tmp}/o"), "{tmp}/none"),
+    "no architecture of the supernet": (
+        ("train", "resnet18", "--data", "fashion-mnist", "--supernet", "{tmp}/no.safetensors", "--out", "{tmp}/o"),
+        "no.safetensors",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_one_line(what, scarlet, tmp_path):
+    arguments, names = BAD[what]
+    code, out, err = scarlet(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert names.format(tmp=tmp_path) in err
+
+
+@pytest.mark.parametrize("text", ["macs:up", "accuracy*0", "", "macs*", "lat ency"])
+def test_objectives_that_are_none(text):
+    with pytest.raises(TrainingError, match="objective"):
+        Objective.parse(text)
+
+
+def test_objectives_and_limits_read_and_write():
+    for text in ("accuracy:max*1", "params:min*0.25", "latency:min*2"):
+        assert str(Objective.parse(text)) == text
+    assert str(Limit.parse("macs <= 5e6")) == "macs<=5e+06"
+    assert Limit.parse("params>=3").excess({"params": 2}) > 0
+    arch = MINI.sample(random.Random(0))
+    assert allowed(arch, (Limit.parse("latency<=0.001"),))

@@ -1,0 +1,93 @@
+"""Search spaces that a user declares."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.errors import ArchError, UnknownNameError
+from scarlet_zoo.model import create_model
+from scarlet_zoo.space import SearchSpace, get_space, list_spaces
+from scarlet_zoo.space_files import find_space, read_space, space_of
+
+FEW_LINES = 'name = "mine"\nstages = [[16, 2, 2], [24, 2, 2]]\nkernel_sizes = [3]\nsqueeze_excite = false\n'
+
+
+def written(tmp_path, text):
+    path = tmp_path / "space.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_few_lines_declare_a_space(tmp_path):
+    space = find_space(str(written(tmp_path, FEW_LINES + "num_classes = 7\ninput_size = 32\n")))
+    assert (space.name, space.num_classes, len(space.layers)) == ("mine", 7, 4)
+    assert [layer.tokens for layer in space.layers] == [("e3k3", "e6k3"), ("e3k3", "e6k3", "id")] * 2
+    arch = space.sample(random.Random(0))
+    model = create_model(arch)
+    assert sum(p.numel() for p in model.parameters()) == arch_cost(arch).params
+    assert Arch.parse(str(arch), SearchSpace.from_json(space.to_json())) == arch
+
+
+def test_named_spaces():
+    assert list_spaces() == ["scarlet", "scarlet-7", "scarlet-mini", "scarlet-mini-7"]
+    seven, mini = get_space("scarlet-7"), get_space("scarlet-mini")
+    assert {len(layer.tokens) for layer in seven.layers} == {6, 7}
+    assert {len(layer.tokens) for layer in mini.layers} == {12, 13}
+    assert (mini.input_size, mini.in_chans, mini.num_classes, mini.crop) == (28, 1, 10, 1.0)
+    assert get_space("scarlet").size == 12**6 * 13**13
+
+
+@pytest.mark.parametrize("name", ["scarlet", "scarlet-mini"])
+def test_mutants_and_children_stay_in_the_space(name):
+    space, rng = get_space(name), random.Random(0)
+    one, other = space.sample(rng), space.sample(rng)
+    child = space.cross(one, other, rng)
+    assert all(token in pair for token, *pair in zip(child.tokens, one.tokens, other.tokens, strict=True))
+    assert space.mutate(one, rng, 0.0) == one
+    assert all(a != b for a, b in zip(space.mutate(one, rng, 1.0).tokens, one.tokens, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('name = "a"', "missing keys ['stages']"),
+        (FEW_LINES + "depth = 3\n", "unknown keys ['depth']"),
+        ("name = ", "not a search space"),
+        (FEW_LINES + "stem_stride = 3\n", "stem stride 3"),
+        (FEW_LINES.replace("[16, 2, 2]", "[15, 2, 2]"), "layer 0: got 15 channels"),
+        (FEW_LINES.replace("[16, 2, 2]", "[16, 2]"), "wrong kind"),
+        (FEW_LINES.replace("mine", "a:b"), "without ':'"),
+        (FEW_LINES + "mean = [0.5]\n", "1 means and 3 deviations"),
+    ],
+)
+def test_bad_declarations_name_file_and_fault(text, says, tmp_path):
+    path = written(tmp_path, text)
+    with pytest.raises(ArchError) as caught:
+        read_space(path)
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_spaces_that_are_not_there(tmp_path):
+    with pytest.raises(ArchError, match="no such file"):
+        find_space(str(tmp_path / "none.toml"))
+    with pytest.raises(UnknownNameError, match="scarlet-mini"):
+        find_space("scarlet_mini")
+
+
+@given(
+    widths=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    depths=st.lists(st.integers(1, 3), min_size=3, max_size=3),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=25, deadline=None)
+def test_every_declared_space_survives_its_own_text(widths, depths, seed):
+    stages = [[8 * width, depth, 2] for width, depth in zip(widths, depths, strict=False)]
+    space = space_of({"name": "x", "stages": stages, "in_chans": 1, "input_size": 16, "first_width": 8})
+    assert SearchSpace.from_json(space.to_json()) == space
+    arch = space.sample(random.Random(seed))
+    assert Arch.parse(str(arch), space) == arch
