@@ -2,13 +2,16 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OUT ?= out/demo
+# Fashion-MNIST: where Debian's package has put it, else where its contents are unpacked to.
+DATASET := usr/share/datasets/fashion-mnist
+PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.venv/fashion-mnist/$(DATASET))
 
 .PHONY: demo test install-all install-dev clean
 
-demo: install-all
+demo: install-all $(PICTURES)
 	$(BIN)/scarlet-zoo deploy scarlet_a --out $(OUT)
 
-test: install-dev
+test: install-dev $(PICTURES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict scarlet_zoo
@@ -24,6 +27,13 @@ install-all install-dev: install-%: $(BIN)/python
 	  touch .venv/.stamp-$* && \
 	  if [ $* = dev ]; then touch .venv/.stamp-all; fi; \
 	fi
+
+# The package's files, without installing it: that would need root. Only lists of packages that are missing do.
+.venv/fashion-mnist/$(DATASET): | $(BIN)/python
+	mkdir -p .venv/fashion-mnist
+	cd .venv/fashion-mnist && { apt-get download -qq dataset-fashion-mnist \
+	  || { apt-get update -qq && apt-get download -qq dataset-fashion-mnist; }; }
+	dpkg-deb -x .venv/fashion-mnist/dataset-fashion-mnist_*.deb .venv/fashion-mnist
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: no python3.11 found, wanted: apt install python3.11 python3.11-venv make" >&2; exit 2; }

@@ -101,7 +101,7 @@ class ArraySplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         if pixels.shape[1:] != (*preprocessing.size, preprocessing.channels):
             modes = [Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels]
             pixels = np.stack([preprocessing.pixels(picture) for picture in modes])
-        self.pixels = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+        self.pixels = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
         self.targets, self.preprocessing, self.augment = torch.from_numpy(targets.copy()), preprocessing, augment
         mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
         self._scale, self._offset = 1 / (255 * std), mean / std

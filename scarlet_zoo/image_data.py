@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from scarlet_zoo.array_data import FASHION_MNIST_CLASSES, ArraySplit, fashion_mnist
 from scarlet_zoo.batches import Augment, Batch
 from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.files import make_folder, replacing
 from scarlet_zoo.picture_data import (
     Item,
     PictureSplit,
@@ -108,6 +110,29 @@ def open_data(
         wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder a class"
         raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
     return _folder(Path(name), preprocessing, validation)
+
+
+def save_pictures(name: str, part: str, count: int, out: Path, folder: Path | None = None) -> list[Path]:
+    """Write the first pictures of a part as PNG files, ``<position>_<class>.png``.
+
+    Fashion-MNIST's are written as they are, others cropped to 224 pixels.
+
+    Raises:
+        DatasetError: no such data or part.
+    """
+    channels, side = (1, 28) if name == "fashion-mnist" else (3, 224)
+    # With mean 0 and deviation 1 what comes out is the pixels.
+    plain = Preprocessing((side, side), (0.0,) * channels, (1.0,) * channels, "bilinear", 1.0)
+    data = open_data(name, plain, folder)
+    images, targets = next(in_order(data.part(part), count, count))
+    make_folder(out)
+    files = []
+    for position, (pixels, target) in enumerate(zip(plain.restore(images.numpy()), targets.tolist(), strict=True)):
+        label = "".join(mark if mark.isalnum() else "_" for mark in data.classes[target])
+        files.append(out / f"{position:04}_{label}.png")
+        with replacing(files[-1]) as temporary:
+            Image.fromarray(pixels.squeeze(-1) if channels == 1 else pixels).save(temporary, format="PNG")
+    return files
 
 
 def _fashion_mnist(preprocessing: Preprocessing, folder: Path | None, validation: int | None) -> ImageData:

@@ -167,12 +167,11 @@ def test_training_on_a_folder_takes_its_classes(folder, scarlet, tmp_path):
     assert code == 0, err
     assert json.loads(out)["classes"] == 2
     arch = "scarlet-mini-7:" + "-".join(layer.tokens[0] for layer in get_space("scarlet-mini-7").layers)
-    code, out, err = scarlet("train", arch, "--data", folder, "--max-steps", 2, "--batch-size", 4, "--threads", 1,
-                             "--supernet", tmp_path / "s" / "supernet.safetensors", "--out", tmp_path / "n", "--json")  # fmt: skip
+    supernet, weights = tmp_path / "s" / "supernet.safetensors", tmp_path / "n" / "model.safetensors"
+    code, out, err = scarlet("train", arch, "--data", folder, "--max-steps", 2, "--batch-size", 4,
+                             "--supernet", supernet, "--out", tmp_path / "n", "--json")  # fmt: skip
     assert code == 0, err
-    code, out, err = scarlet(
-        "export", arch, "--weights", tmp_path / "n" / "model.safetensors", "--out", tmp_path, "--json"
-    )
+    code, out, err = scarlet("export", arch, "--weights", weights, "--out", tmp_path, "--json")
     assert code == 0, err
     assert json.loads(json.loads(out)["metadata"]["labels"]) == ["even", "odd"]
 

@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("predict")(predict_pictures)
     app.command("validate")(validate_network)
+    app.command("pictures")(write_pictures)
 
 
 def predict_pictures(
@@ -120,3 +121,18 @@ def _open(source: str, weights: str | None, *, trained_only: bool = False) -> Cl
     if weights is not None and is_onnx(source):
         raise ArtifactError(f"{source}: an ONNX file holds its own weights, got --weights {weights}")
     return open_classifier(source, weights or _DEFAULT_WEIGHTS, trained_only=trained_only)
+
+
+def write_pictures(
+    data: Annotated[str, typer.Argument(help="fashion-mnist, torchvision:NAME or hf:NAME.", metavar="DATA")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write into.")],
+    as_json: Json = False,
+    split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
+    data_dir: DataDir = None,
+) -> None:
+    """Write pictures of a data set as PNG files that are named after their class."""
+    from scarlet_zoo.image_data import save_pictures
+
+    files = save_pictures(data, split, limit, out, data_dir)
+    emit(as_json, [str(file) for file in files], lambda console: console.print("\n".join(map(str, files))))

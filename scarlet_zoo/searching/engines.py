@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -53,14 +54,14 @@ class OnRay:
                                 ) from error  # fmt: skip
         self._ray: Any = ray
         if not ray.is_initialized():
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         worker = ray.remote(num_cpus=1)(_Worker)
-        self._workers = [worker.remote(evaluation) for _ in range(workers)]
+        self._workers: list[Any] = [worker.remote(evaluation) for _ in range(workers)]
 
     def run(self, archs: Sequence[Arch]) -> Iterator[Done]:
         """Position, values and seconds of each, as they are done."""
         waiting, running = list(enumerate(archs)), dict[Any, tuple[int, Any]]()
-        idle = list(self._workers)
+        idle: list[Any] = list(self._workers)
         while waiting or running:
             while waiting and idle:
                 position, arch = waiting.pop(0)
