@@ -212,10 +212,10 @@ def _measure_cold(path: Path, settings: Settings) -> dict[str, float]:
     runner = Runner(path, settings)
     loaded = time.perf_counter_ns()
     first_ms = runner.time_ms()
-    return {"load_ms": (loaded - start) / 1e6, "first_ms": first_ms, "peak_rss_bytes": _peak_rss_bytes()}
+    return {"load_ms": (loaded - start) / 1e6, "first_ms": first_ms, "peak_rss_bytes": peak_rss_bytes()}
 
 
-def _peak_rss_bytes() -> int:
+def peak_rss_bytes() -> int:
     """High-water mark of this process's memory; getrusage's would remember the parent's across exec."""
     status = _read("/proc/self/status")
     for line in status.splitlines():

@@ -62,7 +62,11 @@ class Evaluation:
         """What the values depend on, as JSON values."""
         said: dict[str, Any] = {"space": self.space.to_json(), "metrics": list(self.metrics)}
         if "accuracy" in self.metrics and self.supernet is not None and self.data is not None:
-            said |= {"supernet_sha256": file_sha256(self.supernet), "data": self.data[0], "held_out": self.data[2],
+            from scarlet_zoo.checkpoint import read_metadata
+
+            # Of the tensors: the file's own bytes differ from one writing to the next.
+            digest = read_metadata(self.supernet).get("sha256") or file_sha256(self.supernet)
+            said |= {"supernet_sha256": digest, "data": self.data[0], "held_out": self.data[2],
                      "calibration": self.calibration, "validation": self.validation}  # fmt: skip
         if "latency" in self.metrics:
             import onnxruntime

@@ -155,7 +155,7 @@ def derive_networks(
             said = {"name": row["name"], "arch": row["arch"], "space": described["space"],
                     "labels": described["labels"], "data": described["data"],
                     "stabilized": str(scorer.supernet.skip != "plain"),
-                    "supernet_sha256": file_sha256(supernet)}  # fmt: skip
+                    "supernet_sha256": described["sha256"]}  # fmt: skip
             save_state(model.state_dict(), path, said)
             row |= {"path": str(path), "sha256": file_sha256(path)}
     write_text(out / ARCHS_FILE, json_text(report, indent=1) + "\n")

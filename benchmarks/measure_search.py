@@ -1,0 +1,79 @@
+"""Search against random at equal measured latency, judged by one short training; continues where it stopped."""
+
+import argparse
+import datetime
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.files import write_text
+from scarlet_zoo.latency import cpu_model
+from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
+from scarlet_zoo.searching import SearchSettings, metrics_of
+from scarlet_zoo.searching.meter import LatencyMeter
+from scarlet_zoo.searching.objectives import Objective
+from scarlet_zoo.searching.results import SearchPlan, choose_from, read_front, run_search
+from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.zoo import safe_name
+
+SEEDS, PER_FRONT, SLACK = (0, 1, 2), 3, 0.03
+GOALS = (Objective.parse("accuracy"), Objective.parse("latency"))
+PROXY = TrainSettings(epochs=1, batch_size=64, lr=0.2, ema=0.998, threads=1)
+DATA = DataPlan(name="fashion-mnist")
+
+
+def matched(target_ms: float, meter: LatencyMeter, space: Any, rng: random.Random) -> tuple[Arch, float]:
+    """The first random architecture whose measured latency is that of a target."""
+    while True:
+        arch = space.sample(rng)
+        latency = meter(arch)
+        if abs(latency / target_ms - 1) <= SLACK:
+            return arch, latency
+
+
+def pairs_of(seed: int, supernet: Path, work: Path) -> list[dict[str, Any]]:
+    """Architectures of a search's front, each with a random one of its latency; remembered in a file."""
+    file = work / f"pairs{seed}.json"
+    if not file.is_file():
+        plan = SearchPlan(
+            supernet=supernet, space=None, metrics=metrics_of(GOALS, ()), validation=2000, calibration=1000
+        )
+        how = SearchSettings(objectives=GOALS, evaluations=120, population=20, seed=seed)
+        run_search(plan, how, work / f"search{seed}")
+        space, rng = plan.evaluation().space, random.Random(seed)
+        meter, rows = LatencyMeter(space, threads=1), []
+        for found in choose_from(read_front(work / f"search{seed}" / "front.json"), f"spread:{PER_FRONT}"):
+            latency = meter(found.arch)
+            arch, its = matched(latency, meter, space, rng)
+            rows.append(
+                {"seed": seed, "found": str(found.arch), "found_ms": latency, "random": str(arch), "random_ms": its}
+            )
+        write_text(file, json.dumps(rows))
+    return list(json.loads(file.read_text()))
+
+
+def proxy_top1(arch: str, work: Path) -> float:
+    """Validation accuracy after the short training, in percent."""
+    report = run_network(NetworkPlan(name=arch, data=DATA), PROXY, work / "proxies" / safe_name(arch))
+    return float(report["top1"][-1])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    for option in ("--supernet", "--work"):
+        parser.add_argument(option, type=Path, required=True)
+    given = parser.parse_args()
+    table = [row for seed in SEEDS for row in pairs_of(seed, given.supernet, given.work)]
+    for row in table:
+        row |= {f"{kind}_top1": proxy_top1(row[kind], given.work) for kind in ("found", "random")}
+    gains = [row["found_top1"] - row["random_top1"] for row in table]
+    resampled = np.random.default_rng(0).choice(gains, (10_000, len(gains))).mean(axis=1)
+    report = {"pairs": table, "mean_gain_points": float(np.mean(gains)),
+              "interval_95": np.percentile(resampled, (2.5, 97.5)).tolist(),
+              "proxy": PROXY.to_dict(), "latency_slack": SLACK, "device": cpu_model(),
+              "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}  # fmt: skip
+    write_text(Path(__file__).parent / "results" / "search.json", json.dumps(report, indent=1) + "\n")

@@ -1,0 +1,80 @@
+"""What a supernet costs over its plain networks: step time, paired, and peak memory. Writes results/supernet.json."""
+
+import datetime
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.files import write_text
+from scarlet_zoo.latency import cpu_model, peak_rss_bytes
+from scarlet_zoo.model import create_model
+from scarlet_zoo.space import get_space
+from scarlet_zoo.supernet import Supernet
+
+ROUNDS, ARCHS = 20, 6
+BATCH = {"scarlet": 8, "scarlet-mini": 64}
+
+
+def make_step(model: nn.Module, name: str) -> Callable[..., float]:
+    """A function that runs one training step on random pictures and returns its seconds."""
+    space, size = get_space(name), BATCH[name]
+    images = torch.randn(size, space.in_chans, space.input_size, space.input_size)
+    images, targets = images.contiguous(memory_format=torch.channels_last), torch.randint(space.num_classes, (size,))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4)
+
+    def step(*path: Arch) -> float:
+        begun = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        torch.nn.functional.cross_entropy(model(images, *path), targets).backward()
+        optimizer.step()
+        return time.perf_counter() - begun
+
+    return step
+
+
+def print_peak(name: str, kind: str, archs: list[Arch]) -> None:
+    """Memory beyond the libraries', in bytes, of a supernet's steps, or of one plain network's after another's."""
+    idle = peak_rss_bytes()
+    shared = make_step(Supernet(get_space(name)), name) if kind == "supernet" else None
+    _ = [shared(arch) if shared else make_step(create_model(arch, stabilized=True), name)() for arch in archs]
+    print(peak_rss_bytes() - idle)
+
+
+def compare(name: str, archs: list[Arch]) -> dict[str, Any]:
+    """A supernet's steps beside those of the same architectures as plain networks, in turns."""
+    supernet = Supernet(get_space(name))
+    shared, own = make_step(supernet, name), [make_step(create_model(a, stabilized=True), name) for a in archs]
+    turns = [[(shared(a), plain()) for a, plain in zip(archs, own, strict=True)] for _ in range(ROUNDS + 3)][3:]
+    ratios = [sum(s for s, _ in turn) / sum(p for _, p in turn) for turn in turns]
+    command, peaks = [sys.executable, __file__, "--memory", name], {}
+    for kind in ("supernet", "plain"):
+        done = subprocess.run([*command, kind], check=True, capture_output=True, text=True)
+        peaks[f"{kind}_peak_bytes"] = int(done.stdout)
+    held = sum(parameter.numel() * parameter.element_size() for parameter in supernet.parameters())
+    return {"space": name, "batch": BATCH[name], "archs": list(map(str, archs)), "rounds": ROUNDS,
+            "step_ratio": dict(zip(("p10", "p50", "p90"), np.percentile(ratios, (10, 50, 90)), strict=True)),
+            "supernet_parameter_bytes": held, **peaks, "bound_bytes": 2 * held + peaks["plain_peak_bytes"],
+            "conditions": {"device": cpu_model(), "torch": torch.__version__, "threads": torch.get_num_threads(),
+                           "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}}  # fmt: skip
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    drawn = {name: [get_space(name).sample(random.Random(seed)) for seed in range(ARCHS)] for name in BATCH}
+    if sys.argv[1:2] == ["--memory"]:
+        print_peak(*sys.argv[2:], drawn[sys.argv[2]])  # type: ignore[call-arg, arg-type]
+    else:
+        rows = [compare(name, archs) for name, archs in drawn.items()]
+        write_text(Path(__file__).parent / "results" / "supernet.json", json.dumps(rows, indent=1) + "\n")
