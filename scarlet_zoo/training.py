@@ -8,6 +8,7 @@ command is given again. Hugging Face Accelerate brings devices, processes and mi
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ class _Loop:
 
     def __init__(self, learner: Learner, data: ImageData, settings: TrainSettings, out: Path) -> None:
         self.learner, self.data, self.settings, self.out = learner, data, settings, out
-        self.accelerator = _accelerator(settings)
+        self.accelerator = _accelerator(settings, out)
         for module in learner.model.modules():
             # In place, an activation's input is copied first because its gradient needs it.
             if hasattr(module, "inplace"):
@@ -104,7 +105,10 @@ class _Loop:
         with StepLog(self.out / "steps.jsonl", self.first, enabled=main) as log:
             self.model.train()
             for step, (images, targets) in enumerate(loader, start=self.first):
-                log.write(self._step(step, images, targets))
+                row = self._step(step, images, targets)
+                log.write(row)
+                if self.settings.tensorboard:
+                    self.accelerator.log({"loss": row["loss"], "lr": row["lr"]}, step=step)
                 done = step + 1
                 if done % self.per_epoch == 0 or done == self.last:
                     self._end_epoch()
@@ -193,15 +197,24 @@ class _Loop:
         return Training(state, self.last, self.seconds, tuple(self.top1))
 
 
-def _accelerator(settings: TrainSettings) -> Any:
+def _accelerator(settings: TrainSettings, out: Path) -> Any:
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate.state import AcceleratorState
     except ModuleNotFoundError as error:
         raise TrainingError("training: needs Accelerate: pip install 'scarlet-zoo[train]'") from error
     # A path leaves most of a supernet without gradients, in every process alike.
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    # A process may train more than once, each time in its own precision.
+    AcceleratorState._reset_state()
+    boards = {"log_with": "tensorboard", "project_dir": str(out)} if settings.tensorboard else {}
+    if settings.tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise TrainingError("training: needs TensorBoard: pip install 'scarlet-zoo[tensorboard]'")
     try:
-        return Accelerator(mixed_precision=settings.precision, kwargs_handlers=handlers)
+        accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=handlers, **boards)
+        if settings.tensorboard:
+            accelerator.init_trackers("tensorboard")
+        return accelerator
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"training: {str(error).splitlines()[0]}") from error
 

@@ -239,6 +239,24 @@ def test_a_broken_checkpoint_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_tensorboard_gets_what_the_log_gets(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(supernet_learner(), fashion(MINI), settings(tensorboard=True), tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    losses = [event.value for event in events.Scalars("loss")]
+    assert losses == pytest.approx([row["loss"] for row in steps(tmp_path)], rel=1e-6)
+
+
+def test_half_precision_trains_where_it_is_asked_for(tmp_path):
+    train(supernet_learner(), fashion(MINI), settings(precision="bf16"), tmp_path / "half")
+    train(supernet_learner(), fashion(MINI), settings(), tmp_path / "whole")
+    one, two = steps(tmp_path / "half"), steps(tmp_path / "whole")
+    assert one[0]["loss"] != two[0]["loss"]
+    assert one[0]["loss"] == pytest.approx(two[0]["loss"], rel=0.05)
+
+
 def test_another_familys_network_trains_too(tmp_path):
     model = create_model("mobilenetv3_small_050", num_classes=10, in_chans=1)
     done = train(NetworkLearner(model), fashion(MINI), settings(max_steps=2), tmp_path)
