@@ -162,6 +162,7 @@ def test_help_tells_every_verb(scarlet):
     code, out, _ = scarlet("--help")
     assert code == 0
     verbs = "list show fold export verify bench compare deploy predict validate snippet weights"
+    verbs += " supernet search derive train tour pictures"
     for verb in verbs.split():
         assert re.search(rf"^\s+{verb} ", out, re.MULTILINE), verb
         assert scarlet(verb, "--help")[0] == 0
