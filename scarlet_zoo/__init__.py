@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.arch import Choice as Choice
     from scarlet_zoo.artifact import Artifact as Artifact
     from scarlet_zoo.blocks import Stabilizer as Stabilizer
+    from scarlet_zoo.class_folders import read_dataset as read_dataset
     from scarlet_zoo.comparison import compare as compare
     from scarlet_zoo.cost import arch_cost as arch_cost
     from scarlet_zoo.deployment import deploy as deploy
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from scarlet_zoo.space import get_space as get_space
     from scarlet_zoo.space import list_spaces as list_spaces
     from scarlet_zoo.tracing import Recipe as Recipe
-    from scarlet_zoo.validation import read_dataset as read_dataset
     from scarlet_zoo.validation import validate as validate
     from scarlet_zoo.verification import ParityError as ParityError
     from scarlet_zoo.verification import verify as verify
@@ -50,6 +50,7 @@ _HOME = {
     "arch": ("SKIP", "Arch", "Choice"),
     "artifact": ("Artifact",),
     "blocks": ("Stabilizer",),
+    "class_folders": ("read_dataset",),
     "comparison": ("compare",),
     "cost": ("arch_cost",),
     "deployment": ("deploy",),
@@ -62,7 +63,7 @@ _HOME = {
     "space": ("SearchSpace", "get_space", "list_spaces"),
     "parity": ("Parity", "Tolerance"),
     "tracing": ("Recipe",),
-    "validation": ("read_dataset", "validate"),
+    "validation": ("validate",),
     "verification": ("ParityError", "verify"),
     "zoo": ("get_arch", "list_archs"),
 }

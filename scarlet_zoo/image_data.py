@@ -18,6 +18,7 @@ from torch import Tensor
 
 from scarlet_zoo.array_data import FASHION_MNIST_CLASSES, ArraySplit, fashion_mnist
 from scarlet_zoo.batches import Augment, Batch
+from scarlet_zoo.class_folders import read_dataset
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.files import make_folder, replacing
 from scarlet_zoo.picture_data import (
@@ -31,7 +32,6 @@ from scarlet_zoo.picture_data import (
 )
 from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.store import cache_folder
-from scarlet_zoo.validation import read_dataset
 
 VALIDATION_PICTURES = 5_000
 _SPLIT_SEED = 0

@@ -188,7 +188,7 @@ def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     once = evaluation(arch)
     assert evaluation(MINI.sample(random.Random(1)))["accuracy"] >= 0
     assert evaluation(arch) == once == scored(supernet_file)(arch)
-    scorer = SupernetScorer(evaluation)
+    scorer = SupernetScorer(supernet_file, evaluation.data, 100, 100)
     before = {key: value.clone() for key, value in scorer.supernet.state_dict().items()}
     scorer(arch)
     assert all(torch.equal(value, before[key]) for key, value in scorer.supernet.state_dict().items())

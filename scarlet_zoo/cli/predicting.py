@@ -86,7 +86,8 @@ def validate_network(
     validation: Held = None,
 ) -> None:
     """Measure accuracy on an ImageNet-style folder, or on a part of a data set."""
-    from scarlet_zoo.validation import read_dataset, validate, validate_part
+    from scarlet_zoo.class_folders import read_dataset
+    from scarlet_zoo.validation import validate, validate_part
 
     named = not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
     dataset = None if named else read_dataset(Path(data), limit)

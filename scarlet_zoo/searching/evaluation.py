@@ -83,7 +83,10 @@ class Evaluation:
         from scarlet_zoo.searching.scores import SupernetScorer
 
         if "scorer" not in self._loaded:
-            self._loaded["scorer"] = SupernetScorer(self)
+            assert self.supernet is not None
+            assert self.data is not None
+            pictures = (self.calibration, self.validation)
+            self._loaded["scorer"] = SupernetScorer(self.supernet, self.data, *pictures, self.threads)
         return self._loaded["scorer"]
 
     @property

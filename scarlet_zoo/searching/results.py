@@ -147,7 +147,9 @@ def derive_networks(
         from scarlet_zoo.searching.scores import SupernetScorer
 
         plan = SearchPlan(supernet=supernet, space=None, metrics=("accuracy",), data=data, data_dir=data_dir)
-        scorer = SupernetScorer(plan.evaluation())
+        pictures = plan.evaluation().data
+        assert pictures is not None
+        scorer = SupernetScorer(supernet, pictures)
         described = read_metadata(supernet)
         for row, candidate in zip(report, chosen, strict=True):
             model = scorer.network(candidate.arch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -16,9 +16,6 @@ from scarlet_zoo.recalibration import recalibrate
 from scarlet_zoo.scoring import accuracy
 from scarlet_zoo.supernet import load_supernet
 
-if TYPE_CHECKING:
-    from scarlet_zoo.searching.evaluation import Evaluation
-
 _BATCH = 250
 
 
@@ -27,29 +24,41 @@ class SupernetScorer:
 
     Batch norm statistics are those of training pictures, the accuracy is on validation pictures.
 
+    Args:
+        file: the supernet's.
+        data: name of the data set, its folder, and how many pictures are held out.
+        calibration: training pictures that statistics are taken from.
+        validation: validation pictures that count; all when None.
+        threads: of torch.
+
     Raises:
         TrainingError: the supernet is for other classes than the data has.
     """
 
-    def __init__(self, how: Evaluation) -> None:
-        assert how.supernet is not None
-        assert how.data is not None
-        torch.set_num_threads(how.threads)
-        self.supernet, _ = load_supernet(how.supernet)
+    def __init__(
+        self,
+        file: Path,
+        data: tuple[str, Path | None, int | None],
+        calibration: int = 2000,
+        validation: int | None = None,
+        threads: int = 1,
+    ) -> None:
+        torch.set_num_threads(threads)
+        self.supernet, _ = load_supernet(file)
         space = self.supernet.space
-        name, folder, held = how.data
-        data = open_data(name, space_preprocessing(space), folder, held)
-        if len(data.classes) != space.num_classes:
-            raise TrainingError(f"{how.supernet}: for {space.num_classes} classes, {name} has {len(data.classes)}")
-        train = data.part("train")
+        name, folder, held = data
+        pictures = open_data(name, space_preprocessing(space), folder, held)
+        if len(pictures.classes) != space.num_classes:
+            raise TrainingError(f"{file}: for {space.num_classes} classes, {name} has {len(pictures.classes)}")
+        train = pictures.part("train")
         # Evenly over all: a folder's pictures come class after class.
-        count = min(how.calibration, len(train))
+        count = min(calibration, len(train))
         picked = [position * len(train) // count for position in range(count)]
         self.calibration = [
             train.__getitems__(Batch(tuple(picked[start :: max(count // _BATCH, 1)]), 0))[0]
             for start in range(max(count // _BATCH, 1))
         ]
-        self.validation, self.limit = data.part("validation"), how.validation
+        self.validation, self.limit = pictures.part("validation"), validation
 
     def network(self, arch: Arch) -> nn.Module:
         """The calibrated subnet, in eval mode."""

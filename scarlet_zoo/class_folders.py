@@ -1,0 +1,68 @@
+"""Labelled pictures as people keep them: a folder a class, in the order of their names.
+
+The order is that of torchvision's ``ImageFolder``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scarlet_zoo.errors import DatasetError
+
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled pictures.
+
+    Attributes:
+        folder: where they are.
+        classes: names of the class folders; the position is the index of the class.
+        files: the pictures, class after class.
+        targets: the class index of each.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    files: tuple[Path, ...]
+    targets: tuple[int, ...]
+
+
+def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
+    """List the pictures of a folder that holds a folder a class.
+
+    Names that start with a dot are left out, as are files without a picture's extension.
+
+    Args:
+        folder: of the class folders.
+        limit: at most so many pictures, spread evenly over all of them; all when left out.
+
+    Raises:
+        DatasetError: no such folder, no class folders in it, or no pictures in those.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, wanted a folder a class")
+    try:
+        classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        found = [(file, index) for index, name in enumerate(classes) for file in _pictures(folder / name)]
+    except OSError as error:
+        raise DatasetError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
+    if not classes:
+        raise DatasetError(f"{folder}: no class folders in it, wanted a folder of pictures for each class")
+    if not found:
+        raise DatasetError(f"{folder}: no pictures in its {len(classes)} class folders, wanted {' '.join(_EXTENSIONS)}")
+    count = len(found) if limit is None else min(limit, len(found))
+    # The first ones would all be of the first class.
+    kept = [found[position * len(found) // count] for position in range(count)]
+    return Dataset(folder, tuple(classes), tuple(file for file, _ in kept), tuple(index for _, index in kept))
+
+
+def _pictures(folder: Path) -> Sequence[Path]:
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in _EXTENSIONS and not file.name.startswith(".") and file.is_file()
+    )
