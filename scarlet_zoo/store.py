@@ -114,7 +114,9 @@ def check_weights(stored: StoredWeights) -> None:
 def find_shipped(name: str) -> Path | None:
     """The weights file that this package ships for a network (``name`` or ``name.tag``), if it does."""
     cards = [card for card in all_cards().values() if name in (card.name, f"{card.name}.{card.tag}")]
-    paths = [WEIGHTS_FOLDER / f"{card.name}.{card.tag}.safetensors" for card in cards if card.redistributed]
+    paths = [
+        WEIGHTS_FOLDER / "networks" / f"{card.name}.{card.tag}.safetensors" for card in cards if card.redistributed
+    ]
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -57,7 +57,8 @@ def predict_pictures(
         console.print(pairs([("weights", classifier.weights)], title=source))
         for row in value:
             cells = [(guess["label"] or "?", guess["index"], f"{guess['score']:.2%}") for guess in row["predictions"]]
-            console.print(table(("class", "index", "score"), cells, title=row["file"]))
+            console.print(row["file"], highlight=False, soft_wrap=True)
+            console.print(table(("class", "index", "score"), cells))
 
     emit(as_json, value, render)
 

@@ -1,0 +1,89 @@
+"""The weights that this package ships: what their cards say, and what they do after an installation."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import timm
+import torch
+from conftest import FASHION, ROOT
+
+from scarlet_zoo.cards import all_cards
+from scarlet_zoo.checkpoint import read_metadata, read_state_dict, state_sha256
+from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.files import file_sha256
+from scarlet_zoo.image_data import open_data
+from scarlet_zoo.prediction import open_classifier
+from scarlet_zoo.validation import validate_part
+from scarlet_zoo.zoo import ZOO, get_arch
+
+SHIPPED = {name: card for name, card in all_cards().items() if card.redistributed}
+FOUR_MB = 4_000_000
+
+
+@pytest.fixture(params=sorted(SHIPPED))
+def shipped(request):
+    return request.param, SHIPPED[request.param], ROOT / "weights" / "networks" / f"{request.param}.safetensors"
+
+
+def test_every_network_found_here_has_weights_here():
+    found = {name for name, entry in ZOO.items() if entry.published is None}
+    assert {card.name for card in SHIPPED.values()} == found
+
+
+def test_the_file_is_the_one_of_the_card(shipped):
+    _, card, path = shipped
+    assert file_sha256(path) == card.sha256
+    assert path.stat().st_size < FOUR_MB
+    state = read_state_dict(path)
+    assert state_sha256(state) == read_metadata(path)["sha256"]
+    assert all(torch.isfinite(tensor).all() for tensor in state.values())
+    assert str(get_arch(card.name)) == card.arch
+    learned = sum(value.numel() for key, value in state.items() if "running" not in key and "tracked" not in key)
+    assert learned == arch_cost(get_arch(card.name)).params
+
+
+def test_test_pictures_were_read_once_and_the_card_tells_what_was_seen(shipped):
+    _, card, path = shipped
+    rows = [json.loads(line) for line in (ROOT / "weights" / "test_reads.jsonl").read_text().splitlines()]
+    (row,) = (row for row in rows if row["name"] == card.name)
+    assert (row["top1"], row["sha256"], row["images"]) == (card.measured.test_top1_percent, file_sha256(path), 10_000)
+
+
+def test_timm_lists_and_loads_it(shipped):
+    name, card, path = shipped
+    assert name in timm.list_models("scarlet_mini*", pretrained=True)
+    model = timm.create_model(name, pretrained=True)
+    state = read_state_dict(path)
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert timm.create_model(card.name, pretrained=True, num_classes=3)(torch.zeros(1, 1, 28, 28)).shape == (1, 3)
+
+
+def test_its_validation_accuracy_is_the_cards(shipped):
+    _, card, _ = shipped
+    classifier = open_classifier(card.name, "auto", trained_only=True)
+    data = open_data(card.dataset, classifier.preprocessing, FASHION)
+    result = validate_part(classifier, data, "validation", batch=500)
+    assert result.top1 == pytest.approx(card.measured.validation_top1_percent, abs=0.05)
+    assert classifier.labels == card.labels
+
+
+@pytest.mark.skipif(not SHIPPED, reason="no weights are shipped yet")
+def test_pretrained_finds_them_in_an_installed_wheel(tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import timm, scarlet_zoo; "
+        f"print(scarlet_zoo.__file__); names = timm.list_models('scarlet_mini*', pretrained=True); print(names); "
+        "[timm.create_model(name, pretrained=True) for name in names]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert str(tmp_path) in done.stdout
+    assert all(name in done.stdout for name in SHIPPED)

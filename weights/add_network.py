@@ -1,0 +1,68 @@
+"""Make a finished training one of the zoo's networks: reads the test pictures, once; writes weights, card and log."""
+
+import argparse
+import datetime
+import json
+import shutil
+from pathlib import Path
+
+from scarlet_zoo.checkpoint import read_metadata
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.files import file_sha256, make_folder, replacing, write_text
+from scarlet_zoo.image_data import open_data
+from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.latency import cpu_model
+from scarlet_zoo.prediction import open_classifier
+from scarlet_zoo.validation import validate_part
+from scarlet_zoo.zoo import get_arch
+
+HERE = Path(__file__).parent
+LOG = HERE / "test_reads.jsonl"
+
+
+def toml_text(table: dict[str, object]) -> str:
+    """Values as lines of TOML; JSON's spelling of texts, numbers and lists is TOML's too."""
+    return "".join(f"{key} = {json_text(value)}\n" for key, value in table.items())
+
+
+def read_test(name: str, arch: str, weights: Path, data: str) -> float:
+    """Test accuracy in percent, logged; refused for a name that is in the log."""
+    log = LOG.read_text(encoding="utf-8") if LOG.is_file() else ""
+    if any(json.loads(line)["name"] == name for line in log.splitlines()):
+        raise ScarletError(f"{LOG}: {name} has read its test pictures")
+    classifier = open_classifier(arch, str(weights), trained_only=True)
+    result = validate_part(classifier, open_data(data, classifier.preprocessing), "test", batch=500)
+    row = {"name": name, "date": datetime.date.today().isoformat(), "sha256": file_sha256(weights),
+           "images": result.images, "top1": result.top1}  # fmt: skip
+    write_text(LOG, log + json.dumps(row) + "\n")
+    return result.top1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="of the network in scarlet_zoo/zoo.py")
+    parser.add_argument("run", type=Path, help="folder of scarlet-zoo train")
+    parser.add_argument("--command", action="append", required=True, help="what was typed, in order")
+    given = parser.parse_args()
+    run, source = json.loads((given.run / "run.json").read_text()), given.run / "model.safetensors"
+    if run["arch"] != str(get_arch(given.name)):
+        raise ScarletError(f"{given.run}: trained {run['arch']}, wanted {given.name}")
+    told, tag = read_metadata(source), run["data"].replace("-", "_")
+    feed = json.loads(told["preprocessing"])
+    target = HERE / "networks" / f"{given.name}.{tag}.safetensors"
+    make_folder(target.parent)
+    top1 = read_test(given.name, run["arch"], source, run["data"])
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+    card = {"name": given.name, "tag": tag, "arch": run["arch"], "dataset": run["data"], "num_classes": run["classes"],
+            "source": "trained by this project", "licence": "Apache-2.0", "redistributed": True,
+            "how_to_get": f"it is in this package: timm.create_model('{given.name}.{tag}', pretrained=True)",
+            "sha256": file_sha256(target), "labels": json.loads(told["labels"])}  # fmt: skip
+    measured = {"validation_top1_percent": run["top1"][-1], "test_top1_percent": top1, "test_images": 10_000,
+                "test_date": datetime.date.today().isoformat(), "commands": given.command,
+                "seed": run["settings"]["seed"], "hardware": cpu_model(),
+                "minutes": round(run["seconds"] / 60, 1)}  # fmt: skip
+    fed = {"resize": round(feed["size"][0] / feed["crop"]), "crop": feed["size"][0],
+           **{key: feed[key] for key in ("interpolation", "mean", "std")}}  # fmt: skip
+    text = toml_text(card) + "\n[measured]\n" + toml_text(measured) + "\n[preprocessing]\n" + toml_text(fed)
+    write_text(HERE / "cards" / f"{given.name}.{tag}.toml", text)
