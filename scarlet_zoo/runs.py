@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from scarlet_zoo.arch import Arch
+from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.checkpoint import save_state
 from scarlet_zoo.errors import ArchError, TrainingError
 from scarlet_zoo.files import make_folder, write_text
@@ -135,27 +136,33 @@ def run_network(plan: NetworkPlan, settings: TrainSettings, out: Path, progress:
         # The weights are drawn once more, with the seed's first numbers.
         torch.manual_seed(settings.seed)
         bare = create_model(plan.name, num_classes=len(data.classes))
-    done = train(NetworkLearner(bare), data, settings, out, progress)
+    start = str(plan.supernet) if plan.supernet else "scratch"
+    done = train(NetworkLearner(bare, start), data, settings, out, progress)
     arch: Arch | None = getattr(bare, "arch", None)
     report = {
         "name": plan.name,
         "arch": str(arch) if arch is not None else None,
-        "from": str(plan.supernet) if plan.supernet else "scratch",
+        "from": start,
         "params": sum(parameter.numel() for parameter in bare.parameters()),
         **_report(data, settings, done),
         "top1": list(done.top1),
         "path": str(out / NETWORK_FILE),
     }
     if is_main_process():
-        said = _metadata(plan.data, data, settings)
-        said |= {"name": plan.name, "preprocessing": feed.to_json(), "validation_top1": str(done.top1[-1])}
-        if arch is not None:
-            said |= {"arch": str(arch), "space": arch.space.to_json()}
-        if plan.supernet is not None:
-            said["stabilized"] = str(any("Stabilizer" in type(m).__name__ for m in bare.modules()))
+        said = {"name": plan.name, "preprocessing": feed.to_json(), "validation_top1": str(done.top1[-1])}
+        said |= {**_metadata(plan.data, data, settings), **_anatomy(bare)}
         save_state(done.state, out / NETWORK_FILE, said)
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
     return report
+
+
+def _anatomy(model: nn.Module) -> dict[str, str]:
+    """What a file must say for its network to be built again."""
+    arch: Arch | None = getattr(model, "arch", None)
+    if arch is None:
+        return {}
+    stabilized = any(isinstance(module, Stabilizer) for module in model.modules())
+    return {"arch": str(arch), "space": arch.space.to_json(), "stabilized": str(stabilized)}
 
 
 def _from_supernet(plan: NetworkPlan, data: ImageData) -> nn.Module:

@@ -92,10 +92,8 @@ def tour(
     derived = derive_networks([chosen], out / "derived", supernet, data=data.name, data_dir=data.folder)
     wanted = NetworkPlan(name=str(chosen.arch), data=data, supernet=supernet)
     network = run_network(wanted, settings.network, out / "network", progress)
-    say("fold, export, verify and measure it")
+    say("fold, export, verify, measure and validate it")
     deployed = deploy(str(chosen.arch), out / "deployed", weights=str(out / "network" / NETWORK_FILE))
-    say("validate the file")
-    accuracy = _validate(deployed.artifact.path, data)
     report = {
         "space": space,
         "data": data.name,
@@ -104,7 +102,7 @@ def tour(
         "chosen": {"arch": str(chosen.arch), "values": dict(chosen.values), "one_shot": derived[0]["path"]},
         "network": network,
         "deployment": deployed.to_dict(),
-        "validation_top1": accuracy,
+        "validation_top1": _validate(deployed.artifact.path, data),
     }
     write_text(out / "tour.json", json_text(report, indent=1) + "\n")
     write_text(out / "tour.md", _markdown(report))

@@ -79,6 +79,7 @@ class _Loop:
         batches = self._batches(0, 0)
         self.planned = settings.epochs * batches.per_epoch
         self.per_epoch = batches.per_epoch
+        self.pictures = min(settings.batch_size, len(self.split))
         self.last = min(self.planned, settings.max_steps or self.planned)
         learner.model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(_groups(learner.model, settings), settings.lr, settings.momentum, nesterov=True)
@@ -141,7 +142,7 @@ class _Loop:
         if not math.isfinite(loss_value):
             raise TrainingError(f"training in {self.out}: the loss is {loss_value} at step {step}, wanted a smaller lr")
         archs = [str(arch) for arch in paths if arch is not None]
-        return {"step": step, "archs": archs, "loss": loss_value, "lr": lr, "images": settings.batch_size}
+        return {"step": step, "archs": archs, "loss": loss_value, "lr": lr, "images": self.pictures}
 
     def _end_epoch(self) -> None:
         if isinstance(self.learner.model, Supernet):
@@ -188,8 +189,8 @@ class _Loop:
         model = self.learner.model
         arch = str(getattr(model, "arch", "")) or type(model).__name__
         what = f"{model.space.to_json()} {model.skip}" if isinstance(model, Supernet) else arch
-        sampler = repr(getattr(self.learner, "sampler", None))
-        return {**settings, "data": self.data.name, "network": what, "sampler": sampler}
+        sampler, start = repr(getattr(self.learner, "sampler", None)), getattr(self.learner, "start", "scratch")
+        return {**settings, "data": self.data.name, "network": what, "sampler": sampler, "start": start}
 
     def result(self) -> Training:
         """What came of it."""

@@ -166,6 +166,8 @@ def test_training_on_a_folder_takes_its_classes(folder, scarlet, tmp_path):
                              "--batch-size", 4, "--out", tmp_path / "s", "--workers", 1, "--json")  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["classes"] == 2
+    rows = [json.loads(line) for line in (tmp_path / "s" / "steps.jsonl").read_text().splitlines()]
+    assert [row["images"] for row in rows] == [4, 4]
     arch = "scarlet-mini-7:" + "-".join(layer.tokens[0] for layer in get_space("scarlet-mini-7").layers)
     supernet, weights = tmp_path / "s" / "supernet.safetensors", tmp_path / "n" / "model.safetensors"
     code, out, err = scarlet("train", arch, "--data", folder, "--max-steps", 2, "--batch-size", 4,

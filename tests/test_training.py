@@ -227,6 +227,13 @@ def test_a_network_learns_and_is_validated(tmp_path, scarlet):
     assert json.loads(out)["top1"] == pytest.approx(report["top1"][-1], abs=0.04)
 
 
+def test_a_run_from_other_first_weights_is_another_run(tmp_path):
+    model = create_model(MINI.arch(layer.tokens[0] for layer in MINI.layers))
+    train(NetworkLearner(model), fashion(MINI), settings(max_steps=1), tmp_path)
+    with pytest.raises(TrainingError, match="start 'scratch', not 'supernet'"):
+        train(NetworkLearner(model, "supernet"), fashion(MINI), settings(max_steps=1), tmp_path)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     with pytest.raises(TrainingError, match="smaller lr"):
         train(supernet_learner(), fashion(MINI), settings(lr=1e30, warmup=0.0, max_steps=30), tmp_path)
