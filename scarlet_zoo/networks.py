@@ -119,6 +119,8 @@ def _from_file(name: str, path: Path, kwargs: dict[str, Any]) -> nn.Module:
     arguments: dict[str, Any] = {}
     if "labels" in told:
         arguments["num_classes"] = len(json.loads(told["labels"]))
+    if "preprocessing" in told:
+        arguments["in_chans"] = Preprocessing.from_json(told["preprocessing"]).channels
     if told.get("stabilized") == "True":
         arguments["stabilized"] = True
     network: str | Arch = name

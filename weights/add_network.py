@@ -1,7 +1,6 @@
 """Make a finished training one of the zoo's networks: reads the test pictures, once; writes weights, card and log."""
 
 import argparse
-import datetime
 import json
 import shutil
 from pathlib import Path
@@ -9,33 +8,17 @@ from pathlib import Path
 from scarlet_zoo.checkpoint import read_metadata
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.files import file_sha256, make_folder, replacing, write_text
-from scarlet_zoo.image_data import open_data
+from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import cpu_model
-from scarlet_zoo.prediction import open_classifier
-from scarlet_zoo.validation import validate_part
 from scarlet_zoo.zoo import get_arch
 
 HERE = Path(__file__).parent
-LOG = HERE / "test_reads.jsonl"
 
 
 def toml_text(table: dict[str, object]) -> str:
     """Values as lines of TOML; JSON's spelling of texts, numbers and lists is TOML's too."""
     return "".join(f"{key} = {json_text(value)}\n" for key, value in table.items())
-
-
-def read_test(name: str, arch: str, weights: Path, data: str) -> float:
-    """Test accuracy in percent, logged; refused for a name that is in the log."""
-    log = LOG.read_text(encoding="utf-8") if LOG.is_file() else ""
-    if any(json.loads(line)["name"] == name for line in log.splitlines()):
-        raise ScarletError(f"{LOG}: {name} has read its test pictures")
-    classifier = open_classifier(arch, str(weights), trained_only=True)
-    result = validate_part(classifier, open_data(data, classifier.preprocessing), "test", batch=500)
-    row = {"name": name, "date": datetime.date.today().isoformat(), "sha256": file_sha256(weights),
-           "images": result.images, "top1": result.top1}  # fmt: skip
-    write_text(LOG, log + json.dumps(row) + "\n")
-    return result.top1
 
 
 if __name__ == "__main__":
@@ -51,15 +34,15 @@ if __name__ == "__main__":
     feed = json.loads(told["preprocessing"])
     target = HERE / "networks" / f"{given.name}.{tag}.safetensors"
     make_folder(target.parent)
-    top1 = read_test(given.name, run["arch"], source, run["data"])
+    seen = read_test_once(given.name, run["arch"], source, run["data"], HERE / "test_reads.jsonl")
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
     card = {"name": given.name, "tag": tag, "arch": run["arch"], "dataset": run["data"], "num_classes": run["classes"],
             "source": "trained by this project", "licence": "Apache-2.0", "redistributed": True,
             "how_to_get": f"it is in this package: timm.create_model('{given.name}.{tag}', pretrained=True)",
             "sha256": file_sha256(target), "labels": json.loads(told["labels"])}  # fmt: skip
-    measured = {"validation_top1_percent": run["top1"][-1], "test_top1_percent": top1, "test_images": 10_000,
-                "test_date": datetime.date.today().isoformat(), "commands": given.command,
+    measured = {"validation_top1_percent": run["top1"][-1], "test_top1_percent": seen["top1"],
+                "test_images": seen["images"], "test_date": seen["date"], "commands": given.command,
                 "seed": run["settings"]["seed"], "hardware": cpu_model(),
                 "minutes": round(run["seconds"] / 60, 1)}  # fmt: skip
     fed = {"resize": round(feed["size"][0] / feed["crop"]), "crop": feed["size"][0],

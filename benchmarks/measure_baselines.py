@@ -1,0 +1,73 @@
+"""A MobileNetV3 and an EfficientNet of a zoo network's multiply-adds, trained by its recipe, beside it; continues."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scarlet_zoo.batches import Augment
+from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.files import write_text
+from scarlet_zoo.final_test import read_test_once
+from scarlet_zoo.latency import measure
+from scarlet_zoo.model import create_model
+from scarlet_zoo.model_cost import model_cost
+from scarlet_zoo.networks import load_network
+from scarlet_zoo.onnx_export import export_onnx
+from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
+from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.zoo import ZOO, get_arch
+
+HERE = Path(__file__).parent
+BASELINES = ("mobilenetv3_large_100", "efficientnet_b0")
+SIDES = range(28, 65, 2)
+
+
+def side_of(name: str, macs: int) -> int:
+    """The input side at which a network has these multiply-adds; the pictures are scaled up to it."""
+    model = create_model(name, in_chans=1, num_classes=10).eval()
+    return min(SIDES, key=lambda side: abs(model_cost(model, (1, side, side)).macs - macs))
+
+
+def row_of(name: str, source: str, weights: Path, out: Path, log: Path) -> dict[str, Any]:
+    """What is known of one network: its cost, its accuracy, and its exported file."""
+    network = load_network(source, str(weights))
+    size = network.preprocessing.size
+    artifact = export_onnx(network.model, out / f"{name}.onnx", Recipe(input_size=size), weights=network.weights,
+                           preprocessing=network.preprocessing)  # fmt: skip
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    seen = next((row for row in lines if row["name"] == name), None)
+    seen = seen or read_test_once(name, source, weights, "fashion-mnist", log)
+    macs = model_cost(network.model, (network.preprocessing.channels, *size)).macs
+    return {"name": name, "side": size[0], "macs": macs, "test_top1": seen["top1"], "file": str(artifact.path),
+            "params": sum(parameter.numel() for parameter in network.model.parameters())}  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of the scarlet-zoo train run whose recipe and cost are matched")
+    parser.add_argument("--work", type=Path, required=True)
+    given = parser.parse_args()
+    run = json.loads((given.run / "run.json").read_text())
+    recipe = run["settings"]
+    settings = TrainSettings(**{**recipe, "augment": Augment(**recipe["augment"])})
+    target = next(name for name, entry in ZOO.items() if entry.arch == run["arch"])
+    rows, networks = [], HERE.parent / "weights" / "networks"
+    for name in BASELINES:
+        side, out = side_of(name, arch_cost(get_arch(target)).macs), given.work / name
+        plan = NetworkPlan(name=name, data=DataPlan(name=run["data"]), input_size=side)
+        torch.manual_seed(settings.seed)
+        model = create_model(name, in_chans=1, num_classes=run["classes"])
+        trained = run_network(plan, settings, out, model=model)
+        log = HERE / "results" / "test_reads.jsonl"
+        rows.append({**row_of(name, name, out / "model.safetensors", out, log), "validation_top1": trained["top1"][-1]})
+    for name, entry in ZOO.items():
+        if entry.published is None:
+            weights = networks / f"{name}.fashion_mnist.safetensors"
+            rows.append(row_of(name, entry.arch, weights, given.work, HERE.parent / "weights" / "test_reads.jsonl"))
+    for row, timing in zip(rows, measure([row.pop("file") for row in rows]), strict=True):
+        row["record"] = timing.to_dict()
+    write_text(HERE / "results" / "baselines.json", json.dumps(rows) + "\n")
