@@ -71,6 +71,15 @@ def test_no_module_hides_a_public_function():
     assert not {path.stem for path in PACKAGE} & set(scarlet_zoo.__all__)
 
 
+def test_a_supernet_costs_what_it_may():
+    rows = json.loads((ROOT / "benchmarks" / "results" / "supernet.json").read_text())
+    assert {row["space"] for row in rows} == {"scarlet", "scarlet-mini"}
+    for row in rows:
+        assert row["step_ratio"]["p50"] <= 1.05
+        assert row["supernet_peak_bytes"] <= row["bound_bytes"]
+        assert {"device", "threads", "torch", "date"} <= row["conditions"].keys()
+
+
 def test_committed_latencies_carry_their_conditions():
     rows = json.loads((ROOT / "benchmarks" / "results" / "spelling.json").read_text())
     assert {(row["name"], row["form"]) for row in rows} == {
