@@ -50,10 +50,10 @@ def fashion_mnist(part: str, folder: Path | None = None) -> tuple[Pixels, Target
 
 
 def _fashion_mnist_folder(name: str) -> Path:
+    if (DEBIAN_FOLDER / f"{name}-images-idx3-ubyte.gz").is_file():
+        return DEBIAN_FOLDER
     downloaded = cache_folder() / "data" / "FashionMNIST" / "raw"
-    for folder in (DEBIAN_FOLDER, downloaded):
-        if (folder / f"{name}-images-idx3-ubyte.gz").is_file():
-            return folder
+    # It downloads what is missing, or was cut off before it was whole, and nothing else.
     from torchvision.datasets import FashionMNIST
 
     try:

@@ -28,13 +28,16 @@ def read_test_once(
         folder: where the data is.
 
     Returns:
-        The line.
+        The line; the one that is there, if these very weights were measured before.
 
     Raises:
-        CheckFailedError: the log has this network already; its test pictures are not read again.
+        CheckFailedError: the log has this network with other weights; its test pictures are not read again.
     """
     lines = log.read_text(encoding="utf-8") if log.is_file() else ""
-    if any(json.loads(line)["name"] == name for line in lines.splitlines()):
+    before = next((row for line in lines.splitlines() if (row := json.loads(line))["name"] == name), None)
+    if before is not None and before["sha256"] == file_sha256(weights):
+        return dict(before)
+    if before is not None:
         raise CheckFailedError(f"{log}: {name} has read its test pictures, which is done once")
     classifier = open_classifier(source, str(weights), trained_only=True)
     result = validate_part(classifier, open_data(data, classifier.preprocessing, folder), "test", batch=500)

@@ -72,10 +72,12 @@ class ImageData:
 
 
 def in_order(split: Split, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """The pictures of a split in their order, ``size`` at a time."""
+    """The pictures of a split in their order, ``size`` at a time; a limit is spread evenly over all of them."""
     count = len(split) if limit is None else min(limit, len(split))
+    # The first ones of a folder would all be of its first classes.
+    picked = [position * len(split) // count for position in range(count)]
     for start in range(0, count, size):
-        yield split.__getitems__(Batch(tuple(range(start, min(start + size, count))), 0))
+        yield split.__getitems__(Batch(tuple(picked[start : start + size]), 0))
 
 
 def open_data(
@@ -103,9 +105,10 @@ def open_data(
         return _pictures(name, _class_names(sets[0], name), items, preprocessing, validation)
     if kind == "hf" and rest:
         train, test = hugging_face_sets(rest, folder)
-        names = getattr(train.features["label"], "names", None) or sorted({str(label) for label in train["label"]})
-        parts = [(len(part), partial(hugging_face_item, part)) for part in (train, test) if part is not None]
-        return _pictures(name, tuple(names), parts, preprocessing, validation)
+        names = getattr(train.features["label"], "names", None)
+        labels = list(range(len(names))) if names else sorted(set(train["label"]))
+        parts = [(len(part), partial(hugging_face_item, part, labels)) for part in (train, test) if part is not None]
+        return _pictures(name, tuple(map(str, names or labels)), parts, preprocessing, validation)
     if not Path(name).is_dir():
         wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder a class"
         raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")

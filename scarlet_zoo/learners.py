@@ -45,10 +45,9 @@ class SupernetLearner:
 
 @dataclass(frozen=True)
 class NetworkLearner:
-    """One network; ``start`` says where its first weights come from."""
+    """One network."""
 
     model: nn.Module
-    start: str = "scratch"
 
     def paths(self, step: int) -> tuple[Arch | None, ...]:  # noqa: ARG002
         """Its architecture, in every step; None for a network of another family."""

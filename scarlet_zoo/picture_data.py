@@ -81,10 +81,10 @@ def torchvision_item(part: Any, index: int) -> tuple[Image.Image, int]:
     return picture, int(target)
 
 
-def hugging_face_item(part: Any, index: int) -> tuple[Image.Image, int]:
-    """Open a picture of a Hugging Face split."""
+def hugging_face_item(part: Any, labels: Sequence[Any], index: int) -> tuple[Image.Image, int]:
+    """Open a picture of a Hugging Face split; its class is the position of its label."""
     row = part[index]
-    return row["image"], int(row["label"])
+    return row["image"], labels.index(row["label"])
 
 
 def torchvision_sets(name: str, folder: Path) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch import Arch, is_identity_string
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.checkpoint import save_state
 from scarlet_zoo.errors import ArchError, TrainingError
@@ -26,7 +26,7 @@ from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import Progress, Training, train
-from scarlet_zoo.zoo import network_arch
+from scarlet_zoo.zoo import ZOO
 
 SUPERNET_FILE, NETWORK_FILE, RUN_FILE = "supernet.safetensors", "model.safetensors", "run.json"
 
@@ -89,6 +89,7 @@ def run_supernet(plan: SupernetPlan, settings: TrainSettings, out: Path, progres
     if is_main_process():
         save_supernet(supernet, out / SUPERNET_FILE, _metadata(plan.data, data, settings))
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
+    _wait_for_the_files()
     return report
 
 
@@ -99,12 +100,14 @@ class NetworkPlan:
     Attributes:
         name: a registered name, an identity string, or any timm name.
         supernet: file of the supernet whose weights it starts from.
+        space: that an identity string is of, where this package does not name it; the supernet's, if there is one.
         input_size: side of the input in pixels; the network's own when left out.
     """
 
     name: str
     data: DataPlan
     supernet: Path | None = None
+    space: SearchSpace | None = None
     input_size: int | None = None
 
 
@@ -127,17 +130,22 @@ def run_network(plan: NetworkPlan, settings: TrainSettings, out: Path, progress:
     """
     make_folder(out)
     _set_up(settings)
-    bare = model if model is not None else create_model(plan.name)
+    supernet = load_supernet(plan.supernet) if plan.supernet is not None else None
+    network = _network_of(plan, supernet[0].space if supernet else plan.space)
+    bare = model if model is not None else create_model(network)
     feed = preprocessing_of(bare, plan.input_size)
     data = plan.data.open(feed)
-    if plan.supernet is not None:
-        bare = _from_supernet(plan, data)
+    start = "scratch"
+    if supernet is not None:
+        assert isinstance(network, Arch)
+        bare, start = _subnet(plan, supernet[0], network, data), f"supernet {supernet[1].get('sha256', '')[:12]}"
     elif model is None:
         # The weights are drawn once more, with the seed's first numbers.
         torch.manual_seed(settings.seed)
-        bare = create_model(plan.name, num_classes=len(data.classes))
-    start = str(plan.supernet) if plan.supernet else "scratch"
-    done = train(NetworkLearner(bare, start), data, settings, out, progress)
+        bare = create_model(network, num_classes=len(data.classes))
+    _try_out(bare, feed, plan.name)
+    identity = {"name": plan.name, "start": start, "preprocessing": feed.to_json()}
+    done = train(NetworkLearner(bare), data, settings, out, progress, identity)
     arch: Arch | None = getattr(bare, "arch", None)
     report = {
         "name": plan.name,
@@ -153,6 +161,7 @@ def run_network(plan: NetworkPlan, settings: TrainSettings, out: Path, progress:
         said |= {**_metadata(plan.data, data, settings), **_anatomy(bare)}
         save_state(done.state, out / NETWORK_FILE, said)
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
+    _wait_for_the_files()
     return report
 
 
@@ -165,17 +174,36 @@ def _anatomy(model: nn.Module) -> dict[str, str]:
     return {"arch": str(arch), "space": arch.space.to_json(), "stabilized": str(stabilized)}
 
 
-def _from_supernet(plan: NetworkPlan, data: ImageData) -> nn.Module:
-    assert plan.supernet is not None
-    supernet, _ = load_supernet(plan.supernet)
-    if supernet.space.num_classes != len(data.classes):
-        raise TrainingError(
-            f"{plan.supernet}: a supernet for {supernet.space.num_classes} classes, {data.name} has {len(data.classes)}"
-        )
-    arch = network_arch(plan.name)
-    if arch is None:
+def _network_of(plan: NetworkPlan, space: SearchSpace | None) -> Arch | str:
+    """The architecture that a plan names, decoded with the space it is of; else its name.
+
+    Raises:
+        ArchError: an identity string with a fault, or no architecture where a supernet is to give the weights.
+    """
+    text = ZOO[plan.name].arch if plan.name in ZOO else plan.name
+    if is_identity_string(text):
+        return Arch.parse(text, space)
+    if plan.supernet is not None:
         raise ArchError(f"network {plan.name!r}: no architecture of a search space, wanted one of the supernet's")
-    return supernet.subnet(Arch.parse(str(arch), supernet.space)).train()
+    return plan.name
+
+
+def _subnet(plan: NetworkPlan, supernet: Supernet, arch: Arch, data: ImageData) -> nn.Module:
+    classes = supernet.space.num_classes
+    if classes != len(data.classes):
+        raise TrainingError(f"{plan.supernet}: a supernet for {classes} classes, {data.name} has {len(data.classes)}")
+    return supernet.subnet(arch).train()
+
+
+def _try_out(model: nn.Module, feed: Preprocessing, name: str) -> None:
+    """Refuse a network that does not take its input before any data is read."""
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, feed.channels, *feed.size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise TrainingError(f"network {name!r}: does not run on {feed.size} pixels: {reason}") from error
+    model.train()
 
 
 def _set_up(settings: TrainSettings) -> None:
@@ -208,3 +236,9 @@ def _metadata(plan: DataPlan, data: ImageData, settings: TrainSettings) -> dict[
         "labels": json.dumps(list(data.classes)),
         "settings": json_text(settings.to_dict()),
     }
+
+
+def _wait_for_the_files() -> None:
+    """Whoever comes next reads what the main process has written."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()

@@ -65,6 +65,7 @@ class SearchSpace:
     def __post_init__(self) -> None:
         if not self.name or not self.layers or any(mark in self.name for mark in ": \n"):
             raise ArchError(f"search space {self.name!r}: wanted a name without ':' or blanks, and layers")
+        self._check_numbers()
         if self.stem_stride not in (1, 2):
             raise ArchError(f"search space {self.name!r}: got stem stride {self.stem_stride}, wanted 1 or 2")
         if len(self._meaning) != len(self.choices):
@@ -78,6 +79,23 @@ class SearchSpace:
         for index, layer in enumerate(self.layers):
             self._check_layer(index, layer, in_chs)
             in_chs = layer.width
+
+    def _check_numbers(self) -> None:
+        for key in ("in_chans", "input_size", "num_classes", "stem_width", "first_width", "head_width"):
+            value = getattr(self, key)
+            if type(value) is not int or value < 1:
+                raise ArchError(f"search space {self.name!r}: got {key} {value!r}, wanted a whole number from 1")
+        numbers = (*self.mean, *self.std, self.crop)
+        if not all(isinstance(value, (int, float)) for value in numbers) or not 0 < self.crop <= 1:
+            raise ArchError(
+                f"search space {self.name!r}: got mean, std, crop {numbers}, wanted numbers, crop in (0, 1]"
+            )
+        for token, choice in self.choices:
+            sizes = (choice.expand_ratio, choice.kernel_size)
+            if not choice.is_skip and (not all(type(size) is int for size in sizes) or choice.kernel_size % 2 != 1):
+                raise ArchError(
+                    f"search space {self.name!r}: token {token!r} has ratio and kernel {sizes}, wanted an odd kernel"
+                )
 
     def _check_layer(self, index: int, layer: Layer, in_chs: int) -> None:
         where = f"search space {self.name!r}, layer {index}"

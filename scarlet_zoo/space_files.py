@@ -67,6 +67,7 @@ def read_space(path: Path) -> SearchSpace:
 
 def space_of(content: Mapping[str, Any]) -> SearchSpace:
     """The space of a declaration's values; see this module."""
+    # Bad values in it are found where the space is made.
     choices = mbconv_choices(**{key: content[key] for key in _CHOICES & set(content)})
     rest: dict[str, Any] = {
         key: tuple(content[key]) if key in ("mean", "std") else content[key] for key in _GIVEN & set(content)

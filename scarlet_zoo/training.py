@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -48,17 +48,30 @@ class Training:
 
 
 def train(
-    learner: Learner, data: ImageData, settings: TrainSettings, out: Path, progress: Progress | None = None
+    learner: Learner,
+    data: ImageData,
+    settings: TrainSettings,
+    out: Path,
+    progress: Progress | None = None,
+    identity: Mapping[str, str] | None = None,
 ) -> Training:
     """Train, continuing what ``out`` holds of the same run.
 
-    ``out`` gets ``steps.jsonl`` (one line a step: ``step archs loss lr images``) and, while it runs,
-    ``checkpoint.pt``. A network is validated after each epoch; a supernet has no accuracy of its own.
+    ``out`` gets ``steps.jsonl`` (one line a step: ``step archs loss lr images``) and ``checkpoint.pt``. A
+    network is validated after each epoch; a supernet has no accuracy of its own.
+
+    Args:
+        learner: what to train.
+        data: with what.
+        settings: how.
+        out: folder of the run.
+        progress: told (steps done, steps in all).
+        identity: what else must be the same for a run to be continued.
 
     Raises:
         TrainingError: ``out`` holds another run, or the loss is no longer a number.
     """
-    loop = _Loop(learner, data, settings, out)
+    loop = _Loop(learner, data, settings, out, identity or {})
     for step in loop.steps():
         if progress is not None:
             progress(step, loop.last)
@@ -68,14 +81,18 @@ def train(
 class _Loop:
     """One training in one process: what is there once, and what happens in a step."""
 
-    def __init__(self, learner: Learner, data: ImageData, settings: TrainSettings, out: Path) -> None:
+    def __init__(
+        self, learner: Learner, data: ImageData, settings: TrainSettings, out: Path, identity: Mapping[str, str]
+    ) -> None:
         self.learner, self.data, self.settings, self.out = learner, data, settings, out
+        self.identity = identity
         self.accelerator = _accelerator(settings, out)
         for module in learner.model.modules():
             # In place, an activation's input is copied first because its gradient needs it.
             if hasattr(module, "inplace"):
                 module.inplace = False  # type: ignore[assignment]
-        self.split = data.part("train", settings.augment)
+        with self.accelerator.main_process_first():
+            self.split = data.part("train", settings.augment)
         batches = self._batches(0, 0)
         self.planned = settings.epochs * batches.per_epoch
         self.per_epoch = batches.per_epoch
@@ -167,6 +184,7 @@ class _Loop:
                 "model": self.learner.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "ema": self.ema.to_dict() if self.ema is not None else {},
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
             }
             write_state(self.out / "checkpoint.pt", content)
         self.accelerator.wait_for_everyone()
@@ -175,11 +193,18 @@ class _Loop:
         content = read_state(self.out / "checkpoint.pt", self._identity())
         if content is None:
             return 0, 0.0, []
+        step = int(content["step"])
+        if step > self.last:
+            raise TrainingError(f"{self.out}: holds {step} steps of this run, got a last step of {self.last}")
         self.learner.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(content["scaler"])
         if self.ema is not None:
             self.ema.load(content["ema"])
-        return int(content["step"]), float(content["seconds"]), list(content["top1"])
+        # An epoch that was cut short by max_steps has been validated, and is now going on.
+        whole = content["top1"] if step == self.last else content["top1"][: step // self.per_epoch]
+        return step, float(content["seconds"]), list(whole)
 
     def _identity(self) -> dict[str, str]:
         """What must be the same for a run to be continued; how far it goes and how often it saves may change."""
@@ -189,8 +214,9 @@ class _Loop:
         model = self.learner.model
         arch = str(getattr(model, "arch", "")) or type(model).__name__
         what = f"{model.space.to_json()} {model.skip}" if isinstance(model, Supernet) else arch
-        sampler, start = repr(getattr(self.learner, "sampler", None)), getattr(self.learner, "start", "scratch")
-        return {**settings, "data": self.data.name, "network": what, "sampler": sampler, "start": start}
+        seen = {"data": self.data.name, "pictures": str(len(self.split)), "classes": " ".join(self.data.classes)}
+        sampler = repr(getattr(self.learner, "sampler", None))
+        return {**settings, **seen, "network": what, "sampler": sampler, **self.identity}
 
     def result(self) -> Training:
         """What came of it."""

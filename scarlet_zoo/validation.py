@@ -90,7 +90,7 @@ def validate_part(
         data: from :func:`scarlet_zoo.image_data.open_data`, for the classifier's preprocessing.
         part: ``validation``, or ``test``, which is for the end.
         batch: pictures at a time.
-        limit: the first so many; all when left out.
+        limit: so many, spread evenly; all when left out.
         progress: told (done, expected).
 
     Raises:

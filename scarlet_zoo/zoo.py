@@ -86,15 +86,9 @@ def get_arch(name: str) -> Arch:
 def name_of(arch: Arch) -> str | None:
     """The zoo's name for an architecture, if it has one."""
     text = str(arch)
-    return next((entry.name for entry in _ENTRIES if entry.arch == text), None)
-
-
-def network_arch(name: str) -> Arch | None:
-    """The architecture that a name stands for, a zoo name (with or without a tag) or an identity string; else none."""
-    if is_identity_string(name):
-        return Arch.parse(name)
-    bare = name.partition(".")[0]
-    return get_arch(bare) if bare in ZOO else None
+    name = next((entry.name for entry in _ENTRIES if entry.arch == text), None)
+    # A space of the same name may have other classes.
+    return name if name is not None and get_arch(name).space == arch.space else None
 
 
 def safe_name(name: str) -> str:
@@ -103,7 +97,8 @@ def safe_name(name: str) -> str:
     Anything but letters, digits, dots, dashes and underscores becomes an underscore.
     """
     if is_identity_string(name):
-        arch = Arch.parse(name)
-        digest = hashlib.sha256(str(arch).encode()).hexdigest()[:8]
-        name = name_of(arch) or f"{arch.space.name}-{digest}"
+        # As text, because the space may be one that this package does not name.
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        known = next((entry.name for entry in _ENTRIES if entry.arch == name), None)
+        name = known or f"{name.partition(':')[0]}-{digest}"
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "network"

@@ -22,8 +22,11 @@ def test_a_network_reads_its_test_pictures_once(tmp_path):
     assert 0 <= row["top1"] <= 100
     before = log.read_text()
     assert json.loads(before) == row
+    assert read_test_once("one", str(arch), weights, "none", log) == row
+    other = tmp_path / "other.safetensors"
+    save_weights(create_model(arch), other, {"labels": json.dumps([str(i) for i in range(10)])})
     with pytest.raises(CheckFailedError, match="done once"):
-        read_test_once("one", str(arch), weights, "fashion-mnist", log, FASHION)
+        read_test_once("one", str(arch), other, "fashion-mnist", log, FASHION)
     assert log.read_text() == before
     read_test_once("two", str(arch), weights, "fashion-mnist", log, FASHION)
     assert log.read_text().count("\n") == 2

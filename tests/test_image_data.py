@@ -219,3 +219,10 @@ def test_hugging_face_and_torchvision_sets(tmp_path, monkeypatch):
 def test_data_that_is_none(name, says):
     with pytest.raises(DatasetError, match=says):
         open_data(name, COLOUR)
+
+
+def test_a_limit_is_spread_over_the_classes(folder):
+    split = open_data(str(folder), COLOUR, validation=20).part("validation")
+    (_, everything), (_, some) = next(in_order(split, 20)), next(in_order(split, 20, limit=6))
+    assert len(some) == 6
+    assert set(some.tolist()) == set(everything.tolist()) == {0, 1}

@@ -323,7 +323,7 @@ def test_bad_input_is_one_line(what, scarlet, tmp_path):
     assert names.format(tmp=tmp_path) in err
 
 
-@pytest.mark.parametrize("text", ["macs:up", "accuracy*0", "", "macs*", "lat ency"])
+@pytest.mark.parametrize("text", ["macs:up", "accuracy*0", "", "macs*", "macs*.", "macs*1.2.3", "lat ency"])
 def test_objectives_that_are_none(text):
     with pytest.raises(TrainingError, match="objective"):
         Objective.parse(text)

@@ -62,6 +62,13 @@ def test_mutants_and_children_stay_in_the_space(name):
         (FEW_LINES.replace("[16, 2, 2]", "[16, 2]"), "wrong kind"),
         (FEW_LINES.replace("mine", "a:b"), "without ':'"),
         (FEW_LINES + "mean = [0.5]\n", "1 means and 3 deviations"),
+        (FEW_LINES.replace("[3]", "[4]"), "odd kernel"),
+        (FEW_LINES.replace("[3]", '["3"]'), "odd kernel"),
+        (FEW_LINES + "expand_ratios = [2.5]\n", "ratio"),
+        (FEW_LINES + 'stem_width = "16"\n', "stem_width '16'"),
+        (FEW_LINES + "head_width = -5\n", "head_width -5"),
+        (FEW_LINES + "crop = 0.0\n", "crop in (0, 1]"),
+        (FEW_LINES + 'mean = ["a", "b", "c"]\n', "wanted numbers"),
     ],
 )
 def test_bad_declarations_name_file_and_fault(text, says, tmp_path):

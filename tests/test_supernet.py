@@ -1,6 +1,7 @@
 """The supernet and its paths: what is shared, what is copied, and what a step leaves alone."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scarlet_zoo as zoo
+from scarlet_zoo.arch import Arch
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.recalibration import recalibrate
@@ -219,3 +221,11 @@ def test_bad_supernets_and_paths(tmp_path):
     save_weights(zoo.create_model(TINY.sample(random.Random(0))), zoo_file, {})
     with pytest.raises(CheckpointError, match="no supernet"):
         load_supernet(zoo_file)
+
+
+def test_a_zoo_architecture_in_a_space_of_other_classes_has_those_classes():
+    space = replace(get_space("scarlet"), num_classes=7)
+    arch = Arch.parse(str(zoo.get_arch("scarlet_c")), space)
+    model = zoo.create_model(arch)
+    assert model.num_classes == 7
+    assert model.arch.space.num_classes == 7

@@ -6,14 +6,20 @@ from conftest import FASHION
 
 
 def test_a_smoke_tour_goes_the_whole_way_and_can_be_taken_up_again(scarlet, tmp_path):
-    arguments = ("tour", "--smoke", "--space", "scarlet-mini-7", "--data-dir", FASHION, "--threads", 1)
+    space = tmp_path / "mine.toml"
+    space.write_text(
+        'name = "mine"\nin_chans = 1\ninput_size = 28\nstem_stride = 1\n'
+        "stem_width = 8\nfirst_width = 8\nhead_width = 64\nstages = [[16, 2, 2], [24, 2, 2]]\nkernel_sizes = [3]\n"
+    )
+    arguments = ("tour", "--smoke", "--space", space, "--data-dir", FASHION, "--threads", 1)
     code, out, err = scarlet(*arguments, "--out", tmp_path, "--json")
     assert (code, err) == (0, "")
     report = json.loads(out)
+    assert report["chosen"]["arch"].startswith("mine:")
     assert report == json.loads((tmp_path / "tour.json").read_text())
     arch = report["chosen"]["arch"]
     assert report["network"]["arch"] == report["deployment"]["arch"] == arch
-    assert report["network"]["from"].endswith("supernet.safetensors")
+    assert report["network"]["from"].startswith("supernet ")
     assert report["deployment"]["parity"]["passed"] is True
     assert report["deployment"]["artifact"]["metadata"]["arch"] == arch
     # The file answers as the network did that was trained.

@@ -251,9 +251,18 @@ def test_a_network_learns_and_is_validated(tmp_path, scarlet):
 
 def test_a_run_from_other_first_weights_is_another_run(tmp_path):
     model = create_model(MINI.arch(layer.tokens[0] for layer in MINI.layers))
-    train(NetworkLearner(model), fashion(MINI), settings(max_steps=1), tmp_path)
+    train(NetworkLearner(model), fashion(MINI), settings(max_steps=1), tmp_path, identity={"start": "scratch"})
     with pytest.raises(TrainingError, match="start 'scratch', not 'supernet'"):
-        train(NetworkLearner(model, "supernet"), fashion(MINI), settings(max_steps=1), tmp_path)
+        train(NetworkLearner(model), fashion(MINI), settings(max_steps=1), tmp_path, identity={"start": "supernet"})
+
+
+def test_a_shorter_run_than_there_is_is_refused_and_a_longer_one_goes_on(tmp_path):
+    model = create_model(MINI.arch(layer.tokens[0] for layer in MINI.layers))
+    train(NetworkLearner(model), fashion(MINI), settings(max_steps=3), tmp_path)
+    with pytest.raises(TrainingError, match="holds 3 steps"):
+        train(NetworkLearner(model), fashion(MINI), settings(max_steps=2), tmp_path)
+    assert len(train(NetworkLearner(model), fashion(MINI), settings(max_steps=3), tmp_path).top1) == 1
+    assert len(train(NetworkLearner(model), fashion(MINI), settings(max_steps=4), tmp_path).top1) == 1
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):

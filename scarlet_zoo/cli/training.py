@@ -87,6 +87,9 @@ def train_network(
     data_dir: DataDir = None,
     validation: Held = None,
     supernet: Annotated[Path | None, typer.Option(help="Start from the weights of this supernet.safetensors.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Of an identity string, where it has no name here.", metavar="FILE.toml")
+    ] = None,
     input_size: Annotated[int | None, typer.Option(min=8, help="Side of the input in pixels.")] = None,
     epochs: Epochs = 20,
     max_steps: MaxSteps = None,
@@ -106,6 +109,7 @@ def train_network(
     """Train one network, from scratch or from its supernet weights; leaves model.safetensors and run.json."""
     from scarlet_zoo.batches import Augment
     from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
+    from scarlet_zoo.space_files import find_space
     from scarlet_zoo.train_settings import TrainSettings
 
     settings = TrainSettings(
@@ -114,7 +118,8 @@ def train_network(
         precision=precision, workers=workers, seed=seed, threads=threads, tensorboard=tensorboard,
     )  # fmt: skip
     pictures = DataPlan(name=data, folder=data_dir, validation=validation)
-    plan = NetworkPlan(name=name, data=pictures, supernet=supernet, input_size=input_size)
+    declared = find_space(space) if space else None
+    plan = NetworkPlan(name=name, data=pictures, supernet=supernet, space=declared, input_size=input_size)
     with progress_bar("train") as progress:
         report = run_network(plan, settings, out, progress)
     _tell(report, as_json)

@@ -7,8 +7,9 @@ next decision, so a search that was killed runs through its own past again and g
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.files import write_text
 from scarlet_zoo.searching.engines import Engine, get_engine
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.guide import Guide
@@ -117,8 +119,8 @@ def search(
     Raises:
         TrainingError: limits that no architecture keeps, or a journal of other conditions.
     """
-    engine = get_engine(settings.engine, evaluation, settings.workers)
     book = Journal(journal, evaluation.conditions)
+    engine = get_engine(settings.engine, _on_one_scale(evaluation, journal), settings.workers)
     try:
         evaluated: list[Candidate] = []
         generations = _random if settings.method == "random" else _nsga2
@@ -138,6 +140,18 @@ def search(
     front = [kept[i] for i in non_dominated([c.values for c in kept], settings.objectives)]
     front.sort(key=lambda c: settings.objectives[0].cost(c.values))
     return SearchResult(tuple(front), tuple(evaluated))
+
+
+def _on_one_scale(evaluation: Evaluation, journal: Path) -> Evaluation:
+    """The same with the reference's latency, measured once for a journal: by every worker, and after a kill."""
+    if "latency" not in evaluation.metrics:
+        return evaluation
+    file = journal.with_suffix(".reference.json")
+    if not file.is_file():
+        from scarlet_zoo.searching.meter import LatencyMeter
+
+        write_text(file, json.dumps({"reference_ms": LatencyMeter(evaluation.space, evaluation.threads).reference_ms}))
+    return replace(evaluation, reference_ms=float(json.loads(file.read_text())["reference_ms"]), _loaded={})
 
 
 # A generation: its architectures, and where to tell their values.

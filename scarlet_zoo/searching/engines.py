@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -54,7 +55,14 @@ class OnRay:
                                 ) from error  # fmt: skip
         self._ray: Any = ray
         if not ray.is_initialized():
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            local: dict[str, Any] = (
+                {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers, "include_dashboard": False}
+            )
+            try:
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                reason = str(error).strip().split("\n")[0]
+                raise TrainingError(f"engine ray: does not start: {reason}") from error
         worker = ray.remote(num_cpus=1)(_Worker)
         self._workers: list[Any] = [worker.remote(evaluation) for _ in range(workers)]
 

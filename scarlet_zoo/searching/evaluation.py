@@ -30,6 +30,7 @@ class Evaluation:
         calibration: training pictures that batch norm statistics are taken from.
         validation: validation pictures that count; all when None.
         threads: of ONNX Runtime, for latency, and of torch.
+        reference_ms: see :class:`scarlet_zoo.searching.meter.LatencyMeter`; measured when None.
     """
 
     space: SearchSpace
@@ -39,6 +40,7 @@ class Evaluation:
     calibration: int = 2000
     validation: int | None = None
     threads: int = 1
+    reference_ms: float | None = None
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,7 +96,7 @@ class Evaluation:
         from scarlet_zoo.searching.meter import LatencyMeter
 
         if "meter" not in self._loaded:
-            self._loaded["meter"] = LatencyMeter(self.space, self.threads)
+            self._loaded["meter"] = LatencyMeter(self.space, self.threads, self.reference_ms)
         return self._loaded["meter"]
 
 

@@ -32,13 +32,14 @@ class LatencyMeter:
     Args:
         space: of the architectures.
         threads: of ONNX Runtime.
+        reference_ms: the reference's latency as another meter has measured it, so that both have one scale.
     """
 
-    def __init__(self, space: SearchSpace, threads: int) -> None:
+    def __init__(self, space: SearchSpace, threads: int, reference_ms: float | None = None) -> None:
         self._settings = Settings(threads=threads, spin=False)
         self._folder = tempfile.TemporaryDirectory(prefix="scarlet-zoo-")
         self._reference = self._runner(space.arch(layer.tokens[0] for layer in space.layers))
-        self.reference_ms = float(np.median([self._reference.time_ms() for _ in range(_REFERENCE_BURSTS * _BURST)]))
+        self.reference_ms = reference_ms or self._measure_reference()
 
     def __call__(self, arch: Arch) -> float:
         """Median latency in milliseconds."""
@@ -46,6 +47,9 @@ class LatencyMeter:
         pairs = [(self._burst(runner), self._burst(self._reference)) for _ in range(_BURSTS)]
         own, reference = (np.median(times) for times in zip(*pairs, strict=True))
         return float(self.reference_ms * own / reference)
+
+    def _measure_reference(self) -> float:
+        return float(np.median([self._reference.time_ms() for _ in range(_REFERENCE_BURSTS * _BURST)]))
 
     def _burst(self, runner: Runner) -> list[float]:
         runner.time_ms()

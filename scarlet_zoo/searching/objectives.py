@@ -47,7 +47,7 @@ class Objective:
         Raises:
             TrainingError: something else.
         """
-        found = re.fullmatch(r"(\w+)(?::(max|min))?(?:\*([\d.]+))?", text.strip())
+        found = re.fullmatch(r"(\w+)(?::(max|min))?(?:\*(\d+\.?\d*))?", text.strip())
         if not found or found[1] not in METRICS:
             raise TrainingError(f"objective {text!r}: wanted one of {' '.join(METRICS)}, such as params:max*0.2")
         maximise = found[2] == "max" if found[2] else METRICS[found[1]][1]
@@ -79,7 +79,7 @@ class Limit:
         Raises:
             TrainingError: something else.
         """
-        found = re.fullmatch(r"(\w+)\s*(<=|>=)\s*([\d.]+(?:[eE][+-]?\d+)?)", text.strip())
+        found = re.fullmatch(r"(\w+)\s*(<=|>=)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)", text.strip())
         if not found or found[1] not in METRICS:
             raise TrainingError(f"limit {text!r}: wanted one of {' '.join(METRICS)}, such as macs<=5e6")
         return cls(found[1], found[2] == "<=", float(found[3]))
