@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -98,9 +97,3 @@ class Evaluation:
         if "meter" not in self._loaded:
             self._loaded["meter"] = LatencyMeter(self.space, self.threads, self.reference_ms)
         return self._loaded["meter"]
-
-
-def describe(values: Mapping[str, float]) -> str:
-    """Values in one line, each with its unit."""
-    text = {"accuracy": "{:.2f} %", "macs": "{:,.0f} MACs", "params": "{:,.0f} parameters", "latency": "{:.3f} ms"}
-    return ", ".join(text[name].format(value) for name, value in values.items())
