@@ -60,6 +60,10 @@ _ENTRIES = (
              "e3k5se-e3k3se-e3k5se-id-id-e3k3-e6k7se-e3k3se-e3k3se-e3k5-"
              "e3k7se-e3k7-e3k3se-e3k7se-e3k3se-id-e6k3se-e6k7se-e6k5se",
              Figures(75.6, 92.6, 280, 6.0, _PAPER)),
+    # Found with this package: weights/search holds the fronts that they were taken from.
+    ZooEntry("scarlet_mini_s", "scarlet-mini:e6k5-e6k7-id-id-e3k7se-e3k7-e3k7-id"),
+    ZooEntry("scarlet_mini_m", "scarlet-mini:e6k5se-e3k5-id-e3k7-e6k7se-e3k7-e6k3se-e3k5"),
+    ZooEntry("scarlet_mini_l", "scarlet-mini:e6k5se-e3k5-id-e3k7-e6k7se-e6k5se-e6k7se-e6k5se"),
 )
 # fmt: on
 
