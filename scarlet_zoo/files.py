@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
+
 from scarlet_zoo.errors import ScarletError
 
 
@@ -68,3 +70,9 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/scarlet_zoo``, else where the platform keeps caches."""
+    configured = os.environ.get("XDG_CACHE_HOME")
+    return Path(configured) / "scarlet_zoo" if configured else Path(platformdirs.user_cache_path("scarlet_zoo"))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +13,7 @@ from torch import nn
 from scarlet_zoo.cards import WEIGHTS_FOLDER, all_cards, cards_of
 from scarlet_zoo.checkpoint import load_checkpoint, save_weights, state_sha256
 from scarlet_zoo.errors import CheckpointError
-from scarlet_zoo.files import file_sha256
+from scarlet_zoo.files import cache_folder, file_sha256
 from scarlet_zoo.zoo import safe_name
 
 
@@ -34,12 +32,6 @@ class StoredWeights:
     path: Path
     sha256: str
     metadata: dict[str, str]
-
-
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/scarlet_zoo``, else where the platform keeps caches."""
-    configured = os.environ.get("XDG_CACHE_HOME")
-    return Path(configured) / "scarlet_zoo" if configured else Path(platformdirs.user_cache_path("scarlet_zoo"))
 
 
 def stored_path(name: str) -> Path:

@@ -1,0 +1,127 @@
+"""The quantisation-friendly form: nothing but Clip between convolutions, so that all of it can be integer.
+
+Hard-swish and hard-sigmoid have no integer kernel. Both are a clip and a factor:
+
+    HardSigmoid(x) = clip(x + 3, 0, 6) * 1/6          HardSwish(x) = x * clip(x + 3, 0, 6) * 1/6
+
+A clip costs nothing in integers, where it is the range of the tensor in front of it. The +3 of a gate goes
+into the bias of the convolution that makes x; the 1/6 commutes with all that is linear in its data, and goes
+down the graph until a convolution or a matrix product takes it into its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from scarlet_zoo.lowering.raising import is_standard, with_shift
+from scarlet_zoo.lowering.released import clip_to_six, shift_and_clip
+from scarlet_zoo.lowering.rewriting import RefusedError, Rewrite, array_of, constant, float_type, producer, scalar_of
+
+# f(c * x) = c * f(x) for every c > 0; they read nothing but x that depends on data.
+_HOMOGENEOUS = frozenset({
+    "AveragePool", "Dropout", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool",
+    "ReduceMax", "ReduceMean", "Relu", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
+_FACTOR = "factor"
+
+
+def clip_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
+    """HardSigmoid(x) is clip(x + 3, 0, 6) times 1/6, with alpha = 1/6 and beta = 1/2.
+
+    Where x is a convolution that nobody else reads, the 3 is added to its bias. Refused for other
+    parameters, whose clip has other bounds.
+    """
+    if node.op_type != "HardSigmoid":
+        return ()
+    if not is_standard(node):
+        raise RefusedError("its alpha is not 1/6, or its beta not 1/2")
+    conv = producer(node.inputs[0], "Conv")
+    try:
+        shifted = with_shift(conv, node, np.asarray(3.0)) if conv is not None else None
+    except RefusedError:
+        shifted = None
+    if shifted is None:
+        shifted, _ = shift_and_clip(node)
+    clipped = clip_to_six(node, shifted)
+    return shifted, clipped, _sixth(node, clipped)
+
+
+def clip_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
+    """HardSwish(x) is x * clip(x + 3, 0, 6) times 1/6."""
+    if node.op_type != "HardSwish":
+        return ()
+    shifted, clipped = shift_and_clip(node)
+    product = ir.node("Mul", [node.inputs[0], clipped.outputs[0]])
+    return shifted, clipped, product, _sixth(node, product)
+
+
+def _sixth(owner: ir.Node, node: ir.Node) -> ir.Node:
+    return ir.node("Mul", [node.outputs[0], constant(owner, _FACTOR, 1 / 6, float_type(owner))])
+
+
+def sink_factor(node: ir.Node) -> Sequence[ir.Node]:
+    """f(c * x) is c * f(x) where f is homogeneous, and f'(x) where f is linear and takes c into its weights.
+
+    The node is the f, one of its inputs the product with a constant c > 0. Convolutions and matrix products are
+    linear in their data, so c goes into the weights, not into the bias. Pools, Relu and changes of shape are
+    homogeneous, and a product is so in each of its factors: there c comes out behind them. Refused where f is
+    neither, an addition for one, whose other operand has no c.
+    """
+    found = _scaled_input(node)
+    if found is None:
+        return ()
+    position, factor, x = found
+    if node.op_type in ("Conv", "Gemm", "MatMul") and position == 0:
+        weight = array_of(node.inputs[1])
+        if weight is None:
+            raise RefusedError("the weights that should take the factor are not constants")
+        scaled = constant(node, "scaled", np.asarray(weight, dtype=np.float64) * factor, weight.dtype)
+        return (_like(node, [x, scaled, *node.inputs[2:]]),)
+    if node.op_type == "Mul" or (node.op_type in _HOMOGENEOUS and position == 0):
+        inputs = list(node.inputs)
+        inputs[position] = x
+        inner = _like(node, inputs)
+        inner.outputs[0].shape, inner.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
+        return inner, ir.node("Mul", [inner.outputs[0], constant(node, _FACTOR, factor, float_type(node))])
+    raise RefusedError(f"a factor cannot pass {node.op_type}")
+
+
+def _scaled_input(node: ir.Node) -> tuple[int, float, ir.Value] | None:
+    """(position, c, x) of the first input that is x times a constant of one element; not for such a product itself."""
+    if _factor_of(node) is not None or len(node.outputs) != 1:
+        return None
+    for position, value in enumerate(node.inputs):
+        found = _factor_of(value.producer() if value is not None else None)
+        if found is not None:
+            return position, *found
+    return None
+
+
+def _factor_of(node: ir.Node | None) -> tuple[float, ir.Value] | None:
+    if node is None or node.op_type != "Mul":
+        return None
+    for constant_side, x in (node.inputs, reversed(node.inputs)):
+        value = scalar_of(constant_side)
+        if value is not None and value > 0 and x is not None:
+            return value, x
+    return None
+
+
+def merge_factors(node: ir.Node) -> Sequence[ir.Node]:
+    """(x * c) * d is x * (c d)."""
+    outer = _factor_of(node)
+    inner = _factor_of(outer[1].producer()) if outer is not None else None
+    if outer is None or inner is None:
+        return ()
+    return (ir.node("Mul", [inner[1], constant(node, _FACTOR, outer[0] * inner[0], float_type(node))]),)
+
+
+def _like(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
+    return ir.node(node.op_type, inputs, {name: attribute.value for name, attribute in node.attributes.items()})
+
+
+CLIP: tuple[Rewrite, ...] = (clip_hard_swish, clip_hard_sigmoid)
+SINK: tuple[Rewrite, ...] = (merge_factors, sink_factor)

@@ -1,0 +1,52 @@
+"""Pictures as they are for an input: the preprocessing inside the graph, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from scarlet_zoo.lowering.rewriting import array_of, constant
+
+
+def accept_pixels(model: ir.Model, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Put the preprocessing of a picture of the right size into the graph, in place: uint8 (N, H, W, C) in.
+
+    Normalised values are (p / 255 - mean) / std = (p - 255 mean) / (255 std). The division goes
+    into the first convolution's weights, exactly: what it pads with is 0 before and after. The
+    mean cannot go into its bias, because the padding is 0 in normalised values, which is the mean
+    colour, while a bias would take it for black; so it stays a subtraction in front of the padding.
+    """
+    image = model.graph.inputs[0]
+    assert image.shape is not None
+    batch, channels, height, width = image.shape.dims
+    pixels = ir.Value(
+        name="pixels", type=ir.TensorType(ir.DataType.UINT8), shape=ir.Shape([batch, height, width, channels])
+    )
+    readers = list(image.uses())
+    anchor = readers[0].node
+    offset = constant(anchor, "pixel_mean", 255 * np.reshape(mean, (1, -1, 1, 1)), np.float32)
+    cast = ir.node("Cast", [pixels], {"to": ir.DataType.FLOAT})
+    planes = ir.node("Transpose", [cast.outputs[0]], {"perm": [0, 3, 1, 2]})
+    nodes = [cast, planes, ir.node("Sub", [planes.outputs[0], offset])]
+    scale = 1 / (255 * np.asarray(std, dtype=np.float64))
+    weight = array_of(anchor.inputs[1]) if anchor.op_type == "Conv" else None
+    fresh = [offset]
+    if len(readers) == 1 and weight is not None and weight.shape[1] == len(scale):
+        fresh.append(constant(anchor, "pixel_weight", np.asarray(weight) * scale.reshape(1, -1, 1, 1), np.float32))
+        anchor.replace_input_with(1, fresh[-1])
+    else:
+        fresh.append(constant(anchor, "pixel_scale", scale.reshape(1, -1, 1, 1), np.float32))
+        nodes.append(ir.node("Mul", [nodes[-1].outputs[0], fresh[-1]]))
+    for value in fresh:
+        model.graph.register_initializer(value)
+    for reader in readers:
+        reader.node.replace_input_with(reader.idx, nodes[-1].outputs[0])
+    model.graph.insert_before(anchor, nodes)
+    pixels.name = image.name
+    image.name = "unused"
+    model.graph.inputs[0] = pixels
+    common.RemoveUnusedNodesPass()(model)
+    common.NameFixPass()(model)

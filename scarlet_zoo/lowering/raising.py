@@ -1,0 +1,243 @@
+"""Spelled-out arithmetic back to the operators that it means, whichever exporter spelled it.
+
+Every exporter writes hard-swish its own way: as an operator, as ``x * HardSigmoid(x)``, as the released
+SCARLET code's ``x * relu6(x + 3) / 6``, with ``Clip`` or with ``Min(Relu)``, with ``/ 6`` or ``* 0.16667``.
+ONNX Runtime fuses the operators and none of the spellings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from scarlet_zoo.lowering.rewriting import (
+    RefusedError,
+    Rewrite,
+    array_of,
+    constant,
+    only_reader,
+    opset,
+    producer,
+    scalar_of,
+)
+
+_SIXTH = 1 / 6
+_HARD_SWISH_SINCE = 14
+
+
+def raise_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
+    """clip(x + 3, 0, 6) / 6 is HardSigmoid(x) with alpha = 1/6 and beta = 1/2.
+
+    (x + 3) / 6 = x / 6 + 1/2, and dividing the bounds of a clip divides it: clip(a, 0, 6) / 6 = clip(a / 6, 0, 1).
+    """
+    clipped = _divided_by_six(node)
+    x = _clipped_shift(clipped)
+    return () if x is None else (_hard_sigmoid(x),)
+
+
+def raise_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
+    """X * HardSigmoid(x) and x * clip(x + 3, 0, 6) / 6 are HardSwish(x), by its definition.
+
+    Refused before opset 14, which brought the operator: there x * HardSigmoid(x) is left.
+    """
+    x = _gated_by_itself(node)
+    if x is None:
+        return ()
+    if opset(node) < _HARD_SWISH_SINCE:
+        if node.op_type == "Mul" and any(producer(value, "HardSigmoid") for value in node.inputs):
+            raise RefusedError(f"opset {opset(node)} has no HardSwish, it came with {_HARD_SWISH_SINCE}")
+        gate = _hard_sigmoid(x)
+        return gate, ir.node("Mul", [x, gate.outputs[0]])
+    return (ir.node("HardSwish", [x]),)
+
+
+def _hard_sigmoid(x: ir.Value) -> ir.Node:
+    return ir.node("HardSigmoid", [x], {"alpha": _SIXTH, "beta": 0.5})
+
+
+def _divided_by_six(node: ir.Node) -> ir.Value | None:
+    """V of v / 6, v * 1/6 or 1/6 * v."""
+    if node.op_type == "Div":
+        six = scalar_of(node.inputs[1])
+        return node.inputs[0] if six == 6 else None
+    if node.op_type != "Mul":
+        return None
+    for factor, other in (node.inputs, reversed(node.inputs)):
+        value = scalar_of(factor)
+        if value is not None and abs(value - _SIXTH) < 1e-6:
+            return other
+    return None
+
+
+def _clipped_shift(value: ir.Value | None) -> ir.Value | None:
+    """X of clip(x + 3, 0, 6), written as Clip, or as Min(Relu(x + 3), 6)."""
+    clip, least = producer(value, "Clip"), producer(value, "Min")
+    shifted = None
+    if clip is not None and _bounds(clip) == (0, 6):
+        shifted = clip.inputs[0]
+    elif least is not None and len(least.inputs) == 2:
+        for bound, other in (least.inputs, reversed(least.inputs)):
+            relu = producer(other, "Relu")
+            if scalar_of(bound) == 6 and relu is not None:
+                shifted = relu.inputs[0]
+    add = producer(shifted, "Add")
+    if add is None:
+        return None
+    for three, x in (add.inputs, reversed(add.inputs)):
+        if scalar_of(three) == 3:
+            return x
+    return None
+
+
+def _bounds(clip: ir.Node) -> tuple[float | None, float | None]:
+    """(min, max) of a Clip: attributes before opset 11, inputs from then on."""
+    if "min" in clip.attributes or "max" in clip.attributes:
+        low, high = (clip.attributes.get(name) for name in ("min", "max"))
+        return low.as_float() if low else None, high.as_float() if high else None
+    low_input, high_input = (clip.inputs[i] if len(clip.inputs) > i else None for i in (1, 2))
+    return scalar_of(low_input), scalar_of(high_input)
+
+
+def _gated_by_itself(node: ir.Node) -> ir.Value | None:
+    """X of any spelling of x * clip(x + 3, 0, 6) / 6, at its last node."""
+    if node.op_type == "Mul":
+        for x, gate in (node.inputs, reversed(node.inputs)):
+            sigmoid = producer(gate, "HardSigmoid")
+            if sigmoid is not None and sigmoid.inputs[0] is x and is_standard(sigmoid):
+                return x
+    product = producer(_divided_by_six(node), "Mul")
+    if product is not None:
+        for x, gate in (product.inputs, reversed(product.inputs)):
+            if x is not None and _clipped_shift(gate) is x:
+                return x
+    return None
+
+
+def is_standard(sigmoid: ir.Node) -> bool:
+    """Whether a HardSigmoid is the one of hard-swish, alpha 1/6 and beta 1/2; its defaults are 0.2 and 1/2."""
+    alpha, beta = (sigmoid.attributes.get(name) for name in ("alpha", "beta"))
+    good_alpha = alpha is not None and abs(alpha.as_float() - _SIXTH) < 1e-6
+    return good_alpha and (beta is None or abs(beta.as_float() - 0.5) < 1e-6)
+
+
+def merge_means(node: ir.Node) -> Sequence[ir.Node]:
+    """A mean over rows of a mean over columns is GlobalAveragePool, then Flatten.
+
+    All rows are of one length, so the mean of their means is the mean over H * W values.
+    """
+    if node.op_type != "ReduceMean" or reduced_axes(node) != (2,):
+        return ()
+    columns = producer(node.inputs[0], "ReduceMean")
+    if columns is None or reduced_axes(columns) != (3,) or _keeps(columns) or _keeps(node):
+        return ()
+    pool = ir.node("GlobalAveragePool", [columns.inputs[0]])
+    return pool, ir.node("Flatten", [pool.outputs[0]], {"axis": 1})
+
+
+def pool_globally(node: ir.Node) -> Sequence[ir.Node]:
+    """ReduceMean over both sides of an image is GlobalAveragePool, and Flatten where they are dropped.
+
+    Legal for rank 4 with axes (2, 3): both are the mean over H * W values of each channel. Only
+    GlobalAveragePool stays inside ONNX Runtime's blocked layout.
+    """
+    if node.op_type != "ReduceMean" or reduced_axes(node) != (2, 3):
+        return ()
+    source = node.inputs[0]
+    if source is None or source.shape is None or len(source.shape) != 4:
+        return ()
+    pool = ir.node("GlobalAveragePool", [source])
+    return (pool,) if _keeps(node) else (pool, ir.node("Flatten", [pool.outputs[0]], {"axis": 1}))
+
+
+def _keeps(node: ir.Node) -> bool:
+    return "keepdims" not in node.attributes or node.attributes["keepdims"].as_int() == 1
+
+
+def reduced_axes(node: ir.Node) -> tuple[int, ...]:
+    """Axes of a ReduceMean, from 0 where the input's rank is known; an attribute before opset 18, then an input."""
+    source = node.inputs[0]
+    axes: Sequence[int] = ()
+    if "axes" in node.attributes:
+        axes = node.attributes["axes"].as_ints()
+    elif len(node.inputs) > 1:
+        given = array_of(node.inputs[1])
+        axes = [int(axis) for axis in given.reshape(-1)] if given is not None else ()
+    rank = len(source.shape) if source is not None and source.shape is not None else None
+    return tuple(sorted(axis % rank if rank else axis for axis in axes))
+
+
+def fold_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
+    """BatchNormalization(Conv(x)) is one Conv: w' = w * s, b' = (b - mean) * s + beta with s = gamma / sqrt(var + eps).
+
+    Refused where somebody else reads the convolution's output, which is not the normalised one.
+    """
+    conv = producer(node.inputs[0], "Conv") if node.op_type == "BatchNormalization" else None
+    if conv is None:
+        return ()
+    parameters = [array_of(value) for value in node.inputs[1:5]]
+    weight = array_of(conv.inputs[1])
+    if weight is None or any(array is None for array in parameters):
+        raise RefusedError("its parameters are not constants")
+    if not only_reader(conv.outputs[0]):
+        raise RefusedError("the convolution's output is read by another node, too")
+    gamma, beta, mean, variance = (np.asarray(array, dtype=np.float64) for array in parameters)
+    epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
+    scale = gamma / np.sqrt(variance + epsilon)
+    bias = array_of(conv.inputs[2]) if len(conv.inputs) > 2 else None
+    shift = (np.asarray(bias if bias is not None else 0.0, dtype=np.float64) - mean) * scale + beta
+    return (with_parameters(conv, node, weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), shift),)
+
+
+def absorb_shift(node: ir.Node) -> Sequence[ir.Node]:
+    """Conv(x) + c with one c a channel is Conv with the bias b + c.
+
+    Refused where somebody else reads the convolution's output without the c.
+    """
+    if node.op_type != "Add":
+        return ()
+    for shift, other in (node.inputs, reversed(node.inputs)):
+        conv, added = producer(other, "Conv"), array_of(shift)
+        if conv is not None and added is not None:
+            return (with_shift(conv, node, added),)
+    return ()
+
+
+def with_shift(conv: ir.Node, owner: ir.Node, added: NDArray[Any]) -> ir.Node:
+    """The convolution that gives what this one gives, plus one value, or one a channel.
+
+    Raises:
+        RefusedError: its parameters are computed, the values do not fit, or more than one node reads its output.
+    """
+    weight = array_of(conv.inputs[1])
+    bias = array_of(conv.inputs[2]) if len(conv.inputs) > 2 else None
+    if weight is None or (len(conv.inputs) > 2 and bias is None):
+        raise RefusedError("the convolution's parameters are not constants")
+    channelwise = (len(weight), *[1] * (weight.ndim - 2))
+    if added.size != 1 and (added.shape[-len(channelwise) :] != channelwise or added.size != len(weight)):
+        raise RefusedError(f"adds a tensor of {added.shape}, wanted one value, or one a channel")
+    if not only_reader(conv.outputs[0]):
+        raise RefusedError("the convolution's output is read by another node, too")
+    old = np.zeros(len(weight)) if bias is None else np.asarray(bias, dtype=np.float64)
+    return with_parameters(conv, owner, weight, old + np.asarray(added, dtype=np.float64).reshape(-1))
+
+
+def with_parameters(conv: ir.Node, owner: ir.Node, weight: object, bias: object) -> ir.Node:
+    """A convolution like this one with other parameters, in the precision of its own."""
+    own = array_of(conv.inputs[1])
+    assert own is not None
+    made = [constant(owner, "weight", weight, own.dtype), constant(owner, "bias", bias, own.dtype)]
+    return ir.node("Conv", [conv.inputs[0], *made], {name: attr.value for name, attr in conv.attributes.items()})
+
+
+RAISE: tuple[Rewrite, ...] = (
+    raise_hard_sigmoid,
+    raise_hard_swish,
+    merge_means,
+    pool_globally,
+    fold_batch_norm,
+    absorb_shift,
+)

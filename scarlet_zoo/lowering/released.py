@@ -1,0 +1,56 @@
+"""The arithmetic of the released SCARLET code: the baseline to measure against, never one to ship."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from scarlet_zoo.lowering.raising import is_standard
+from scarlet_zoo.lowering.rewriting import Rewrite, constant, float_type, opset, producer
+
+
+def spell_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
+    """HardSwish(x) is x * clip(x + 3, 0, 6) / 6 by its definition."""
+    if node.op_type != "HardSwish":
+        return ()
+    shifted, clipped = shift_and_clip(node)
+    product = ir.node("Mul", [node.inputs[0], clipped.outputs[0]])
+    return shifted, clipped, product, ir.node("Div", [product.outputs[0], constant(node, "six", 6.0, float_type(node))])
+
+
+def spell_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
+    """HardSigmoid(x) with alpha = 1/6 and beta = 1/2 is clip(x + 3, 0, 6) / 6."""
+    if node.op_type != "HardSigmoid" or not is_standard(node):
+        return ()
+    shifted, clipped = shift_and_clip(node)
+    return shifted, clipped, ir.node("Div", [clipped.outputs[0], constant(node, "six", 6.0, float_type(node))])
+
+
+def shift_and_clip(node: ir.Node) -> tuple[ir.Node, ir.Node]:
+    """X + 3, and its clip to [0, 6], of a node's x."""
+    shifted = ir.node("Add", [node.inputs[0], constant(node, "three", 3.0, float_type(node))])
+    return shifted, clip_to_six(node, shifted)
+
+
+def clip_to_six(owner: ir.Node, shifted: ir.Node) -> ir.Node:
+    """The clip to [0, 6] of what a node gives, in the precision of the owner."""
+    bounds = (constant(owner, name, value, float_type(owner)) for name, value in (("low", 0.0), ("high", 6.0)))
+    return ir.node("Clip", [shifted.outputs[0], *bounds])
+
+
+def spell_head_pool(node: ir.Node) -> Sequence[ir.Node]:
+    """Flatten of a GlobalAveragePool is the mean over columns, then over rows."""
+    pool = producer(node.inputs[0], "GlobalAveragePool") if node.op_type == "Flatten" else None
+    if pool is None:
+        return ()
+    if opset(node) < 18:
+        columns = ir.node("ReduceMean", [pool.inputs[0]], {"axes": [3], "keepdims": 0})
+        return columns, ir.node("ReduceMean", [columns.outputs[0]], {"axes": [2], "keepdims": 0})
+    last, third = (constant(node, f"axis{axis}", [axis], np.int64) for axis in (3, 2))
+    columns = ir.node("ReduceMean", [pool.inputs[0], last], {"keepdims": 0})
+    return columns, ir.node("ReduceMean", [columns.outputs[0], third], {"keepdims": 0})
+
+
+RELEASE: tuple[Rewrite, ...] = (spell_hard_swish, spell_hard_sigmoid, spell_head_pool)

@@ -1,0 +1,37 @@
+"""The graph that ONNX Runtime really runs, written to a file.
+
+This file stands alone: it needs onnxruntime only, of any version, and can be run by another interpreter
+(``python optimized_graph.py FILE OUT`` prints the runtime's version and the processor's kind as JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+
+import onnxruntime as ort
+
+
+def write_optimized(path: str, out: str) -> dict[str, str]:
+    """Load a model with all optimisations of this runtime, and write what became of it as ONNX.
+
+    Args:
+        path: an ``.onnx`` or ``.ort`` file.
+        out: where to write the graph that runs.
+
+    Returns:
+        ``runtime_version`` and ``machine``: the graph holds for these only.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 4
+    options.optimized_model_filepath = out
+    # By default the format follows the name; a temporary one may have any.
+    options.add_session_config_entry("session.save_model_format", "ONNX")
+    ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return {"runtime_version": ort.__version__, "machine": platform.machine()}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(write_optimized(*sys.argv[1:3])) + "\n")

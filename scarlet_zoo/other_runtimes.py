@@ -1,0 +1,60 @@
+"""Interpreters with another version of ONNX Runtime: made when first asked for, kept in the user's cache."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.files import cache_folder, make_folder
+
+_SPEC = re.compile(r"ort==(\d+\.\d+\.\d+)")
+
+
+def interpreter_of(runtime: str) -> Path:
+    """The Python that has a runtime: this one for ``ort``, else that of a virtual environment of its own.
+
+    Args:
+        runtime: ``ort``, or ``ort==1.22.1`` for one version; its wheel is installed with pip.
+
+    Raises:
+        ScarletError: no such spelling, or pip cannot install that version here.
+    """
+    if runtime == "ort":
+        return Path(sys.executable)
+    found = _SPEC.fullmatch(runtime)
+    if found is None:
+        raise ScarletError(f"runtime {runtime!r}: unknown, wanted ort, or a version such as ort==1.22.1")
+    home = cache_folder() / "runtimes"
+    folder = home / f"onnxruntime-{found[1]}"
+    if not folder.is_dir():
+        _install(found[1], home, folder)
+    return _python(folder)
+
+
+def _install(version: str, home: Path, folder: Path) -> None:
+    """Make the environment beside its place and rename it: half of one is never found there."""
+    make_folder(home)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".making-", ignore_cleanup_errors=True) as temporary:
+        made = Path(temporary) / "venv"
+        venv.create(made, with_pip=True, symlinks=os.name != "nt")
+        pip = [str(_python(made)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        done = subprocess.run([*pip, f"onnxruntime=={version}", "numpy"], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            reason = (done.stderr.strip() or f"exit code {done.returncode}").split("\n")[-1]
+            raise ScarletError(f"runtime ort=={version}: pip cannot install it here: {reason}")
+        try:
+            made.rename(folder)
+        except OSError:
+            # Another process was faster; its environment is as good.
+            if not folder.is_dir():
+                raise
+
+
+def _python(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
