@@ -41,7 +41,7 @@ class ParityError(CheckFailedError):
 
 
 def verify(
-    reference: nn.Module | Callable[[Array], Logits],
+    reference: nn.Module | Callable[[Array], Logits | list[Logits]],
     artifact: Artifact | str | Path,
     images: Sequence[Image.Image] | None = None,
     tolerance: Tolerance = FLOAT32,
@@ -56,7 +56,7 @@ def verify(
 
     Args:
         reference: a torch model in eval mode, or a function from float32 images (N, C, H, W) to
-            logits (N, classes); of a feature extractor every output is compared.
+            logits (N, classes), or to a list of outputs; of a feature extractor every output is compared.
         artifact: the file.
         images: pictures; a dozen photographs when left out.
         tolerance: what is still equal, with its reason.
@@ -156,7 +156,8 @@ def _group(name: str, reference: Any, ours: Array, theirs: NDArray[Any]) -> _Gro
 def _answers(reference: Any, images: Array) -> tuple[list[Logits], list[Logits] | None]:
     """The truth in float64, and a torch model's answer in float32, the precision of the file; flat for each image."""
     if _is_function(reference):
-        return _flat([np.asarray(reference(images), dtype=np.float64)]), None
+        given = reference(images)
+        return _flat([np.asarray(o, dtype=np.float64) for o in (given if isinstance(given, list) else [given])]), None
     import torch
 
     # On a copy: what is compared is the network in eval mode, and the caller's stays as it is.

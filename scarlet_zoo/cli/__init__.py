@@ -11,7 +11,18 @@ import sys
 
 import typer
 
-from scarlet_zoo.cli import applying, checking, looking, making, predicting, searching, storing, touring, training
+from scarlet_zoo.cli import (
+    applying,
+    checking,
+    looking,
+    making,
+    optimizing,
+    predicting,
+    searching,
+    storing,
+    touring,
+    training,
+)
 from scarlet_zoo.cli.console import fail
 from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.latency import MeasurementError
@@ -26,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (looking, making, checking, predicting, applying, storing, training, searching, touring):
+for room in (looking, making, checking, optimizing, predicting, applying, storing, training, searching, touring):
     room.register(app)
 
 

@@ -85,8 +85,8 @@ def export_network(
     from scarlet_zoo.onnx_export import export_onnx
     from scarlet_zoo.tracing import Recipe
 
-    recipe = Recipe(form=_form(target), opset=opset, batch=batch, exporter=exporter, pixels=pixels)
-    _probe_folder(out)
+    recipe = Recipe(form=form_of(target), opset=opset, batch=batch, exporter=exporter, pixels=pixels)
+    probe_folder(out)
     network = load_network(name, weights, input_size=input_size, features=_levels(features))
     path = out / f"{safe_name(name)}.onnx"
     artifact = export_onnx(
@@ -125,8 +125,8 @@ def deploy_network(
     from scarlet_zoo.tracing import Recipe
 
     size = (input_size, input_size) if input_size else None
-    recipe = Recipe(form=_form(target), opset=opset, batch=batch, exporter=exporter, input_size=size, pixels=pixels)
-    _probe_folder(out)
+    recipe = Recipe(form=form_of(target), opset=opset, batch=batch, exporter=exporter, input_size=size, pixels=pixels)
+    probe_folder(out)
     with progress_bar("measure") as progress:
         result = deploy(
             name,
@@ -156,7 +156,8 @@ def _levels(features: str | None) -> tuple[int, ...] | None:
         raise ExportError(f"features: got {features!r}, wanted levels such as 1,2,3,4") from error
 
 
-def _form(target: str) -> str:
+def form_of(target: str) -> str:
+    """The graph form of a target; an error that lists them if there is no such target."""
     from scarlet_zoo.deployment import TARGETS
 
     if target not in TARGETS:
@@ -164,7 +165,7 @@ def _form(target: str) -> str:
     return TARGETS[target]
 
 
-def _probe_folder(out: Path) -> None:
+def probe_folder(out: Path) -> None:
     """Refuse a folder that cannot be before minutes of work are spent, without making it."""
     try:
         nearest = next((parent for parent in (out, *out.parents) if parent.exists()), None)

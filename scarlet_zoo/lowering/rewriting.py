@@ -62,7 +62,16 @@ def apply(rewrite: Rewrite, graph: ir.Graph, refused: list[Refusal]) -> int:
         if new:
             replace(node, new)
             count += 1
+    if count:
+        _remove_dead(graph)
     return count
+
+
+def _remove_dead(graph: ir.Graph) -> None:
+    """What a rewrite has left without readers would count as a reader for the next one."""
+    for node in reversed(list(graph)):
+        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            graph.remove(node, safe=True)
 
 
 def replace(node: ir.Node, new: Sequence[ir.Node]) -> None:

@@ -1,0 +1,71 @@
+"""Verbs about a runtime: optimize, inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, emit, pairs, table
+from scarlet_zoo.cli.making import Out, Target, form_of, probe_folder
+
+Runtime = Annotated[str, typer.Option(help="ort, or another version of it: ort==1.22.1 (its wheel is installed once).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command("optimize")(optimize)
+    app.command("inspect")(inspect)
+
+
+def optimize(
+    file: Annotated[Path, typer.Argument(help="An ONNX file of any exporter.")],
+    out: Out,
+    as_json: Json = False,
+    target: Target = "native",
+) -> None:
+    """Rewrite an ONNX file into the form of a target, verified against itself."""
+    from scarlet_zoo.optimizing import optimize_file
+
+    form = form_of(target)
+    probe_folder(out)
+    done = optimize_file(file, out / file.name, form)
+
+    def render(console: Console) -> None:
+        value = done.to_dict()
+        rows = [("path", value["path"]), ("form", form), ("SQNR", f"{done.parity.sqnr_db:.0f} dB")]
+        console.print(pairs([*rows, *value["rewrites"].items()], title=str(file)))
+        for refusal in done.lowering.refused:
+            console.print(f"left as it is: {refusal.node} ({refusal.rewrite}): {refusal.reason}")
+
+    emit(as_json, done.to_dict(), render)
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="An ONNX or ORT file.")],
+    as_json: Json = False,
+    runtime: Runtime = "ort",
+    fail_on: Annotated[str | None, typer.Option(help="Exit code 1 above these: unfused=0,reorders=40,...")] = None,
+) -> None:
+    """Say what the runtime really runs of a file: what is fused, what is copied, what is left in float."""
+    from scarlet_zoo.fusion import TOTALS, check_limits, findings, inspect_fusion, parse_limits
+
+    limits = parse_limits(fail_on) if fail_on is not None else {}
+    report = inspect_fusion(file, runtime)
+    told = findings(report)
+
+    def render(console: Console) -> None:
+        rows = [
+            (row.name, row.operator, row.activation or "", row.follower or "", row.reorders or "")
+            for row in report.convolutions
+        ]
+        console.print(table(("convolution", "runs as", "fused", "computed apart", "copies"), rows, title=str(file)))
+        console.print(pairs([(f"{report.totals[name]:4d} {name}", said) for name, said in TOTALS.items()]))
+        console.print(f"{report.runtime} on {report.machine}")
+        for sentence in told or ("nothing stands in the way of this runtime",):
+            console.print(sentence)
+
+    emit(as_json, {**report.to_dict(), "findings": list(told)}, render)
+    check_limits(report, limits)

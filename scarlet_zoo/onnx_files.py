@@ -1,0 +1,118 @@
+"""ONNX files from anywhere, opened with suspicion: what a graph declares is checked before any of it is believed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, external_data_helper
+
+from scarlet_zoo.artifact import read_onnx
+from scarlet_zoo.errors import ArtifactError
+
+_OLDEST_OPSET = 7
+_LARGEST_BYTES = 2 * 1024**3 - 1  # of a protobuf message
+
+
+def open_graph(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file with all its tensors, and check that it is a sound graph.
+
+    Raises:
+        ArtifactError: it does not parse; an opset that is not known; a tensor that holds other than it
+            declares; external data that is missing, cut, or outside of the file's folder; a graph
+            that is not in order, a cycle for one; a checker's refusal.
+    """
+    model = read_onnx(path)
+    _check_opsets(model, path)
+    tensors = list(_tensors(model.graph))
+    for tensor in tensors:
+        if external_data_helper.uses_external_data(tensor):
+            _check_external(tensor, path)
+        else:
+            _check_held(tensor, path)
+    if any(external_data_helper.uses_external_data(tensor) for tensor in tensors):
+        onnx.load_external_data_for_model(model, str(path.parent))
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise ArtifactError(f"{path}: not a sound graph: {str(error).strip().splitlines()[0]}") from error
+    return model
+
+
+def _check_opsets(model: onnx.ModelProto, path: Path) -> None:
+    newest = onnx.defs.onnx_opset_version()
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx") and not _OLDEST_OPSET <= entry.version <= newest:
+            raise ArtifactError(f"{path}: opset {entry.version}, wanted {_OLDEST_OPSET} to {newest}")
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+
+
+def _declared_bytes(tensor: TensorProto, path: Path) -> int:
+    """Size of what a tensor says that it holds, without making any of it."""
+    if any(side < 0 for side in tensor.dims):
+        raise ArtifactError(f"{path}: tensor {tensor.name!r} declares the shape {list(tensor.dims)}")
+    try:
+        bits: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: tensor {tensor.name!r} is of type {tensor.data_type}, which is none") from error
+    return math.prod(tensor.dims) * bits // 8
+
+
+def _check_held(tensor: TensorProto, path: Path) -> None:
+    declared = _declared_bytes(tensor, path)
+    if tensor.HasField("raw_data"):
+        held = len(tensor.raw_data)
+    else:
+        # Narrow types are packed into wider fields: only an excess can be told from their number.
+        fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+        count = sum(len(getattr(tensor, field)) for field in fields)
+        if count >= math.prod(tensor.dims) // 2:
+            return
+        held = count
+    # Four-bit types hold two values a byte.
+    if held not in (declared, (declared + 1) // 2):
+        raise ArtifactError(f"{path}: tensor {tensor.name!r} declares {declared} bytes, holds {held}")
+
+
+def _check_external(tensor: TensorProto, path: Path) -> None:
+    told = {entry.key: entry.value for entry in tensor.external_data}
+    where = f"{path}: tensor {tensor.name!r}"
+    location = told.get("location", "")
+    folder = path.parent.resolve()
+    file = (folder / location).resolve()
+    if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
+        raise ArtifactError(f"{where} is in {location!r}, wanted a file in the model's own folder")
+    if not file.is_file():
+        raise ArtifactError(f"{where} is in {location!r}, which is not there")
+    try:
+        offset = int(told.get("offset", "0"))
+        length = int(told.get("length", str(_declared_bytes(tensor, path))))
+    except ValueError as error:
+        raise ArtifactError(f"{where} has an offset or a length that is no number") from error
+    size = file.stat().st_size
+    if offset < 0 or length != _declared_bytes(tensor, path) or offset + length > size:
+        raise ArtifactError(
+            f"{where} declares {_declared_bytes(tensor, path)} bytes, its data is {length} bytes from {offset} on "
+            f"of {size} in {location!r}"
+        )
+
+
+def check_size(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse what one file cannot hold.
+
+    Raises:
+        ArtifactError: 2 GiB or more.
+    """
+    if model.ByteSize() > _LARGEST_BYTES:
+        raise ArtifactError(f"{path}: would be {model.ByteSize()} bytes, one ONNX file holds less than 2 GiB")

@@ -1,0 +1,104 @@
+"""An ONNX file from any exporter into the form that a target runs fastest, verified against itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes import common
+
+from scarlet_zoo.artifact import Artifact, read_artifact
+from scarlet_zoo.errors import ArtifactError, ExportError
+from scarlet_zoo.files import replacing
+from scarlet_zoo.lowering import Lowering, lower, tidy
+from scarlet_zoo.onnx_files import check_size, open_graph
+from scarlet_zoo.onnx_runtime import OnnxNetwork
+from scarlet_zoo.parity import Parity
+from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.verification import ParityError, verify
+
+# What a file is tried on that does not say what it wants: the size of a picture, and the usual mean and deviation.
+_ASSUMED_SIZE = (224, 224)
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """A file in another form.
+
+    Attributes:
+        artifact: the new file.
+        lowering: what was rewritten, and what was refused.
+        parity: the new file against the old one.
+    """
+
+    artifact: Artifact
+    lowering: Lowering
+    parity: Parity
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: the artifact's fields, ``rewrites``, ``refused`` and ``parity``."""
+        return {
+            **self.artifact.to_dict(),
+            "rewrites": {name: count for name, count in self.lowering.applied.items() if count},
+            "refused": [{"rewrite": r.rewrite, "node": r.node, "reason": r.reason} for r in self.lowering.refused],
+            "parity": self.parity.to_dict(),
+        }
+
+
+def optimize_file(source: Path, path: Path, form: str) -> Optimized:
+    """Rewrite an ONNX file into a form, and hold the result against the source on ONNX Runtime.
+
+    Args:
+        source: a float network with one image input, of any exporter.
+        path: of the new file.
+        form: one of :data:`scarlet_zoo.lowering.FORMS`.
+
+    Raises:
+        ArtifactError: the source is no sound graph, or has another kind of input.
+        ParityError: the new file does not compute what the source computes; nothing is written.
+    """
+    proto = open_graph(source)
+    network = OnnxNetwork(source)
+    try:
+        model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(proto))
+    except (onnx.shape_inference.InferenceError, ValueError, TypeError, RuntimeError) as error:
+        raise ArtifactError(f"{source}: not a sound graph: {str(error).strip().splitlines()[0]}") from error
+    common.InlinePass()(model)
+    tidy(model)
+    lowering = lower(model, form)
+    model.metadata_props["form"] = form
+    result = ir.serde.serialize_model(model)
+    check_size(result, path)
+    try:
+        onnx.checker.check_model(result, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"{path}: the checker refuses the graph: {str(error).splitlines()[0]}") from error
+    with replacing(path) as temporary:
+        temporary.write_bytes(result.SerializeToString(deterministic=True))
+        parity = _compare(network, source, temporary, path)
+    return Optimized(read_artifact(path), lowering, parity)
+
+
+def _compare(network: OnnxNetwork, source: Path, made: Path, path: Path) -> Parity:
+    def reference(images: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+        return network.run(feed.restore(images) if network.takes_pixels else images, network.batch)
+
+    feed = read_artifact(source).preprocessing or assumed_preprocessing(network)
+    try:
+        return verify(reference, read_artifact(made), preprocessing=feed)
+    except ParityError as error:
+        raise ParityError(path, error.parity) from error
+
+
+def assumed_preprocessing(network: OnnxNetwork) -> Preprocessing:
+    """What a file is fed that says nothing of itself: ImageNet's mean and deviation, where it has three channels."""
+    if not isinstance(network.channels, int):
+        raise ArtifactError(f"{network.path}: the number of its input's channels is not fixed")
+    mean, std = (_MEAN, _STD) if network.channels == 3 else ((0.5,) * network.channels, (0.5,) * network.channels)
+    return Preprocessing(network.size or _ASSUMED_SIZE, mean, std, "bilinear", 0.875)
