@@ -63,10 +63,10 @@ def _declared_bytes(tensor: TensorProto, path: Path) -> int:
     if any(side < 0 for side in tensor.dims):
         raise ArtifactError(f"{path}: tensor {tensor.name!r} declares the shape {list(tensor.dims)}")
     try:
-        bits: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
+        bits = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: tensor {tensor.name!r} is of type {tensor.data_type}, which is none") from error
-    return math.prod(tensor.dims) * bits // 8
+    return int(math.prod(tensor.dims) * bits // 8)
 
 
 def _check_held(tensor: TensorProto, path: Path) -> None:

@@ -58,7 +58,10 @@ def observe(
         session = _session_of(model, names, Path(temporary) / "observed.onnx")
         for done, values in enumerate(_values(session, names, images)):
             for name, value in values.items():
-                extremes[name] = [min(extremes[name][0], float(value.min())), max(extremes[name][1], float(value.max()))]
+                extremes[name] = [
+                    min(extremes[name][0], float(value.min())),
+                    max(extremes[name][1], float(value.max())),
+                ]
             if progress is not None:
                 progress(done + 1, batches)
         counts = {name: np.zeros(_BINS, dtype=np.int64) for name in names}
@@ -66,10 +69,14 @@ def observe(
         for done, values in enumerate(_values(session, names, images)):
             for name, value in values.items():
                 counts[name] += np.histogram(value, bins=_BINS, range=_edges(extremes[name]))[0]
-                sums[name] = sums[name] + value.astype(np.float64).reshape(*value.shape[:2], -1).mean(axis=2).sum(axis=0)
+                sums[name] = sums[name] + value.astype(np.float64).reshape(*value.shape[:2], -1).mean(axis=2).sum(
+                    axis=0
+                )
             if progress is not None:
                 progress(batches // 2 + done + 1, batches)
-    return {name: Observed(*extremes[name], counts[name], sums[name] / len(images)) for name in names}
+    return {
+        name: Observed(extremes[name][0], extremes[name][1], counts[name], sums[name] / len(images)) for name in names
+    }
 
 
 def _edges(extremes: Sequence[float]) -> tuple[float, float]:

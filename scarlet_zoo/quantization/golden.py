@@ -1,0 +1,179 @@
+"""Golden outputs: what a file must answer, written into it, so that any machine can say whether it does.
+
+The input is made from a linear congruential generator that is four lines in any language:
+
+    state = seed; for each value: state = (1664525 * state + 1013904223) mod 2**32; value = state >> 24
+
+in the order (image, row, column, channel), as uint8 pixels. They are normalised in float32 with the file's own
+mean and deviation: (pixel / 255 - mean) / std. Integer kernels are exact, so the integer logits are the
+same to the last bit on every processor of the classes that are named, and a hash can stand for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from scarlet_zoo.artifact import Artifact
+from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.onnx_runtime import OnnxClassifier
+from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.quantization.presets import this_isa
+
+GENERATOR = "lcg 1664525 1013904223 mod 2^32, value = state >> 24, order NHWC"
+KEY = "golden"
+_SEED, _IMAGES, _TOP = 20190816, 2, 5
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What a file must answer.
+
+    Attributes:
+        seed, images: of the input.
+        scale, zero: of the integer logits: a logit is scale * (q - zero).
+        sha256: of the integer logits, uint8 (images, classes).
+        isas: classes of processors on which that hash holds.
+        logits: as float32, for the others.
+        top5: classes of the five largest integer logits, the lower index first among equals.
+    """
+
+    generator: str
+    seed: int
+    images: int
+    scale: float
+    zero: int
+    sha256: str
+    isas: tuple[str, ...]
+    logits: tuple[tuple[float, ...], ...]
+    top5: tuple[tuple[int, ...], ...]
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Golden:
+        """What a file carries.
+
+        Raises:
+            ArtifactError: nothing, or nothing that can be read.
+        """
+        try:
+            told = json.loads(artifact.metadata[KEY])
+            rows = {name: tuple(map(tuple, told.pop(name))) for name in ("logits", "top5")}
+            return cls(**{**told, **rows, "isas": tuple(told["isas"])})
+        except KeyError as error:
+            raise ArtifactError(f"{artifact.path}: carries no golden outputs") from error
+        except (ValueError, TypeError) as error:
+            raise ArtifactError(f"{artifact.path}: its golden outputs cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class GoldenCheck:
+    """Whether a file answers as it must, here.
+
+    Attributes:
+        isa: class of this processor.
+        exact: whether the integer logits have the hash; None where it is not promised for this class.
+        top5: whether the five best classes are the same ones.
+        max_steps: largest difference of a logit, in steps of its grid.
+        passed: the hash where it is promised, else at most two steps.
+    """
+
+    isa: str
+    exact: bool | None
+    top5: bool
+    max_steps: float
+    passed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+
+def generate(seed: int, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Pixels of the generator, (images, H, W, C)."""
+    values = np.empty(int(np.prod(shape)), dtype=np.uint8)
+    state = seed
+    for index in range(len(values)):
+        state = (1664525 * state + 1013904223) % 2**32
+        values[index] = state >> 24
+    return values.reshape(shape)
+
+
+def make_golden(path: Path, feed: Preprocessing, isas: tuple[str, ...]) -> Golden:
+    """Run a quantised file on the generator's pixels, here."""
+    scale, zero = logits_grid(path)
+    logits = _answers(path, feed, _SEED, _IMAGES)
+    levels = _levels(logits, scale, zero)
+    return Golden(
+        generator=GENERATOR,
+        seed=_SEED,
+        images=_IMAGES,
+        scale=scale,
+        zero=zero,
+        sha256=hashlib.sha256(levels.tobytes()).hexdigest(),
+        isas=isas,
+        logits=tuple(tuple(float(np.float32(value)) for value in row) for row in logits),
+        top5=tuple(_best(row) for row in levels),
+    )
+
+
+def check_golden(artifact: Artifact) -> GoldenCheck:
+    """Run a file on its golden input and compare.
+
+    Raises:
+        ArtifactError: it carries none, or is no classifier.
+    """
+    golden = Golden.of(artifact)
+    feed = artifact.preprocessing
+    if feed is None:
+        raise ArtifactError(f"{artifact.path}: says nothing of its preprocessing, wanted a file of scarlet-zoo export")
+    logits = _answers(artifact.path, feed, golden.seed, golden.images)
+    wanted = np.asarray(golden.logits)
+    if logits.shape != wanted.shape:
+        raise ArtifactError(f"{artifact.path}: gives {logits.shape}, its golden outputs are {wanted.shape}")
+    levels = _levels(logits, golden.scale, golden.zero)
+    isa = this_isa()
+    same = hashlib.sha256(levels.tobytes()).hexdigest() == golden.sha256
+    steps = float(np.abs(logits - wanted).max() / golden.scale)
+    top5 = tuple(_best(row) for row in levels) == golden.top5
+    exact = same if isa in golden.isas else None
+    return GoldenCheck(isa, exact, top5, steps, same if exact is not None else steps <= 2.5)
+
+
+def _answers(path: Path, feed: Preprocessing, seed: int, images: int) -> NDArray[np.float64]:
+    network = OnnxClassifier(path)
+    pixels = generate(seed, (images, *feed.size, feed.channels))
+    return network.logits(pixels if network.takes_pixels else feed.normalize(pixels), network.batch)
+
+
+def _levels(logits: NDArray[np.float64], scale: float, zero: int) -> NDArray[np.uint8]:
+    levels: NDArray[np.uint8] = np.clip(np.rint(logits / scale) + zero, 0, 255).astype(np.uint8)
+    return levels
+
+
+def _best(row: NDArray[np.uint8]) -> tuple[int, ...]:
+    return tuple(int(index) for index in np.argsort(-row.astype(np.int64), kind="stable")[:_TOP])
+
+
+def logits_grid(path: Path) -> tuple[float, int]:
+    """Scale and zero of the operator that makes the file's output.
+
+    Raises:
+        ArtifactError: its output is not quantised.
+    """
+    graph = onnx.load(path).graph
+    (node,) = [node for node in graph.node if graph.output[0].name in node.output]
+    held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    if node.op_type != "DequantizeLinear":
+        raise ArtifactError(f"{path}: its output comes from {node.op_type}, wanted integer logits")
+    return float(held[node.input[1]]), int(held[node.input[2]])
