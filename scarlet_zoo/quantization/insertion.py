@@ -130,8 +130,9 @@ class Inserter:
     def _constant(self, name: str, value: object) -> ir.Value:
         if name in self.graph.initializers:
             return self.graph.initializers[name]
-        tensor = ir.tensor(np.asarray(value), name=name)
-        made = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(np.shape(value)), const_value=tensor)
+        array = np.asarray(value)
+        tensor = ir.tensor(array, name=name)
+        made = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
         self.graph.register_initializer(made)
         return made
 

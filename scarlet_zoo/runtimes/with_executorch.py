@@ -1,0 +1,45 @@
+"""ExecuTorch: PyTorch's runtime for phones, on XNNPACK."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import to_edge_transform_and_lower
+from executorch.runtime import Runtime as Loader
+
+from scarlet_zoo.errors import ExportError
+from scarlet_zoo.runtimes import Array, Source
+
+
+class ExecuTorch:
+    """One ``.pte`` file."""
+
+    def convert(self, source: Source, path: Path) -> None:
+        """Write the file; what XNNPACK knows is delegated to it."""
+        try:
+            program = torch.export.export(source.model, (torch.zeros(source.shape),), strict=True)
+            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+            path.write_bytes(lowered.to_executorch().buffer)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ExportError(f"{path}: ExecuTorch does not convert it: {str(error).splitlines()[0]}") from error
+
+    def open(self, path: Path, threads: int) -> Callable[[Array], list[Array]]:
+        """Loaded; its thread pool is the process's, so the last one opened says how many threads there are."""
+        try:
+            method: Any = Loader.get().load_program(str(path)).load_method("forward")
+        except RuntimeError as error:
+            raise ExportError(f"{path}: ExecuTorch does not load it: {str(error).splitlines()[0]}") from error
+
+        def run(images: Array) -> list[Array]:
+            return [np.array(answer.numpy()) for answer in method.execute([torch.from_numpy(images)])]
+
+        return run
+
+
+RUNTIME = ExecuTorch()

@@ -1,0 +1,56 @@
+"""ncnn: Tencent's runtime for phones, by way of pnnx, its converter from torch."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import ncnn
+import numpy as np
+import pnnx
+import torch
+
+from scarlet_zoo.errors import ExportError
+from scarlet_zoo.runtimes import Array, Source
+
+
+class Ncnn:
+    """``.param`` with its ``.bin``."""
+
+    def convert(self, source: Source, path: Path) -> None:
+        """Write both files; weights stay float32."""
+        with tempfile.TemporaryDirectory() as temporary:
+            stem = Path(temporary) / "network"
+            pnnx.export(source.model, f"{stem}.pt", torch.zeros(source.shape), fp16=False, check_trace=False)
+            made = [Path(f"{stem}.ncnn.{kind}") for kind in ("param", "bin")]
+            if not all(file.is_file() for file in made):
+                raise ExportError(f"{path}: pnnx wrote no ncnn files")
+            shutil.move(made[1], path.with_suffix(".bin"))
+            shutil.move(made[0], path)
+
+    def open(self, path: Path, threads: int) -> Callable[[Array], list[Array]]:
+        """Loaded with all that computes in half precision switched off."""
+        network = ncnn.Net()
+        network.opt.num_threads = threads
+        network.opt.use_vulkan_compute = False
+        for half in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+            setattr(network.opt, half, False)
+        if network.load_param(str(path)) or network.load_model(str(path.with_suffix(".bin"))):
+            raise ExportError(f"{path}: ncnn does not load it")
+        inputs, outputs = network.input_names(), network.output_names()
+
+        def run(images: Array) -> list[Array]:
+            rows: list[list[Array]] = []
+            for image in images:
+                extractor = network.create_extractor()
+                extractor.input(inputs[0], ncnn.Mat(np.ascontiguousarray(image)).clone())
+                rows.append([np.array(extractor.extract(name)[1]) for name in outputs])
+            return [np.stack(column) for column in zip(*rows, strict=True)]
+
+        run.network = network  # type: ignore[attr-defined]  # an extractor does not keep it alive
+        return run
+
+
+RUNTIME = Ncnn()
