@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_zoo.class_folders import EXTENSIONS
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.image_files import prepare_picture, strict_decoders
 from scarlet_zoo.preprocessing import Preprocessing
 
 RANDOM = "random"
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _RANDOM_IMAGES = 16
 
 
@@ -33,10 +33,12 @@ def calibration_images(source: str, feed: Preprocessing, limit: int) -> NDArray[
         return random.standard_normal((min(limit, _RANDOM_IMAGES), feed.channels, *feed.size)).astype(np.float32)
     folder = Path(source)
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, wanted a folder of pictures")
-    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _EXTENSIONS and file.is_file())
+        raise DatasetError(
+            f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, wanted a folder of pictures"
+        )
+    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS and file.is_file())
     if not found:
-        raise DatasetError(f"{folder}: no pictures in it, wanted {' '.join(_EXTENSIONS)}")
+        raise DatasetError(f"{folder}: no pictures in it, wanted {' '.join(EXTENSIONS)}")
     count = min(limit, len(found))
     with strict_decoders():
         return np.stack([prepare_picture(found[i * len(found) // count], feed) for i in range(count)])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scarlet_zoo.errors import DatasetError
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
     if not classes:
         raise DatasetError(f"{folder}: no class folders in it, wanted a folder of pictures for each class")
     if not found:
-        raise DatasetError(f"{folder}: no pictures in its {len(classes)} class folders, wanted {' '.join(_EXTENSIONS)}")
+        raise DatasetError(f"{folder}: no pictures in its {len(classes)} class folders, wanted {' '.join(EXTENSIONS)}")
     count = len(found) if limit is None else min(limit, len(found))
     # The first ones would all be of the first class.
     kept = [found[position * len(found) // count] for position in range(count)]
@@ -64,5 +64,5 @@ def _pictures(folder: Path) -> Sequence[Path]:
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in _EXTENSIONS and not file.name.startswith(".") and file.is_file()
+        if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".") and file.is_file()
     )

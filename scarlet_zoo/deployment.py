@@ -24,9 +24,6 @@ from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.verification import ParityError, verify
 from scarlet_zoo.zoo import ZOO, safe_name
 
-# Which graph form is the fastest exact one for a target; see scarlet_zoo.lowering.
-TARGETS = {"native": "native", "ort-x64": "blocked"}
-
 
 @dataclass(frozen=True)
 class Deployment:

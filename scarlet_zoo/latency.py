@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -96,8 +96,11 @@ def measure(
     files: Sequence[str | os.PathLike[str]],
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    open_runner: Callable[[Path, Settings], AnyRunner] | None = None,
+    cold_start: Callable[[Path, Settings], dict[str, float]] | None = None,
 ) -> list[Timing]:
-    """Measure ONNX files side by side in this process.
+    """Measure files side by side in this process.
 
     The files take turns until each has its runs and its seconds, so that a machine that slows
     down slows down all of them.
@@ -106,6 +109,7 @@ def measure(
         files: ONNX files; inputs of any number, dynamic dimensions are taken as 1.
         settings: how; the defaults when left out.
         progress: called after every turn with turns done and turns expected.
+        open_runner, cold_start: for files of other runtimes, see :mod:`scarlet_zoo.runtimes.running`.
 
     Raises:
         MeasurementError: no files, a file that ONNX Runtime does not load, or not on the CPU.
@@ -114,9 +118,9 @@ def measure(
     if not files:
         raise MeasurementError("measurement: no files, wanted one or more")
     paths = [Path(file) for file in files]
-    cold = [_cold_start(path, settings) for path in paths]
+    cold = [(cold_start or ort_cold_start)(path, settings) for path in paths]
     before = _load_and_frequency()
-    runners = [Runner(path, settings) for path in paths]
+    runners = [(open_runner or Runner)(path, settings) for path in paths]
     samples = _take_turns(runners, settings, progress)
     shared = _conditions(settings, before)
     return [
@@ -125,8 +129,30 @@ def measure(
     ]
 
 
+class AnyRunner(Protocol):
+    """A loaded file of any runtime."""
+
+    @property
+    def feeds(self) -> Mapping[str, Any]:
+        """Its inputs by name."""
+
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        """The runtime, its version, and how it was set up."""
+
+    def time_ms(self) -> float:
+        """Run once; milliseconds."""
+
+
 class Runner:
     """A loaded file with its input bound, ready to run again and again."""
+
+    conditions: Mapping[str, Any] = {
+        "runtime": "onnxruntime",
+        "runtime_version": ort.__version__,
+        "provider": _PROVIDER,
+        "graph_optimization": "all",
+    }
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.session = _open_session(path, settings)
@@ -174,7 +200,7 @@ def _random_input(path: Path, item: Any) -> Any:
 
 
 def _take_turns(
-    runners: Sequence[Runner], settings: Settings, progress: Callable[[int, int], None] | None
+    runners: Sequence[AnyRunner], settings: Settings, progress: Callable[[int, int], None] | None
 ) -> list[list[float]]:
     for runner in runners:
         for _ in range(settings.warmup):
@@ -194,7 +220,7 @@ def _take_turns(
     return samples
 
 
-def _cold_start(path: Path, settings: Settings) -> dict[str, float]:
+def ort_cold_start(path: Path, settings: Settings) -> dict[str, float]:
     """Load and first run in a process of their own, where nothing is warm and memory is the file's alone."""
     # Asked here first, so that a bad file is an error of this process and not of the child.
     _open_session(path, settings)
@@ -207,9 +233,12 @@ def _cold_start(path: Path, settings: Settings) -> dict[str, float]:
     return result
 
 
-def _measure_cold(path: Path, settings: Settings) -> dict[str, float]:
+def measure_cold(
+    open_runner: Callable[[Path, Settings], AnyRunner], path: Path, settings: Settings
+) -> dict[str, float]:
+    """Load and run a file once, in this process, which should be a fresh one."""
     start = time.perf_counter_ns()
-    runner = Runner(path, settings)
+    runner = open_runner(path, settings)
     loaded = time.perf_counter_ns()
     first_ms = runner.time_ms()
     return {"load_ms": (loaded - start) / 1e6, "first_ms": first_ms, "peak_rss_bytes": peak_rss_bytes()}
@@ -228,10 +257,11 @@ def peak_rss_bytes() -> int:
 
 
 def _summarise(
-    path: Path, runner: Runner, times: Sequence[float], cold: Mapping[str, float], shared: Mapping[str, Any]
+    path: Path, runner: AnyRunner, times: Sequence[float], cold: Mapping[str, float], shared: Mapping[str, Any]
 ) -> Timing:
     p50, p90, p99 = (float(np.percentile(times, q)) for q in (50, 90, 99))
     own = {
+        **runner.conditions,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "input_shape": {name: list(value.shape) for name, value in runner.feeds.items()},
     }
@@ -257,10 +287,6 @@ def _conditions(settings: Settings, before: Mapping[str, Any]) -> dict[str, Any]
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "cores": os.cpu_count(),
-        "runtime": "onnxruntime",
-        "runtime_version": ort.__version__,
-        "provider": _PROVIDER,
-        "graph_optimization": "all",
         "mode": "hot",
         **asdict(settings),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
@@ -300,7 +326,7 @@ def _main() -> None:
     arguments = parser.parse_args()
     settings = Settings(threads=arguments.threads)
     if arguments.cold:
-        result: Any = _measure_cold(Path(arguments.files[0]), settings)
+        result: Any = measure_cold(Runner, Path(arguments.files[0]), settings)
     else:
         result = [timing.to_dict() for timing in measure(arguments.files, settings)]
     sys.stdout.write(json.dumps(result) + "\n")

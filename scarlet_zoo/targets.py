@@ -40,7 +40,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType({
     "ort-arm64": Target("native", "ort", "float32", ".onnx", "its wheels have no blocked layout; not measured"),
     "ort-int8": Target("friendly", "ort", "int8", ".onnx", "benchmarks/results/int8.json"),
     "openvino": Target("native", "openvino", "float32", ".xml", "benchmarks/results/runtimes.json"),
-    "ncnn": Target("native", "ncnn", "float32", ".param", "benchmarks/results/runtimes.json"),
+    "ncnn": Target("native", "ncnn", "float32", ".ncnn.param", "benchmarks/results/runtimes.json"),
     "litert": Target("native", "litert", "float32", ".tflite", "benchmarks/results/runtimes.json"),
     "executorch": Target("native", "executorch", "float32", ".pte", "benchmarks/results/runtimes.json"),
     "coreml": Target("native", "coreml", "float32", ".mlpackage", "converted only: Core ML runs on Apple's systems"),

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,29 +68,71 @@ def verify(
     """
     artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
     candidate = OnnxNetwork(artifact.path)
-    wanted, described = _both_preprocessings(reference, artifact, preprocessing, candidate)
+    return compare_networks(
+        reference, candidate, images, tolerance, described=artifact.preprocessing, preprocessing=preprocessing
+    )
+
+
+class Candidate(Protocol):
+    """A network on any runtime, as :class:`scarlet_zoo.onnx_runtime.OnnxNetwork` is one."""
+
+    path: Path
+    outputs: list[str]
+    channels: int
+    size: tuple[int, int] | None
+    takes_pixels: bool
+    dynamic_batch: bool
+    batch: int
+
+    def feed(self, preprocessing: Preprocessing, pictures: Sequence[Image.Image]) -> NDArray[Any]:
+        """Pictures as its input."""
+
+    def run(self, images: NDArray[Any], batch: int) -> list[Logits]:
+        """All outputs for N images."""
+
+
+def compare_networks(
+    reference: nn.Module | Callable[[Array], Logits | list[Logits]],
+    candidate: Candidate,
+    images: Sequence[Image.Image] | None,
+    tolerance: Tolerance,
+    *,
+    described: Preprocessing | None,
+    preprocessing: Preprocessing | None,
+) -> Parity:
+    """What :func:`verify` does, for a network on any runtime.
+
+    Args:
+        reference, images, tolerance, preprocessing: as there.
+        candidate: the network.
+        described: what its file says of its preprocessing.
+
+    Raises:
+        ParityError: the tolerance does not hold.
+        ArtifactError: the candidate's input or outputs are not its source's.
+    """
+    wanted, theirs = _both_preprocessings(reference, described, preprocessing, candidate)
     pictures = list(images) if images is not None else photos(_PHOTOS)
-    groups = list(_groups(reference, wanted, described, pictures, candidate))
+    groups = list(_groups(reference, wanted, theirs, pictures, candidate))
     limits = _limits(groups, tolerance)
     cases = [case for group in groups for case in _run_group(group, candidate, limits[group.name])]
     parity = _summarise(cases, tolerance)
     if not parity.passed:
-        raise ParityError(artifact.path, parity)
+        raise ParityError(candidate.path, parity)
     return parity
 
 
 def _both_preprocessings(
-    reference: object, artifact: Artifact, given: Preprocessing | None, candidate: OnnxNetwork
+    reference: object, described: Preprocessing | None, given: Preprocessing | None, candidate: Candidate
 ) -> tuple[Preprocessing, Preprocessing]:
     """The reference's and the file's; the size is the one that the file takes."""
-    described = artifact.preprocessing
     if given is None and not _is_function(reference):
         given = _torch_preprocessing(reference)
     wanted = given or described
     if wanted is None:
-        raise ArtifactError(f"{artifact.path}: says nothing of its preprocessing, wanted it as an argument")
+        raise ArtifactError(f"{candidate.path}: says nothing of its preprocessing, wanted it as an argument")
     if candidate.channels != wanted.channels:
-        raise ArtifactError(f"{artifact.path}: takes {candidate.channels} channels, its source {wanted.channels}")
+        raise ArtifactError(f"{candidate.path}: takes {candidate.channels} channels, its source {wanted.channels}")
     size = candidate.size or wanted.size
     return replace(wanted, size=size), replace(described or wanted, size=size)
 
@@ -126,7 +168,7 @@ def _groups(
     ours: Preprocessing,
     theirs: Preprocessing,
     pictures: Sequence[Image.Image],
-    candidate: OnnxNetwork,
+    candidate: Candidate,
 ) -> Iterator[_Group]:
     """Photographs, prepared for each side by its own description, then noise and extreme images."""
     if ours.channels in (1, 3) and pictures:
@@ -197,7 +239,7 @@ def _limits(groups: Sequence[_Group], tolerance: Tolerance) -> dict[str, list[fl
     return limits
 
 
-def _run_group(group: _Group, candidate: OnnxNetwork, limits: Sequence[float]) -> Iterator[CaseParity]:
+def _run_group(group: _Group, candidate: Candidate, limits: Sequence[float]) -> Iterator[CaseParity]:
     for batch in _BATCHES if candidate.dynamic_batch else (candidate.batch,):
         outputs = _flat(candidate.run(group.images, batch))
         if [output.shape for output in outputs] != [truth.shape for truth in group.truths]:

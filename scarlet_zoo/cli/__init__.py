@@ -14,6 +14,7 @@ import typer
 from scarlet_zoo.cli import (
     applying,
     checking,
+    exporting,
     looking,
     making,
     optimizing,
@@ -37,7 +38,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (looking, making, checking, optimizing, predicting, applying, storing, training, searching, touring):
+ROOMS = (
+    looking, making, exporting, checking, optimizing, predicting, applying, storing, training, searching, touring,
+)  # fmt: skip
+for room in ROOMS:
     room.register(app)
 
 

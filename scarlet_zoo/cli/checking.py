@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,7 +12,12 @@ from rich.console import Console
 from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, table
 from scarlet_zoo.errors import ArtifactError, CheckFailedError, RecordError
 
-Files = Annotated[list[Path], typer.Argument(help="ONNX files.")]
+if TYPE_CHECKING:
+    from scarlet_zoo.artifact import Artifact
+
+Files = Annotated[
+    list[Path], typer.Argument(help="ONNX files, and files of other runtimes that scarlet-zoo export wrote.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,12 +35,15 @@ def verify_file(
     as_json: Json = False,
     weights: Annotated[str | None, typer.Option(help="Where that network's weights are.", metavar="FILE")] = None,
 ) -> None:
-    """Compare an ONNX file with the network it was made from; exit code 1 if they differ."""
+    """Compare a file with the network it was made from, or with its own golden outputs; exit code 1 if they differ."""
     from scarlet_zoo.artifact import read_artifact
     from scarlet_zoo.networks import load_network
     from scarlet_zoo.verification import ParityError, verify
 
     artifact = read_artifact(file)
+    if name is None and weights is None and "golden" in artifact.metadata:
+        _verify_golden(artifact, as_json)
+        return
     source, where = _source(artifact.metadata, file, name, weights)
     described = artifact.preprocessing
     # Random weights are calibrated at the size that they are made for.
@@ -69,6 +77,21 @@ def verify_file(
         raise failure
 
 
+def _verify_golden(artifact: Artifact, as_json: bool) -> None:
+    """Yes or no from the file alone."""
+    from scarlet_zoo.quantization.golden import check_golden
+
+    check = check_golden(artifact)
+    exact = {True: "yes", False: "NO", None: "not promised here"}[check.exact]
+    facts = [("golden outputs", "yes" if check.passed else "NO"), ("same bits", exact), ("processor", check.isa),
+             ("same five best classes", "yes" if check.top5 else "NO"),
+             ("largest difference", f"{check.max_steps:.1f} steps")]  # fmt: skip
+    value = {"file": str(artifact.path), **check.to_dict()}
+    emit(as_json, value, lambda console: console.print(pairs(facts, title=str(artifact.path))))
+    if not check.passed:
+        raise CheckFailedError(f"{artifact.path}: its golden outputs are not what it gives here")
+
+
 def _source(metadata: dict[str, str], file: Path, name: str | None, weights: str | None) -> tuple[str, str]:
     """Which network, with which weights: as told, else as the file says."""
     from scarlet_zoo.initialization import RANDOM_WEIGHTS
@@ -90,18 +113,23 @@ def bench(
     spin: Annotated[bool, typer.Option(help="Let idle threads spin.")] = True,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the records to this file.")] = None,
 ) -> None:
-    """Measure ONNX files in turns on this machine."""
+    """Measure files in turns on this machine, each on its own runtime."""
     from scarlet_zoo.artifact import read_onnx
     from scarlet_zoo.files import write_text
     from scarlet_zoo.jsontext import json_text
     from scarlet_zoo.latency import Settings, measure
     from scarlet_zoo.report import conditions_line
+    from scarlet_zoo.runtimes import runtime_of
+    from scarlet_zoo.runtimes.running import cold_start, open_runner, quiet_runtimes, read_description
 
     settings = Settings(threads=threads, runs=runs, seconds=seconds, spin=spin)
     for file in files:
-        read_onnx(file)
-    with progress_bar("measure") as progress:
-        timings = measure(files, settings, progress)
+        if runtime_of(file):
+            read_description(file)
+        else:
+            read_onnx(file)
+    with progress_bar("measure") as progress, quiet_runtimes(files):
+        timings = measure(files, settings, progress, open_runner=open_runner, cold_start=cold_start)
     records = [timing.to_dict() for timing in timings]
     if out is not None:
         write_text(out, json_text(records) + "\n")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -62,7 +63,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str | 
     for position, name in enumerate(header):
         made.add_column(name, justify="left" if position == 0 else "right", no_wrap=position == 0)
     for row in rows:
-        made.add_row(*(str(cell) for cell in row))
+        made.add_row(*(escape(str(cell)) for cell in row))
     return made
 
 
@@ -72,7 +73,7 @@ def pairs(rows: Iterable[tuple[str, object]], title: str | None = None) -> Table
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
     for what, value in rows:
-        made.add_row(what, str(value))
+        made.add_row(escape(what), escape(str(value)))
     return made
 
 

@@ -1,4 +1,4 @@
-"""Verbs that make: fold, export, deploy."""
+"""Verbs that make: fold, deploy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scarlet_zoo.errors import ExportError
 from scarlet_zoo.zoo import safe_name
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write into; it is made if it is not there.")]
-Target = Annotated[str, typer.Option(help="native, or ort-x64: the fastest form on ONNX Runtime on x64.")]
+Target = Annotated[str, typer.Option(help="What to export for; scarlet-zoo doctor lists the targets.")]
 Opset = Annotated[int, typer.Option(help="17 to 20.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="A fixed batch size; dynamic when left out.")]
 InputSize = Annotated[int | None, typer.Option(min=1, help="Side of the input in pixels.")]
@@ -27,7 +27,6 @@ Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads of the measu
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("fold")(fold_network)
-    app.command("export")(export_network)
     app.command("deploy")(deploy_network)
 
 
@@ -67,43 +66,6 @@ def fold_network(
     emit(as_json, value, render)
 
 
-def export_network(
-    name: Name,
-    out: Out,
-    as_json: Json = False,
-    weights: Weights = "auto",
-    target: Target = "native",
-    opset: Opset = 17,
-    batch: Batch = None,
-    input_size: InputSize = None,
-    exporter: Exporter = "torchscript",
-    features: Features = None,
-    pixels: Pixels = False,
-) -> None:
-    """Write one ONNX file, folded and in the form of a target."""
-    from scarlet_zoo.networks import load_network
-    from scarlet_zoo.onnx_export import export_onnx
-    from scarlet_zoo.tracing import Recipe
-
-    recipe = Recipe(form=form_of(target), opset=opset, batch=batch, exporter=exporter, pixels=pixels)
-    probe_folder(out)
-    network = load_network(name, weights, input_size=input_size, features=_levels(features))
-    path = out / f"{safe_name(name)}.onnx"
-    artifact = export_onnx(
-        network.model,
-        path,
-        recipe,
-        weights=network.weights,
-        labels=network.labels,
-        preprocessing=network.preprocessing,
-    )
-
-    def render(console: Console) -> None:
-        console.print(pairs([(key, text) for key, text in artifact.to_dict().items() if key != "metadata"], title=name))
-
-    emit(as_json, artifact.to_dict(), render)
-
-
 def deploy_network(
     name: Name,
     out: Out,
@@ -136,7 +98,7 @@ def deploy_network(
             settings=Settings(threads=threads),
             stage=say,
             progress=progress,
-            features=_levels(features),
+            features=levels_of(features),
         )
     report = result.to_dict()
 
@@ -147,7 +109,8 @@ def deploy_network(
     emit(as_json, report, render)
 
 
-def _levels(features: str | None) -> tuple[int, ...] | None:
+def levels_of(features: str | None) -> tuple[int, ...] | None:
+    """Feature levels as they are typed."""
     if features is None:
         return None
     try:
@@ -157,12 +120,14 @@ def _levels(features: str | None) -> tuple[int, ...] | None:
 
 
 def form_of(target: str) -> str:
-    """The graph form of a target; an error that lists them if there is no such target."""
-    from scarlet_zoo.deployment import TARGETS
+    """The graph form of a target of ONNX Runtime in float32; an error that says what there is instead."""
+    from scarlet_zoo.targets import TARGETS, get_target
 
-    if target not in TARGETS:
-        raise ExportError(f"target {target!r}: unknown, wanted one of {' '.join(TARGETS)}")
-    return TARGETS[target]
+    found = get_target(target)
+    if (found.runtime, found.precision) != ("ort", "float32"):
+        known = [name for name, entry in TARGETS.items() if (entry.runtime, entry.precision) == ("ort", "float32")]
+        raise ExportError(f"target {target!r}: not for this verb, wanted one of {' '.join(known)}")
+    return found.form
 
 
 def probe_folder(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Verbs about a runtime: optimize, inspect."""
+"""Verbs about runtimes: optimize, inspect, doctor."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("optimize")(optimize)
     app.command("inspect")(inspect)
+    app.command("doctor")(doctor)
 
 
 def optimize(
@@ -69,3 +70,21 @@ def inspect(
 
     emit(as_json, {**report.to_dict(), "findings": list(told)}, render)
     check_limits(report, limits)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Say for which targets this machine can export and run, and how to install what is missing."""
+    from scarlet_zoo.runtimes.checkup import check_up
+
+    rows = check_up()
+
+    def render(console: Console) -> None:
+        header = ("target", "export", "run", "form", "precision", "versions", "to do")
+        cells = [
+            (row.target, "yes" if row.exports else "no", "yes" if row.runs else "no", row.form, row.precision,
+             " ".join(f"{package} {number}" for package, number in row.versions.items()), row.remedy or "")
+            for row in rows
+        ]  # fmt: skip
+        console.print(table(header, cells))
+
+    emit(as_json, [row.to_dict() for row in rows], render)

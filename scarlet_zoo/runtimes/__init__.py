@@ -82,10 +82,10 @@ _OWN_SUMS = "float32, its own kernels: sums in another order, some convolutions 
 RUNTIMES: Mapping[str, RuntimeEntry] = MappingProxyType({
     "openvino": RuntimeEntry("with_openvino", ("openvino",), ("openvino",), ".xml", True,
                              _tolerance(5e-4, 80.0, f"{_OWN_SUMS}; its inference precision is set to float32")),
-    "ncnn": RuntimeEntry("with_ncnn", ("ncnn", "pnnx"), ("ncnn", "pnnx"), ".param", True,
+    "ncnn": RuntimeEntry("with_ncnn", ("ncnn", "pnnx"), ("ncnn", "pnnx"), ".ncnn.param", True,
                          _tolerance(5e-3, 60.0, f"{_OWN_SUMS}; its half precision is switched off")),
-    "litert": RuntimeEntry("with_litert", ("litert-torch", "ai-edge-litert"), ("litert_torch", "ai_edge_litert"), ".tflite",
-                           True, _tolerance(5e-4, 80.0, _OWN_SUMS)),
+    "litert": RuntimeEntry("with_litert", ("litert-torch", "ai-edge-litert"), ("litert_torch", "ai_edge_litert"),
+                           ".tflite", True, _tolerance(5e-4, 80.0, _OWN_SUMS)),
     "executorch": RuntimeEntry("with_executorch", ("executorch",), ("executorch",), ".pte", True,
                                _tolerance(5e-4, 80.0, _OWN_SUMS)),
     "coreml": RuntimeEntry("with_coreml", ("coremltools",), ("coremltools",), ".mlpackage", False,
@@ -134,4 +134,4 @@ def versions(name: str) -> dict[str, str]:
 
 def runtime_of(path: Path) -> str | None:
     """Which runtime a file is for, by its suffix; none for ONNX Runtime's."""
-    return next((name for name, entry in RUNTIMES.items() if path.suffix == entry.suffix), None)
+    return next((name for name, entry in RUNTIMES.items() if path.name.endswith(entry.suffix)), None)

@@ -20,7 +20,9 @@ class CoreMl:
         """Write the package; weights stay float32."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(source.model, torch.zeros(source.shape))
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+                source.model, torch.zeros(source.shape)
+            )
             try:
                 model = coremltools.convert(
                     traced,
@@ -34,7 +36,8 @@ class CoreMl:
                 raise ExportError(f"{path}: coremltools does not convert it: {str(error).splitlines()[0]}") from error
 
     def open(self, path: Path, threads: int) -> Callable[[Array], list[Array]]:
-        """Not on this system."""
+        """Not on this system, with any number of threads."""
+        del threads
         raise ExportError(f"{path}: Core ML runs on Apple's systems only, here it is written and not run")
 
 

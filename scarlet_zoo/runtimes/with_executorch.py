@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
+from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
 from executorch.runtime import Runtime as Loader
 
 from scarlet_zoo.errors import ExportError
@@ -31,6 +31,8 @@ class ExecuTorch:
 
     def open(self, path: Path, threads: int) -> Callable[[Array], list[Array]]:
         """Loaded; its thread pool is the process's, so the last one opened says how many threads there are."""
+        # The only way there is; unsafe while another thread runs a network, which nobody does here.
+        _unsafe_reset_threadpool(threads)
         try:
             method: Any = Loader.get().load_program(str(path)).load_method("forward")
         except RuntimeError as error:

@@ -1,0 +1,83 @@
+"""The verb export: a network to the file of a target."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, Name, Weights, emit, pairs, progress_bar, say
+from scarlet_zoo.cli.making import (
+    Batch,
+    Exporter,
+    Features,
+    InputSize,
+    Opset,
+    Out,
+    Pixels,
+    Target,
+    levels_of,
+    probe_folder,
+)
+
+Calibration = Annotated[
+    str | None, typer.Option(help="Pictures for int8: a folder, or random.", metavar="FOLDER|random")
+]
+Images = Annotated[int, typer.Option(min=1, help="Calibration pictures to use, spread over the folder.")]
+Isa = Annotated[str | None, typer.Option(help="Of int8: x64-vnni, x64, arm64; this machine's when left out.")]
+Method = Annotated[str, typer.Option(help="Of int8 ranges: auto, minmax, percentile, mse.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("export")(export)
+
+
+def export(
+    name: Name,
+    out: Out,
+    as_json: Json = False,
+    weights: Weights = "auto",
+    target: Target = "native",
+    opset: Opset = 17,
+    batch: Batch = None,
+    input_size: InputSize = None,
+    exporter: Exporter = "torchscript",
+    features: Features = None,
+    pixels: Pixels = False,
+    calibration: Calibration = None,
+    calibration_images: Images = 128,
+    isa: Isa = None,
+    method: Method = "auto",
+) -> None:
+    """Write the file of a target, folded, in its form; integers are calibrated, other runtimes verified."""
+    from scarlet_zoo.calibration import calibration_images as read_calibration
+    from scarlet_zoo.exporting import export_network
+    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.quantization import Int8
+    from scarlet_zoo.targets import get_target
+    from scarlet_zoo.tracing import Recipe
+
+    recipe = Recipe(form=get_target(target).form, opset=opset, batch=batch, exporter=exporter, pixels=pixels)
+    int8 = Int8(isa=isa, method=method)
+    probe_folder(out)
+    network = load_network(name, weights, input_size=input_size, features=levels_of(features))
+    pictures = None
+    if calibration is not None:
+        feed = network.preprocessing
+
+        def pictures() -> Any:
+            return read_calibration(calibration, feed, calibration_images)
+
+    say(f"export for {target}")
+    with progress_bar("calibrate") as progress:
+        done = export_network(network, out, target, recipe, pictures, int8, progress)
+
+    def render(console: Console) -> None:
+        hidden = ("metadata", "parity", "methods", "preprocessing")
+        console.print(pairs([(key, text) for key, text in done.to_dict().items() if key not in hidden], title=name))
+        if done.parity is not None:
+            console.print(f"verified: SQNR {done.parity.sqnr_db:.0f} dB on photographs")
+
+    emit(as_json, done.to_dict(), render)

@@ -1,0 +1,68 @@
+"""Which targets work on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from scarlet_zoo.runtimes import RUNTIMES, get_runtime, missing_modules, versions
+from scarlet_zoo.runtimes.running import silence
+from scarlet_zoo.targets import TARGETS
+
+
+@dataclass(frozen=True)
+class CheckUp:
+    """What a target can do here.
+
+    Attributes:
+        target, form, precision: of :data:`scarlet_zoo.targets.TARGETS`.
+        exports: whether its file can be written.
+        runs: whether its file can be run, so that it is verified and can be measured.
+        versions: of its packages.
+        remedy: what to do about what is missing.
+        why: where the target's form comes from.
+    """
+
+    target: str
+    form: str
+    precision: str
+    exports: bool
+    runs: bool
+    versions: Mapping[str, str]
+    remedy: str | None
+    why: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+
+def check_up() -> list[CheckUp]:
+    """Look at every target; a runtime that is installed is imported, because only that shows that it works."""
+    rows = []
+    for name, target in TARGETS.items():
+        if target.runtime == "ort":
+            found: dict[str, str] = {"onnxruntime": version("onnxruntime")}
+            works, runs, remedy = True, True, None
+        else:
+            found = versions(target.runtime)
+            remedy = _remedy(target.runtime)
+            works = remedy is None
+            runs = works and RUNTIMES[target.runtime].runs
+        rows.append(CheckUp(name, target.form, target.precision, works, runs, found, remedy, target.why))
+    return rows
+
+
+def _remedy(runtime: str) -> str | None:
+    if missing_modules(runtime):
+        return f"pip install 'scarlet-zoo[{runtime}]'"
+    try:
+        with silence():
+            get_runtime(runtime)
+    except Exception as error:
+        # Whatever a broken installation raises when it is imported.
+        reason = str(error).strip().split("\n")[0]
+        return f"its installation is broken ({reason}): pip install --force-reinstall 'scarlet-zoo[{runtime}]'"
+    return None
