@@ -126,7 +126,9 @@ def _quantize(
 
 def _convert(network: Network, path: Path, target: str, wanted: Target, recipe: Recipe) -> Exported:
     """By the runtime's own converter, into a folder beside, verified there, then moved."""
-    runtime, entry = get_runtime(wanted.runtime), RUNTIMES[wanted.runtime]
+    entry = RUNTIMES[wanted.runtime]
+    with silence():
+        runtime = get_runtime(wanted.runtime)
     if recipe.pixels:
         raise ExportError(f"target {target}: does not take uint8 pixels, wanted normalised float32 input")
     feed = network.preprocessing

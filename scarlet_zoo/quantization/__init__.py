@@ -106,6 +106,8 @@ def quantize_int8(
         raise ExportError(f"{source}: takes uint8 pixels, wanted a file with normalised float32 input")
     proto = onnx.shape_inference.infer_shapes(open_graph(source))
     model = ir.serde.deserialize_model(proto)
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph):
+        raise ExportError(f"{source}: has integer parts already, wanted a float network")
     lower(model, "friendly")
     held = _held_out(images)
     judged = images[len(images) - held :] if held else images

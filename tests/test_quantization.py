@@ -1,0 +1,260 @@
+"""Integers: exact where they must be, near where they may be, the same bits everywhere, and golden outputs say so."""
+
+import json
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+from conftest import FASHION, TINY, images_for, randomized
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scarlet_zoo import export_onnx
+from scarlet_zoo.artifact import read_artifact
+from scarlet_zoo.errors import ArtifactError, ExportError
+from scarlet_zoo.fusion import inspect_fusion
+from scarlet_zoo.image_data import in_order, open_data
+from scarlet_zoo.networks import load_network
+from scarlet_zoo.onnx_runtime import OnnxClassifier
+from scarlet_zoo.pictures import photos
+from scarlet_zoo.quantization import Int8, quantize_int8
+from scarlet_zoo.quantization.golden import Golden, check_golden, generate
+from scarlet_zoo.quantization.insertion import mean_error, quantize_weight
+from scarlet_zoo.quantization.planning import Grid
+from scarlet_zoo.quantization.ranges import METHODS, Observed
+
+ARCH = TINY.arch(["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    network = randomized(ARCH, dtype=torch.float32)
+    return export_onnx(network, tmp_path_factory.mktemp("int8") / "source.onnx"), images_for(
+        network, 24
+    ).float().numpy()
+
+
+@pytest.fixture(scope="module")
+def quantized(source, tmp_path_factory):
+    artifact, images = source
+    return quantize_int8(artifact.path, tmp_path_factory.mktemp("int8") / "q.onnx", images, Int8(isa="x64-vnni"))
+
+
+@given(st.floats(-50, 0), st.floats(0.01, 100))
+def test_a_grid_holds_zero_and_its_range(low, high):
+    grid = Grid.over(low, high)
+    assert 0 <= grid.zero <= 255
+    step = grid.scale
+    assert -grid.zero * step <= low + step
+    assert (255 - grid.zero) * step >= high - step
+
+
+@given(st.floats(-3, 200))
+def test_a_swish_grid_begins_at_minus_three_and_reaches_up(high):
+    grid = Grid.of_swish(high)
+    assert grid.scale * grid.zero == pytest.approx(3)
+    assert (255 - grid.zero) * grid.scale >= min(high, 3 * 254) - 1e-9 or grid.zero == 1
+
+
+@given(st.integers(0, 255), st.floats(-3, 60))
+def test_one_integer_gives_both_factors_of_a_hard_swish(level, high):
+    # x = s (q - z) with s z = 3, and clip(x + 3, 0, 6) = s min(q, 2 z): the identity that the shared tensor rests on.
+    grid = Grid.of_swish(high)
+    x = grid.scale * (level - grid.zero)
+    assert np.clip(x + 3, 0, 6) == pytest.approx(grid.scale * min(level, 2 * grid.zero), abs=1e-9)
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 2**31))
+def test_weights_are_within_half_a_step_and_uint8_is_the_same_numbers(out, inner, seed):
+    weight = np.random.default_rng(seed).standard_normal((out, inner, 3, 3)).astype(np.float32)
+    levels, scales = quantize_weight(weight, 0)
+    wide = scales.reshape(-1, 1, 1, 1)
+    assert np.abs(levels * wide - weight).max() <= 0.5001 * scales.max()
+    other, _ = quantize_weight(weight, 128)
+    assert other.dtype == np.uint8
+    assert np.array_equal(other.astype(int) - 128, levels)
+
+
+def test_the_mean_error_of_rounded_weights_is_the_mean_of_the_outputs():
+    rng = np.random.default_rng(0)
+    error, means = rng.standard_normal((4, 2, 3, 3)), rng.standard_normal(4)
+    x = means.reshape(1, 4, 1, 1) * np.ones((1, 4, 5, 5))
+    out = torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(error), groups=2)
+    assert np.allclose(out.mean((0, 2, 3)).numpy(), mean_error(error, means))
+
+
+def test_ranges_keep_what_counts_and_shed_outliers():
+    values = np.concatenate([np.random.default_rng(0).standard_normal(100_000), [60.0]])
+    counts = np.histogram(values, bins=4096, range=(values.min(), values.max()))[0]
+    seen = Observed(float(values.min()), float(values.max()), counts, np.zeros(1))
+
+    def error(name):
+        low, high = METHODS[name](seen)
+        grid = Grid.over(low, high)
+        near = (np.clip(np.rint(values / grid.scale) + grid.zero, 0, 255) - grid.zero) * grid.scale
+        return np.mean((near - values) ** 2)
+
+    assert METHODS["minmax"](seen) == (values.min(), 60.0)
+    assert METHODS["percentile"](seen)[1] < 6
+    assert error("mse") <= min(error("minmax"), error("percentile")) * 1.001
+
+
+def test_nothing_is_left_in_float(quantized):
+    report = inspect_fusion(quantized.artifact.path)
+    assert report.totals["float"] == report.totals["stray"] == 0
+    assert report.operators["QLinearConv"] == report.totals["convolutions"]
+    # Both factors of a hard-swish come from one tensor: no addition is left but those of the shortcuts.
+    assert report.operators["QLinearAdd"] == 5
+    ops = [node.op_type for node in onnx.load(quantized.artifact.path).graph.node]
+    assert "HardSwish" not in ops
+    assert quantized.artifact.precision == "int8"
+
+
+def test_it_follows_its_source_and_says_how_well(source, quantized):
+    artifact, images = source
+    assert quantized.judged_on == "held-out"
+    assert set(quantized.methods) == set(METHODS)
+    assert quantized.sqnr_db == max(row["sqnr_db"] for row in quantized.methods.values()) > 15
+    truth, got = (OnnxClassifier(path).logits(images[18:], 6) for path in (artifact.path, quantized.artifact.path))
+    assert 10 * np.log10(np.mean(truth**2) / np.mean((truth - got) ** 2)) == pytest.approx(quantized.sqnr_db, abs=0.1)
+    weights = [sum(len(t.raw_data) for t in onnx.load(path).graph.initializer if len(t.dims) > 1)
+               for path in (artifact.path, quantized.artifact.path)]  # fmt: skip
+    assert weights[1] * 4 == weights[0]
+
+
+def test_a_wrong_grid_is_seen(source, quantized, tmp_path, monkeypatch):
+    from scarlet_zoo.quantization import planning
+
+    real = planning.Grid.of_swish
+    monkeypatch.setattr(
+        planning.Grid, "of_swish", classmethod(lambda _, high: Grid(real(high).scale * 1.2, real(high).zero))
+    )
+    artifact, images = source
+    worse = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(isa="x64-vnni"))
+    assert worse.sqnr_db < quantized.sqnr_db - 3
+
+
+def test_uint8_weights_give_the_same_bits(source, quantized, tmp_path):
+    artifact, images = source
+    other = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(isa="x64"))
+    one, two = (Golden.of(made.artifact) for made in (quantized, other))
+    assert one.sha256 == two.sha256
+    assert "x64" in two.isas
+    assert "x64" not in one.isas
+    types = {tensor.name: tensor.data_type for tensor in onnx.load(other.artifact.path).graph.initializer}
+    assert {kind for name, kind in types.items() if name.endswith("_weight_q")} == {onnx.TensorProto.UINT8}
+
+
+def test_layers_stay_in_float_on_request(source, quantized, tmp_path):
+    artifact, images = source
+    name = next(node.name for node in ir.load(artifact.path).graph if node.op_type == "Conv")
+    made = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(keep_float=(name,)))
+    assert inspect_fusion(made.artifact.path).totals["float"] == 1
+    assert json.loads(made.artifact.metadata["kept_float"]) == [name]
+
+
+def test_golden_outputs_say_yes_and_no(quantized, scarlet, tmp_path):
+    check = check_golden(quantized.artifact)
+    assert check.passed
+    assert check.top5
+    assert check.max_steps == 0
+    code, out, _ = scarlet("verify", quantized.artifact.path, "--json")
+    assert code == 0
+    assert json.loads(out)["passed"] is True
+    # One weight that is not what it was: the file says no, whatever machine it is on.
+    proto = onnx.load(quantized.artifact.path)
+    tensor = next(t for t in proto.graph.initializer if t.name.endswith("_weight_q"))
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values[0] = 127
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    onnx.save(proto, tmp_path / "broken.onnx")
+    code, out, err = scarlet("verify", tmp_path / "broken.onnx", "--json")
+    assert code == 1
+    assert json.loads(out)["passed"] is False
+    assert "golden" in err
+    onnx.helper.set_model_props(proto, {**quantized.artifact.metadata, "golden": "{}"})
+    onnx.save(proto, tmp_path / "empty.onnx")
+    with pytest.raises(ArtifactError, match=r"cannot be read|carries no"):
+        check_golden(read_artifact(tmp_path / "empty.onnx"))
+
+
+def test_the_generator_is_the_one_that_is_written_down():
+    state, wanted = 7, []
+    for _ in range(12):
+        state = (1664525 * state + 1013904223) % 2**32
+        wanted.append(state >> 24)
+    assert generate(7, (1, 2, 3, 2)).reshape(-1).tolist() == wanted
+
+
+def test_a_trained_network_keeps_its_accuracy(tmp_path):
+    network = load_network("scarlet_mini_s")
+    feed = network.preprocessing
+    artifact = export_onnx(network.model, tmp_path / "s.onnx", weights=network.weights, preprocessing=feed)
+    data = open_data("fashion-mnist", feed, FASHION)
+    calibration = np.concatenate([x.contiguous().numpy() for x, _ in in_order(data.part("train"), 128, 256)])
+    made = quantize_int8(artifact.path, tmp_path / "q.onnx", calibration)
+    assert made.sqnr_db > 25
+    right = dict.fromkeys((artifact.path, made.artifact.path), 0)
+    for x, y in in_order(data.part("validation"), 500, 5000):
+        for path in right:
+            answers = OnnxClassifier(path).logits(x.contiguous().numpy(), 500).argmax(1)
+            right[path] += int((answers == y.numpy()).sum())
+    assert abs(right[artifact.path] - right[made.artifact.path]) <= 15  # 0.3 points of 5,000
+
+
+BAD = {
+    "no pictures": (("--target", "ort-int8"), "no calibration pictures"),
+    "a folder that is not there": (("--target", "ort-int8", "--calibration", "{tmp}/absent"), "no such folder"),
+    "an empty folder": (("--target", "ort-int8", "--calibration", "{tmp}/empty"), "no pictures in it"),
+    "a folder of other files": (("--target", "ort-int8", "--calibration", "{tmp}/texts"), "no pictures in it"),
+    "a picture that is none": (("--target", "ort-int8", "--calibration", "{tmp}/fakes"), "fake.png"),
+    "an unknown processor": (("--target", "ort-int8", "--calibration", "random", "--isa", "z80"), "z80"),
+    "an unknown method": (("--target", "ort-int8", "--calibration", "random", "--method", "luck"), "luck"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_calibration_is_one_line_and_writes_nothing(case, scarlet, tmp_path):
+    for folder, file, content in (("empty", None, b""), ("texts", "a.txt", b"hello"), ("fakes", "fake.png", b"no")):
+        (tmp_path / folder).mkdir()
+        if file:
+            (tmp_path / folder / file).write_bytes(content)
+    arguments, told = BAD[case]
+    out = tmp_path / "out"
+    code, said, err = scarlet(
+        "export", "scarlet_mini_s", "--out", out, *(part.format(tmp=tmp_path) for part in arguments)
+    )
+    assert (code, said) == (2, "")
+    assert told in err
+    assert err.count("\n") == 1
+    assert not list(out.glob("*")) if out.exists() else True
+
+
+def test_only_float_classifiers_are_quantised(quantized, source, tmp_path):
+    with pytest.raises(ExportError, match="got no images"):
+        quantize_int8(source[0].path, tmp_path / "q.onnx", source[1][:0])
+    with pytest.raises(ExportError, match="integer"):
+        quantize_int8(quantized.artifact.path, tmp_path / "q.onnx", source[1])
+    pixels = tmp_path / "pixels.onnx"
+    from scarlet_zoo.tracing import Recipe
+
+    export_onnx(randomized(ARCH, dtype=torch.float32), pixels, Recipe(pixels=True))
+    with pytest.raises(ExportError, match="uint8 pixels"):
+        quantize_int8(pixels, tmp_path / "q.onnx", source[1])
+
+
+def test_photographs_calibrate_from_a_folder(scarlet, tmp_path):
+    folder = tmp_path / "photos" / "deeper"
+    folder.mkdir(parents=True)
+    for index, photo in enumerate(photos(6)):
+        photo.save(folder / f"{index}.jpg")
+    code, out, err = scarlet("export", "scarlet_c", "--target", "ort-int8", "--input-size", 64, "--calibration",
+                             tmp_path / "photos", "--calibration-images", 4, "--out", tmp_path, "--json")  # fmt: skip
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert said["precision"] == "int8"
+    assert said["judged_on"] == "calibration"
+    assert json.loads(said["metadata"]["calibration"])["images"] == 4
+    assert scarlet("verify", tmp_path / "scarlet_c.onnx")[0] == 0

@@ -1,0 +1,134 @@
+"""Other runtimes: converted, verified, measured; what is missing is one clear sentence."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, randomized
+
+from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.exporting import export_network
+from scarlet_zoo.networks import Network
+from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.runtimes import RUNTIMES, missing_modules, runtime_of
+from scarlet_zoo.runtimes.running import OtherNetwork, description_path, read_description
+from scarlet_zoo.targets import TARGETS
+from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.verification import ParityError
+
+INSTALLED = [name for name in RUNTIMES if not missing_modules(name)]
+RUNNABLE = [name for name, entry in RUNTIMES.items() if entry.runs]
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = randomized(
+        TINY.arch(["e3k3se", "e6k5", "e3k3", "e3k3", "e3k3", "e6k3se", "id", "e3k3"]), dtype=torch.float32
+    )
+    feed = Preprocessing((32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
+    return Network("tiny", model, model.arch, "made for a test", "0" * 64, feed)
+
+
+def needs(name):
+    if name not in INSTALLED:
+        pytest.skip(f"{' and '.join(missing_modules(name))} not installed: pip install 'scarlet-zoo[{name}]'")
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tmp_path):
+    needs(name)
+    done = export_network(network, tmp_path, name, Recipe())
+    assert done.parity.passed
+    assert done.parity.sqnr_db > 80
+    assert runtime_of(done.path) == name
+    described = read_description(done.path)
+    assert described.runtime == name
+    assert described.shape == (1, 3, 32, 32)
+    assert described.metadata["arch"] == str(network.arch)
+    assert all(package in described.metadata for package in RUNTIMES[name].packages)
+    images = np.random.default_rng(1).standard_normal((3, 3, 32, 32)).astype(np.float32)
+    (got,) = OtherNetwork(done.path).run(images, 1)
+    with torch.inference_mode():
+        truth = network.model(torch.from_numpy(images)).numpy()
+    assert np.abs(got - truth).max() < 1e-4 * np.abs(truth).max()
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monkeypatch):
+    from scarlet_zoo.runtimes import with_openvino
+
+    class Wrong(with_openvino.OpenVino):
+        def open(self, path, threads):
+            run = super().open(path, threads)
+            return lambda images: [answer * np.float32(1.01) for answer in run(images)]
+
+    monkeypatch.setattr(with_openvino, "RUNTIME", Wrong())
+    with pytest.raises(ParityError, match=r"tiny\.xml: differs"):
+        export_network(network, tmp_path, "openvino", Recipe())
+    assert not list(tmp_path.iterdir())
+
+
+def test_bench_measures_them_beside_each_other(network, scarlet, tmp_path):
+    files = [export_network(network, tmp_path, name, Recipe()).path for name in ("ort", "openvino", "ncnn")]
+    code, out, err = scarlet("bench", *files, "--json")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert [row["conditions"]["runtime"] for row in rows] == ["onnxruntime", "openvino", "ncnn"]
+    assert rows[1]["conditions"]["runtime_version"].startswith("openvino 20")
+    assert len({row["conditions"]["measurement"] for row in rows}) == 1
+    assert all(row["load_ms"] > 0 for row in rows)
+
+
+def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
+    from scarlet_zoo import runtimes
+
+    def found(module):
+        return None if module == "ncnn" else real(module)
+
+    real = runtimes.importlib.util.find_spec
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", found)
+    code, out, _ = scarlet("doctor", "--json")
+    assert code == 0
+    rows = {row["target"]: row for row in json.loads(out)}
+    assert rows.keys() == TARGETS.keys()
+    assert rows["ort-int8"]["runs"]
+    assert rows["openvino"]["runs"]
+    assert rows["openvino"]["versions"]["openvino"]
+    assert not rows["ncnn"]["exports"]
+    assert rows["ncnn"]["remedy"] == "pip install 'scarlet-zoo[ncnn]'"
+    assert not rows["coreml"]["runs"]
+    code, out, _ = scarlet("doctor")
+    assert "pip install 'scarlet-zoo[ncnn]'" in out
+
+
+def test_a_missing_extra_is_one_sentence(scarlet, tmp_path, monkeypatch):
+    from scarlet_zoo import runtimes
+
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda _: None)
+    code, out, err = scarlet("export", "scarlet_mini_s", "--target", "openvino", "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert err == "error: target openvino: openvino not installed, wanted: pip install 'scarlet-zoo[openvino]'\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_core_ml_is_written_and_not_run(network, tmp_path):
+    needs("coreml")
+    done = export_network(network, tmp_path, "coreml", Recipe())
+    assert done.parity is None
+    assert (done.path / "Manifest.json").is_file()
+    export_network(network, tmp_path, "coreml", Recipe())
+
+
+def test_a_file_without_its_description_is_refused(network, scarlet, tmp_path):
+    done = export_network(network, tmp_path, "openvino", Recipe())
+    description_path(done.path).write_text("{}")
+    with pytest.raises(ArtifactError, match="description"):
+        read_description(done.path)
+    description_path(done.path).unlink()
+    code, _, err = scarlet("bench", done.path)
+    assert code == 2
+    assert "is not beside it" in err
+    code, _, err = scarlet("bench", tmp_path / "absent.pte")
+    assert code == 2
+    assert "no such file" in err
