@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_zoo.artifact import read_artifact
+from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.files import file_sha256, make_folder, write_text
 from scarlet_zoo.folding import fold
 from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.latency import Settings
 from scarlet_zoo.networks import Network
 from scarlet_zoo.onnx_export import export_onnx, output_names
 from scarlet_zoo.parity import Parity, Tolerance
@@ -25,7 +26,8 @@ from scarlet_zoo.runtimes import RUNTIMES, Source, get_runtime, versions
 from scarlet_zoo.runtimes.running import Described, OtherNetwork, description_path, silence
 from scarlet_zoo.targets import Target, get_target
 from scarlet_zoo.tracing import Recipe
-from scarlet_zoo.verification import ParityError, compare_networks
+from scarlet_zoo.tuning import Tuning, tune
+from scarlet_zoo.verification import ParityError, compare_networks, verify
 from scarlet_zoo.zoo import safe_name
 
 
@@ -92,10 +94,39 @@ def export_network(
             raise ExportError(f"target {target}: got no calibration pictures, wanted a folder, or random by that name")
         return _quantize(network, path, target, recipe, calibration(), int8, progress)
     artifact = _onnx(network, path, recipe)
-    return Exported(path, target, artifact.to_dict())
+    # A float32 file is exact, which verify shows; halves are not, so what they cost is said at once.
+    parity = verify(network.model, artifact, preprocessing=network.preprocessing) if recipe.halves else None
+    return Exported(path, target, artifact.to_dict(), parity)
 
 
-def _onnx(network: Network, path: Path, recipe: Recipe) -> Any:
+def tune_export(
+    network: Network,
+    out: Path,
+    recipe: Recipe,
+    settings: Settings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Exported, Tuning]:
+    """Write a network's ONNX file in the form that is the fastest here.
+
+    Args:
+        network, out, recipe: as for :func:`export_network`.
+        settings: how to measure.
+        progress: told (done, expected) of the measurement.
+
+    Raises:
+        CheckFailedError: no form verifies.
+    """
+
+    def make(form: str, path: Path) -> Parity:
+        return verify(network.model, _onnx(network, path, replace(recipe, form=form)), preprocessing=feed)
+
+    feed = network.preprocessing
+    path = out / f"{safe_name(network.name)}.onnx"
+    tuning = tune(make, path, settings, progress)
+    return Exported(path, "tuned", tuning.artifact.to_dict()), tuning
+
+
+def _onnx(network: Network, path: Path, recipe: Recipe) -> Artifact:
     return export_onnx(
         network.model,
         path,

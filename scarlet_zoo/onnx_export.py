@@ -22,7 +22,7 @@ from scarlet_zoo.errors import ExportError
 from scarlet_zoo.files import replacing
 from scarlet_zoo.folding import FoldResult, fold
 from scarlet_zoo.folding.probe import model_dtype
-from scarlet_zoo.lowering import accept_pixels, lower
+from scarlet_zoo.lowering import accept_pixels, lower, store_halves
 from scarlet_zoo.networks import preprocessing_of
 from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.tracing import INPUT_NAME, Recipe, trace
@@ -72,6 +72,8 @@ def export_onnx(
     lower(graph, recipe.form)
     if recipe.pixels:
         accept_pixels(graph, feed.mean, feed.std)
+    if recipe.halves:
+        store_halves(graph)
     _describe(graph, folded, recipe, weights, labels, replace(feed, size=size))
     norms_left = sum(_is_norm(folded.model, skipped.site) for skipped in folded.skipped)
     return _write(graph, path, recipe, _Expected(output_names(folded.model), norms_left))
@@ -129,7 +131,7 @@ def _describe(
         "fold_certificate_sha256": folded.certificate_sha256(),
         "preprocessing": preprocessing.to_json(),
         "form": recipe.form,
-        "precision": "float32",
+        "precision": "float16 weights" if recipe.halves else "float32",
         "versions": json.dumps({name: version(name) for name in ("scarlet-zoo", "torch", "timm", "onnx")}),
     }
     levels = feature_levels(folded.model)

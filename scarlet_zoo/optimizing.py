@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from scarlet_zoo.onnx_files import check_size, open_graph
 from scarlet_zoo.onnx_runtime import OnnxNetwork
 from scarlet_zoo.parity import Parity
 from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.tuning import Tuning, tune
 from scarlet_zoo.verification import ParityError, verify
 
 # What a file is tried on that does not say what it wants: the size of a picture, and the usual mean and deviation.
@@ -83,6 +85,27 @@ def optimize_file(source: Path, path: Path, form: str) -> Optimized:
         temporary.write_bytes(result.SerializeToString(deterministic=True))
         parity = _compare(network, source, temporary, path)
     return Optimized(read_artifact(path), lowering, parity)
+
+
+def tune_file(source: Path, path: Path, progress: Callable[[int, int], None] | None = None) -> tuple[Optimized, Tuning]:
+    """Rewrite an ONNX file into the form that is the fastest here.
+
+    Args:
+        source, path: as for :func:`optimize_file`.
+        progress: told (done, expected) of the measurement.
+
+    Raises:
+        CheckFailedError: no form computes what the source computes.
+    """
+    made: dict[str, Optimized] = {}
+
+    def make(form: str, file: Path) -> Parity:
+        made[form] = optimize_file(source, file, form)
+        return made[form].parity
+
+    tuning = tune(make, path, progress=progress)
+    best = made[tuning.artifact.form]
+    return replace(best, artifact=tuning.artifact), tuning
 
 
 def _compare(network: OnnxNetwork, source: Path, made: Path, path: Path) -> Parity:

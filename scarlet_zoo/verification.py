@@ -15,7 +15,7 @@ from PIL import Image
 from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ArtifactError, CheckFailedError
 from scarlet_zoo.onnx_runtime import OnnxNetwork
-from scarlet_zoo.parity import FLOAT32, CaseParity, Parity, Tolerance
+from scarlet_zoo.parity import CaseParity, Parity, Tolerance, tolerance_of
 from scarlet_zoo.pictures import extremes, photos
 from scarlet_zoo.preprocessing import Preprocessing
 
@@ -44,7 +44,7 @@ def verify(
     reference: nn.Module | Callable[[Array], Logits | list[Logits]],
     artifact: Artifact | str | Path,
     images: Sequence[Image.Image] | None = None,
-    tolerance: Tolerance = FLOAT32,
+    tolerance: Tolerance | None = None,
     *,
     preprocessing: Preprocessing | None = None,
 ) -> Parity:
@@ -59,7 +59,7 @@ def verify(
             logits (N, classes), or to a list of outputs; of a feature extractor every output is compared.
         artifact: the file.
         images: pictures; a dozen photographs when left out.
-        tolerance: what is still equal, with its reason.
+        tolerance: what is still equal, with its reason; that of the file's precision when left out.
         preprocessing: of the reference; timm's configuration of a torch model when left out.
 
     Raises:
@@ -67,9 +67,13 @@ def verify(
         ArtifactError: the file's input or outputs are not its source's.
     """
     artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
-    candidate = OnnxNetwork(artifact.path)
     return compare_networks(
-        reference, candidate, images, tolerance, described=artifact.preprocessing, preprocessing=preprocessing
+        reference,
+        OnnxNetwork(artifact.path),
+        images,
+        tolerance or tolerance_of(artifact.precision),
+        described=artifact.preprocessing,
+        preprocessing=preprocessing,
     )
 
 

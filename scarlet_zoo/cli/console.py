@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,11 +16,16 @@ from rich.table import Table
 
 from scarlet_zoo.jsontext import json_text
 
+if TYPE_CHECKING:
+    from scarlet_zoo.tuning import Tuning
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Name = Annotated[str, typer.Argument(help="A registered name, an identity string, or any timm name.")]
 Weights = Annotated[
     str, typer.Option(help="A file, 'pretrained', 'random', or 'auto': imported ones, else random.", metavar="FILE")
 ]
+
+Tune = Annotated[bool, typer.Option("--tune", help="Try all forms on this machine and keep the fastest that verifies.")]
 
 
 def _speaks() -> bool:
@@ -75,6 +80,15 @@ def pairs(rows: Iterable[tuple[str, object]], title: str | None = None) -> Table
     for what, value in rows:
         made.add_row(escape(what), escape(str(value)))
     return made
+
+
+def tuning_table(tuning: Tuning) -> Table:
+    """The forms that were tried, with their latency."""
+    rows = []
+    for row in tuning.table:
+        timed = (f"{row.record['p50_ms']:.3f}", f"{row.ratio:.2f}x") if row.record and row.ratio else ("", "")
+        rows.append((row.form, "yes" if row.verified else "NO", *timed, "kept" if row.chosen else ""))
+    return table(("form", "verified", "p50 ms", "of the fastest", ""), rows)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, Name, Weights, emit, pairs, progress_bar, say
+from scarlet_zoo.cli.console import Json, Name, Tune, Weights, emit, pairs, progress_bar, say, tuning_table
 from scarlet_zoo.cli.making import (
     Batch,
     Exporter,
@@ -17,6 +17,7 @@ from scarlet_zoo.cli.making import (
     Out,
     Pixels,
     Target,
+    form_of,
     levels_of,
     probe_folder,
 )
@@ -26,6 +27,10 @@ Calibration = Annotated[
 ]
 Images = Annotated[int, typer.Option(min=1, help="Calibration pictures to use, spread over the folder.")]
 Isa = Annotated[str | None, typer.Option(help="Of int8: x64-vnni, x64, arm64; this machine's when left out.")]
+KeepFloat = Annotated[
+    list[str] | None, typer.Option(help="Of int8: a node to leave in float; repeatable.", metavar="NODE")
+]
+Halves = Annotated[bool, typer.Option("--float16-weights", help="Store weights as float16: half the file.")]
 Method = Annotated[str, typer.Option(help="Of int8 ranges: auto, minmax, percentile, mse.")]
 
 
@@ -50,17 +55,24 @@ def export(
     calibration_images: Images = 128,
     isa: Isa = None,
     method: Method = "auto",
+    keep_float: KeepFloat = None,
+    tune: Tune = False,
+    halves: Halves = False,
 ) -> None:
     """Write the file of a target, folded, in its form; integers are calibrated, other runtimes verified."""
     from scarlet_zoo.calibration import calibration_images as read_calibration
-    from scarlet_zoo.exporting import export_network
+    from scarlet_zoo.exporting import export_network, tune_export
     from scarlet_zoo.networks import load_network
     from scarlet_zoo.quantization import Int8
     from scarlet_zoo.targets import get_target
     from scarlet_zoo.tracing import Recipe
 
-    recipe = Recipe(form=get_target(target).form, opset=opset, batch=batch, exporter=exporter, pixels=pixels)
-    int8 = Int8(isa=isa, method=method)
+    recipe = Recipe(
+        form=get_target(target).form, opset=opset, batch=batch, exporter=exporter, pixels=pixels, halves=halves
+    )
+    int8 = Int8(isa=isa, method=method, keep_float=tuple(keep_float or ()))
+    if tune:
+        form_of(target)  # refuses what is not float32 on ONNX Runtime
     probe_folder(out)
     network = load_network(name, weights, input_size=input_size, features=levels_of(features))
     pictures = None
@@ -71,13 +83,20 @@ def export(
             return read_calibration(calibration, feed, calibration_images)
 
     say(f"export for {target}")
-    with progress_bar("calibrate") as progress:
-        done = export_network(network, out, target, recipe, pictures, int8, progress)
+    tuning = None
+    with progress_bar("measure" if tune else "calibrate") as progress:
+        if tune:
+            done, tuning = tune_export(network, out, recipe, progress=progress)
+        else:
+            done = export_network(network, out, target, recipe, pictures, int8, progress)
+    value = done.to_dict() | ({"tuning": [row.to_dict() for row in tuning.table]} if tuning else {})
 
     def render(console: Console) -> None:
+        if tuning is not None:
+            console.print(tuning_table(tuning))
         hidden = ("metadata", "parity", "methods", "preprocessing")
         console.print(pairs([(key, text) for key, text in done.to_dict().items() if key not in hidden], title=name))
         if done.parity is not None:
             console.print(f"verified: SQNR {done.parity.sqnr_db:.0f} dB on photographs")
 
-    emit(as_json, done.to_dict(), render)
+    emit(as_json, value, render)

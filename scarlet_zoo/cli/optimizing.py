@@ -1,4 +1,4 @@
-"""Verbs about runtimes: optimize, inspect, doctor."""
+"""Verbs about runtimes: optimize, inspect, sensitivity, doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, emit, pairs, table
+from scarlet_zoo.cli.console import Json, Tune, emit, pairs, progress_bar, table, tuning_table
 from scarlet_zoo.cli.making import Out, Target, form_of, probe_folder
 
 Runtime = Annotated[str, typer.Option(help="ort, or another version of it: ort==1.22.1 (its wheel is installed once).")]
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("optimize")(optimize)
     app.command("inspect")(inspect)
+    app.command("sensitivity")(sensitivity)
     app.command("doctor")(doctor)
 
 
@@ -26,22 +27,29 @@ def optimize(
     out: Out,
     as_json: Json = False,
     target: Target = "native",
+    tune: Tune = False,
 ) -> None:
-    """Rewrite an ONNX file into the form of a target, verified against itself."""
-    from scarlet_zoo.optimizing import optimize_file
+    """Rewrite an ONNX file into the form of a target, or into the fastest one here, verified against itself."""
+    from scarlet_zoo.optimizing import optimize_file, tune_file
 
-    form = form_of(target)
+    form, table_of = form_of(target), None
     probe_folder(out)
-    done = optimize_file(file, out / file.name, form)
+    if tune:
+        with progress_bar("measure") as progress:
+            done, table_of = tune_file(file, out / file.name, progress)
+    else:
+        done = optimize_file(file, out / file.name, form)
+    value = done.to_dict() | ({"tuning": [row.to_dict() for row in table_of.table]} if table_of else {})
 
     def render(console: Console) -> None:
-        value = done.to_dict()
-        rows = [("path", value["path"]), ("form", form), ("SQNR", f"{done.parity.sqnr_db:.0f} dB")]
+        rows = [("path", value["path"]), ("form", value["form"]), ("SQNR", f"{done.parity.sqnr_db:.0f} dB")]
         console.print(pairs([*rows, *value["rewrites"].items()], title=str(file)))
         for refusal in done.lowering.refused:
             console.print(f"left as it is: {refusal.node} ({refusal.rewrite}): {refusal.reason}")
+        if table_of is not None:
+            console.print(tuning_table(table_of))
 
-    emit(as_json, done.to_dict(), render)
+    emit(as_json, value, render)
 
 
 def inspect(
@@ -70,6 +78,34 @@ def inspect(
 
     emit(as_json, {**report.to_dict(), "findings": list(told)}, render)
     check_limits(report, limits)
+
+
+def sensitivity(
+    file: Annotated[Path, typer.Argument(help="A float ONNX file that says how it is fed.")],
+    calibration: Annotated[str, typer.Option(help="Pictures: a folder, or random.", metavar="FOLDER|random")],
+    out: Out,
+    as_json: Json = False,
+    images: Annotated[int, typer.Option(min=1, help="Calibration pictures to use.")] = 32,
+) -> None:
+    """Say what each layer loses in integers, the worst first; leaves sensitivity.json and sensitivity.png."""
+    from scarlet_zoo.artifact import read_artifact
+    from scarlet_zoo.calibration import calibration_images
+    from scarlet_zoo.errors import ArtifactError
+    from scarlet_zoo.files import write_text
+    from scarlet_zoo.jsontext import json_text
+    from scarlet_zoo.quantization.sensitivity import plot_sensitivities, sensitivities
+
+    probe_folder(out)
+    feed = read_artifact(file).preprocessing
+    if feed is None:
+        raise ArtifactError(f"{file}: says nothing of its preprocessing, wanted a file of scarlet-zoo export")
+    with progress_bar("layers") as progress:
+        rows = sensitivities(file, calibration_images(calibration, feed, images), progress=progress)
+    value = [row.to_dict() for row in rows]
+    write_text(out / "sensitivity.json", json_text(value, indent=1) + "\n")
+    plot_sensitivities(rows, out / "sensitivity.png")
+    cells = [(row.node, row.operator, f"{row.sqnr_db:.1f}") for row in rows]
+    emit(as_json, value, lambda console: console.print(table(("layer", "operator", "SQNR dB"), cells, title=str(file))))
 
 
 def doctor(as_json: Json = False) -> None:

@@ -29,6 +29,7 @@ from onnx_ir.passes import common
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.lowering.blocked import BLOCK
 from scarlet_zoo.lowering.friendly import CLIP, SINK
+from scarlet_zoo.lowering.halves import store_halves as store_halves
 from scarlet_zoo.lowering.pixels import accept_pixels as accept_pixels
 from scarlet_zoo.lowering.raising import RAISE
 from scarlet_zoo.lowering.released import RELEASE

@@ -1,0 +1,114 @@
+"""Which layer suffers most from integers: each alone in integers, the rest in float."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+
+from scarlet_zoo.errors import ExportError
+from scarlet_zoo.files import replacing
+from scarlet_zoo.lowering import lower, tidy
+from scarlet_zoo.onnx_files import open_graph
+from scarlet_zoo.quantization.insertion import insert
+from scarlet_zoo.quantization.planning import choose_grids, plan, tensors_of
+from scarlet_zoo.quantization.ranges import METHODS, Array, observe
+
+_JUDGES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """What one layer costs.
+
+    Attributes:
+        node: name of the layer in the file, as ``--keep-float`` takes it.
+        operator: ``Conv`` or ``Gemm``.
+        sqnr_db: of the logits with this layer alone in integers: 10 log10 of their mean square over that of the error.
+    """
+
+    node: str
+    operator: str
+    sqnr_db: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+
+def sensitivities(
+    source: Path, images: Array, method: str = "mse", progress: Callable[[int, int], None] | None = None
+) -> list[Sensitivity]:
+    """Quantise every layer alone, its data, weights and output, and measure what the logits lose; the worst first.
+
+    Args:
+        source: a float ONNX file.
+        images: calibration images, (N, C, H, W); the first eight judge.
+        method: of the ranges.
+        progress: told (done, expected).
+
+    Raises:
+        ExportError: no images.
+        ArtifactError: the source is no sound graph.
+    """
+    if not len(images):
+        raise ExportError("calibration: got no images, wanted some")
+    model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(open_graph(source)))
+    lower(model, "friendly")
+    whole = plan(model.graph)
+    ranges = {name: METHODS[method](seen) for name, seen in observe(model, tensors_of(whole), images).items()}
+    truth = _logits(model, images[:_JUDGES])
+    layers = [node for node in whole.operators if node.op_type in ("Conv", "Gemm")]
+    others = {str(node.name) for node in whole.operators}
+    rows = []
+    for done, layer in enumerate(layers):
+        alone = model.clone()
+        only = plan(alone.graph, frozenset(others - {str(layer.name)}))
+        # A hard-swish is shared between two operators: alone it stays in float.
+        only.swishes.clear()
+        choose_grids(only, ranges)
+        insert(alone.graph, only)
+        tidy(alone)
+        noise = float(np.mean((_logits(alone, images[:_JUDGES]) - truth) ** 2))
+        sqnr = 10 * np.log10(float(np.mean(truth**2)) / noise) if noise > 0 else float("inf")
+        rows.append(Sensitivity(str(layer.name), layer.op_type, float(sqnr)))
+        if progress is not None:
+            progress(done + 1, len(layers))
+    return sorted(rows, key=lambda row: row.sqnr_db)
+
+
+def _logits(model: ir.Model, images: Array) -> Array:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    content = ir.serde.serialize_model(model).SerializeToString()
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    answers: Array = np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
+    return answers
+
+
+def plot_sensitivities(rows: list[Sensitivity], path: Path) -> None:
+    """Draw the layers, the worst on top, as PNG.
+
+    Raises:
+        ExportError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ExportError("plot: matplotlib is not installed, wanted it: pip install 'scarlet-zoo[train]'") from error
+    figure = Figure(figsize=(8, max(3.0, 0.17 * len(rows))), layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh([row.node for row in rows], [row.sqnr_db for row in rows], color="#2166ac")
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=6)
+    axes.set_xlabel("SQNR of the logits with this layer alone in integers (dB)")
+    axes.grid(axis="x", alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
