@@ -22,9 +22,11 @@ _STATISTIC_BITS = 12
 def randomize(model: nn.Module, images: Tensor, seed: int = 0) -> None:
     """Give a freshly created model random biases and norms, and statistics calibrated on images, in place.
 
-    Biases are normal with deviation 0.1, norm weights uniform in [0.5, 1.5]; the convolutions keep
-    the values that the model was created with. The statistics are those of one batch, computed in
-    float64 layer after layer.
+    Norm weights are uniform in [0.2, 0.6] and norm biases normal around 0.5 with deviation 0.5, as trained
+    networks have them; with weights around 1 and biases around 0 every layer centres and stretches what
+    the last one made, so that rounding grows with depth, a hundredfold in SCARLET-C, as it does in no
+    trained network. Other biases are normal with deviation 0.1; the convolutions keep the values that
+    the model was created with. The statistics are those of one batch, computed in float64 layer after layer.
 
     Args:
         model: any network.
@@ -36,9 +38,10 @@ def randomize(model: nn.Module, images: Tensor, seed: int = 0) -> None:
         for name, parameter in model.named_parameters():
             norm = isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMS)
             if name.endswith("bias"):
-                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=random))
+                normal = torch.randn(parameter.shape, generator=random)
+                parameter.copy_(0.5 + 0.5 * normal if norm else 0.1 * normal)
             elif norm and name.endswith("weight"):
-                parameter.copy_(0.5 + torch.rand(parameter.shape, generator=random))
+                parameter.copy_(0.2 + 0.4 * torch.rand(parameter.shape, generator=random))
     calibrate_batch_norms(model, images)
 
 

@@ -14,6 +14,8 @@ class Tolerance:
         max_rel_err: largest difference over the spread of the logits between images.
         rounding_factor: a case may also differ by this many times the source's own rounding error
             on the same images, which is large where a network amplifies what it never saw.
+        unlike_factor: noise and extreme images, unlike any picture, may differ by this many times
+            ``max_rel_err``.
         min_sqnr_db: signal to noise ratio of the logits on photographs, in decibel.
         min_top1_agreement: share of the photographs on which both name the same class.
         reason: where the numbers come from.
@@ -24,6 +26,7 @@ class Tolerance:
     min_sqnr_db: float
     min_top1_agreement: float
     reason: str
+    unlike_factor: float = 4.0
 
 
 FLOAT32 = Tolerance(
@@ -31,8 +34,9 @@ FLOAT32 = Tolerance(
     rounding_factor=10.0,
     min_sqnr_db=80.0,
     min_top1_agreement=1.0,
-    reason="float32 rounding: nine networks of the zoo and of timm with random weights gave at most 7e-5 and at "
-    "least 98 dB on photographs; one block's weights off by 0.1 % gave at least 2e-2 and at most 52 dB",
+    reason="float32 rounding: nine networks of the zoo and of timm with random weights gave at most 5e-5 and at "
+    "least 100 dB on photographs, 9e-4 on extreme images; one convolution's weights off by 0.1 % gave at least 1e-2 "
+    "and at most 54 dB",
 )
 
 FLOAT16_WEIGHTS = Tolerance(

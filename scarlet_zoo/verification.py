@@ -238,7 +238,8 @@ def _limits(groups: Sequence[_Group], tolerance: Tolerance) -> dict[str, list[fl
             else:
                 alike = [group] if group.name == _PHOTOGRAPHS else [g for g in groups if g.name != _PHOTOGRAPHS]
                 worst = max(g.roundings[output] or 0.0 for g in alike)
-                limit = max(tolerance.max_rel_err, tolerance.rounding_factor * worst)
+                least = tolerance.max_rel_err * (1.0 if group.name == _PHOTOGRAPHS else tolerance.unlike_factor)
+                limit = max(least, tolerance.rounding_factor * worst)
             limits[group.name].append(limit)
     return limits
 
