@@ -14,7 +14,7 @@ from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.onnx_export import export_onnx
 from scarlet_zoo.tracing import Recipe
-from scarlet_zoo.zoo import list_archs
+from scarlet_zoo.zoo import ZOO
 
 HERE = Path(__file__).parent
 FORMS = ("native", "blocked")
@@ -32,7 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         subprocess.run([sys.executable, HERE / "released_spelling.py", folder], check=True)
-        for name in list_archs():
+        for name in (name for name, entry in ZOO.items() if entry.published):
             network = load_network(name)
             folded = fold(network.model)
             files = [folder / f"{name}.released.onnx"]

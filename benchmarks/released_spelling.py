@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu6
 
 from scarlet_zoo.networks import load_network
-from scarlet_zoo.zoo import list_archs
+from scarlet_zoo.zoo import ZOO
 
 
 class HardSwish(nn.Module):  # noqa: D101
@@ -61,7 +61,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
     names = {"input_names": ["input"], "output_names": ["logits"], "dynamic_axes": axes}
-    for name in list_archs():
+    for name in (name for name, entry in ZOO.items() if entry.published):
         network = load_network(name)
         images = torch.zeros(1, network.preprocessing.channels, *network.preprocessing.size)
         released = Released(network.model).eval()

@@ -1,0 +1,63 @@
+"""SCARLET-A, B and C in integers beside their float32, in turns, and how well they follow it on unseen photographs."""
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from scarlet_zoo.comparison import compare
+from scarlet_zoo.exporting import export_network
+from scarlet_zoo.files import write_text
+from scarlet_zoo.fusion import inspect_fusion
+from scarlet_zoo.latency import Settings, measure
+from scarlet_zoo.networks import load_network
+from scarlet_zoo.onnx_runtime import OnnxClassifier
+from scarlet_zoo.pictures import photos
+from scarlet_zoo.quantization import Int8
+from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.zoo import ZOO, list_archs
+
+HERE = Path(__file__).parent
+# Whole photographs and half of the quarters calibrate; crops of the other quarters are seen by nobody before.
+CALIBRATION, UNSEEN = slice(0, 24), slice(24, 40)
+
+
+def row_of(name: str, folder: Path) -> dict[str, object]:
+    """One network: its float file of the fastest form, its integer file, both measured together."""
+    network = load_network(name)
+    feed, pictures = network.preprocessing, photos(40)
+    images, unseen = feed.batch(pictures[CALIBRATION]), replace(feed, crop=0.7).batch(pictures[UNSEEN])
+    exact = export_network(network, folder / "float", "ort", Recipe())
+    integers = export_network(network, folder / "int8", "ort-int8", Recipe(), lambda: images, Int8())
+    truth, got = (OnnxClassifier(made.path).logits(unseen, 1) for made in (exact, integers))
+    timings = measure([exact.path, integers.path], Settings(runs=300, seconds=10.0))
+    records = [timing.to_dict() for timing in timings]
+    for record in records:
+        record["file"] = "/".join(Path(record["file"]).parts[-2:])
+    speed = compare(records[1], records[0])
+    error = np.mean((got - truth) ** 2)
+    return {
+        "name": name,
+        "weights": network.weights,
+        "form": exact.described["form"],
+        "speedup": {"ratio": speed.ratio, "low": speed.low, "high": speed.high, "confidence": speed.confidence},
+        "bytes_ratio": integers.path.stat().st_size / exact.path.stat().st_size,
+        "calibration_images": len(images),
+        "unseen_crops": len(unseen),
+        "sqnr_db": float(10 * np.log10(np.mean(truth**2) / error)),
+        "sqnr_of_differences_db": float(10 * np.log10(np.var(truth, axis=0).mean() / error)),
+        "top1_agreement": float(np.mean(truth.argmax(1) == got.argmax(1))),
+        "methods": integers.quantized.methods if integers.quantized else {},
+        "fusion": inspect_fusion(integers.path).totals,
+        "records": records,
+    }
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = [row_of(name, Path(temporary) / name) for name in list_archs() if ZOO[name].published]
+    write_text(HERE / "results" / "int8.json", json.dumps(rows) + "\n")
+    for row in rows:
+        print(row["name"], row["speedup"], row["bytes_ratio"], row["sqnr_db"], row["top1_agreement"])
