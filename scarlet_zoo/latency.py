@@ -97,7 +97,7 @@ def measure(
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
     *,
-    open_runner: Callable[[Path, Settings], AnyRunner] | None = None,
+    open_runner: OpenRunner | None = None,
     cold_start: Callable[[Path, Settings], dict[str, float]] | None = None,
 ) -> list[Timing]:
     """Measure files side by side in this process.
@@ -144,15 +144,14 @@ class AnyRunner(Protocol):
         """Run once; milliseconds."""
 
 
+OpenRunner = Callable[[Path, Settings], AnyRunner]
+
+
 class Runner:
     """A loaded file with its input bound, ready to run again and again."""
 
-    conditions: Mapping[str, Any] = {
-        "runtime": "onnxruntime",
-        "runtime_version": ort.__version__,
-        "provider": _PROVIDER,
-        "graph_optimization": "all",
-    }
+    conditions: Mapping[str, Any] = {"runtime": "onnxruntime", "runtime_version": ort.__version__,
+                                     "provider": _PROVIDER, "graph_optimization": "all"}  # fmt: skip
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.session = _open_session(path, settings)
@@ -233,9 +232,7 @@ def ort_cold_start(path: Path, settings: Settings) -> dict[str, float]:
     return result
 
 
-def measure_cold(
-    open_runner: Callable[[Path, Settings], AnyRunner], path: Path, settings: Settings
-) -> dict[str, float]:
+def measure_cold(open_runner: OpenRunner, path: Path, settings: Settings) -> dict[str, float]:
     """Load and run a file once, in this process, which should be a fresh one."""
     start = time.perf_counter_ns()
     runner = open_runner(path, settings)
@@ -325,10 +322,9 @@ def _main() -> None:
     parser.add_argument("--cold", action="store_true", help="one load and one run of one file, in this process")
     arguments = parser.parse_args()
     settings = Settings(threads=arguments.threads)
-    if arguments.cold:
-        result: Any = measure_cold(Runner, Path(arguments.files[0]), settings)
-    else:
-        result = [timing.to_dict() for timing in measure(arguments.files, settings)]
+    paths = [Path(file) for file in arguments.files]
+    cold = arguments.cold
+    result: Any = measure_cold(Runner, paths[0], settings) if cold else [t.to_dict() for t in measure(paths, settings)]
     sys.stdout.write(json.dumps(result) + "\n")
 
 
