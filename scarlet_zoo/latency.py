@@ -123,10 +123,8 @@ def measure(
     runners = [(open_runner or Runner)(path, settings) for path in paths]
     samples = _take_turns(runners, settings, progress)
     shared = _conditions(settings, before)
-    return [
-        _summarise(path, runner, times, start, shared)
-        for path, runner, times, start in zip(paths, runners, samples, cold, strict=True)
-    ]
+    rows = zip(paths, runners, samples, cold, strict=True)
+    return [_summarise(*row, shared) for row in rows]
 
 
 class AnyRunner(Protocol):
@@ -177,6 +175,8 @@ def _open_session(path: Path, settings: Settings) -> ort.InferenceSession:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spin else "0")
+    # Between runs nobody spins: a thread of the last file's would take a core from the next one's.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         session = ort.InferenceSession(str(path), options, providers=[_PROVIDER])
     except Exception as error:
@@ -323,8 +323,9 @@ def _main() -> None:
     arguments = parser.parse_args()
     settings = Settings(threads=arguments.threads)
     paths = [Path(file) for file in arguments.files]
-    cold = arguments.cold
-    result: Any = measure_cold(Runner, paths[0], settings) if cold else [t.to_dict() for t in measure(paths, settings)]
+    result: Any = (
+        measure_cold(Runner, paths[0], settings) if arguments.cold else [t.to_dict() for t in measure(paths, settings)]
+    )
     sys.stdout.write(json.dumps(result) + "\n")
 
 

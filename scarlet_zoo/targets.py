@@ -33,16 +33,17 @@ def _here() -> str:
     return "blocked" if platform.machine().lower() in ("x86_64", "amd64") else "native"
 
 
+_OWN = "what its own converter makes of the network"
 TARGETS: Mapping[str, Target] = MappingProxyType({
     "native": Target("native", "ort", "float32", ".onnx", "the operators that every runtime knows"),
     "ort": Target(_here(), "ort", "float32", ".onnx", "ort-x64 or ort-arm64, as this machine is"),
     "ort-x64": Target("blocked", "ort", "float32", ".onnx", "benchmarks/results/spelling.json"),
     "ort-arm64": Target("native", "ort", "float32", ".onnx", "its wheels have no blocked layout; not measured"),
     "ort-int8": Target("friendly", "ort", "int8", ".onnx", "benchmarks/results/int8.json"),
-    "openvino": Target("native", "openvino", "float32", ".xml", "benchmarks/results/runtimes.json"),
-    "ncnn": Target("native", "ncnn", "float32", ".ncnn.param", "benchmarks/results/runtimes.json"),
-    "litert": Target("native", "litert", "float32", ".tflite", "benchmarks/results/runtimes.json"),
-    "executorch": Target("native", "executorch", "float32", ".pte", "benchmarks/results/runtimes.json"),
+    "openvino": Target("native", "openvino", "float32", ".xml", _OWN),
+    "ncnn": Target("native", "ncnn", "float32", ".ncnn.param", _OWN),
+    "litert": Target("native", "litert", "float32", ".tflite", _OWN),
+    "executorch": Target("native", "executorch", "float32", ".pte", _OWN),
     "coreml": Target("native", "coreml", "float32", ".mlpackage", "converted only: Core ML runs on Apple's systems"),
 })  # fmt: skip
 

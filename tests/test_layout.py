@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "scarlet_zoo").rglob("*.py"))
 DRIVERS = sorted(path for folder in ("weights", "export", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
-LONGEST_FILE, LONGEST_FUNCTION, LONGEST_DRIVER = 330, 50, 120
+LONGEST_FILE, LONGEST_FUNCTION, LONGEST_DRIVER = 340, 50, 120
 
 
 def module_name(path):

@@ -1,0 +1,107 @@
+"""The fastest form by measurement, halves for weights, and what each layer loses in integers."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import TINY, images_for, randomized
+
+from scarlet_zoo import export_onnx, verify
+from scarlet_zoo.errors import CheckFailedError
+from scarlet_zoo.lowering import FORMS
+from scarlet_zoo.parity import FLOAT32
+from scarlet_zoo.pictures import photos
+from scarlet_zoo.quantization import Int8, quantize_int8
+from scarlet_zoo.quantization.sensitivity import sensitivities
+from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.tuning import tune
+from scarlet_zoo.verification import ParityError
+
+ARCH = TINY.arch(["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
+
+
+@pytest.fixture(scope="module")
+def network():
+    return randomized(ARCH, dtype=torch.float32)
+
+
+def test_tuning_keeps_the_fastest_that_verifies_and_the_whole_table(scarlet, tmp_path):
+    code, out, err = scarlet("export", "scarlet_mini_s", "--tune", "--out", tmp_path, "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    rows = {row["form"]: row for row in said["tuning"]}
+    assert rows.keys() == FORMS.keys()
+    assert all(row["verified"] and row["record"]["runs"] >= 100 for row in rows.values())
+    (kept,) = (row for row in rows.values() if row["chosen"])
+    assert kept["form"] == said["form"]
+    assert kept["ratio"] == 1 == min(row["ratio"] for row in rows.values())
+    assert {file.name for file in tmp_path.iterdir()} == {"scarlet_mini_s.onnx", "scarlet_mini_s.tuning.json"}
+    assert json.loads((tmp_path / "scarlet_mini_s.tuning.json").read_text()) == said["tuning"]
+    code, _, err = scarlet("export", "scarlet_mini_s", "--tune", "--target", "ncnn", "--out", tmp_path)
+    assert code == 2
+    assert "not for this verb" in err
+
+
+def test_a_form_that_does_not_verify_is_never_kept(network, tmp_path):
+    def make(form, path):
+        artifact = export_onnx(network, path, Recipe(form=form))
+        parity = verify(network, artifact)
+        if form in broken:
+            raise ParityError(path, parity)
+        return parity
+
+    broken = {"native", "blocked", "friendly"}
+    tuning = tune(make, tmp_path / "m.onnx")
+    assert tuning.artifact.form == "released"
+    assert [row.verified for row in tuning.table] == [row.form == "released" for row in tuning.table]
+    broken.add("released")
+    with pytest.raises(CheckFailedError, match="none of the forms"):
+        tune(make, tmp_path / "n.onnx")
+    assert not (tmp_path / "n.onnx").exists()
+
+
+def test_halves_halve_the_file_and_say_what_they_cost(scarlet, tmp_path):
+    assert scarlet("export", "scarlet_c", "--input-size", 64, "--out", tmp_path / "whole")[0] == 0
+    code, out, _ = scarlet(
+        "export", "scarlet_c", "--input-size", 64, "--float16-weights", "--out", tmp_path / "halves", "--json"
+    )
+    assert code == 0
+    said = json.loads(out)
+    assert said["precision"] == "float16 weights"
+    assert 30 < said["parity"]["sqnr_db"] < FLOAT32.min_sqnr_db
+    whole, halves = ((tmp_path / name / "scarlet_c.onnx").stat().st_size for name in ("whole", "halves"))
+    assert halves < 0.52 * whole
+    kinds = {t.data_type for t in onnx.load(said["path"]).graph.initializer if len(t.dims) == 4}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    assert scarlet("verify", said["path"])[0] == 0
+
+
+def test_the_layer_that_loses_most_comes_first(network, tmp_path):
+    source = export_onnx(network, tmp_path / "m.onnx")
+    images = images_for(network, 8).float().numpy()
+    rows = sensitivities(source.path, images)
+    assert len(rows) == sum(node.op_type in ("Conv", "Gemm") for node in onnx.load(source.path).graph.node)
+    losses = [row.sqnr_db for row in rows]
+    assert losses == sorted(losses)
+    assert losses[0] > 10
+    # In float the worst ones lose nothing: what is left is nearer to the source than with all in integers.
+    worst = tuple(row.node for row in rows[:12])
+    whole = quantize_int8(source.path, tmp_path / "q.onnx", images, Int8(method="mse"))
+    spared = quantize_int8(source.path, tmp_path / "s.onnx", images, Int8(method="mse", keep_float=worst))
+    assert spared.sqnr_db > whole.sqnr_db
+
+
+def test_sensitivity_leaves_its_table_and_its_plot(network, scarlet, tmp_path):
+    source = export_onnx(network, tmp_path / "m.onnx")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, photo in enumerate(photos(4)):
+        photo.save(folder / f"{index}.png")
+    out = tmp_path / "out"
+    code, said, err = scarlet("sensitivity", source.path, "--calibration", folder, "--out", out, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(said) == json.loads((out / "sensitivity.json").read_text())
+    assert (out / "sensitivity.png").read_bytes()[:4] == b"\x89PNG"
+    assert np.isfinite([row["sqnr_db"] for row in json.loads(said)]).all()
