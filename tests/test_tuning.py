@@ -13,7 +13,6 @@ from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.lowering import FORMS
 from scarlet_zoo.parity import FLOAT32
 from scarlet_zoo.pictures import photos
-from scarlet_zoo.quantization import Int8, quantize_int8
 from scarlet_zoo.quantization.sensitivity import sensitivities
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.tuning import tune
@@ -86,11 +85,6 @@ def test_the_layer_that_loses_most_comes_first(network, tmp_path):
     losses = [row.sqnr_db for row in rows]
     assert losses == sorted(losses)
     assert losses[0] > 10
-    # In float the worst ones lose nothing: what is left is nearer to the source than with all in integers.
-    worst = tuple(row.node for row in rows[:12])
-    whole = quantize_int8(source.path, tmp_path / "q.onnx", images, Int8(method="mse"))
-    spared = quantize_int8(source.path, tmp_path / "s.onnx", images, Int8(method="mse", keep_float=worst))
-    assert spared.sqnr_db > whole.sqnr_db
 
 
 def test_sensitivity_leaves_its_table_and_its_plot(network, scarlet, tmp_path):

@@ -46,7 +46,7 @@ def list_all(as_json: Json = False) -> None:
 
     rows = [
         {"name": card.name, "tag": card.tag, "dataset": card.dataset, "licence": card.licence,
-         "here": find_weights(card.name) is not None}
+         "here": card.redistributed or find_weights(card.name) is not None}
         for card in all_cards().values()
     ]  # fmt: skip
     known = {row["name"] for row in rows}
@@ -57,7 +57,7 @@ def list_all(as_json: Json = False) -> None:
 
     def render(console: Console) -> None:
         cells = [(row["name"], row["tag"] or "", row["dataset"] or "", row["licence"] or "",
-                  "imported" if row["here"] else "not here") for row in rows]  # fmt: skip
+                  "here" if row["here"] else "not here") for row in rows]  # fmt: skip
         console.print(table(("name", "tag", "dataset", "licence", "on this machine"), cells))
 
     emit(as_json, rows, render)
