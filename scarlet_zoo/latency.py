@@ -224,6 +224,11 @@ def ort_cold_start(path: Path, settings: Settings) -> dict[str, float]:
     # Asked here first, so that a bad file is an error of this process and not of the child.
     _open_session(path, settings)
     command = [sys.executable, __file__, "--cold", "--threads", str(settings.threads), str(path)]
+    return in_fresh_process(command, path)
+
+
+def in_fresh_process(command: Sequence[str], path: Path) -> dict[str, float]:
+    """What a command that measures a cold start prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").split("\n")[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,18 @@ from PIL import Image
 
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.preprocessing import Preprocessing
+
+
+def run_in_batches(
+    once: Callable[[NDArray[Any]], Sequence[NDArray[Any]]], images: NDArray[Any], batch: int
+) -> list[NDArray[np.float64]]:
+    """All outputs of a function for N images, each (N, ...), in batches; a last short batch is filled up."""
+    parts = []
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+        parts.append([output[: len(part)] for output in once(filled)])
+    return [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
 
 
 class OnnxNetwork:
@@ -59,12 +71,7 @@ class OnnxNetwork:
 
     def run(self, images: NDArray[Any], batch: int) -> list[NDArray[np.float64]]:
         """All outputs for N images, each (N, ...), run in batches; a last short batch is filled up."""
-        parts = []
-        for start in range(0, len(images), batch):
-            part = images[start : start + batch]
-            filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
-            parts.append([output[: len(part)] for output in self._session.run(None, {self._name: filled})])
-        return [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
+        return run_in_batches(lambda part: self._session.run(None, {self._name: part}), images, batch)
 
 
 class OnnxClassifier(OnnxNetwork):

@@ -8,7 +8,7 @@ that rounding weights causes taken back into the biases, and golden outputs into
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -177,10 +177,3 @@ def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int)
             proto, told | {KEY: make_golden(path, source.preprocessing, preset(isa).same_on).to_json()}
         )
         path.write_bytes(proto.SerializeToString(deterministic=True))
-
-
-def convolutions_of(source: Path) -> Sequence[str]:
-    """Names of the operators of a file that :func:`quantize_int8` can leave in float."""
-    model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(open_graph(source)))
-    lower(model, "friendly")
-    return [str(node.name) for node in plan(model.graph).operators if node.op_type in ("Conv", "Gemm")]

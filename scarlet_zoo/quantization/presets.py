@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
-
 from scarlet_zoo.errors import ExportError
 
 
@@ -36,11 +34,6 @@ class Preset:
 
     weight_zero: int
     same_on: tuple[str, ...]
-
-    @property
-    def weight_type(self) -> type[np.integer]:
-        """Of the weights in the file."""
-        return np.uint8 if self.weight_zero else np.int8
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({

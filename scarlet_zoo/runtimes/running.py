@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.latency import MeasurementError, Runner, Settings, measure_cold, ort_cold_start
+from scarlet_zoo.latency import MeasurementError, Runner, Settings, in_fresh_process, measure_cold, ort_cold_start
+from scarlet_zoo.onnx_runtime import run_in_batches
 from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.runtimes import Array, get_runtime, runtime_of, versions
 
@@ -102,12 +102,7 @@ class OtherNetwork:
 
     def run(self, images: NDArray[Any], batch: int) -> list[NDArray[np.float64]]:
         """All outputs for N images, each (N, ...), run in batches of the one size that it takes."""
-        parts = []
-        for start in range(0, len(images), batch):
-            part = images[start : start + batch]
-            filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
-            parts.append([output[: len(part)] for output in self.once(np.ascontiguousarray(filled))])
-        return [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
+        return run_in_batches(self.once, images, batch)
 
 
 class OtherRunner:
@@ -147,12 +142,7 @@ def cold_start(path: Path, settings: Settings) -> dict[str, float]:
     if not runtime_of(path):
         return ort_cold_start(path, settings)
     command = [sys.executable, "-m", __name__, str(path), str(settings.threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip() or f"exit code {done.returncode}").split("\n")[-1]
-        raise MeasurementError(f"{path}: fails in a fresh process: {reason}")
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
+    return in_fresh_process(command, path)
 
 
 @contextmanager
