@@ -5,6 +5,8 @@ import json
 import pytest
 from conftest import ROOT
 
+from scarlet_zoo.targets import TARGETS
+
 RESULTS = ROOT / "benchmarks" / "results"
 NETWORKS = ("scarlet_a", "scarlet_b", "scarlet_c")
 CONDITIONS = ("device", "threads", "runtime", "runtime_version", "sha256", "warmup", "date")
@@ -53,3 +55,16 @@ def test_the_matrix_of_versions_is_whole_and_shows_the_cliffs(opset):
         assert cells["1.30.0", "native"]["fused"] > 0
     else:
         assert all(row["loads"] and row["fused"] > 0 for row in rows if row["form"] == "native")
+
+
+def test_every_runtime_was_measured_with_one_thread_and_two():
+    rows = rows_of("runtimes.json")
+    targets = {row["target"] for row in rows}
+    assert {"native", "ort", "ort-int8", "openvino", "ncnn", "executorch"} <= targets <= TARGETS.keys()
+    assert {(row["name"], row["target"], row["threads"]) for row in rows} == {
+        (name, target, threads) for name in NETWORKS for target in targets for threads in (1, 2)
+    }
+    for row in rows:
+        check_record(row["record"])
+        assert row["record"]["conditions"]["threads"] == row["threads"]
+        assert TARGETS[row["target"]].runtime == "ort" or row["sqnr_db"] > 60

@@ -19,7 +19,7 @@ from scarlet_zoo.image_data import in_order, open_data
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.onnx_runtime import OnnxClassifier
 from scarlet_zoo.pictures import photos
-from scarlet_zoo.quantization import Int8, quantize_int8
+from scarlet_zoo.quantization import Int8, quantize_int8, ranges
 from scarlet_zoo.quantization.golden import Golden, check_golden, generate
 from scarlet_zoo.quantization.insertion import mean_error, quantize_weight
 from scarlet_zoo.quantization.planning import Grid
@@ -258,3 +258,12 @@ def test_photographs_calibrate_from_a_folder(scarlet, tmp_path):
     assert said["judged_on"] == "calibration"
     assert json.loads(said["metadata"]["calibration"])["images"] == 4
     assert scarlet("verify", tmp_path / "scarlet_c.onnx")[0] == 0
+
+
+@pytest.mark.parametrize("extremes", [(0.5, 0.5 + 1e-7), (0.0, 0.0), (-1e-30, 1e-30), (-3.0, -3.0), (1e6, 1e6 + 0.06)])
+def test_a_tensor_that_is_almost_constant_has_a_histogram(extremes):
+    low, high = ranges._edges(extremes)
+    values = np.array(extremes, np.float32)
+    counts, edges = np.histogram(values, bins=ranges._BINS, range=(low, high))
+    assert counts.sum() == 2
+    assert np.all(np.diff(edges) > 0)

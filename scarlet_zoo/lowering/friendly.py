@@ -120,7 +120,8 @@ def merge_factors(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def _like(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
-    return ir.node(node.op_type, inputs, {name: attribute.value for name, attribute in node.attributes.items()})
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    return ir.node(node.op_type, inputs, attributes, name=node.name)
 
 
 CLIP: tuple[Rewrite, ...] = (clip_hard_swish, clip_hard_sigmoid)

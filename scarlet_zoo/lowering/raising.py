@@ -230,7 +230,8 @@ def with_parameters(conv: ir.Node, owner: ir.Node, weight: object, bias: object)
     own = array_of(conv.inputs[1])
     assert own is not None
     made = [constant(owner, "weight", weight, own.dtype), constant(owner, "bias", bias, own.dtype)]
-    return ir.node("Conv", [conv.inputs[0], *made], {name: attr.value for name, attr in conv.attributes.items()})
+    attributes = {name: attr.value for name, attr in conv.attributes.items()}
+    return ir.node("Conv", [conv.inputs[0], *made], attributes, name=conv.name)
 
 
 RAISE: tuple[Rewrite, ...] = (

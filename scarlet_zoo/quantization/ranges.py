@@ -19,6 +19,7 @@ Array = NDArray[np.float32]
 LEVELS = 255
 _BINS = 4096
 _BATCH = 4
+_LEAST_WIDTH = 1e-3  # of the values: two of float32's steps a bin
 _CANDIDATES = np.linspace(0.1, 1.0, 91)
 
 
@@ -80,8 +81,10 @@ def observe(
 
 
 def _edges(extremes: Sequence[float]) -> tuple[float, float]:
+    """Bounds of the histogram: wide enough that float32 tells its bins apart, where a tensor is almost constant."""
     low, high = extremes
-    return (low, high) if high > low else (low, low + 1e-6)
+    width = max(high - low, _LEAST_WIDTH * max(abs(low), abs(high)))
+    return low, low + (width or 1e-6)
 
 
 def _session_of(model: ir.Model, names: Sequence[str], path: Path) -> ort.InferenceSession:
