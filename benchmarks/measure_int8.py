@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scarlet_zoo.comparison import compare
 from scarlet_zoo.exporting import export_network
 from scarlet_zoo.files import write_text
 from scarlet_zoo.fusion import inspect_fusion
+from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.onnx_runtime import OnnxClassifier

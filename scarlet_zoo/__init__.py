@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from scarlet_zoo.artifact import Artifact as Artifact
     from scarlet_zoo.blocks import Stabilizer as Stabilizer
     from scarlet_zoo.class_folders import read_dataset as read_dataset
-    from scarlet_zoo.comparison import compare as compare
     from scarlet_zoo.cost import arch_cost as arch_cost
     from scarlet_zoo.deployment import deploy as deploy
     from scarlet_zoo.errors import ScarletError as ScarletError
     from scarlet_zoo.folding import FoldResult as FoldResult
     from scarlet_zoo.folding import fold as fold
+    from scarlet_zoo.lab.comparison import compare as compare
     from scarlet_zoo.latency import Settings as Settings
     from scarlet_zoo.latency import Timing as Timing
     from scarlet_zoo.latency import measure as measure
@@ -51,7 +51,7 @@ _HOME = {
     "artifact": ("Artifact",),
     "blocks": ("Stabilizer",),
     "class_folders": ("read_dataset",),
-    "comparison": ("compare",),
+    "lab.comparison": ("compare",),
     "cost": ("arch_cost",),
     "deployment": ("deploy",),
     "errors": ("ScarletError",),

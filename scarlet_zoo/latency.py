@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,9 +25,17 @@ from typing import Any, Protocol
 import numpy as np
 import onnxruntime as ort
 
-MIN_RUNS, MIN_SECONDS = 100, 2.0
+# Each way of measuring, with the least number of counted runs and the least seconds that they take together.
+MODES = {"hot": (100, 2.0), "cold": (100, 2.0), "camera": (100, 2.0), "sustained": (100, 30.0),
+         "single-stream": (1024, 60.0)}  # fmt: skip
+STEADY_CV = 0.05  # more variation than that and a measurement is called unstable
+# A processor has settled when so many windows in a row agree in median and in temperature.
+_WINDOW_S, _WINDOWS, _WITHIN, _WITHIN_C = 1.0, 8, 0.02, 2.0
 _PROVIDER = "CPUExecutionProvider"
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(float16)": np.float16}
+# What decides which kernels a runtime chooses.
+_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp",
+             "i8mm", "bf16", "sve", "sve2", "sme")  # fmt: skip
 
 
 class MeasurementError(ValueError):
@@ -38,26 +47,52 @@ class Settings:
     """How to measure.
 
     Attributes:
+        mode: ``hot``: files in turns, each in bursts of runs back to back; ``cold``: all caches are swept before
+            every run; ``camera``: a run, then idle until the next frame; ``sustained``: one file after the other,
+            back to back until median and temperature have settled, which is what counts; ``single-stream``: one
+            file after the other as in MLPerf, 1,024 runs and a minute at least, whose score is ``p90_ms``.
         threads: intra-op threads, at least 1; ONNX Runtime's own guess (0) is not allowed.
         warmup: runs of each file before any counts.
-        runs: counted runs of each file, at least 100.
-        seconds: time spent on each file's counted runs, at least 2; both bounds hold.
+        runs, seconds: counted runs of each file, and the time they take together, at least; both bounds hold, and
+            are the mode's own when left out (:data:`MODES`).
         burst: counted runs of one file before the next one's turn; each turn begins with one run
             that does not count, because the other file has emptied the caches.
         spin: whether idle threads spin, which is faster and drains a battery.
+        affinity: processors that may be used; all that this process may use when left out.
+        frame_ms: of mode ``camera``.
+        limit_s: of mode ``sustained``: after so long what has not settled is called so.
     """
 
+    mode: str = "hot"
     threads: int = 1
     warmup: int = 10
-    runs: int = MIN_RUNS
-    seconds: float = MIN_SECONDS
+    runs: int | None = None
+    seconds: float | None = None
     burst: int = 5
     spin: bool = True
+    affinity: tuple[int, ...] | None = None
+    frame_ms: float = 1000 / 30
+    limit_s: float = 600.0
 
     def __post_init__(self) -> None:
-        for name, least in (("threads", 1), ("warmup", 1), ("runs", MIN_RUNS), ("seconds", MIN_SECONDS), ("burst", 1)):
+        if self.mode not in MODES:
+            raise MeasurementError(f"measurement: got mode {self.mode!r}, wanted one of {' '.join(MODES)}")
+        runs, seconds = MODES[self.mode]
+        for name, given, least in (("runs", self.runs, runs), ("seconds", self.seconds, seconds)):
+            object.__setattr__(self, name, least if given is None else given)
+        least_of = {"threads": 1, "warmup": 1, "runs": runs, "seconds": seconds, "burst": 1, "frame_ms": 1}
+        for name, least in least_of.items():
             if not getattr(self, name) >= least:
-                raise MeasurementError(f"measurement: got {name} = {getattr(self, name)}, wanted {least} or more")
+                where = f"mode {self.mode}" if name in ("runs", "seconds") else "measurement"
+                raise MeasurementError(f"{where}: got {name} = {getattr(self, name)}, wanted {least} or more")
+        if self.limit_s < (self.seconds or 0):
+            raise MeasurementError(f"measurement: got limit_s = {self.limit_s}, wanted {self.seconds} or more")
+
+    def enough(self, samples_ms: Sequence[float]) -> float:
+        """Counted runs as a share of what is wanted; 1 or more is enough."""
+        assert self.runs is not None
+        assert self.seconds is not None
+        return min(len(samples_ms) / self.runs, sum(samples_ms) / (1e3 * self.seconds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +138,7 @@ def measure(
     """Measure files side by side in this process.
 
     The files take turns until each has its runs and its seconds, so that a machine that slows
-    down slows down all of them.
+    down slows down all of them; in the modes that heat a processor up, one is measured after the other.
 
     Args:
         files: ONNX files; inputs of any number, dynamic dimensions are taken as 1.
@@ -118,13 +153,63 @@ def measure(
     if not files:
         raise MeasurementError("measurement: no files, wanted one or more")
     paths = [Path(file) for file in files]
-    cold = [(cold_start or ort_cold_start)(path, settings) for path in paths]
-    before = _load_and_frequency()
-    runners = [(open_runner or Runner)(path, settings) for path in paths]
-    samples = _take_turns(runners, settings, progress)
-    shared = _conditions(settings, before)
-    rows = zip(paths, runners, samples, cold, strict=True)
-    return [_summarise(*row, shared) for row in rows]
+    with _on_processors(settings.affinity) as allowed:
+        cold = [(cold_start or ort_cold_start)(path, settings) for path in paths]
+        before = _state()
+        runners = [(open_runner or Runner)(path, settings) for path in paths]
+        for runner in runners:
+            for _ in range(settings.warmup):
+                runner.time_ms()
+        told: list[dict[str, Any]] = [{} for _ in runners]
+        if settings.mode in ("sustained", "single-stream"):
+            samples = _one_by_one(runners, settings, told, progress)
+        else:
+            samples = _take_turns(runners, settings, told, progress)
+        shared = {**_conditions(settings, before), "affinity": allowed}
+        rows = zip(paths, runners, samples, cold, told, strict=True)
+        return [_summarise(*row, shared) for row in rows]
+
+
+def measure_groups(
+    groups: Sequence[Sequence[str | os.PathLike[str]]],
+    settings: Settings | None = None,
+    turns: int = 8,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measure files that are run after one another, as the pieces of one network are.
+
+    In its turn a group is gone through once uncounted and ``burst`` times counted, from its first file to its last:
+    so each file finds in the caches what the rest of its group left there.
+
+    Args:
+        groups: ONNX files; a whole network is a group of its own.
+        settings: how; its least runs and seconds do not apply.
+        turns: of each group.
+        progress: called after every turn with turns done and turns in all.
+
+    Returns:
+        ``conditions``, ``samples_ms`` (groups, files of a group, runs), and ``sha256`` (groups, files of a group).
+    """
+    settings = settings or Settings()
+    with _on_processors(settings.affinity) as allowed:
+        paths = [[Path(file) for file in group] for group in groups]
+        before = _state()
+        runners = [[Runner(path, settings) for path in group] for group in paths]
+        samples: list[list[list[float]]] = [[[] for _ in group] for group in groups]
+        for turn in range(turns):
+            for group, times in zip(runners, samples, strict=True):
+                for _ in range(1 if turn else settings.warmup):
+                    for runner in group:
+                        runner.time_ms()
+                for _ in range(settings.burst):
+                    for runner, own in zip(group, times, strict=True):
+                        own.append(runner.time_ms())
+            if progress is not None:
+                progress(turn + 1, turns)
+        own_conditions = {key: value for key, value in runners[0][0].conditions.items() if key != "arch"}
+        conditions = {**_conditions(settings, before), **own_conditions, "affinity": allowed, "turns": turns}
+    digests = [[hashlib.sha256(path.read_bytes()).hexdigest() for path in group] for group in paths]
+    return {"conditions": conditions, "samples_ms": samples, "sha256": digests}
 
 
 class AnyRunner(Protocol):
@@ -148,12 +233,15 @@ OpenRunner = Callable[[Path, Settings], AnyRunner]
 class Runner:
     """A loaded file with its input bound, ready to run again and again."""
 
-    conditions: Mapping[str, Any] = {"runtime": "onnxruntime", "runtime_version": ort.__version__,
-                                     "provider": _PROVIDER, "graph_optimization": "all"}  # fmt: skip
-
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self.session = _open_session(path, settings)
+    def __init__(self, path: Path, settings: Settings, profile_to: Path | None = None) -> None:
+        self.session = _open_session(path, settings, profile_to)
         self.feeds = {item.name: _random_input(path, item) for item in self.session.get_inputs()}
+        told = self.session.get_modelmeta().custom_metadata_map
+        self.conditions = {
+            "runtime": "onnxruntime", "runtime_version": ort.__version__, "runtime_build": ort.get_build_info(),
+            "provider": _PROVIDER, "graph_optimization": "all", "opset": opset_of(path.read_bytes()),
+            **{key: told.get(key) for key in ("form", "precision", "weights", "arch")},
+        }  # fmt: skip
         self.binding = self.session.io_binding()
         for name, value in self.feeds.items():
             self.binding.bind_cpu_input(name, value)
@@ -167,8 +255,10 @@ class Runner:
         return (time.perf_counter_ns() - start) / 1e6
 
 
-def _open_session(path: Path, settings: Settings) -> ort.InferenceSession:
+def _open_session(path: Path, settings: Settings, profile_to: Path | None = None) -> ort.InferenceSession:
     options = ort.SessionOptions()
+    if profile_to is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile_to)
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -188,6 +278,45 @@ def _open_session(path: Path, settings: Settings) -> ort.InferenceSession:
     return session
 
 
+def opset_of(content: bytes) -> int | None:
+    """Version of the standard operators that an ONNX file says it uses, read without the onnx package.
+
+    A model's field 8 is an operator set, whose field 1 is its domain and field 2 its version (onnx.proto).
+    """
+    for field_number, value in _protobuf_fields(content):
+        if field_number == 8 and isinstance(value, bytes):
+            inner = dict(_protobuf_fields(value))
+            if inner.get(1, b"") in (b"", b"ai.onnx") and isinstance(inner.get(2), int):
+                return int(inner[2])
+    return None
+
+
+def _protobuf_fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Numbers and values of a message's own fields, without looking into them."""
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        result = shift = 0
+        while True:
+            result |= (content[at] & 127) << shift
+            at, shift = at + 1, shift + 7
+            if content[at - 1] < 128:
+                return result
+
+    try:
+        while at < len(content):
+            key = number()
+            if key & 7 == 0:
+                yield key >> 3, number()
+            else:
+                length = number() if key & 7 == 2 else {1: 8, 5: 4}[key & 7]
+                yield key >> 3, content[at : at + length]
+                at += length
+    except (IndexError, KeyError):
+        return  # not protobuf, as an .ort file
+
+
 def _random_input(path: Path, item: Any) -> Any:
     if item.type not in _DTYPES:
         raise MeasurementError(f"{path}: input {item.name!r} is {item.type}, wanted one of {' '.join(_DTYPES)}")
@@ -199,24 +328,96 @@ def _random_input(path: Path, item: Any) -> Any:
 
 
 def _take_turns(
-    runners: Sequence[AnyRunner], settings: Settings, progress: Callable[[int, int], None] | None
+    runners: Sequence[AnyRunner],
+    settings: Settings,
+    told: Sequence[dict[str, Any]],
+    progress: Callable[[int, int], None] | None,
 ) -> list[list[float]]:
-    for runner in runners:
-        for _ in range(settings.warmup):
-            runner.time_ms()
+    """Bursts in turns; what happens before each counted run is the mode's."""
+    sweep = _cache_sweep() if settings.mode == "cold" else None
     samples: list[list[float]] = [[] for _ in runners]
-    spent_ms, turn = [0.0] * len(runners), 0
-    while len(samples[0]) < settings.runs or min(spent_ms) < settings.seconds * 1e3:
-        for i, runner in enumerate(runners):
-            runner.time_ms()
-            burst = [runner.time_ms() for _ in range(settings.burst)]
-            samples[i] += burst
-            spent_ms[i] += sum(burst)
-        turn += 1
+    turn, done = 0, 0.0
+    while done < 1:
+        for runner, times, said in zip(runners, samples, told, strict=True):
+            spent = runner.time_ms()
+            for _ in range(settings.burst):
+                if sweep is not None:
+                    sweep += 1  # every line of a buffer larger than the caches
+                    said["swept_bytes"] = sweep.nbytes
+                elif settings.mode == "camera":
+                    time.sleep(max(settings.frame_ms - spent, 0) / 1e3)
+                spent = runner.time_ms()
+                times.append(spent)
+        turn, done = turn + 1, min(settings.enough(times) for times in samples)
         if progress is not None:
-            done = min(len(samples[0]) / settings.runs, min(spent_ms) / (settings.seconds * 1e3))
             progress(turn, max(turn, round(turn / done)))
     return samples
+
+
+def _one_by_one(
+    runners: Sequence[AnyRunner],
+    settings: Settings,
+    told: Sequence[dict[str, Any]],
+    progress: Callable[[int, int], None] | None,
+) -> list[list[float]]:
+    """Each file's runs back to back: all of them, or of mode ``sustained`` those after it has settled."""
+    samples = []
+    for index, (runner, said) in enumerate(zip(runners, told, strict=True)):
+        windows: list[list[float]] = []
+        heat: list[float | None] = []
+        begun = time.perf_counter()
+        while True:
+            windows.append([runner.time_ms()])
+            while sum(windows[-1]) < 1e3 * _WINDOW_S or len(windows[-1]) < settings.burst:
+                windows[-1].append(runner.time_ms())
+            heat.append(_temperature_c())
+            times = [time_ms for window in windows for time_ms in window]
+            done, settled = settings.enough(times), _settled(windows, heat)
+            if progress is not None:
+                progress(round(100 * (index + min(done, 1))), 100 * len(runners))
+            late = time.perf_counter() - begun > settings.limit_s
+            if done >= 1 and (settings.mode != "sustained" or settled or late):
+                break
+        if settings.mode == "sustained":
+            medians = [float(np.median(window)) for window in windows]
+            said |= {"settled": settled, "windows_p50_ms": medians, "windows_c": heat}
+            times = [time_ms for window in windows[-_WINDOWS:] for time_ms in window]
+        samples.append(times)
+    return samples
+
+
+def _settled(windows: Sequence[Sequence[float]], heat: Sequence[float | None]) -> bool:
+    """Whether the last windows agree in median, and in temperature where it can be read."""
+    if len(windows) < 2 * _WINDOWS:
+        return False
+    medians = [float(np.median(window)) for window in windows[-_WINDOWS:]]
+    read = [degrees for degrees in heat[-_WINDOWS:] if degrees is not None]
+    return max(medians) / min(medians) - 1 <= _WITHIN and (not read or max(read) - min(read) <= _WITHIN_C)
+
+
+def _cache_sweep() -> Any:
+    """A buffer twice as large as the largest cache that the system tells of."""
+    sizes = [_read(str(path)) for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    largest = max([int(size[:-1]) << {"K": 10, "M": 20}[size[-1]] for size in sizes if size[-1:] in "KM"] or [32 << 20])
+    return np.zeros(2 * min(largest, 256 << 20), np.uint8)
+
+
+@contextmanager
+def _on_processors(affinity: Sequence[int] | None) -> Iterator[list[int] | None]:
+    """Only these processors for this process, whose children and new threads inherit them; gives those allowed."""
+    if not hasattr(os, "sched_setaffinity"):
+        if affinity is not None:
+            raise MeasurementError(f"affinity: got {tuple(affinity)}, this system cannot be told, wanted none")
+        yield None
+        return
+    before = os.sched_getaffinity(0)
+    if (affinity is not None and not set(affinity) <= before) or affinity == ():
+        raise MeasurementError(f"affinity: got {tuple(affinity or ())}, wanted some of {' '.join(map(str, before))}")
+    try:
+        os.sched_setaffinity(0, affinity or before)
+        yield sorted(affinity or before)
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def ort_cold_start(path: Path, settings: Settings) -> dict[str, float]:
@@ -259,22 +460,22 @@ def peak_rss_bytes() -> int:
 
 
 def _summarise(
-    path: Path, runner: AnyRunner, times: Sequence[float], cold: Mapping[str, float], shared: Mapping[str, Any]
+    path: Path,
+    runner: AnyRunner,
+    times: Sequence[float],
+    cold: Mapping[str, float],
+    told: Mapping[str, Any],
+    shared: Mapping[str, Any],
 ) -> Timing:
-    p50, p90, p99 = (float(np.percentile(times, q)) for q in (50, 90, 99))
     own = {
         **runner.conditions,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
         "input_shape": {name: list(value.shape) for name, value in runner.feeds.items()},
+        **told,
     }
     return Timing(
         file=str(path),
-        p50_ms=p50,
-        p90_ms=p90,
-        p99_ms=p99,
-        min_ms=min(times),
-        cv=float(np.std(times) / np.mean(times)),
-        runs=len(times),
+        **statistics(times),
         load_ms=cold["load_ms"],
         first_ms=cold["first_ms"],
         peak_rss_bytes=int(cold["peak_rss_bytes"]),
@@ -283,17 +484,24 @@ def _summarise(
     )
 
 
+def statistics(samples_ms: Sequence[float]) -> dict[str, Any]:
+    """What is told of counted runs: ``p50_ms p90_ms p99_ms min_ms cv runs``."""
+    p50, p90, p99 = (float(np.percentile(samples_ms, q)) for q in (50, 90, 99))
+    cv = float(np.std(samples_ms) / np.mean(samples_ms))
+    return {"p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "min_ms": min(samples_ms), "cv": cv, "runs": len(samples_ms)}
+
+
 def _conditions(settings: Settings, before: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "device": cpu_model(),
+        "cpu_features": cpu_features(),
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "cores": os.cpu_count(),
-        "mode": "hot",
         **asdict(settings),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
         "before": dict(before),
-        "after": _load_and_frequency(),
+        "after": _state(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "measurement": uuid.uuid4().hex,
     }
@@ -307,10 +515,26 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _load_and_frequency() -> dict[str, Any]:
+def cpu_features() -> list[str]:
+    """The processor's instruction sets that matter to a neural network, as the system names them."""
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith(("flags", "Features")):
+            has = set(line.partition(":")[2].split())
+            return [name for name in _FEATURES if name in has]
+    return []
+
+
+def _state() -> dict[str, Any]:
+    """Of the machine, now."""
     mhz = [float(line.partition(":")[2]) for line in _read("/proc/cpuinfo").splitlines() if line.startswith("cpu MHz")]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"load_average": load, "cpu_mhz": mhz or None}
+    return {"load_average": load, "cpu_mhz": mhz or None, "temperature_c": _temperature_c()}
+
+
+def _temperature_c() -> float | None:
+    """Of the hottest zone; none where it cannot be read, as in a virtual machine."""
+    zones = [_read(str(path)) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
+    return max((int(zone) / 1e3 for zone in zones if zone.lstrip("-").isdigit()), default=None)
 
 
 def _read(path: str) -> str:
@@ -323,13 +547,17 @@ def _read(path: str) -> str:
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Measure ONNX files and print JSON.")
     parser.add_argument("files", nargs="+")
+    parser.add_argument("--mode", default="hot", choices=list(MODES))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-spin", action="store_true", help="idle threads sleep")
+    parser.add_argument("--affinity", help="processors that may be used, such as 0,1")
     parser.add_argument("--cold", action="store_true", help="one load and one run of one file, in this process")
-    arguments = parser.parse_args()
-    settings = Settings(threads=arguments.threads)
-    paths = [Path(file) for file in arguments.files]
+    given = parser.parse_args()
+    affinity = tuple(map(int, given.affinity.split(","))) if given.affinity else None
+    settings = Settings(mode=given.mode, threads=given.threads, spin=not given.no_spin, affinity=affinity)
+    paths = [Path(file) for file in given.files]
     result: Any = (
-        measure_cold(Runner, paths[0], settings) if arguments.cold else [t.to_dict() for t in measure(paths, settings)]
+        measure_cold(Runner, paths[0], settings) if given.cold else [t.to_dict() for t in measure(paths, settings)]
     )
     sys.stdout.write(json.dumps(result) + "\n")
 

@@ -58,6 +58,16 @@ def scarlet(capsys):
     return run
 
 
+@pytest.fixture(scope="session")
+def two_files(tmp_path_factory):
+    """A small network's ONNX file and a larger one's."""
+    from scarlet_zoo import create_model, export_onnx
+
+    folder = tmp_path_factory.mktemp("networks")
+    small, large = (create_model(TINY.arch([token] * 8)).eval() for token in ("e3k3", "e6k5se"))
+    return [export_onnx(model, folder / f"{name}.onnx").path for name, model in (("small", small), ("large", large))]
+
+
 @cache
 def fashion(space, validation=None):
     """Fashion-MNIST for the networks of a space."""

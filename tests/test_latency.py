@@ -1,35 +1,32 @@
+"""Measuring: the instrument alone, its modes and conditions."""
+
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+import onnx
 import pytest
 
-from scarlet_zoo import compare, create_model, export_onnx, latency, measure
-from scarlet_zoo.errors import RecordError
-from scarlet_zoo.latency import MeasurementError, Settings
+from scarlet_zoo import latency, measure
+from scarlet_zoo.lab.comparison import compare
+from scarlet_zoo.lab.records import check_record
+from scarlet_zoo.latency import MODES, MeasurementError, Settings, measure_groups
 
 FIELDS = {"file", "p50_ms", "p90_ms", "p99_ms", "min_ms", "cv", "runs", "load_ms", "first_ms", "peak_rss_bytes",
           "conditions", "samples_ms"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    from conftest import TINY
-
-    folder = tmp_path_factory.mktemp("latency")
-    small = create_model(TINY.arch(["e3k3"] * 8)).eval()
-    large = create_model(TINY.arch(["e6k5se"] * 8)).eval()
-    return [export_onnx(model, folder / f"{name}.onnx").path for name, model in (("small", small), ("large", large))]
+def timings(two_files):
+    return measure([*two_files, two_files[0]])
 
 
-@pytest.fixture(scope="module")
-def timings(files):
-    return measure([*files, files[0]])
-
-
-def test_a_measurement_has_enough_runs_its_percentiles_and_its_conditions(timings, files):
+def test_a_measurement_has_enough_runs_its_percentiles_and_its_conditions(timings, two_files):
     for timing in timings:
         record = timing.to_dict()
         assert set(record) == FIELDS
@@ -39,13 +36,17 @@ def test_a_measurement_has_enough_runs_its_percentiles_and_its_conditions(timing
         assert timing.p50_ms == pytest.approx(np.median(timing.samples_ms))
         assert timing.load_ms > 0 < timing.first_ms
         assert 20e6 < timing.peak_rss_bytes < 500e6  # an interpreter and the runtime, not this process with torch
+        check_record(json.loads(json.dumps(record, allow_nan=False)))
         conditions = timing.conditions
-        for key in ("device", "threads", "runtime", "runtime_version", "provider", "sha256", "warmup", "date", "spin"):
+        for key in ("device", "cpu_features", "threads", "runtime", "runtime_version", "runtime_build", "provider",
+                    "sha256", "warmup", "date", "spin", "affinity"):  # fmt: skip
             assert conditions[key] is not None, key
         assert conditions["input_shape"] == {"input": [1, 3, 32, 32]}
-    assert [timing.file for timing in timings] == [str(files[0]), str(files[1]), str(files[0])]
+        assert (conditions["opset"], conditions["form"], conditions["precision"]) == (17, "native", "float32")
+        for when in ("before", "after"):
+            assert conditions[when]["load_average"] is not None
+    assert [timing.file for timing in timings] == [str(two_files[0]), str(two_files[1]), str(two_files[0])]
     assert len({timing.conditions["measurement"] for timing in timings}) == 1
-    json.dumps([timing.to_dict() for timing in timings], allow_nan=False)
 
 
 def test_the_larger_network_is_slower_and_a_file_equals_itself(timings):
@@ -57,56 +58,118 @@ def test_the_larger_network_is_slower_and_a_file_equals_itself(timings):
     assert 0.8 < same.ratio < 1.25
 
 
-def record(samples, **conditions):
-    base = {
-        "device": "d", "machine": "m", "system": "s", "cores": 2, "governor": None, "runtime": "onnxruntime",
-        "runtime_version": "1", "provider": "p", "graph_optimization": "all", "mode": "hot", "threads": 1,
-        "spin": True, "warmup": 10, "burst": 5, "input_shape": {}, "measurement": "x",
-    }  # fmt: skip
-    return {"file": "f", "samples_ms": [float(sample) for sample in samples], "conditions": {**base, **conditions}}
+class Fake:
+    """A runner that takes as long as it is told, and remembers when it ran."""
+
+    log: ClassVar[list] = []
+
+    def __init__(self, path, settings):
+        self.path, self.feeds = path, {"input": np.zeros(1)}
+        self.conditions = {"runtime": "fake", "runtime_version": "1", "provider": "CPU", "graph_optimization": "none"}
+
+    def time_ms(self):
+        self.log.append((self.path.name, time.perf_counter()))
+        time.sleep(0.001)
+        return 30.0 if self.path.name.startswith("slow") else 25.0
+
+
+def faked(monkeypatch, files, settings):
+    monkeypatch.setattr(Fake, "log", [])
+    cold = {"load_ms": 1.0, "first_ms": 1.0, "peak_rss_bytes": 1}
+    return measure(files, settings, open_runner=Fake, cold_start=lambda *_: cold), Fake.log
+
+
+@pytest.fixture
+def plain_files(tmp_path):
+    for name in ("slow", "fast"):
+        (tmp_path / name).write_bytes(b"x")
+    return [tmp_path / "slow", tmp_path / "fast"]
+
+
+def test_hot_files_take_turns_and_each_turn_begins_uncounted(monkeypatch, plain_files):
+    timings, log = faked(monkeypatch, plain_files, Settings(burst=4))
+    names = [name for name, _ in log][20:]  # behind the warm-up
+    assert names[:10] == ["slow"] * 5 + ["fast"] * 5
+    assert len(names) == sum(timing.runs for timing in timings) * 5 / 4
+
+
+def test_a_camera_waits_for_its_frames(monkeypatch, plain_files):
+    timings, log = faked(monkeypatch, plain_files[:1], Settings(mode="camera", frame_ms=40))
+    gaps = np.diff([when for _, when in log[10:]])
+    assert timings[0].runs == 100
+    # The runner claims 30 ms of each frame of 40, so 10 are idle; it really takes 1.
+    assert np.median(gaps) == pytest.approx(0.011, abs=0.004)
+
+
+def test_cold_sweeps_a_buffer_larger_than_the_caches(monkeypatch, plain_files):
+    monkeypatch.setattr(latency, "_cache_sweep", lambda: np.zeros(4096, np.uint8))
+    timings, _ = faked(monkeypatch, plain_files, Settings(mode="cold"))
+    assert timings[0].conditions["swept_bytes"] == 4096
+
+
+def test_a_cold_network_is_slower_than_a_hot_one(two_files):
+    hot, cold = (measure([two_files[1]], Settings(mode=mode))[0] for mode in ("hot", "cold"))
+    assert cold.p50_ms > hot.p50_ms
+    assert cold.conditions["swept_bytes"] >= 2 * 2**20
+
+
+def test_sustained_goes_on_until_it_settles_and_one_stream_is_never_interrupted(monkeypatch, plain_files):
+    timings, log = faked(monkeypatch, plain_files, Settings(mode="sustained"))
+    names = [name for name, _ in log][20:]
+    assert names == sorted(names, reverse=True)  # one after the other
+    for timing in timings:
+        assert timing.conditions["settled"]
+        assert len(timing.conditions["windows_p50_ms"]) >= 30
+        assert timing.runs < len(names) / 2  # the settled end alone counts
+    timings, log = faked(monkeypatch, plain_files[:1], Settings(mode="single-stream"))
+    assert timings[0].runs >= 1024
+    assert sum(timings[0].samples_ms) >= 60_000
+    assert len(log) == 10 + timings[0].runs
+
+
+def test_what_never_settles_is_called_so(monkeypatch, plain_files):
+    monkeypatch.setattr(latency, "_settled", lambda *_: False)
+    monkeypatch.setattr(latency.time, "perf_counter", iter(range(0, 10**9, 5)).__next__)
+    cold = {"load_ms": 1.0, "first_ms": 1.0, "peak_rss_bytes": 1}
+    monkeypatch.setattr(Fake, "time_ms", lambda self: 25.0)
+    (timing,) = measure(plain_files[:1], Settings(mode="sustained"), open_runner=Fake, cold_start=lambda *_: cold)
+    assert timing.conditions["settled"] is False
+
+
+def test_affinity_holds_while_it_measures_and_no_longer(monkeypatch, plain_files):
+    allowed, seen = os.sched_getaffinity(0), []
+    one = min(allowed)
+    monkeypatch.setattr(Fake, "time_ms", lambda self: seen.append(os.sched_getaffinity(0)) or 25.0)
+    cold = {"load_ms": 1.0, "first_ms": 1.0, "peak_rss_bytes": 1}
+    (timing,) = measure(plain_files[:1], Settings(affinity=(one,)), open_runner=Fake, cold_start=lambda *_: cold)
+    assert set(map(frozenset, seen)) == {frozenset({one})}
+    assert os.sched_getaffinity(0) == allowed
+    assert timing.conditions["affinity"] == [one]
+    with pytest.raises(MeasurementError, match="affinity: got"):
+        measure(plain_files[:1], Settings(affinity=(4096,)), open_runner=Fake, cold_start=lambda *_: cold)
+
+
+def test_groups_are_gone_through_from_their_first_file_to_their_last(two_files):
+    made = measure_groups([two_files, two_files[:1]], Settings(burst=3), turns=4)
+    assert [[len(times) for times in group] for group in made["samples_ms"]] == [[12, 12], [12]]
+    assert made["conditions"]["opset"] == 17
+    assert made["sha256"][0][0] == made["sha256"][1][0] != made["sha256"][0][1]
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("device", "other"), ("threads", 2), ("runtime_version", "2"), ("spin", False), ("mode", "cold")]
-)
-def test_records_of_other_conditions_are_refused_with_both_values(key, value):
-    one, two = record(np.ones(100)), record(np.ones(100), **{key: value})
-    with pytest.raises(RecordError, match=rf"{key}: .* and {value!r}"):
-        compare(one, two)
-
-
-def test_the_interval_holds_the_truth_and_a_planted_slowdown_is_found():
-    random = np.random.default_rng(0)
-    wrong = found = 0
-    for _ in range(50):
-        a, b = (5 + random.gamma(2, 0.1, 200) for _ in range(2))
-        wrong += compare(record(a), record(b, measurement="y")).verdict != "no difference"
-        found += compare(record(a), record(1.05 * b, measurement="y")).verdict == "slower"
-    assert wrong <= 2
-    assert found >= 45
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"samples_ms": []},
-        {"samples_ms": ["1"] * 20},
-        {"samples_ms": [0.0] * 20},
-        {"samples_ms": [float("nan")] * 20},
-        {"conditions": [1]},
-        {"conditions": {}},
-        {"conditions": {**record([])["conditions"], "burst": 0}},
-    ],
-)
-def test_a_broken_record_is_refused(broken):
-    with pytest.raises(RecordError, match="wanted a record of bench"):
-        compare({**record(np.ones(20)), **broken}, record(np.ones(20)))
-
-
-@pytest.mark.parametrize("wrong", [{"threads": 0}, {"runs": 99}, {"seconds": 1.9}, {"warmup": 0}, {"burst": 0}])
+    "wrong",
+    [{"threads": 0}, {"runs": 99}, {"seconds": 1.9}, {"warmup": 0}, {"burst": 0}, {"mode": "warm"}, {"frame_ms": 0.5},
+     {"mode": "single-stream", "runs": 1023}, {"mode": "sustained", "limit_s": 10}],
+)  # fmt: skip
 def test_too_little_is_refused(wrong):
     with pytest.raises(MeasurementError, match="wanted"):
         Settings(**wrong)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_has_its_own_least_runs_and_seconds(mode):
+    settings = Settings(mode=mode)
+    assert (settings.runs, settings.seconds) == MODES[mode]
 
 
 def test_bad_files_are_refused(tmp_path):
@@ -117,12 +180,23 @@ def test_bad_files_are_refused(tmp_path):
         measure([tmp_path / "x.onnx"])
 
 
-def test_the_measuring_file_stands_alone(files, tmp_path):
+@pytest.mark.parametrize("opset", [11, 17, 20])
+def test_the_opset_is_read_without_onnx(opset):
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy"]
+    own = [onnx.helper.make_opsetid("com.microsoft", 1), onnx.helper.make_opsetid("", opset)]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:]), opset_imports=own)
+    assert latency.opset_of(model.SerializeToString()) == opset
+    assert latency.opset_of(b"\x0f\xff") is None
+
+
+def test_the_measuring_file_stands_alone(two_files, tmp_path):
     alone = tmp_path / "latency.py"
     alone.write_text(Path(latency.__file__).read_text())
-    code = "import sys; sys.modules['torch'] = sys.modules['scarlet_zoo'] = None; sys.argv = sys.argv[1:]\n"
-    code += "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
-    command = [sys.executable, "-c", code, str(alone), "--cold", str(files[0])]
+    code = "import sys; sys.modules['torch'] = sys.modules['scarlet_zoo'] = sys.modules['onnx'] = None\n"
+    code += "sys.argv = sys.argv[1:]; import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", code, str(alone), str(two_files[0])]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)) == {"load_ms", "first_ms", "peak_rss_bytes"}
+    (row,) = json.loads(done.stdout)
+    assert check_record(row).p50_ms > 0

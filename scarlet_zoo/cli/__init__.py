@@ -17,6 +17,7 @@ from scarlet_zoo.cli import (
     exporting,
     looking,
     making,
+    measuring,
     optimizing,
     predicting,
     searching,
@@ -39,7 +40,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 ROOMS = (
-    looking, making, exporting, checking, optimizing, predicting, applying, storing, training, searching, touring,
+    looking, making, exporting, checking, measuring, optimizing, predicting, applying, storing, training, searching,
+    touring,
 )  # fmt: skip
 for room in ROOMS:
     room.register(app)

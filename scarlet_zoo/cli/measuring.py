@@ -1,0 +1,205 @@
+"""Verbs that measure: bench, compare, replay, profile."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, Weights, emit, pairs, progress_bar, say, table
+from scarlet_zoo.errors import CheckFailedError, RecordError, ScarletError
+
+if TYPE_CHECKING:
+    from scarlet_zoo.lab.profiling import Part
+    from scarlet_zoo.lab.records import Record
+
+Models = Annotated[
+    list[str], typer.Argument(help="Files of any runtime; registered names, identity strings, any timm names.")
+]
+Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads.")]
+Targets = Annotated[list[str] | None, typer.Option("--target", help="Of networks given by name; repeatable.")]
+Calibration = Annotated[
+    str | None, typer.Option(help="Pictures for integer targets: a folder, or random.", metavar="FOLDER|random")
+]
+Mode = Annotated[str, typer.Option(help="hot, cold (caches swept), camera (idle gaps), sustained, single-stream.")]
+Affinity = Annotated[str | None, typer.Option(help="Processors that may be used, such as 0,1.", metavar="N,N")]
+Processes = Annotated[int, typer.Option(min=1, help="Fresh processes to measure in, one after the other.")]
+Repeats = Annotated[int, typer.Option(min=0, help="Measure again at most so often while one varies by over 5 %.")]
+Records = Annotated[list[Path], typer.Argument(help="Files that bench --out wrote; the first row is the base.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command("bench")(bench)
+    app.command("compare")(compare_records)
+    app.command("replay")(replay_records)
+    app.command("profile")(profile_model)
+
+
+def bench(
+    models: Models,
+    as_json: Json = False,
+    threads: Threads = 1,
+    mode: Mode = "hot",
+    runs: Annotated[
+        int | None, typer.Option(help="Counted runs of each, at least; the mode's own if left out.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds of counted runs of each, at least.")] = None,
+    spin: Annotated[bool, typer.Option(help="Let idle threads spin.")] = True,
+    affinity: Affinity = None,
+    processes: Processes = 1,
+    repeats: Repeats = 2,
+    target: Targets = None,
+    weights: Weights = "auto",
+    calibration: Calibration = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the records to this file.")] = None,
+) -> None:
+    """Measure files and networks in turns on this machine, each on its own runtime."""
+    from scarlet_zoo.lab.records import write_records
+    from scarlet_zoo.lab.steady import measure_records
+    from scarlet_zoo.lab.subjects import gather
+    from scarlet_zoo.latency import Settings
+    from scarlet_zoo.report import conditions_line
+
+    settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=_numbers(affinity))
+    with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
+        subjects = gather(models, Path(temporary), target or ("native",), weights, calibration, say)
+        with progress_bar("measure") as progress:
+            records = measure_records(subjects, settings, processes=processes, repeats=repeats, progress=progress)
+    if out is not None:
+        write_records(out, records)
+
+    def render(console: Console) -> None:
+        console.print(_records_table(records))
+        console.print(conditions_line(records[0].conditions.model_dump()))
+
+    emit(as_json, [record.to_dict() for record in records], render)
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise ScarletError(f"affinity: got {text!r}, wanted numbers of processors with commas, such as 0,1")
+    return tuple(int(part) for part in parts)
+
+
+def _records_table(records: Sequence[Record]) -> object:
+    header = ("file", "p50 ms", "p90 ms", "p99 ms", "min ms", "variation", "runs", "load ms", "first ms", "peak MiB")
+    rows = [
+        (r.file, f"{r.p50_ms:.3f}", f"{r.p90_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.min_ms:.3f}",
+         f"{r.cv:.1%}{'' if r.stable else ' UNSTABLE'}", r.runs, f"{r.load_ms:.0f}", f"{r.first_ms:.1f}",
+         f"{r.peak_rss_bytes / 2**20:.0f}")
+        for r in records
+    ]  # fmt: skip
+    return table(header, rows)
+
+
+def compare_records(
+    records: Records,
+    as_json: Json = False,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of the bootstrap interval.")] = 0.99,
+    fail_above: Annotated[float | None, typer.Option(help="Exit code 1 if a ratio is surely above this.")] = None,
+) -> None:
+    """Compare measurements: the ratio of medians with its interval, refused where conditions differ."""
+    from scarlet_zoo.lab.comparison import compare
+    from scarlet_zoo.lab.records import read_records
+
+    rows = [row for path in records for row in read_records(path)]
+    if len(rows) < 2:
+        raise RecordError(f"compare: got {len(rows)} record, wanted two or more")
+    results = [compare(rows[0], row, confidence) for row in rows[1:]]
+
+    def render(console: Console) -> None:
+        cells = [(r.new, f"{r.ratio:.3f}", f"{r.low:.3f} to {r.high:.3f}", r.verdict, "yes" if r.paired else "no")
+                 for r in results]  # fmt: skip
+        title = f"median latency over that of {rows[0].file}, {confidence:.0%} interval"
+        console.print(table(("file", "ratio", "interval", "verdict", "paired"), cells, title=title))
+
+    emit(as_json, [result.to_dict() for result in results], render)
+    slow = [result for result in results if fail_above is not None and result.low > fail_above]
+    if slow:
+        raise CheckFailedError(f"{slow[0].new}: ratio {slow[0].ratio:.3f}, at most {fail_above} was wanted")
+
+
+def replay_records(
+    record: Annotated[Path, typer.Argument(help="A file that bench --out wrote.", metavar="RECORD")],
+    as_json: Json = False,
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", help="Where a measured file is now; repeatable, in order.")
+    ] = None,
+    within: Annotated[float | None, typer.Option(min=0, help="Exit code 1 beyond so many percent.")] = None,
+    repeats: Repeats = 2,
+) -> None:
+    """Measure a record again, the same bytes in the same way, and say how well its number holds."""
+    from scarlet_zoo.lab.records import read_records
+    from scarlet_zoo.lab.replaying import replay
+
+    rows = read_records(record)
+    if file and len(file) != len(rows):
+        raise RecordError(f"file: got {len(file)}, wanted {len(rows)}, one for each record of {record}")
+    with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary, progress_bar("measure") as progress:
+        results = replay(rows, Path(temporary), file or (), repeats=repeats, say=say, progress=progress)
+
+    def render(console: Console) -> None:
+        for row in results:
+            console.print(f"{row.file}: {row.p50_ms:.3f} ms, now {row.again_p50_ms:.3f} ms, "
+                          f"reproduced within {row.reproduced_within_percent:.1f} %"
+                          f"{'' if row.stable else ' (unstable: it varies by more than 5 %)'}")  # fmt: skip
+
+    emit(as_json, [result.to_dict() for result in results], render)
+    far = [row for row in results if within is not None and row.reproduced_within_percent > within]
+    if far:
+        raise CheckFailedError(f"{far[0].file}: reproduced within {far[0].reproduced_within_percent:.1f} %, "
+                               f"at most {within} % was wanted")  # fmt: skip
+
+
+def profile_model(
+    model: Annotated[str, typer.Argument(help="An ONNX file, or a network's name.")],
+    as_json: Json = False,
+    threads: Threads = 1,
+    target: Annotated[str, typer.Option(help="Of a network given by name.")] = "native",
+    weights: Weights = "auto",
+    calibration: Calibration = None,
+    operators: Annotated[bool, typer.Option("--operators", help="Show every operator, not blocks alone.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw it, as .png or .svg.", metavar="FILE")] = None,
+) -> None:
+    """Where a network's time goes: each block and operator beside its physical limit on this machine."""
+    from scarlet_zoo.lab.profiling import profile
+    from scarlet_zoo.lab.roofline import measure_machine
+    from scarlet_zoo.lab.subjects import gather
+
+    with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
+        (subject,) = gather([model], Path(temporary), [target], weights, calibration, say)
+        say("measure this machine")
+        machine = measure_machine(threads)
+        say("profile")
+        result = profile(subject.path, machine, label=subject.label)
+    if plot is not None:
+        from scarlet_zoo.lab.profile_plots import plot_profile
+
+        plot_profile(result, plot)
+
+    def render(console: Console) -> None:
+        parts = result.operators if operators else result.blocks
+        header = ("operator" if operators else "block", "kind", "us", "MMACs", "kB", "GFLOP/s", "limit us", "x limit")
+        console.print(table(header, map(_part_row, (*parts, result.total)), title=result.file))
+        rates = ", ".join(f"{rate:.0f} at {size / 2**20:g} MiB" for size, rate in machine.bandwidth_gbs)
+        console.print(pairs([("peak", f"{machine.peak_gflops:.0f} GFLOP/s"), ("bandwidth, GB/s", rates),
+                             ("on", f"{machine.device}, threads {machine.threads}")]))  # fmt: skip
+        if plot is not None:
+            console.print(str(plot))
+
+    emit(as_json, result.to_dict(), render)
+
+
+def _part_row(part: Part) -> tuple[object, ...]:
+    moved = (part.weight_bytes + part.activation_bytes) / 1e3
+    over = "" if part.of_limit is None else f"{part.of_limit:.1f}"
+    return (part.name, part.kind, f"{part.p50_us:.0f}", f"{part.macs / 1e6:.2f}", f"{moved:.0f}",
+            f"{part.gflops:.0f}", f"{part.limit_us:.0f}", over)  # fmt: skip

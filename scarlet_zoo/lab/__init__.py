@@ -1,0 +1,1 @@
+"""The latency lab: what reads, repeats, compares and explains the records that :mod:`scarlet_zoo.latency` makes."""

@@ -1,0 +1,103 @@
+"""What the convolutions and products of an ONNX file cost, found again in the graph that a runtime made of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+_WITH_MACS = ("Conv", "Gemm", "MatMul")
+# How far behind an operator the name of what was merged into it may be taken from.
+_BEHIND = 8
+# What runtimes put behind the name of a tensor when they make an operator of it.
+_SUFFIX = re.compile(r"(_nchwc|_quant|_nhwc|_token_\d+|_output_0|/(Conv|Gemm|MatMul|fused.*))+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One convolution or product of matrices.
+
+    Attributes:
+        name: of its node.
+        macs: multiply-adds for one image.
+        weight_bytes: of its weights and bias, as they are stored.
+    """
+
+    name: str
+    macs: int
+    weight_bytes: int
+
+
+class Layers:
+    """The layers of a file, each handed out once to the running operator that it became."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+        self._held = {tensor.name: tensor for tensor in graph.initializer}
+        self._makers = {name: node for node in graph.node for name in node.output}
+        self._shapes = {
+            value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            for value in (*graph.value_info, *graph.output)
+        }
+        self._readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
+        self._by_name: dict[str, Layer] = {}
+        self.left: set[Layer] = set()
+        for node in graph.node:
+            layer = self._layer(node)
+            if layer is not None:
+                self.left.add(layer)
+                for name in self._names(node):
+                    self._by_name.setdefault(plain_name(name), layer)
+
+    def take(self, operator: str) -> Layer | None:
+        """The layer that became a running operator of this name; none if there is none, or it was taken before."""
+        layer = self._by_name.get(plain_name(operator))
+        if layer is None or layer not in self.left:
+            return None
+        self.left.remove(layer)
+        return layer
+
+    def _layer(self, node: onnx.NodeProto) -> Layer | None:
+        weights = self._stored(node.input[1]) if node.op_type in _WITH_MACS else None
+        if weights is None:
+            return None
+        sides = list(weights.dims)
+        out = self._shapes.get(node.output[0], [])
+        macs = int(np.prod(out[1:]) * np.prod(sides[1:])) if node.op_type == "Conv" else int(np.prod(sides))
+        stored = [self._stored(name) for name in node.input[1:]]
+        return Layer(node.name, macs, sum(map(_size_bytes, stored)))
+
+    def _stored(self, name: str) -> TensorProto | None:
+        """An initializer, also one that is dequantised first."""
+        maker = self._makers.get(name)
+        if maker is not None and maker.op_type == "DequantizeLinear":
+            name = maker.input[0]
+        return self._held.get(name)
+
+    def _names(self, node: onnx.NodeProto) -> list[str]:
+        """What the operator that this node becomes may be called after: it, or what is merged into it."""
+        names = [node.name, *node.output]
+        for _ in range(_BEHIND):
+            readers = self._readers.get(node.output[0], [])
+            if len(readers) != 1 or readers[0].op_type in _WITH_MACS:
+                break
+            node = readers[0]
+            names += [node.name, *node.output]
+        return names
+
+
+def plain_name(name: str) -> str:
+    """A node's or a tensor's name without what exporters and runtimes put behind it."""
+    return _SUFFIX.sub("", name)
+
+
+def _size_bytes(tensor: TensorProto | None) -> int:
+    if tensor is None:
+        return 0
+    return int(np.prod(tensor.dims)) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize

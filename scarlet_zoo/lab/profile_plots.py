@@ -1,0 +1,40 @@
+"""The picture of a profile: what each block takes, and what it would have to take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.files import replacing
+from scarlet_zoo.lab.profiling import Profile
+
+_KINDS = (".png", ".svg")
+
+
+def plot_profile(profile: Profile, path: Path) -> None:
+    """Draw bars of time beside bars of the physical limit, a pair a block.
+
+    Raises:
+        ScarletError: a file name that is neither ``.png`` nor ``.svg``, or matplotlib is not installed.
+    """
+    if path.suffix not in _KINDS:
+        raise ScarletError(f"plot: got {path}, wanted a name that ends with {' or '.join(_KINDS)}")
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ScarletError("plot: matplotlib is not installed, wanted it: pip install 'scarlet-zoo[train]'") from error
+    figure = Figure(figsize=(8, 0.28 * len(profile.blocks) + 1.6), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(profile.blocks))
+    axes.barh(places, [block.p50_us for block in profile.blocks], color="#9ecae1", label="measured")
+    axes.barh(places, [block.limit_us for block in profile.blocks], height=0.45, color="#08519c", label="limit")
+    axes.set_yticks(places, [f"{block.name} {block.kind}".strip() for block in profile.blocks])
+    axes.invert_yaxis()
+    axes.set_xlabel("microseconds")
+    total, machine = profile.total, profile.machine
+    what = f"{profile.file}: {total.p50_us / 1e3:.2f} ms, {total.of_limit or 0:.1f} times its limit"
+    where = f"{machine.device}, threads {machine.threads}, {machine.peak_gflops:.0f} GFLOP/s"
+    axes.set_title(f"{what}\n{where}", fontsize=9)
+    axes.legend(frameon=False, loc="lower right")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=150)

@@ -1,0 +1,189 @@
+"""Where a network's time goes: ONNX Runtime's own profile, joined back to the blocks of the architecture.
+
+The runtime renames and merges operators; what it runs still carries the names of the modules that it came from, and
+what carries none stands right behind what it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.artifact import read_artifact, read_onnx
+from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.lab.layers import Layers
+from scarlet_zoo.lab.roofline import Machine
+from scarlet_zoo.latency import Runner, Settings
+
+_RUNS, _WARMUP = 50, 10
+_KERNEL = "_kernel_time"
+# A module in a numbered place: blocks.3.1, layer2.0, stages.0.
+_PLACE = re.compile(r"[A-Za-z_]+\d*(\.\d+)+$")
+_DEEPEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An operator that runs, or all of a block's together.
+
+    Attributes:
+        name: the runtime's for an operator, the module's for a block; ``stem`` and ``head`` are what stands before
+            and behind the blocks.
+        kind: of an operator; for a block of one of our spaces its token.
+        block: which it belongs to.
+        p50_us: mean of the middle half of its durations.
+        macs: multiply-adds of the convolutions and products that became part of it.
+        weight_bytes, activation_bytes: read, and read and written.
+        limit_us: least time by the roofline.
+    """
+
+    name: str
+    kind: str
+    block: str
+    p50_us: float
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+    limit_us: float
+
+    @property
+    def gflops(self) -> float:
+        """Attained, 10^9 floating point operations a second, two for each multiply-add."""
+        return 2e-3 * self.macs / self.p50_us if self.p50_us else 0.0
+
+    @property
+    def of_limit(self) -> float | None:
+        """Time as a multiple of the limit; none where nothing is computed or moved."""
+        return self.p50_us / self.limit_us if self.limit_us else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "gflops": self.gflops, "of_limit": self.of_limit}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A network's time, by block and by operator.
+
+    Attributes:
+        file: as it was named.
+        total: of all operators.
+        blocks, operators: in the order in which they run.
+        machine: the measured limits of this machine.
+        left_macs: of layers that were not found again in what runs.
+    """
+
+    file: str
+    total: Part
+    blocks: tuple[Part, ...]
+    operators: tuple[Part, ...]
+    machine: Machine
+    left_macs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        parts = {key: [part.to_dict() for part in getattr(self, key)] for key in ("blocks", "operators")}
+        return {"file": self.file, **self.total.to_dict(), **parts, "machine": self.machine.to_dict(),
+                "left_macs": self.left_macs}  # fmt: skip
+
+
+def profile(path: Path, machine: Machine, runs: int = _RUNS, label: str | None = None) -> Profile:
+    """Profile a file on ONNX Runtime, one image, with as many threads as the machine was measured with.
+
+    Args:
+        path: of the file.
+        machine: from :func:`scarlet_zoo.lab.roofline.measure_machine`.
+        runs: that count.
+        label: how the profile calls the file; its path when left out.
+
+    Raises:
+        ArtifactError: it is no ONNX file, or nothing runs.
+        MeasurementError: the runtime does not load it.
+    """
+    layers = Layers(read_onnx(path))
+    events = _events(path, machine.threads, runs)
+    if not events:
+        raise ArtifactError(f"{path}: the runtime tells of no operator that takes time, wanted a network")
+    taken = [layers.take(event.name) for event in events]
+    weights = [max(event.parameter_bytes, layer.weight_bytes if layer else 0)
+               for event, layer in zip(events, taken, strict=True)]  # fmt: skip
+    footprint = sum(weights) + max(event.activation_bytes for event in events)
+    operators, block = [], "stem"
+    for event, layer, weight_bytes in zip(events, taken, weights, strict=True):
+        block, macs = block_of(event.name, block), layer.macs if layer else 0
+        least = 1e3 * machine.limit_ms(macs, weight_bytes, event.activation_bytes, footprint)
+        operators.append(Part(event.name, event.kind, block, event.p50_us, macs, weight_bytes,
+                              event.activation_bytes, least))  # fmt: skip
+    tokens = tokens_of(read_artifact(path).arch)
+    names = dict.fromkeys(part.block for part in operators)
+    blocks = [_sum(name, tokens.get(name, ""), (part for part in operators if part.block == name)) for name in names]
+    left = sum(layer.macs for layer in layers.left)
+    return Profile(label or str(path), _sum("network", "", operators), tuple(blocks), tuple(operators), machine, left)
+
+
+def _sum(name: str, kind: str, parts: Iterable[Part]) -> Part:
+    rows = list(parts)
+    keys = ("p50_us", "macs", "weight_bytes", "activation_bytes", "limit_us")
+    return Part(name, kind, name, **{key: sum(getattr(row, key) for row in rows) for key in keys})
+
+
+def block_of(name: str, before: str) -> str:
+    """The block of a running operator, which follows one of block ``before``."""
+    if not name.startswith("/"):
+        return before  # the runtime's own: it has no module
+    places = [place for place in name.split("/")[1 : 1 + _DEEPEST] if _PLACE.match(place)]
+    return places[-1] if places else "stem" if before == "stem" else "head"
+
+
+def tokens_of(arch: Arch | None) -> dict[str, str]:
+    """Tokens of an architecture by the name of the module that stands for each; skipped layers have none."""
+    tokens: dict[str, str] = {}
+    count: dict[int, int] = {}
+    for plan, token in zip(arch.layers, arch.tokens, strict=True) if arch is not None else ():
+        if not plan.choice.is_skip:
+            place = count.get(plan.stage, 0)
+            tokens[f"blocks.{plan.stage + 1}.{place}"] = token
+            count[plan.stage] = place + 1
+    return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    name: str
+    kind: str
+    p50_us: float
+    parameter_bytes: int
+    activation_bytes: int
+
+
+def _events(path: Path, threads: int, runs: int) -> list[_Event]:
+    """Each operator's median over many runs, as the runtime tells it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        runner = Runner(path, Settings(threads=threads), profile_to=Path(temporary) / "profile")
+        for _ in range(_WARMUP + runs):
+            runner.time_ms()
+        told = json.loads(Path(runner.session.end_profiling()).read_text(encoding="utf-8"))
+    rows = [row for row in told if row.get("cat") == "Node" and row["name"].endswith(_KERNEL)]
+    each = len(rows) // (_WARMUP + runs)
+    return [_event(rows[place + _WARMUP * each :: each]) for place in range(each)]
+
+
+def _event(rows: list[Mapping[str, Any]]) -> _Event:
+    first, arguments = rows[0], rows[0]["args"]
+    moved = int(arguments.get("activation_size") or 0) + int(arguments.get("output_size") or 0)
+    return _Event(
+        first["name"].removesuffix(_KERNEL),
+        arguments["op_name"],
+        # Whole microseconds, so the mean of the middle half is finer than the median.
+        float(np.mean(np.sort([row["dur"] for row in rows])[len(rows) // 4 : -(len(rows) // 4) or None])),
+        int(arguments.get("parameter_size") or 0),
+        moved,
+    )

@@ -1,0 +1,187 @@
+"""Records of measurements, read strictly: a number without its conditions is not let in.
+
+:mod:`scarlet_zoo.latency` writes plain JSON, on any device; here it is validated before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
+
+from scarlet_zoo.errors import RecordError
+from scarlet_zoo.files import write_text
+from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.latency import MODES, STEADY_CV, Settings, Timing, statistics
+
+Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
+Text = Annotated[str, Field(min_length=1)]
+# A record says its percentiles and its samples; they may differ by rounding, not by more.
+_SAME = 1e-6
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class State(_Strict):
+    """Of a machine before or after a measurement; None where it cannot be read."""
+
+    load_average: FiniteFloat | None
+    cpu_mhz: list[FiniteFloat] | None
+    temperature_c: FiniteFloat | None = None
+
+
+class Conditions(BaseModel):
+    """What the numbers of a record depend on.
+
+    Records of devices may say more. What may be missing is what early records did not say: it is unknown then,
+    and two records of which one says it are not compared.
+    """
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    device: Text
+    machine: Text
+    system: Text
+    cores: PositiveInt | None
+    governor: str | None
+    cpu_features: list[str] | None = None
+    runtime: Text
+    runtime_version: Text
+    runtime_build: str | None = None
+    provider: Text
+    graph_optimization: Text
+    mode: Text
+    threads: PositiveInt
+    spin: bool
+    affinity: list[int] | None = None
+    warmup: PositiveInt
+    burst: PositiveInt
+    runs: PositiveInt
+    seconds: Milliseconds
+    frame_ms: Milliseconds | None = None
+    before: State
+    after: State
+    date: Text
+    measurement: Text
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    input_shape: dict[str, list[PositiveInt]]
+    form: str | None = None
+    precision: str | None = None
+    opset: PositiveInt | None = None
+    processes: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _known_mode(self) -> Conditions:
+        if self.mode not in MODES:
+            raise ValueError(f"mode {self.mode!r}, wanted one of {' '.join(MODES)}")
+        return self
+
+
+class Attempt(_Strict):
+    """One of the measurements that a record was chosen from."""
+
+    p50_ms: Milliseconds
+    cv: Annotated[FiniteFloat, Field(ge=0)]
+
+
+class Record(_Strict):
+    """A file's latency with its raw samples and all conditions; the fields are those of :class:`Timing`.
+
+    Attributes:
+        stable: whether ``cv`` is at most 5 %.
+        attempts: all that were made, in order; the steadiest one is told.
+        process_of_sample: in which process each sample was taken, where there were several.
+    """
+
+    file: Text
+    p50_ms: Milliseconds
+    p90_ms: Milliseconds
+    p99_ms: Milliseconds
+    min_ms: Milliseconds
+    cv: Annotated[FiniteFloat, Field(ge=0)]
+    runs: PositiveInt
+    load_ms: Milliseconds
+    first_ms: Milliseconds
+    peak_rss_bytes: PositiveInt
+    conditions: Conditions
+    samples_ms: Annotated[list[Milliseconds], Field(min_length=2, repr=False)]
+    stable: bool | None = None
+    attempts: list[Attempt] | None = None
+    process_of_sample: list[int] | None = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _true_to_its_samples(self) -> Record:
+        for name, value in statistics(self.samples_ms).items():
+            told = getattr(self, name)
+            if abs(told - value) > _SAME * value:
+                raise ValueError(f"{name} is {told}, its samples give {value}")
+        if self.process_of_sample is not None and len(self.process_of_sample) != len(self.samples_ms):
+            raise ValueError(f"process_of_sample has {len(self.process_of_sample)} values for {self.runs} samples")
+        if len(self.samples_ms) < 2 * self.conditions.burst:
+            raise ValueError(f"{self.runs} samples, wanted two turns of {self.conditions.burst} or more")
+        return self
+
+    @property
+    def settings(self) -> Settings:
+        """How it was measured."""
+        told = self.conditions
+        rest = {} if told.frame_ms is None else {"frame_ms": told.frame_ms}
+        affinity = None if told.affinity is None else tuple(told.affinity)
+        return Settings(mode=told.mode, threads=told.threads, warmup=told.warmup, runs=told.runs, seconds=told.seconds,
+                        burst=told.burst, spin=told.spin, affinity=affinity, **rest)  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return self.model_dump(mode="json", exclude_none=True) | {"conditions": self.conditions.model_dump(mode="json")}
+
+
+def check_record(content: Any, where: str = "record") -> Record:
+    """A record from JSON values.
+
+    Raises:
+        RecordError: the first thing that is wrong with it, and where.
+    """
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "whole"
+        got = repr(first["input"])
+        shown = got if len(got) <= 40 else f"{got[:37]}..."
+        reason = first["msg"].removeprefix("Value error, ")
+        what = f"got {shown}, {reason}" if first["loc"] else reason
+        raise RecordError(f"{where}: {place}: {what}; wanted a record of bench") from error
+
+
+def record_of(timing: Timing, **more: Any) -> Record:
+    """The record of a timing of this process."""
+    return check_record({**timing.to_dict(), "stable": timing.cv <= STEADY_CV, **more}, timing.file)
+
+
+def read_records(path: Path) -> list[Record]:
+    """All records of a file that ``bench --out`` wrote, or a device.
+
+    Raises:
+        RecordError: the file cannot be read, is no JSON, or holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}, wanted a file of bench --out") from error
+    except ValueError as error:
+        raise RecordError(f"{path}: not JSON, wanted a file of bench --out") from error
+    rows = content if isinstance(content, list) else [content]
+    if not rows:
+        raise RecordError(f"{path}: no records in it, wanted a file of bench --out")
+    return [check_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
+
+
+def write_records(path: Path, records: Sequence[Record | Mapping[str, Any]]) -> None:
+    """Write records as one JSON list, atomically."""
+    rows = [record.to_dict() if isinstance(record, Record) else dict(record) for record in records]
+    write_text(path, json_text(rows) + "\n")

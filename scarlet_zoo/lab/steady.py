@@ -1,0 +1,103 @@
+"""Measurements that are repeated until they are steady, in one process or in several fresh ones."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scarlet_zoo.lab.records import Record, record_of
+from scarlet_zoo.lab.subjects import Subject
+from scarlet_zoo.latency import STEADY_CV, Settings, Timing, measure, statistics
+from scarlet_zoo.runtimes.running import cold_start, open_runner, quiet_runtimes
+
+Progress = Callable[[int, int], None]
+
+
+def measure_records(
+    subjects: Sequence[Subject],
+    settings: Settings,
+    *,
+    processes: int = 1,
+    repeats: int = 2,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Measure subjects together; again while one of them varies by more than 5 %.
+
+    Args:
+        subjects: what to measure, see :func:`scarlet_zoo.lab.subjects.gather`.
+        settings: how.
+        processes: fresh processes to measure in, one after the other; 1 is this one. What changes from process to
+            process, such as where memory lies, becomes part of what is compared.
+        repeats: how often an unsteady measurement is made again at most. All files are measured again, since they
+            are compared with each other, and of all attempts the one is kept whose worst file varies least.
+        progress: told (done, expected).
+
+    Raises:
+        MeasurementError: a file that cannot be measured as asked.
+    """
+    paths, attempts = [subject.path for subject in subjects], []
+    samples_of: list[list[int]] = []
+    for _ in range(1 + repeats):
+        timings, samples_of = _attempt(paths, settings, processes, progress)
+        attempts.append((timings, samples_of))
+        if max(timing.cv for timing in timings) <= STEADY_CV:
+            break
+    best, samples_of = min(attempts, key=lambda attempt: max(timing.cv for timing in attempt[0]))
+    records = []
+    for index, (subject, timing) in enumerate(zip(subjects, best, strict=True)):
+        told: dict[str, Any] = {
+            "attempts": [{"p50_ms": made[index].p50_ms, "cv": made[index].cv} for made, _ in attempts]
+        }
+        if processes > 1:
+            told["process_of_sample"] = samples_of[index]
+        source = {
+            key: value for key, value in asdict(subject).items() if key in ("name", "target", "weights") and value
+        }
+        conditions = {**timing.conditions, "processes": processes} | ({"source": source} if source else {})
+        records.append(record_of(replace(timing, file=subject.label, conditions=conditions), **told))
+    return records
+
+
+def _attempt(
+    paths: Sequence[Path], settings: Settings, processes: int, progress: Progress | None
+) -> tuple[list[Timing], list[list[int]]]:
+    """Timings, and in which process each of their samples was taken."""
+    if processes == 1:
+        timings = measure_here(paths, settings, progress)
+        return timings, [[0] * timing.runs for timing in timings]
+    made = []
+    for process in range(processes):
+        # A process for itself, which has not loaded anything yet.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            made.append(pool.submit(measure_here, paths, settings).result())
+        if progress is not None:
+            progress(process + 1, processes)
+    rows = list(zip(*made, strict=True))
+    return [_merge(row) for row in rows], [[i for i, own in enumerate(row) for _ in range(own.runs)] for row in rows]
+
+
+def measure_here(paths: Sequence[Path], settings: Settings, progress: Progress | None = None) -> list[Timing]:
+    """Files of any runtime, in this process."""
+    with quiet_runtimes(paths):
+        return measure(paths, settings, progress, open_runner=open_runner, cold_start=cold_start)
+
+
+def _merge(timings: Sequence[Timing]) -> Timing:
+    """One timing of the same file in several processes."""
+    first, last = timings[0], timings[-1]
+    samples = [sample for timing in timings for sample in timing.samples_ms]
+    return replace(
+        first,
+        **statistics(samples),
+        load_ms=float(np.median([timing.load_ms for timing in timings])),
+        first_ms=float(np.median([timing.first_ms for timing in timings])),
+        peak_rss_bytes=max(timing.peak_rss_bytes for timing in timings),
+        conditions={**first.conditions, "after": last.conditions["after"]},
+        samples_ms=samples,
+    )

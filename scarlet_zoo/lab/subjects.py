@@ -1,0 +1,100 @@
+"""What is measured: files as they are, and networks by name, exported for each target that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scarlet_zoo.artifact import read_onnx
+from scarlet_zoo.runtimes import RUNTIMES, runtime_of
+
+_SUFFIXES = (".onnx", ".ort", *(entry.suffix for entry in RUNTIMES.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A file to measure.
+
+    Attributes:
+        label: how its record calls it.
+        path: where it is.
+        name, target, weights: of a network that was exported for the measurement; empty for a file.
+    """
+
+    label: str
+    path: Path
+    name: str = ""
+    target: str = ""
+    weights: str = ""
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text names a file rather than a network."""
+    return Path(text).exists() or text.endswith(_SUFFIXES)
+
+
+def gather(
+    models: Sequence[str],
+    folder: Path,
+    targets: Sequence[str] = ("native",),
+    weights: str = "auto",
+    calibration: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Subject]:
+    """Files and names to subjects, in their order; a name gives one for each target.
+
+    Args:
+        models: files of any runtime, registered names, identity strings, any timm names.
+        folder: for what is exported.
+        targets: of the networks that are given by name.
+        weights: of those networks, as for ``load_network``.
+        calibration: pictures for integer targets, a folder or ``random``.
+        say: told what begins.
+
+    Raises:
+        ScarletError: a file that is none, or a network that cannot be exported.
+    """
+    found: list[Subject] = []
+    for model in models:
+        if is_file_name(model):
+            found.append(_file(Path(model)))
+        else:
+            found += _exported(model, folder, targets, weights, calibration, say)
+    return found
+
+
+def _file(path: Path) -> Subject:
+    from scarlet_zoo.runtimes.running import read_description
+
+    if runtime_of(path):
+        read_description(path)
+    elif path.suffix != ".ort":
+        read_onnx(path)
+    return Subject(str(path), path)
+
+
+def _exported(
+    name: str,
+    folder: Path,
+    targets: Sequence[str],
+    weights: str,
+    calibration: str | None,
+    say: Callable[[str], None],
+) -> list[Subject]:
+    from scarlet_zoo.calibration import calibration_images
+    from scarlet_zoo.exporting import export_network
+    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.targets import get_target
+    from scarlet_zoo.tracing import Recipe
+
+    for target in targets:
+        get_target(target)
+    network = load_network(name, weights)
+    pictures = None if calibration is None else lambda: calibration_images(calibration, network.preprocessing, 32)
+    found = []
+    for target in targets:
+        say(f"export {name} for {target}")
+        done = export_network(network, folder / target, target, Recipe(), pictures)
+        found.append(Subject(f"{name} ({target})", done.path, name, target, weights))
+    return found
