@@ -19,6 +19,10 @@ class ArchError(ScarletError):
     """An identity string, a token or a search space that does not decode."""
 
 
+class TableError(ScarletError):
+    """A latency table that cannot be made, read, or used for what was asked."""
+
+
 class UnknownNameError(ScarletError):
     """A name that no registry knows; the message lists the near ones."""
 

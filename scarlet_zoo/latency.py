@@ -546,7 +546,10 @@ def _read(path: str) -> str:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Measure ONNX files and print JSON.")
-    parser.add_argument("files", nargs="+")
+    parser.add_argument("files", nargs="*")
+    parser.add_argument("--groups", type=Path, help="manifest.json of a bundle to measure")
+    parser.add_argument("--turns", type=int, default=8, help="of each group")
+    parser.add_argument("--out", type=Path, help="file to write to, rather than print")
     parser.add_argument("--mode", default="hot", choices=list(MODES))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-spin", action="store_true", help="idle threads sleep")
@@ -556,10 +559,22 @@ def _main() -> None:
     affinity = tuple(map(int, given.affinity.split(","))) if given.affinity else None
     settings = Settings(mode=given.mode, threads=given.threads, spin=not given.no_spin, affinity=affinity)
     paths = [Path(file) for file in given.files]
-    result: Any = (
-        measure_cold(Runner, paths[0], settings) if given.cold else [t.to_dict() for t in measure(paths, settings)]
-    )
-    sys.stdout.write(json.dumps(result) + "\n")
+    result: Any
+    if given.groups is not None:
+        rows = json.loads(given.groups.read_text(encoding="utf-8"))["groups"]
+        groups = [[given.groups.parent / name for name in row["files"].values()] for row in rows]
+        result = measure_groups(groups, settings, given.turns)
+    elif given.cold:
+        result = measure_cold(Runner, paths[0], settings)
+    else:
+        result = [timing.to_dict() for timing in measure(paths, settings)]
+    text = json.dumps(result) + "\n"
+    if given.out is None:
+        sys.stdout.write(text)
+    else:
+        beside = given.out.with_name(f".{given.out.name}.tmp")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(given.out)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from scarlet_zoo.cli import (
     predicting,
     searching,
     storing,
+    tabling,
     touring,
     training,
 )
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 ROOMS = (
     looking, making, exporting, checking, measuring, optimizing, predicting, applying, storing, training, searching,
-    touring,
+    tabling, touring,
 )  # fmt: skip
 for room in ROOMS:
     room.register(app)

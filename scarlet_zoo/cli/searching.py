@@ -45,6 +45,9 @@ def search_space(
     engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
     workers: Annotated[int, typer.Option(min=1, help="Of engine ray.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Of an evaluation.")] = 1,
+    lut: Annotated[
+        Path | None, typer.Option(help="A table of lut build that predicts latency; the front is measured.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Search a space; leaves front.json, front.png, front.svg and evaluations.jsonl."""
@@ -60,15 +63,17 @@ def search_space(
     )  # fmt: skip
     plan = SearchPlan(
         supernet=supernet, space=space, metrics=metrics_of(goals, limits), data=data, data_dir=data_dir,
-        held_out=validation, validation=validation_images, calibration=calibration_images, threads=threads,
+        held_out=validation, validation=validation_images, calibration=calibration_images, threads=threads, lut=lut,
     )  # fmt: skip
     with progress_bar("search") as progress:
         report = run_search(plan, settings, out, progress)
 
     def render(console: Console) -> None:
         names = list(report["front"][0]["values"])
-        rows = [(row["arch"], *(f"{row['values'][name]:,.4g}" for name in names)) for row in report["front"]]
-        console.print(table(("architecture", *names), rows, title=f"{report['evaluations']} evaluated"))
+        measured = ["measured_ms"] if report.get("front_measured") else []
+        rows = [(row["arch"], *(f"{row['values'][name]:,.4g}" for name in names),
+                 *(f"{row[name]:,.4g}" for name in measured)) for row in report["front"]]  # fmt: skip
+        console.print(table(("architecture", *names, *measured), rows, title=f"{report['evaluations']} evaluated"))
         console.print(f"{out / 'front.json'}, {out / 'front.png'}")
 
     emit(as_json, report, render)

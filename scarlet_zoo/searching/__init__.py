@@ -144,7 +144,7 @@ def search(
 
 def _on_one_scale(evaluation: Evaluation, journal: Path) -> Evaluation:
     """The same with the reference's latency, measured once for a journal: by every worker, and after a kill."""
-    if "latency" not in evaluation.metrics:
+    if "latency" not in evaluation.metrics or evaluation.lut is not None:
         return evaluation
     file = journal.with_suffix(".reference.json")
     if not file.is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.files import file_sha256
 from scarlet_zoo.latency import cpu_model
+from scarlet_zoo.lut.table import LatencyTable, read_table
 from scarlet_zoo.searching.objectives import CLOSED_FORM, closed_form
 from scarlet_zoo.space import SearchSpace
 
@@ -30,6 +31,7 @@ class Evaluation:
         validation: validation pictures that count; all when None.
         threads: of ONNX Runtime, for latency, and of torch.
         reference_ms: see :class:`scarlet_zoo.searching.meter.LatencyMeter`; measured when None.
+        lut: file of a latency table that predicts latency; measured when None.
     """
 
     space: SearchSpace
@@ -40,11 +42,17 @@ class Evaluation:
     validation: int | None = None
     threads: int = 1
     reference_ms: float | None = None
+    lut: Path | None = None
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if "accuracy" in self.metrics and (self.supernet is None or self.data is None):
             raise TrainingError("search: the objective accuracy needs a supernet and its data, wanted --supernet FILE")
+        if self.lut is not None:
+            table = read_table(self.lut)
+            table.require(space=replace(self.space, num_classes=table.search_space.num_classes), threads=self.threads)
+            table.require_here()
+            self._loaded["table"] = table
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_loaded": {}}
@@ -55,7 +63,7 @@ class Evaluation:
         if "accuracy" in self.metrics:
             told["accuracy"] = self._scorer(arch)
         if "latency" in self.metrics:
-            told["latency"] = self._meter(arch)
+            told["latency"] = self._meter(arch) if self.table is None else float(self.table.predict([arch])[0, 0])
         return {name: told[name] for name in self.metrics}
 
     @cached_property
@@ -69,7 +77,10 @@ class Evaluation:
             digest = read_metadata(self.supernet).get("sha256") or file_sha256(self.supernet)
             said |= {"supernet_sha256": digest, "data": self.data[0], "held_out": self.data[2],
                      "calibration": self.calibration, "validation": self.validation}  # fmt: skip
-        if "latency" in self.metrics:
+        if "latency" in self.metrics and self.table is not None:
+            said["latency_table"] = self.table.stamp.model_dump(mode="json")
+            said["latency_table_sha256"] = file_sha256(Path(str(self.lut)))
+        elif "latency" in self.metrics:
             import onnxruntime
 
             said |= {
@@ -78,6 +89,14 @@ class Evaluation:
                 "threads": self.threads,
             }
         return said
+
+    @property
+    def table(self) -> LatencyTable | None:
+        """What predicts latency, where something does."""
+        if self.lut is not None and "table" not in self._loaded:
+            self._loaded["table"] = read_table(self.lut)
+        table: LatencyTable | None = self._loaded.get("table")
+        return table
 
     @property
     def _scorer(self) -> Any:

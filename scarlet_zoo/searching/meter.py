@@ -6,36 +6,34 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
-import torch
-from onnx_ir.passes import common
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.latency import Runner, Settings
-from scarlet_zoo.lowering import lower
-from scarlet_zoo.model import create_model
+from scarlet_zoo.lut.cutting import network_graph
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.tracing import Recipe, trace
 
 _BURSTS, _BURST = 20, 5
 _REFERENCE_BURSTS = 60
 
 
 class LatencyMeter:
-    """Milliseconds of an architecture on ONNX Runtime, batch 1, native form, float32.
+    """Milliseconds of an architecture on ONNX Runtime, batch 1.
 
     A machine that slows down slows down the reference as well: what is measured is the ratio of the
     two medians, over bursts in turns, times the reference's own latency when the meter was made. The
-    reference is the space's architecture with the first token in every layer. Stabilizers are folded
-    in a deployed network, so none is there; the exporter merges the norms.
+    reference is the space's architecture with the first token in every layer.
 
     Args:
         space: of the architectures.
         threads: of ONNX Runtime.
         reference_ms: the reference's latency as another meter has measured it, so that both have one scale.
+        precision: ``float32`` in native form, or ``int8``.
     """
 
-    def __init__(self, space: SearchSpace, threads: int, reference_ms: float | None = None) -> None:
+    def __init__(
+        self, space: SearchSpace, threads: int, reference_ms: float | None = None, precision: str = "float32"
+    ) -> None:
+        self._precision = precision
         self._settings = Settings(threads=threads, spin=False)
         self._folder = tempfile.TemporaryDirectory(prefix="scarlet-zoo-")
         self._reference = self._runner(space.arch(layer.tokens[0] for layer in space.layers))
@@ -57,14 +55,7 @@ class LatencyMeter:
 
     def _runner(self, arch: Arch) -> Runner:
         path = Path(self._folder.name) / "network.onnx"
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = create_model(arch).eval()
-        size = arch.space.input_size
-        graph = trace(model, torch.zeros(1, arch.space.in_chans, size, size), Recipe(batch=1), ["logits"])
-        common.ShapeInferencePass()(graph)
-        lower(graph, "native")
-        path.write_bytes(ir.serde.serialize_model(graph).SerializeToString())
+        path.write_bytes(network_graph(arch, self._precision).SerializeToString())
         runner = Runner(path, self._settings)
         for _ in range(self._settings.warmup):
             runner.time_ms()

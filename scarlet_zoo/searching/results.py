@@ -37,6 +37,7 @@ class SearchPlan:
     validation: int | None = None
     calibration: int = 2000
     threads: int = 1
+    lut: Path | None = None
 
     def evaluation(self) -> Evaluation:
         """How architectures are evaluated.
@@ -55,7 +56,8 @@ class SearchPlan:
         held = self.held_out or (int(described["validation"]) if "validation" in described else None)
         name = self.data or described.get("data")
         data = (name, self.data_dir, held) if name else None
-        return Evaluation(space, self.metrics, self.supernet, data, self.calibration, self.validation, self.threads)
+        return Evaluation(space, self.metrics, self.supernet, data, self.calibration, self.validation, self.threads,
+                          lut=self.lut)  # fmt: skip
 
 
 def run_search(plan: SearchPlan, settings: SearchSettings, out: Path, progress: Progress | None = None
@@ -68,6 +70,7 @@ def run_search(plan: SearchPlan, settings: SearchSettings, out: Path, progress: 
     evaluation = plan.evaluation()
     make_folder(out)
     result = search(evaluation, settings, out / JOURNAL_FILE, progress)
+    front = [_row(candidate) for candidate in result.front]
     report = {
         "space": evaluation.space.name,
         "definition": evaluation.space.to_json(),
@@ -77,11 +80,34 @@ def run_search(plan: SearchPlan, settings: SearchSettings, out: Path, progress: 
         "seed": settings.seed,
         "evaluations": len(result.evaluated),
         "conditions": evaluation.conditions,
-        "front": [_row(candidate) for candidate in result.front],
+        "front": front,
     }
+    if evaluation.table is not None and "latency" in evaluation.metrics:
+        report |= _measured(evaluation, front, result.front)
     plot_front(result, settings.objectives, out / "front")
     write_text(out / FRONT_FILE, json_text(report, indent=1) + "\n")
     return report
+
+
+def _measured(evaluation: Evaluation, rows: list[dict[str, Any]], front: Sequence[Candidate]) -> dict[str, Any]:
+    """A front that a table has chosen, measured for real; each row gets ``interval_ms``, and ``measured_ms`` here.
+
+    Returns:
+        ``front_measured``, and where it was, ``front_error``: the mean error of the table on it.
+    """
+    table = evaluation.table
+    assert table is not None
+    for row, (_, low, high) in zip(rows, table.predict([c.arch for c in front]).tolist(), strict=True):
+        row["interval_ms"] = [low, high]
+    if not table.is_of_this_device:
+        return {"front_measured": False}
+    from scarlet_zoo.searching.meter import LatencyMeter
+
+    meter = LatencyMeter(evaluation.space, evaluation.threads, precision=table.stamp.precision)
+    for row, candidate in zip(rows, front, strict=True):
+        row["measured_ms"] = meter(candidate.arch)
+    apart = [abs(row["values"]["latency"] / row["measured_ms"] - 1) for row in rows]
+    return {"front_measured": True, "front_error": sum(apart) / len(apart)}
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:

@@ -1,0 +1,166 @@
+"""The verb lut: latency tables of a device, built and asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, say, table
+from scarlet_zoo.errors import TableError
+
+if TYPE_CHECKING:
+    from scarlet_zoo.lut.table import Errors, LatencyTable
+
+Space = Annotated[str, typer.Option(help="A space's name, or a TOML file.", metavar="NAME|FILE.toml")]
+Precision = Annotated[str, typer.Option(help="float32 or int8.")]
+TableFile = Annotated[Path, typer.Option("--lut", help="A file that lut build wrote.", metavar="FILE")]
+Networks = Annotated[int, typer.Option(min=8, help="Random networks to calibrate on.")]
+HeldOut = Annotated[int, typer.Option(min=4, help="Other random networks to tell the error on.")]
+Seed = Annotated[int, typer.Option(help="Of those networks.")]
+
+lut = typer.Typer(help="Latency tables: every block of a space measured on a device.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    lut.command("build")(build)
+    lut.command("bundle")(bundle_files)
+    lut.command("predict")(predict)
+    lut.command("show")(show)
+    app.add_typer(lut, name="lut")
+
+
+def build(
+    out: Annotated[Path, typer.Option(help="File of the table.", metavar="FILE")],
+    space: Space = "scarlet",
+    as_json: Json = False,
+    threads: Annotated[int, typer.Option(min=1, help="Intra-op threads.")] = 1,
+    spin: Annotated[bool, typer.Option(help="Let idle threads spin.")] = True,
+    precision: Precision = "float32",
+    networks: Networks = 32,
+    held_out: HeldOut = 16,
+    sittings: Annotated[int, typer.Option(min=2, help="Fresh processes to measure in.")] = 4,
+    seed: Seed = 0,
+    work: Annotated[Path | None, typer.Option(help="Folder of what is measured; OUT.work if left out.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle that was measured elsewhere.", metavar="FOLDER")] = None,
+    measured: Annotated[
+        list[Path] | None, typer.Option(help="Of that bundle: a file of latency.py --groups; repeatable.")
+    ] = None,
+) -> None:
+    """Measure every block of a space here and say how wrong the table is; what is measured is kept until it is done."""
+    from scarlet_zoo.latency import Settings
+    from scarlet_zoo.lut.building import build_table, measure_bundle
+    from scarlet_zoo.lut.bundle import make_bundle, read_bundle
+    from scarlet_zoo.space_files import find_space
+
+    if (bundle is None) != (not measured):
+        raise TableError("lut build: got one of --bundle and --measured, wanted both or none")
+    if bundle is not None:
+        made, files = read_bundle(bundle), list(measured or ())
+    else:
+        folder = work or out.with_name(f"{out.name}.work")
+        settings = Settings(threads=threads, spin=spin)
+        say("make networks and cut them")
+        with progress_bar("make") as progress:
+            made = make_bundle(find_space(space), folder / "bundle", precision, (networks, held_out), seed, progress)
+        name = f"{precision}-{threads}{'' if spin else '-no-spin'}"
+        with progress_bar("measure") as progress:
+            files = measure_bundle(made, folder / name, settings, sittings, progress)
+    result = build_table(made, files)
+    result.write(out)
+    emit(as_json, _told(result, out), lambda console: _render(console, result, out))
+
+
+def bundle_files(
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.", metavar="FOLDER")],
+    space: Space = "scarlet",
+    as_json: Json = False,
+    precision: Precision = "float32",
+    networks: Networks = 32,
+    held_out: HeldOut = 16,
+    seed: Seed = 0,
+) -> None:
+    """Write what a device has to measure: files, and the script that measures them."""
+    from scarlet_zoo.lut.bundle import MANIFEST, make_bundle
+    from scarlet_zoo.space_files import find_space
+
+    with progress_bar("make") as progress:
+        made = make_bundle(find_space(space), out, precision, (networks, held_out), seed, progress)
+    files = sum(len(group.files) for group in made.groups)
+    command = f"python latency.py --groups {MANIFEST} --out sitting-0.json"
+    value = {"path": str(out), "files": files, "groups": len(made.groups), "precision": precision, "command": command}
+    emit(as_json, value, lambda console: console.print(pairs(list(value.items()), title=str(out))))
+
+
+def predict(
+    archs: Annotated[list[str], typer.Argument(help="Identity strings, or names of networks.", metavar="ARCH...")],
+    lut: TableFile,
+    as_json: Json = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Refuse a table of another number of threads.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Refuse a table of another precision.")] = None,
+) -> None:
+    """Latency of architectures by a table, each with its interval."""
+    from scarlet_zoo.arch import Arch, is_identity_string
+    from scarlet_zoo.lut.table import read_table
+    from scarlet_zoo.zoo import get_arch
+
+    known = read_table(lut)
+    known.require(threads=threads, precision=precision)
+    known.require_here()
+    parsed = [Arch.parse(text, known.search_space) if is_identity_string(text) else get_arch(text) for text in archs]
+    for arch in parsed:
+        known.require(space=arch.space)
+    rows = [{"arch": str(arch), "p50_ms": p50, "low_ms": low, "high_ms": high}
+            for arch, (p50, low, high) in zip(parsed, known.predict(parsed).tolist(), strict=True)]  # fmt: skip
+
+    def render(console: Console) -> None:
+        cells = [(row["arch"], *(f"{row[key]:.3f}" for key in ("p50_ms", "low_ms", "high_ms"))) for row in rows]
+        console.print(table(("architecture", "p50 ms", "low", "high"), cells))
+        console.print(_error_line(known))
+
+    emit(as_json, rows, render)
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="A file that lut build wrote.")],
+    as_json: Json = False,
+) -> None:
+    """What a table holds for, and how wrong it is."""
+    from scarlet_zoo.lut.table import read_table
+
+    known = read_table(file)
+    emit(as_json, _told(known, file), lambda console: _render(console, known, file))
+
+
+def _told(known: LatencyTable, path: Path) -> dict[str, object]:
+    told = known.model_dump(mode="json", exclude={"blocks", "space"})
+    return {"path": str(path), "space": known.search_space.name, "blocks": len(known.blocks), **told}
+
+
+def _render(console: Console, known: LatencyTable, path: Path) -> None:
+    stamp = known.stamp
+    facts = [("space", known.search_space.name), ("blocks", len(known.blocks)), ("device", stamp.device),
+             ("runtime", f"{stamp.runtime} {stamp.runtime_version}"), ("threads", stamp.threads),
+             ("precision", f"{stamp.precision}, {stamp.form}"), ("date", stamp.date)]  # fmt: skip
+    console.print(pairs(facts, title=str(path)))
+    held = known.held_out
+    rows = [_error_row(name, errors) for name, errors in (
+        ("this table", held.predictor), ("plain sum of blocks", held.block_sum), ("multiply-adds", held.macs),
+        ("half of the measurements by the other half", held.repeat))]  # fmt: skip
+    title = f"error on {len(held.networks)} networks that calibration has not seen"
+    console.print(table(("predicted by", "mean", "95 % within", "largest", "Spearman"), rows, title=title))
+    console.print(_error_line(known))
+
+
+def _error_row(name: str, errors: Errors) -> tuple[str, ...]:
+    return (name, f"{errors.mean:.2%}", f"{errors.p95:.2%}", f"{errors.largest:.2%}", f"{errors.spearman:.3f}")
+
+
+def _error_line(known: LatencyTable) -> str:
+    held, line = known.held_out, known.calibration
+    return (f"{known.stamp.device}, threads {known.stamp.threads}, {known.stamp.precision}: mean error "
+            f"{held.predictor.mean:.2%} on {len(held.networks)} held-out networks; the {line.coverage:.0%} interval "
+            f"of {line.error:.1%} held {held.covered:.0%} of them")  # fmt: skip

@@ -1,0 +1,150 @@
+"""Measured sittings of a bundle to a table; here, each sitting is a fresh process and is kept when it is done."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.errors import TableError
+from scarlet_zoo.files import file_sha256, make_folder, write_text
+from scarlet_zoo.latency import Settings, measure_groups
+from scarlet_zoo.lut.bundle import CALIBRATION, HELD_OUT, PIECES, Bundle, Progress
+from scarlet_zoo.lut.fitting import COVERAGE, conformal_error, errors_of, fit, left_out
+from scarlet_zoo.lut.keys import FORMS, piece_key, pieces_of
+from scarlet_zoo.lut.table import Calibration, HeldOut, LatencyTable, Network, Stamp
+
+SITTINGS, TURNS = 4, 8
+_STAMPED = ("device", "machine", "cpu_features", "runtime", "runtime_version", "threads", "spin")
+Array = NDArray[np.float64]
+
+
+def measure_bundle(
+    bundle: Bundle, folder: Path, settings: Settings, sittings: int = SITTINGS, progress: Progress | None = None
+) -> list[Path]:
+    """Measure a bundle on this host; sittings that are in the folder are not made again.
+
+    Args:
+        bundle: to measure.
+        folder: of the files ``sitting-N.json``.
+        settings: how.
+        sittings: fresh processes, one after the other.
+        progress: told (done, sittings).
+
+    Raises:
+        TableError: the folder has sittings of other settings or of other files.
+    """
+    make_folder(folder)
+    files = [folder / f"sitting-{number}.json" for number in range(sittings)]
+    for done, file in enumerate(files):
+        if not file.is_file():
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                made = pool.submit(measure_groups, bundle.paths, settings, TURNS).result()
+            write_text(file, json.dumps(made))
+        if progress is not None:
+            progress(done + 1, sittings)
+    return files
+
+
+def build_table(bundle: Bundle, sittings: Sequence[Path]) -> LatencyTable:
+    """A table from measured sittings, wherever they were made.
+
+    Args:
+        bundle: what was measured.
+        sittings: files of :func:`measure_bundle`, or of ``latency.py --groups`` on a device.
+
+    Raises:
+        TableError: a sitting that cannot be read, of other files, or of another device, runtime or number of threads.
+    """
+    if not sittings:
+        raise TableError("latency table: no sittings, wanted one or more measured files")
+    told = [_read(file, bundle) for file in sittings]
+    stamps = [{key: row["conditions"][key] for key in _STAMPED} for row in told]
+    for file, stamp in zip(sittings, stamps, strict=True):
+        apart = [f"{key} {stamp[key]!r}" for key in _STAMPED if stamp[key] != stamps[0][key]]
+        if apart:
+            raise TableError(f"{file}: of {'; '.join(apart)}, wanted the same as {sittings[0]}")
+    # (sittings, groups, files of the group)
+    medians = [[[float(np.median(times)) for times in group] for group in row["samples_ms"]] for row in told]
+    blocks = _blocks(bundle, medians)
+    said = {"precision": bundle.precision, "form": FORMS[bundle.precision], "date": told[-1]["conditions"]["date"]}
+    return _calibrated(bundle, Stamp.model_validate({**stamps[0], **said}), blocks, medians)
+
+
+def _read(file: Path, bundle: Bundle) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        counts = [len(group) for group in told["samples_ms"]]
+        digests, conditions = told["sha256"], told["conditions"]
+        missing = [key for key in (*_STAMPED, "date") if key not in conditions]
+        whole = all(len(times) > 0 for group in told["samples_ms"] for times in group)
+    except OSError as error:
+        raise TableError(f"{file}: cannot be read: {error.strerror}, wanted a measured bundle") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise TableError(f"{file}: no measured bundle: {type(error).__name__} {error}") from error
+    if missing or not whole:
+        raise TableError(f"{file}: no measured bundle: {' '.join(missing) or 'samples'} missing")
+    if counts != [len(group.files) for group in bundle.groups]:
+        raise TableError(f"{file}: {len(counts)} groups of other files, wanted the bundle of {bundle.folder}")
+    if digests != [[file_sha256(path) for path in group] for group in bundle.paths]:
+        raise TableError(f"{file}: measured other files, wanted those of {bundle.folder}")
+    return told
+
+
+def _blocks(bundle: Bundle, medians: Sequence[Any]) -> dict[str, float]:
+    """Means over sittings and over the places where a block stands."""
+    found: dict[str, list[float]] = {}
+    for index, group in enumerate(bundle.groups):
+        if group.use == PIECES:
+            arch = Arch.parse(group.arch, bundle.space)
+            for place, piece in enumerate(group.files):
+                found.setdefault(piece_key(arch, piece), []).append(
+                    float(np.mean([sitting[index][place] for sitting in medians]))
+                )
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def _calibrated(bundle: Bundle, stamp: Stamp, blocks: dict[str, float], medians: Sequence[Any]) -> LatencyTable:
+    """The table with its calibration, and its error on the networks that calibration has not seen."""
+    places = {use: [i for i, group in enumerate(bundle.groups) if group.use == use] for use in (CALIBRATION, HELD_OUT)}
+    archs = {use: [Arch.parse(bundle.groups[i].arch, bundle.space) for i in own] for use, own in places.items()}
+    measured = {use: np.array([[sitting[i][0] for sitting in medians] for i in own]) for use, own in places.items()}
+    sums = {use: np.array([_sum(blocks, arch) for arch in own]) for use, own in archs.items()}
+    macs = {use: np.array([float(arch_cost(arch).macs) for arch in own]) for use, own in archs.items()}
+    known, truth = measured[CALIBRATION].mean(axis=1), measured[HELD_OUT].mean(axis=1)
+    line, others = fit(sums[CALIBRATION], known), left_out(sums[CALIBRATION], known)
+    error, predicted = conformal_error(known, others), line(sums[HELD_OUT])
+    half = max(len(medians) // 2, 1)
+    halves = measured[HELD_OUT][:, :half].mean(axis=1), measured[HELD_OUT][:, -half:].mean(axis=1)
+    return LatencyTable(
+        space=bundle.space.to_json(),
+        stamp=stamp,
+        blocks=blocks,
+        calibration=Calibration(offset_ms=line.offset, slope=line.slope, error=error, coverage=COVERAGE,
+                                networks=_networks(archs[CALIBRATION], known, others)),
+        held_out=HeldOut(
+            predictor=errors_of(truth, predicted),
+            block_sum=errors_of(truth, sums[HELD_OUT]),
+            macs=errors_of(truth, fit(macs[CALIBRATION], known)(macs[HELD_OUT])),
+            covered=float(np.mean(np.abs(truth / predicted - 1) <= error)),
+            repeat=errors_of(*halves),
+            networks=_networks(archs[HELD_OUT], truth, predicted),
+        ),
+    )  # fmt: skip
+
+
+def _sum(blocks: dict[str, float], arch: Arch) -> float:
+    return sum(blocks[piece_key(arch, piece)] for piece in pieces_of(arch))
+
+
+def _networks(archs: Sequence[Arch], measured: Array, predicted: Array) -> list[Network]:
+    rows = zip(archs, measured, predicted, strict=True)
+    return [Network(arch=str(arch), measured_ms=float(ms), predicted_ms=float(guess)) for arch, ms, guess in rows]

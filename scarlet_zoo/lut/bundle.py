@@ -1,0 +1,149 @@
+"""Everything that a device has to run for a table: a folder that can be carried to it.
+
+It holds the pieces of a few networks that between them have every block of the space, whole networks to calibrate on,
+other whole networks to tell the error on, ``manifest.json``, and the file that measures, which needs numpy and
+onnxruntime only: ``python latency.py --groups manifest.json --out sitting-0.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from scarlet_zoo import latency
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.errors import TableError
+from scarlet_zoo.files import make_folder, replacing, write_text
+from scarlet_zoo.lut.cutting import cut, holders, network_graph
+from scarlet_zoo.lut.keys import FORMS, pieces_of
+from scarlet_zoo.space import SearchSpace
+
+MANIFEST = "manifest.json"
+PIECES, CALIBRATION, HELD_OUT = "pieces", "calibration", "held-out"
+_FEWEST = 8
+_TRIES = 100
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files that are run after one another.
+
+    Attributes:
+        use: ``pieces`` of one network, or a whole network for ``calibration`` or ``held-out``.
+        arch: the network's identity string.
+        files: names in the bundle by piece, in order; of a whole network the one piece ``network``.
+    """
+
+    use: str
+    arch: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder to measure.
+
+    Attributes:
+        space: of the architectures.
+        precision: ``float32`` or ``int8``.
+        groups: in the order in which they are measured.
+    """
+
+    folder: Path
+    space: SearchSpace
+    precision: str
+    groups: tuple[Group, ...]
+
+    @property
+    def paths(self) -> list[list[Path]]:
+        """Files by group."""
+        return [[self.folder / name for name in group.files.values()] for group in self.groups]
+
+
+def make_bundle(
+    space: SearchSpace,
+    folder: Path,
+    precision: str = "float32",
+    networks: tuple[int, int] = (32, 16),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Write a bundle, or what is missing of it.
+
+    Args:
+        space: of the table.
+        folder: of the files.
+        precision: ``float32`` in native form, or ``int8``.
+        networks: how many random ones to calibrate on, and how many others to tell the error on.
+        seed: of those.
+        progress: told (networks done, networks in all).
+
+    Raises:
+        TableError: a folder with a bundle of something else, or a space with too few architectures.
+    """
+    groups = list(_groups(space, networks, seed))
+    plan = {"space": space.to_json(), "precision": precision, "form": FORMS.get(precision),
+            "groups": [{"use": group.use, "arch": group.arch, "files": group.files} for group in groups]}  # fmt: skip
+    make_folder(folder)
+    begun = folder / f"{MANIFEST}.begun"
+    for mark in (begun, folder / MANIFEST):
+        if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) != plan:
+            raise TableError(f"{folder}: holds a bundle of another space or precision, wanted another folder")
+    write_text(begun, json.dumps(plan))
+    for done, group in enumerate(groups):
+        if not all((folder / name).is_file() for name in group.files.values()):
+            _write(Arch.parse(group.arch, space), precision, group, folder)
+        if progress is not None:
+            progress(done + 1, len(groups))
+    shutil.copyfile(latency.__file__, folder / "latency.py")
+    begun.replace(folder / MANIFEST)
+    return Bundle(folder, space, precision, tuple(groups))
+
+
+def _groups(space: SearchSpace, networks: tuple[int, int], seed: int) -> Iterator[Group]:
+    for number, arch in enumerate(holders(space)):
+        yield Group(PIECES, str(arch), {piece: f"pieces-{number}-{piece}.onnx" for piece in pieces_of(arch)})
+    rng = random.Random(seed)
+    drawn: dict[Arch, None] = {}
+    for _ in range(_TRIES * sum(networks)):
+        if len(drawn) < sum(networks):
+            drawn[space.sample(rng)] = None
+    calibration = min(networks[0], 2 * len(drawn) // 3)
+    if calibration < _FEWEST:
+        raise TableError(f"search space {space.name!r}: {len(drawn)} architectures found, wanted {2 * _FEWEST} or more")
+    for number, arch in enumerate(drawn):
+        use = CALIBRATION if number < calibration else HELD_OUT
+        yield Group(use, str(arch), {"network": f"network-{number}.onnx"})
+
+
+def _write(arch: Arch, precision: str, group: Group, folder: Path) -> None:
+    graph = network_graph(arch, precision)
+    made = cut(graph, arch) if group.use == PIECES else {"network": graph}
+    for piece, name in group.files.items():
+        with replacing(folder / name) as path:
+            onnx.save(made[piece], path)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """A bundle that was written before.
+
+    Raises:
+        TableError: no whole bundle.
+    """
+    try:
+        told: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        space = SearchSpace.from_json(told["space"])
+        groups = tuple(Group(row["use"], row["arch"], dict(row["files"])) for row in told["groups"])
+        return Bundle(folder, space, told["precision"], groups)
+    except OSError as error:
+        raise TableError(f"{folder / MANIFEST}: cannot be read: {error.strerror}, wanted a bundle") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise TableError(f"{folder / MANIFEST}: no manifest of a bundle: {type(error).__name__} {error}") from error

@@ -1,0 +1,99 @@
+"""Networks of a space as ONNX graphs, and cut into the pieces that a table is made of."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+from onnx.utils import Extractor
+from onnx_ir.passes import common
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.lowering import lower
+from scarlet_zoo.lut.keys import FORMS, HEAD, STEM
+from scarlet_zoo.model import create_model
+from scarlet_zoo.quantization import Int8, quantize_int8
+from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.tracing import Recipe, trace
+
+_BETWEEN = ("QuantizeLinear", "DequantizeLinear")
+_CALIBRATION = (2, 0)  # images and seed: latency does not depend on the ranges
+
+
+def network_graph(arch: Arch, precision: str = "float32") -> onnx.ModelProto:
+    """An architecture as it is deployed: native form or all-integer, batch 1, weights at random.
+
+    Stabilizers are folded in a deployed network, so none is there; the exporter merges the norms.
+
+    Raises:
+        ScarletError: no such precision.
+    """
+    if precision not in FORMS:
+        raise ScarletError(f"precision: got {precision!r}, wanted one of {' '.join(FORMS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = create_model(arch).eval()
+    shape = (1, arch.space.in_chans, arch.space.input_size, arch.space.input_size)
+    graph = trace(model, torch.zeros(shape), Recipe(batch=1), ["logits"])
+    common.ShapeInferencePass()(graph)
+    lower(graph, "native")
+    made: onnx.ModelProto = ir.serde.serialize_model(graph)
+    onnx.helper.set_model_props(made, {"form": FORMS[precision], "precision": precision, "arch": str(arch)})
+    return made if precision == "float32" else _in_integers(made, shape)
+
+
+def _in_integers(model: onnx.ModelProto, shape: tuple[int, int, int, int]) -> onnx.ModelProto:
+    images, seed = _CALIBRATION
+    noise = np.random.default_rng(seed).standard_normal((images, *shape[1:])).astype(np.float32)
+    with tempfile.TemporaryDirectory() as temporary:
+        source, path = Path(temporary) / "float.onnx", Path(temporary) / "int8.onnx"
+        onnx.save(model, source)
+        quantize_int8(source, path, noise, Int8(method="minmax", correct_bias=False))
+        return onnx.load(path)
+
+
+def holders(space: SearchSpace) -> Iterator[Arch]:
+    """Architectures that between them hold every block of every layer, each the same choice as far as it goes."""
+    blocks = [[token for token in layer.tokens if not space.choice(token).is_skip] for layer in space.layers]
+    for number in range(max(map(len, blocks))):
+        yield space.arch(tokens[number % len(tokens)] for tokens in blocks)
+
+
+def cut(model: onnx.ModelProto, arch: Arch) -> dict[str, onnx.ModelProto]:
+    """A network's pieces in order: ``stem`` (all before the layers), each layer's position, ``head``.
+
+    A piece begins and ends where its layer does: with integers, at integers.
+    """
+    model = onnx.shape_inference.infer_shapes(model)
+    extractor = Extractor(model)
+    begin, pieces = model.graph.input[0].name, {}
+    for name, place in _places(arch):
+        end = _last_tensor(model, place)
+        pieces[name] = extractor.extract_model([begin], [end])
+        begin = end
+    pieces[HEAD] = extractor.extract_model([begin], [model.graph.output[0].name])
+    return pieces
+
+
+def _places(arch: Arch) -> Iterator[tuple[str, str]]:
+    """Pieces and the module that each ends with."""
+    yield STEM, "/blocks/blocks.0/blocks.0.0/"
+    in_stage: dict[int, int] = {}
+    for plan in arch.layers:
+        if not plan.choice.is_skip:
+            place = in_stage.get(plan.stage, 0)
+            in_stage[plan.stage] = place + 1
+            yield str(plan.index), f"/blocks/blocks.{plan.stage + 1}/blocks.{plan.stage + 1}.{place}/"
+
+
+def _last_tensor(model: onnx.ModelProto, place: str) -> str:
+    computed = (node.output[0] for node in model.graph.node if node.op_type not in _BETWEEN)
+    *_, name = (output for output in computed if output.startswith(place))
+    integers = {node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    return f"{name}_q" if f"{name}_q" in integers else name

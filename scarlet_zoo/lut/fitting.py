@@ -1,0 +1,80 @@
+"""From measured blocks to measured networks: the calibration of a table, and how far it can be trusted.
+
+A network takes less than the sum of its blocks, because a block alone begins and ends with copies between layouts that
+a network does once. Both follow the sum closely, so a line does: ``T = offset + slope * sum``, by least squares of the
+relative error. The interval is a conformal one (Barber et al., "Predictive inference with the jackknife+", 2021): each
+calibration network is predicted by the line through the others, and the quantile of these errors is what to expect of a
+network that nobody has measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scarlet_zoo.lut.table import Errors
+
+Array = NDArray[np.float64]
+COVERAGE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """``T = offset + slope * x``."""
+
+    offset: float
+    slope: float
+
+    def __call__(self, x: Array) -> Array:
+        """Predictions."""
+        return self.offset + self.slope * x
+
+
+def fit(x: Array, measured: Array) -> Line:
+    """The line with the least squares of (prediction / measured - 1)."""
+    rows = np.stack([np.ones_like(x), x], axis=1) / measured[:, None]
+    offset, slope = np.linalg.lstsq(rows, np.ones_like(x), rcond=None)[0]
+    return Line(float(offset), float(slope))
+
+
+def left_out(x: Array, measured: Array) -> Array:
+    """Each one's prediction by the line through the others."""
+    others = ~np.eye(len(x), dtype=bool)
+    return np.array([fit(x[keep], measured[keep])(x[~keep])[0] for keep in others])
+
+
+def conformal_error(measured: Array, predicted: Array, coverage: float = COVERAGE) -> float:
+    """The share of a prediction within which a new network lies with this probability.
+
+    The ceil((n + 1) coverage)-th smallest of n errors; the largest where there are too few for the coverage.
+    """
+    errors = np.sort(np.abs(measured / predicted - 1))
+    place = min(math.ceil((len(errors) + 1) * coverage), len(errors))
+    return float(errors[place - 1])
+
+
+def errors_of(measured: Array, predicted: Array) -> Errors:
+    """How wrong predictions are."""
+    apart = np.abs(predicted / measured - 1)
+    return Errors(
+        mean=float(apart.mean()),
+        p95=float(np.quantile(apart, 0.95)),
+        largest=float(apart.max()),
+        spearman=spearman(measured, predicted),
+    )
+
+
+def spearman(one: Array, other: Array) -> float:
+    """Correlation of ranks; of equal values each has their mean rank."""
+    a, b = (_ranks(values) for values in (one, other))
+    spread = float(a.std() * b.std())
+    return float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread else 0.0
+
+
+def _ranks(values: Array) -> Array:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends: Array = np.cumsum(counts).astype(np.float64)
+    return (ends - (counts - 1) / 2)[inverse]
