@@ -57,6 +57,8 @@ class Settings:
             are the mode's own when left out (:data:`MODES`).
         burst: counted runs of one file before the next one's turn; each turn begins with one run
             that does not count, because the other file has emptied the caches.
+        openings: how often all files are opened anew, in modes that take turns. Where a file's memory happens to
+            lie makes a percent of difference, for as long as it is open.
         spin: whether idle threads spin, which is faster and drains a battery.
         affinity: processors that may be used; all that this process may use when left out.
         frame_ms: of mode ``camera``.
@@ -69,6 +71,7 @@ class Settings:
     runs: int | None = None
     seconds: float | None = None
     burst: int = 5
+    openings: int = 8
     spin: bool = True
     affinity: tuple[int, ...] | None = None
     frame_ms: float = 1000 / 30
@@ -80,7 +83,15 @@ class Settings:
         runs, seconds = MODES[self.mode]
         for name, given, least in (("runs", self.runs, runs), ("seconds", self.seconds, seconds)):
             object.__setattr__(self, name, least if given is None else given)
-        least_of = {"threads": 1, "warmup": 1, "runs": runs, "seconds": seconds, "burst": 1, "frame_ms": 1}
+        least_of = {
+            "threads": 1,
+            "warmup": 1,
+            "runs": runs,
+            "seconds": seconds,
+            "burst": 1,
+            "openings": 1,
+            "frame_ms": 1,
+        }
         for name, least in least_of.items():
             if not getattr(self, name) >= least:
                 where = f"mode {self.mode}" if name in ("runs", "seconds") else "measurement"
@@ -107,6 +118,7 @@ class Timing:
         peak_rss_bytes: largest resident memory of that process, interpreter and runtime included.
         conditions: what the numbers depend on.
         samples_ms: every counted run, in order.
+        opening_of_sample: in which opening of the file each of them was made.
     """
 
     file: str
@@ -121,6 +133,7 @@ class Timing:
     peak_rss_bytes: int
     conditions: Mapping[str, Any]
     samples_ms: Sequence[float] = field(repr=False)
+    opening_of_sample: Sequence[int] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""
@@ -156,18 +169,13 @@ def measure(
     with _on_processors(settings.affinity) as allowed:
         cold = [(cold_start or ort_cold_start)(path, settings) for path in paths]
         before = _state()
-        runners = [(open_runner or Runner)(path, settings) for path in paths]
-        for runner in runners:
-            for _ in range(settings.warmup):
-                runner.time_ms()
-        told: list[dict[str, Any]] = [{} for _ in runners]
+        subjects = [_Subject(path, open_runner or Runner) for path in paths]
         if settings.mode in ("sustained", "single-stream"):
-            samples = _one_by_one(runners, settings, told, progress)
+            _one_by_one(subjects, settings, progress)
         else:
-            samples = _take_turns(runners, settings, told, progress)
+            _take_turns(subjects, settings, progress)
         shared = {**_conditions(settings, before), "affinity": allowed}
-        rows = zip(paths, runners, samples, cold, told, strict=True)
-        return [_summarise(*row, shared) for row in rows]
+        return [_summarise(subject, start, shared) for subject, start in zip(subjects, cold, strict=True)]
 
 
 def measure_groups(
@@ -327,42 +335,61 @@ def _random_input(path: Path, item: Any) -> Any:
     return random.standard_normal(shape).astype(_DTYPES[item.type])
 
 
-def _take_turns(
-    runners: Sequence[AnyRunner],
-    settings: Settings,
-    told: Sequence[dict[str, Any]],
-    progress: Callable[[int, int], None] | None,
-) -> list[list[float]]:
-    """Bursts in turns; what happens before each counted run is the mode's."""
+class _Subject:
+    """A file while it is measured."""
+
+    def __init__(self, path: Path, open_runner: OpenRunner) -> None:
+        self.path, self.open_runner = path, open_runner
+        self.runner: AnyRunner | None = None
+        self.samples_ms: list[float] = []
+        self.openings: list[int] = []
+        self.told: dict[str, Any] = {}
+
+    def open(self, settings: Settings) -> AnyRunner:
+        """Open the file, closing it first if it is open, and warm it up."""
+        self.runner = None
+        self.runner = self.open_runner(self.path, settings)
+        for _ in range(settings.warmup):
+            self.runner.time_ms()
+        return self.runner
+
+
+def _take_turns(subjects: Sequence[_Subject], settings: Settings, progress: Callable[[int, int], None] | None) -> None:
+    """Bursts in turns; what happens before each counted run is the mode's.
+
+    Files are opened, and take their turns, now in one order and now in another: who comes first is at an advantage.
+    """
     sweep = _cache_sweep() if settings.mode == "cold" else None
-    samples: list[list[float]] = [[] for _ in runners]
     turn, done = 0, 0.0
-    while done < 1:
-        for runner, times, said in zip(runners, samples, told, strict=True):
-            spent = runner.time_ms()
-            for _ in range(settings.burst):
-                if sweep is not None:
-                    sweep += 1  # every line of a buffer larger than the caches
-                    said["swept_bytes"] = sweep.nbytes
-                elif settings.mode == "camera":
-                    time.sleep(max(settings.frame_ms - spent, 0) / 1e3)
-                spent = runner.time_ms()
-                times.append(spent)
-        turn, done = turn + 1, min(settings.enough(times) for times in samples)
-        if progress is not None:
-            progress(turn, max(turn, round(turn / done)))
-    return samples
+    for opening in range(settings.openings):
+        order = list(subjects if opening % 2 == 0 else reversed(subjects))
+        runners = {id(subject): subject.open(settings) for subject in order}
+        while done < (opening + 1) / settings.openings:
+            for subject in order if turn % 2 == 0 else reversed(order):
+                _burst(subject, runners[id(subject)], settings, sweep)
+                subject.openings += [opening] * settings.burst
+            turn, done = turn + 1, min(settings.enough(subject.samples_ms) for subject in subjects)
+            if progress is not None:
+                progress(turn, max(turn, round(turn / done)))
 
 
-def _one_by_one(
-    runners: Sequence[AnyRunner],
-    settings: Settings,
-    told: Sequence[dict[str, Any]],
-    progress: Callable[[int, int], None] | None,
-) -> list[list[float]]:
+def _burst(subject: _Subject, runner: AnyRunner, settings: Settings, sweep: Any) -> None:
+    """One run that does not count, and a few that do."""
+    spent = runner.time_ms()
+    for _ in range(settings.burst):
+        if sweep is not None:
+            sweep += 1  # every line of a buffer larger than the caches
+            subject.told["swept_bytes"] = sweep.nbytes
+        elif settings.mode == "camera":
+            time.sleep(max(settings.frame_ms - spent, 0) / 1e3)
+        spent = runner.time_ms()
+        subject.samples_ms.append(spent)
+
+
+def _one_by_one(subjects: Sequence[_Subject], settings: Settings, progress: Callable[[int, int], None] | None) -> None:
     """Each file's runs back to back: all of them, or of mode ``sustained`` those after it has settled."""
-    samples = []
-    for index, (runner, said) in enumerate(zip(runners, told, strict=True)):
+    for index, subject in enumerate(subjects):
+        runner = subject.open(settings)
         windows: list[list[float]] = []
         heat: list[float | None] = []
         begun = time.perf_counter()
@@ -374,16 +401,15 @@ def _one_by_one(
             times = [time_ms for window in windows for time_ms in window]
             done, settled = settings.enough(times), _settled(windows, heat)
             if progress is not None:
-                progress(round(100 * (index + min(done, 1))), 100 * len(runners))
+                progress(round(100 * (index + min(done, 1))), 100 * len(subjects))
             late = time.perf_counter() - begun > settings.limit_s
             if done >= 1 and (settings.mode != "sustained" or settled or late):
                 break
         if settings.mode == "sustained":
             medians = [float(np.median(window)) for window in windows]
-            said |= {"settled": settled, "windows_p50_ms": medians, "windows_c": heat}
+            subject.told |= {"settled": settled, "windows_p50_ms": medians, "windows_c": heat}
             times = [time_ms for window in windows[-_WINDOWS:] for time_ms in window]
-        samples.append(times)
-    return samples
+        subject.samples_ms, subject.openings = times, [0] * len(times)
 
 
 def _settled(windows: Sequence[Sequence[float]], heat: Sequence[float | None]) -> bool:
@@ -459,28 +485,24 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _summarise(
-    path: Path,
-    runner: AnyRunner,
-    times: Sequence[float],
-    cold: Mapping[str, float],
-    told: Mapping[str, Any],
-    shared: Mapping[str, Any],
-) -> Timing:
+def _summarise(subject: _Subject, cold: Mapping[str, float], shared: Mapping[str, Any]) -> Timing:
+    path, runner = subject.path, subject.runner
+    assert runner is not None
     own = {
         **runner.conditions,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
         "input_shape": {name: list(value.shape) for name, value in runner.feeds.items()},
-        **told,
+        **subject.told,
     }
     return Timing(
         file=str(path),
-        **statistics(times),
+        **statistics(subject.samples_ms),
         load_ms=cold["load_ms"],
         first_ms=cold["first_ms"],
         peak_rss_bytes=int(cold["peak_rss_bytes"]),
         conditions={**shared, **own},
-        samples_ms=list(times),
+        samples_ms=subject.samples_ms,
+        opening_of_sample=subject.openings,
     )
 
 

@@ -47,14 +47,23 @@ def test_the_interval_holds_the_truth_and_a_planted_slowdown_is_found():
     assert found >= 45
 
 
-def test_what_changes_from_process_to_process_widens_the_interval():
-    # Each process has a speed of its own, the same for all of its samples.
-    speeds = np.repeat([1.0, 1.1, 0.9, 1.05], 50)
-    a, b = noisy(0) * speeds, noisy(1) * speeds[::-1]
-    of = {"process_of_sample": [int(i) for i in np.repeat(range(4), 50)]}
-    known = compare(record(a, of, processes=4, measurement="x"), record(b, of, processes=4, measurement="y"))
-    blind = compare(record(a, measurement="x"), record(b, measurement="y"))
-    assert known.high - known.low > 2 * (blind.high - blind.low)
+def placed(seed, openings=8, spread=0.012):
+    """Samples of several openings, each with a speed of its own, and where each sample belongs."""
+    speeds = 1 + spread * np.random.default_rng(1000 + seed).standard_normal(openings)
+    return noisy(seed, count=25 * openings) * np.repeat(speeds, 25), np.repeat(range(openings), 25).tolist()
+
+
+def test_what_changes_from_opening_to_opening_is_no_difference_between_files():
+    wrong = found = blind = 0
+    for seed in range(50):
+        (a, of), (b, _) = placed(2 * seed), placed(2 * seed + 1)
+        told = {"opening_of_sample": of}
+        wrong += compare(record(a, told), record(b, told)).verdict != "no difference"
+        found += compare(record(a, told), record(1.05 * b, told)).verdict == "slower"
+        blind += compare(record(a), record(b)).verdict != "no difference"
+    assert wrong <= 2
+    assert found >= 45
+    assert blind > 2 + wrong  # who does not know of openings finds differences that are none
 
 
 @pytest.mark.parametrize(
@@ -72,7 +81,7 @@ def test_what_changes_from_process_to_process_widens_the_interval():
         ({"p50_ms": 2.0}, "p50_ms is 2.0, its samples give 1.0"),
         ({"runs": 5}, "runs is 5"),
         ({"surprise": 1}, "surprise"),
-        ({"process_of_sample": [0]}, "process_of_sample has 1 values"),
+        ({"opening_of_sample": [0]}, "opening_of_sample has 1 values"),
     ],
 )
 def test_a_broken_record_is_refused_and_the_place_is_named(broken, told):
@@ -102,8 +111,7 @@ def test_records_of_before_can_still_be_read(name):
 
 
 def timing(samples):
-    told = record(samples)
-    return Timing(**told)
+    return Timing(**record(samples), opening_of_sample=[0] * len(samples))
 
 
 def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeypatch):
@@ -133,8 +141,8 @@ def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeyp
 def test_several_processes_are_each_fresh_and_told_apart(two_files):
     (row,) = measure_records([Subject("f", two_files[0])], Settings(), processes=2, repeats=0)
     assert row.conditions.processes == 2
-    assert set(row.process_of_sample) == {0, 1}
-    assert row.runs == len(row.process_of_sample) >= 200
+    assert set(row.opening_of_sample) == set(range(2 * row.conditions.openings))
+    assert row.runs == len(row.opening_of_sample) >= 200
     assert statistics(row.samples_ms)["p50_ms"] == row.p50_ms
 
 

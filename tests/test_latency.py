@@ -18,7 +18,7 @@ from scarlet_zoo.lab.records import check_record
 from scarlet_zoo.latency import MODES, MeasurementError, Settings, measure_groups
 
 FIELDS = {"file", "p50_ms", "p90_ms", "p99_ms", "min_ms", "cv", "runs", "load_ms", "first_ms", "peak_rss_bytes",
-          "conditions", "samples_ms"}  # fmt: skip
+          "conditions", "samples_ms", "opening_of_sample"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +87,32 @@ def plain_files(tmp_path):
 
 
 def test_hot_files_take_turns_and_each_turn_begins_uncounted(monkeypatch, plain_files):
-    timings, log = faked(monkeypatch, plain_files, Settings(burst=4))
+    timings, log = faked(monkeypatch, plain_files, Settings(burst=4, openings=1))
     names = [name for name, _ in log][20:]  # behind the warm-up
-    assert names[:10] == ["slow"] * 5 + ["fast"] * 5
+    assert names[:20] == ["slow"] * 5 + ["fast"] * 10 + ["slow"] * 5
     assert len(names) == sum(timing.runs for timing in timings) * 5 / 4
 
 
+def test_files_are_opened_anew_and_who_comes_first_changes(monkeypatch, plain_files):
+    opened = []
+
+    class Opened(Fake):
+        def __init__(self, path, settings):
+            super().__init__(path, settings)
+            opened.append(path.name)
+
+    monkeypatch.setattr(sys.modules[__name__], "Fake", Opened)
+    timings, _ = faked(monkeypatch, plain_files, Settings(openings=4))
+    assert opened == ["slow", "fast", "fast", "slow"] * 2
+    for timing in timings:
+        counts = np.bincount(timing.opening_of_sample)
+        assert len(counts) == 4
+        assert counts.max() - counts.min() <= 5  # a burst
+        assert len(timing.opening_of_sample) == timing.runs
+
+
 def test_a_camera_waits_for_its_frames(monkeypatch, plain_files):
-    timings, log = faked(monkeypatch, plain_files[:1], Settings(mode="camera", frame_ms=40))
+    timings, log = faked(monkeypatch, plain_files[:1], Settings(mode="camera", frame_ms=40, openings=1))
     gaps = np.diff([when for _, when in log[10:]])
     assert timings[0].runs == 100
     # The runner claims 30 ms of each frame of 40, so 10 are idle; it really takes 1.
@@ -158,7 +176,8 @@ def test_groups_are_gone_through_from_their_first_file_to_their_last(two_files):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"threads": 0}, {"runs": 99}, {"seconds": 1.9}, {"warmup": 0}, {"burst": 0}, {"mode": "warm"}, {"frame_ms": 0.5},
+    [{"threads": 0}, {"runs": 99}, {"seconds": 1.9}, {"warmup": 0}, {"burst": 0}, {"openings": 0},
+     {"mode": "warm"}, {"frame_ms": 0.5},
      {"mode": "single-stream", "runs": 1023}, {"mode": "sustained", "limit_s": 10}],
 )  # fmt: skip
 def test_too_little_is_refused(wrong):

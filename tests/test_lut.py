@@ -272,7 +272,8 @@ def test_a_bundle_of_something_else_is_not_written_over(bundle):
 def test_building_goes_on_where_it_was_killed(tmp_path):
     out = tmp_path / "t.json"
     space = tmp_path / "small.toml"
-    space.write_text('name = "small"\nin_chans = 1\ninput_size = 16\nnum_classes = 4\nstages = [[16, 2, 2], [24, 2, 2]]\n'
+    space.write_text('name = "small"\nin_chans = 1\ninput_size = 16\nnum_classes = 4\n'
+                     "stages = [[16, 2, 2], [24, 2, 2]]\n"
                      "kernel_sizes = [3]\nexpand_ratios = [3]\nmean = [0.5]\nstd = [0.5]\n")  # fmt: skip
     command = [sys.executable, "-m", "scarlet_zoo", "lut", "build", "--space", str(space), "--out", str(out), "--json",
                "--networks", "8", "--held-out", "4", "--sittings", "3"]  # fmt: skip

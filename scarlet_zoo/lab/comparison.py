@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,8 @@ _MUST_AGREE = (
 )  # fmt: skip
 # What must be equal as well, unless both were measured in turns: then the runtime is what is compared.
 _MUST_AGREE_APART = ("runtime", "runtime_version", "runtime_build", "provider", "graph_optimization")
-_RESAMPLES = 2000
-# Turns of a process, (turns, runs of a turn).
+_RESAMPLES, _AT_ONCE, _DRAWS = 2000, 250, 400_000
+# Turns of an opening, (turns, runs of a turn).
 Turns = NDArray[np.float64]
 
 
@@ -56,9 +58,11 @@ def compare(
 ) -> Comparison:
     """Compare two records of ``measure`` (:meth:`Timing.to_dict`) or ``bench``.
 
-    Whole turns are resampled, since runs of one turn are alike, and before them whole processes where there were
-    several; the same ones of both records if they were measured together, which takes the machine's drift out of
-    the ratio.
+    The ratio is the geometric mean over openings of the ratio of medians. Whole openings are resampled, because where
+    a file's memory lies makes a difference for as long as it is open, and whole turns of each, since runs of one turn
+    are alike; the same ones of both records if they were measured together, which takes the machine's drift out.
+    A percentile interval of few openings is too narrow; it is widened by t(n - 1) / z * sqrt(n / (n - 1)) around the
+    ratio (Hesterberg, "What teachers should know about the bootstrap", 2015, section 4.2.1).
 
     Raises:
         RecordError: conditions that differ (each is named with both values), or what is no sound record.
@@ -66,18 +70,14 @@ def compare(
     one, two = (row if isinstance(row, Record) else check_record(row, _name(row)) for row in (base, new))
     paired = one.conditions.measurement == two.conditions.measurement
     _refuse_if_different(one, two, paired)
-    a, b = _processes(one), _processes(two)
+    a, b = _openings(one), _openings(two)
     alike = paired and [turns.shape for turns in a] == [turns.shape for turns in b]
-    random = np.random.default_rng(seed)
-    ratios = np.empty(_RESAMPLES)
-    for i in range(_RESAMPLES):
-        pick_a = _pick(a, random)
-        ratios[i] = _median(b, pick_a if alike else _pick(b, random)) / _median(a, pick_a)
-    tail = 50 * (1 - confidence)
-    low, high = (float(np.percentile(ratios, q)) for q in (tail, 100 - tail))
+    logs = _resampled(b, seed) - _resampled(a, seed if alike else seed + 1)
+    centre, tail = _log_median(b) - _log_median(a), 50 * (1 - confidence)
+    wider = _widening(min(len(a), len(b)), confidence)
+    low, high = (float(np.exp(centre + wider * (np.percentile(logs, q) - centre))) for q in (tail, 100 - tail))
     verdict = "faster" if high < 1 else "slower" if low > 1 else "no difference"
-    ratio = _median(b) / _median(a)
-    return Comparison(one.file, two.file, ratio, low, high, confidence, paired, verdict)
+    return Comparison(one.file, two.file, float(np.exp(centre)), low, high, confidence, paired, verdict)
 
 
 def _name(record: Any) -> str:
@@ -94,20 +94,41 @@ def _refuse_if_different(base: Record, new: Record, paired: bool) -> None:
         raise RecordError(f"{base.file} and {new.file} cannot be compared: {'; '.join(apart)}")
 
 
-def _processes(record: Record) -> list[Turns]:
-    """Samples by process and turn."""
+def _openings(record: Record) -> list[Turns]:
+    """Samples by opening and turn."""
     samples, burst = np.asarray(record.samples_ms), record.conditions.burst
-    of = np.asarray(record.process_of_sample or np.zeros(len(samples), int))
-    own = [samples[of == process] for process in np.unique(of)]
-    return [times[: len(times) // burst * burst].reshape(-1, burst) for times in own]
+    of = np.asarray(record.opening_of_sample or np.zeros(len(samples), int))
+    own = [samples[of == opening] for opening in np.unique(of)]
+    return [times[: len(times) // burst * burst].reshape(-1, burst) for times in own if len(times) >= burst]
 
 
-def _pick(processes: list[Turns], random: np.random.Generator) -> list[tuple[int, NDArray[np.int64]]]:
-    """Processes, and turns of each, with replacement."""
-    chosen = random.integers(len(processes), size=len(processes)) if len(processes) > 1 else [0]
-    return [(int(i), random.integers(len(processes[i]), size=len(processes[i]))) for i in chosen]
+def _log_median(openings: list[Turns]) -> float:
+    """Mean over openings of the logarithm of the median."""
+    return float(np.mean([np.log(np.median(turns)) for turns in openings]))
 
 
-def _median(processes: list[Turns], picked: list[tuple[int, NDArray[np.int64]]] | None = None) -> float:
-    rows = processes if picked is None else [processes[i][turns] for i, turns in picked]
-    return float(np.median(np.concatenate([row.ravel() for row in rows])))
+def _resampled(openings: list[Turns], seed: int) -> NDArray[np.float64]:
+    """The same of resamples: openings with replacement, and turns of each. One seed draws the same of any values."""
+    random = np.random.default_rng(seed)
+    medians = np.empty((len(openings), _RESAMPLES))
+    for own, turns in zip(medians, openings, strict=True):
+        for start in range(0, _RESAMPLES, _AT_ONCE):
+            picked = turns[random.integers(len(turns), size=(_AT_ONCE, len(turns)))]
+            own[start : start + _AT_ONCE] = np.median(picked.reshape(_AT_ONCE, -1), axis=1)
+    if len(openings) == 1:
+        chosen = np.zeros((_RESAMPLES, 1), dtype=np.int64)
+    else:
+        chosen = random.integers(len(openings), size=(_RESAMPLES, len(openings)))
+    # An opening that is drawn twice brings other turns each time.
+    drawn = np.log(medians[chosen, random.integers(_RESAMPLES, size=chosen.shape)])
+    means: NDArray[np.float64] = drawn.mean(axis=1)
+    return means
+
+
+@cache
+def _widening(count: int, confidence: float) -> float:
+    """How much wider an interval of so few independent values is than its resamples say; 1 for a single opening."""
+    if count == 1:
+        return 1.0
+    t = np.quantile(np.abs(np.random.default_rng(0).standard_t(count - 1, _DRAWS)), confidence)
+    return float(t / NormalDist().inv_cdf((1 + confidence) / 2) * np.sqrt(count / (count - 1)))

@@ -64,6 +64,7 @@ class Conditions(BaseModel):
     runs: PositiveInt
     seconds: Milliseconds
     frame_ms: Milliseconds | None = None
+    openings: PositiveInt = 1
     before: State
     after: State
     date: Text
@@ -95,7 +96,7 @@ class Record(_Strict):
     Attributes:
         stable: whether ``cv`` is at most 5 %.
         attempts: all that were made, in order; the steadiest one is told.
-        process_of_sample: in which process each sample was taken, where there were several.
+        opening_of_sample: in which opening of the file each sample was taken; early records do not say.
     """
 
     file: Text
@@ -112,7 +113,7 @@ class Record(_Strict):
     samples_ms: Annotated[list[Milliseconds], Field(min_length=2, repr=False)]
     stable: bool | None = None
     attempts: list[Attempt] | None = None
-    process_of_sample: list[int] | None = Field(default=None, repr=False)
+    opening_of_sample: list[int] | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")
     def _true_to_its_samples(self) -> Record:
@@ -120,8 +121,8 @@ class Record(_Strict):
             told = getattr(self, name)
             if abs(told - value) > _SAME * value:
                 raise ValueError(f"{name} is {told}, its samples give {value}")
-        if self.process_of_sample is not None and len(self.process_of_sample) != len(self.samples_ms):
-            raise ValueError(f"process_of_sample has {len(self.process_of_sample)} values for {self.runs} samples")
+        if self.opening_of_sample is not None and len(self.opening_of_sample) != len(self.samples_ms):
+            raise ValueError(f"opening_of_sample has {len(self.opening_of_sample)} values for {self.runs} samples")
         if len(self.samples_ms) < 2 * self.conditions.burst:
             raise ValueError(f"{self.runs} samples, wanted two turns of {self.conditions.burst} or more")
         return self
@@ -130,10 +131,9 @@ class Record(_Strict):
     def settings(self) -> Settings:
         """How it was measured."""
         told = self.conditions
-        rest = {} if told.frame_ms is None else {"frame_ms": told.frame_ms}
-        affinity = None if told.affinity is None else tuple(told.affinity)
-        return Settings(mode=told.mode, threads=told.threads, warmup=told.warmup, runs=told.runs, seconds=told.seconds,
-                        burst=told.burst, spin=told.spin, affinity=affinity, **rest)  # fmt: skip
+        keys = ("mode", "threads", "warmup", "runs", "seconds", "burst", "openings", "spin", "frame_ms")
+        said = {key: getattr(told, key) for key in keys if getattr(told, key) is not None}
+        return Settings(**said, affinity=None if told.affinity is None else tuple(told.affinity))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""

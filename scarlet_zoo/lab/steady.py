@@ -41,21 +41,16 @@ def measure_records(
     Raises:
         MeasurementError: a file that cannot be measured as asked.
     """
-    paths, attempts = [subject.path for subject in subjects], []
-    samples_of: list[list[int]] = []
+    paths: list[Path] = [subject.path for subject in subjects]
+    attempts: list[list[Timing]] = []
     for _ in range(1 + repeats):
-        timings, samples_of = _attempt(paths, settings, processes, progress)
-        attempts.append((timings, samples_of))
-        if max(timing.cv for timing in timings) <= STEADY_CV:
+        attempts.append(_attempt(paths, settings, processes, progress))
+        if max(timing.cv for timing in attempts[-1]) <= STEADY_CV:
             break
-    best, samples_of = min(attempts, key=lambda attempt: max(timing.cv for timing in attempt[0]))
+    best = min(attempts, key=lambda timings: max(timing.cv for timing in timings))
     records = []
     for index, (subject, timing) in enumerate(zip(subjects, best, strict=True)):
-        told: dict[str, Any] = {
-            "attempts": [{"p50_ms": made[index].p50_ms, "cv": made[index].cv} for made, _ in attempts]
-        }
-        if processes > 1:
-            told["process_of_sample"] = samples_of[index]
+        told: dict[str, Any] = {"attempts": [{"p50_ms": made[index].p50_ms, "cv": made[index].cv} for made in attempts]}
         source = {
             key: value for key, value in asdict(subject).items() if key in ("name", "target", "weights") and value
         }
@@ -64,13 +59,9 @@ def measure_records(
     return records
 
 
-def _attempt(
-    paths: Sequence[Path], settings: Settings, processes: int, progress: Progress | None
-) -> tuple[list[Timing], list[list[int]]]:
-    """Timings, and in which process each of their samples was taken."""
+def _attempt(paths: Sequence[Path], settings: Settings, processes: int, progress: Progress | None) -> list[Timing]:
     if processes == 1:
-        timings = measure_here(paths, settings, progress)
-        return timings, [[0] * timing.runs for timing in timings]
+        return measure_here(paths, settings, progress)
     made = []
     for process in range(processes):
         # A process for itself, which has not loaded anything yet.
@@ -78,8 +69,7 @@ def _attempt(
             made.append(pool.submit(measure_here, paths, settings).result())
         if progress is not None:
             progress(process + 1, processes)
-    rows = list(zip(*made, strict=True))
-    return [_merge(row) for row in rows], [[i for i, own in enumerate(row) for _ in range(own.runs)] for row in rows]
+    return [_merge(row) for row in zip(*made, strict=True)]
 
 
 def measure_here(paths: Sequence[Path], settings: Settings, progress: Progress | None = None) -> list[Timing]:
@@ -92,6 +82,8 @@ def _merge(timings: Sequence[Timing]) -> Timing:
     """One timing of the same file in several processes."""
     first, last = timings[0], timings[-1]
     samples = [sample for timing in timings for sample in timing.samples_ms]
+    each = 1 + max(max(timing.opening_of_sample) for timing in timings)
+    openings = [i * each + opening for i, timing in enumerate(timings) for opening in timing.opening_of_sample]
     return replace(
         first,
         **statistics(samples),
@@ -100,4 +92,5 @@ def _merge(timings: Sequence[Timing]) -> Timing:
         peak_rss_bytes=max(timing.peak_rss_bytes for timing in timings),
         conditions={**first.conditions, "after": last.conditions["after"]},
         samples_ms=samples,
+        opening_of_sample=openings,
     )
