@@ -71,7 +71,7 @@ class Settings:
     runs: int | None = None
     seconds: float | None = None
     burst: int = 5
-    openings: int = 8
+    openings: int = 16
     spin: bool = True
     affinity: tuple[int, ...] | None = None
     frame_ms: float = 1000 / 30

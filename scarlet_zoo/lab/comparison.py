@@ -59,8 +59,8 @@ def compare(
     """Compare two records of ``measure`` (:meth:`Timing.to_dict`) or ``bench``.
 
     The ratio is the geometric mean over openings of the ratio of medians. Whole openings are resampled, because where
-    a file's memory lies makes a difference for as long as it is open, and whole turns of each, since runs of one turn
-    are alike; the same ones of both records if they were measured together, which takes the machine's drift out.
+    a file's memory lies makes a difference for as long as it is open, or whole turns of a single one, since runs of one
+    turn are alike; the same ones of both records if they were measured together, which takes the machine's drift out.
     A percentile interval of few openings is too narrow; it is widened by t(n - 1) / z * sqrt(n / (n - 1)) around the
     ratio (Hesterberg, "What teachers should know about the bootstrap", 2015, section 4.2.1).
 
@@ -108,21 +108,21 @@ def _log_median(openings: list[Turns]) -> float:
 
 
 def _resampled(openings: list[Turns], seed: int) -> NDArray[np.float64]:
-    """The same of resamples: openings with replacement, and turns of each. One seed draws the same of any values."""
+    """The same of resamples with replacement: of openings, or of the turns of a single one.
+
+    One seed draws the same of any values. What varies inside an opening is in its median already.
+    """
     random = np.random.default_rng(seed)
-    medians = np.empty((len(openings), _RESAMPLES))
-    for own, turns in zip(medians, openings, strict=True):
-        for start in range(0, _RESAMPLES, _AT_ONCE):
-            picked = turns[random.integers(len(turns), size=(_AT_ONCE, len(turns)))]
-            own[start : start + _AT_ONCE] = np.median(picked.reshape(_AT_ONCE, -1), axis=1)
-    if len(openings) == 1:
-        chosen = np.zeros((_RESAMPLES, 1), dtype=np.int64)
-    else:
-        chosen = random.integers(len(openings), size=(_RESAMPLES, len(openings)))
-    # An opening that is drawn twice brings other turns each time.
-    drawn = np.log(medians[chosen, random.integers(_RESAMPLES, size=chosen.shape)])
-    means: NDArray[np.float64] = drawn.mean(axis=1)
-    return means
+    if len(openings) > 1:
+        logs = np.log([np.median(turns) for turns in openings])
+        means: NDArray[np.float64] = logs[random.integers(len(logs), size=(_RESAMPLES, len(logs)))].mean(axis=1)
+        return means
+    (turns,) = openings
+    medians = np.empty(_RESAMPLES)
+    for start in range(0, _RESAMPLES, _AT_ONCE):
+        picked = turns[random.integers(len(turns), size=(_AT_ONCE, len(turns)))]
+        medians[start : start + _AT_ONCE] = np.median(picked.reshape(_AT_ONCE, -1), axis=1)
+    return np.log(medians)
 
 
 @cache

@@ -1,0 +1,104 @@
+"""Latency tables of the 19-layer space here, held against 100 networks that they have not seen; continues."""
+
+import argparse
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.files import make_folder, replacing, write_text
+from scarlet_zoo.latency import Settings
+from scarlet_zoo.lut.building import build_table, measure_bundle
+from scarlet_zoo.lut.bundle import Bundle, Group, make_bundle
+from scarlet_zoo.lut.cutting import network_graph
+from scarlet_zoo.lut.fitting import errors_of, fit
+from scarlet_zoo.lut.table import LatencyTable
+from scarlet_zoo.space import get_space
+
+RESULTS = Path(__file__).parent / "results"
+SPACE, UNSEEN, SEED, SITTINGS = get_space("scarlet"), 100, 2026, 4
+
+
+def table_of(precision: str, work: Path) -> LatencyTable:
+    """The table, built as ``lut build`` does; how long it took is kept beside it."""
+    path, begun = RESULTS / f"lut_scarlet_{precision}.json", time.time()
+    bundle = make_bundle(SPACE, work / "bundle", precision)
+    table = build_table(bundle, measure_bundle(bundle, work / "table", Settings(), SITTINGS))
+    if not path.is_file():
+        table.write(path)
+        write_text(work / "minutes.json", json.dumps((time.time() - begun) / 60))
+    return table
+
+
+def unseen_networks(table: LatencyTable, precision: str, work: Path) -> Bundle:
+    """Random architectures that the table's calibration and its own error know nothing of."""
+    known = {network.arch for network in (*table.calibration.networks, *table.held_out.networks)}
+    rng = random.Random(SEED)
+    archs: dict[str, None] = {}
+    while len(archs) < UNSEEN:
+        arch = str(SPACE.sample(rng))
+        if arch not in known:
+            archs[arch] = None
+    folder = work / "unseen"
+    make_folder(folder)
+    groups = [Group("unseen", arch, {"network": f"{number}.onnx"}) for number, arch in enumerate(archs)]
+    for group in groups:
+        file = folder / group.files["network"]
+        if not file.is_file():
+            with replacing(file) as temporary:
+                onnx.save(network_graph(Arch.parse(group.arch), precision), temporary)
+    return Bundle(folder, SPACE, precision, tuple(groups))
+
+
+def row_of(precision: str, work: Path) -> dict[str, Any]:
+    """How a table of one precision does."""
+    table = table_of(precision, work)
+    bundle = unseen_networks(table, precision, work)
+    sittings = [json.loads(file.read_text()) for file in
+                measure_bundle(bundle, work / "measured", Settings(), SITTINGS)]  # fmt: skip
+    medians = np.array([[np.median(group[0]) for group in sitting["samples_ms"]] for sitting in sittings])
+    truth, halves = medians.mean(axis=0), (medians[::2].mean(axis=0), medians[1::2].mean(axis=0))
+    archs = [Arch.parse(group.arch) for group in bundle.groups]
+    predicted, low, high = table.predict(archs).T
+    known = np.array([network.measured_ms for network in table.calibration.networks])
+    macs = {kind: np.array([float(arch_cost(Arch.parse(arch)).macs) for arch in own]) for kind, own in
+            (("known", [n.arch for n in table.calibration.networks]), ("new", map(str, archs)))}  # fmt: skip
+    genes = np.random.default_rng(0).integers([len(layer.tokens) for layer in SPACE.layers], size=(100_000, 19))
+    begun = time.perf_counter()
+    table.predict_genes(genes)
+    seconds = time.perf_counter() - begun
+    return {
+        "precision": precision,
+        "predictor": errors_of(truth, predicted).model_dump(),
+        "within_4_percent": float(np.mean(np.abs(predicted / truth - 1) <= 0.04)),
+        "covered": float(np.mean((low <= truth) & (truth <= high))),
+        "promised_coverage": table.calibration.coverage,
+        "block_sum": errors_of(truth, table.block_sum(table.genes(archs))).model_dump(),
+        "macs": errors_of(truth, fit(macs["known"], known)(macs["new"])).model_dump(),
+        "repeat": errors_of(*halves).model_dump(),
+        "build_minutes": json.loads((work / "minutes.json").read_text()),
+        "seconds_for_100000": seconds,
+        "networks": [{"arch": str(arch), "measured_ms": ms, "predicted_ms": guess} for arch, ms, guess in
+                     zip(archs, truth.tolist(), predicted.tolist(), strict=True)],
+        "conditions": sittings[-1]["conditions"],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("precisions", nargs="*", default=["float32", "int8"])
+    given = parser.parse_args()
+    path = RESULTS / "lut.json"
+    for precision in given.precisions:
+        rows = [row for row in (json.loads(path.read_text()) if path.exists() else [])
+                if row["precision"] != precision]  # fmt: skip
+        rows.append(row_of(precision, given.work / precision))
+        write_text(path, json.dumps(rows) + "\n")
+        print({key: value for key, value in rows[-1].items() if key not in ("networks", "conditions")})

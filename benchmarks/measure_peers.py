@@ -1,0 +1,110 @@
+"""SCARLET in every form beside its peers, all in turns in one process, one thread and two; continues."""
+
+import argparse
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.utils import reparameterize_model
+from timm.utils.onnx import onnx_export
+
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.exporting import export_network
+from scarlet_zoo.files import make_folder, write_text
+from scarlet_zoo.fusion import inspect_fusion
+from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.latency import Settings, measure
+from scarlet_zoo.model import create_model
+from scarlet_zoo.model_cost import model_cost
+from scarlet_zoo.networks import Network, load_network
+from scarlet_zoo.onnx_export import export_onnx
+from scarlet_zoo.pictures import photos
+from scarlet_zoo.quantization import Int8
+from scarlet_zoo.tracing import Recipe
+
+HERE = Path(__file__).parent
+PEERS = tomllib.loads((HERE / "peers.toml").read_text())["network"]
+CALIBRATION, OPENINGS = 16, 8
+
+
+def loaded(name: str) -> Network:
+    """A network as it is deployed: branches of training merged where timm knows how."""
+    network = load_network(name)
+    return replace(network, model=reparameterize_model(network.model).eval())
+
+
+def write_files(name: str, folder: Path) -> dict[str, Any]:
+    """A network's files by variant, with what they cost; what cannot be made is told with its reason."""
+    network, files, failed = loaded(name), {}, {}
+    feed, ours = network.preprocessing, network.arch is not None
+
+    def make(variant: str, write: Any) -> None:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                files[variant] = str(write().relative_to(folder.parent))
+        except (ScarletError, RuntimeError) as error:
+            failed[variant] = str(error).split("\n")[0]
+
+    def timms() -> Path:
+        path = folder / "timm.onnx"
+        torch.manual_seed(0)
+        model = reparameterize_model(create_model(name, exportable=True).eval()).eval()
+        onnx_export(
+            model, str(path), batch_size=1, input_size=(feed.channels, *feed.size), use_dynamo=True, check=False
+        )
+        return path
+
+    for form in ("native", "blocked", "friendly") if ours else ("native", "blocked"):
+        path = folder / f"{form}.onnx"
+        recipe = Recipe(form=form)
+        make(form, lambda path=path, recipe=recipe: export_onnx(network.model, path, recipe, weights=network.weights,
+                                                                preprocessing=feed).path)  # fmt: skip
+    images = feed.batch(photos(CALIBRATION))
+    make("int8", lambda: export_network(network, folder / "int8", "ort-int8", Recipe(), lambda: images,
+                                        Int8(method="percentile")).path)  # fmt: skip
+    make("timm", timms)
+    if ours:
+        released = folder.parent / "released"
+        if not released.is_dir():
+            subprocess.run([sys.executable, HERE / "released_spelling.py", released], check=True)
+        files["released"] = f"released/{name}.released.onnx"
+    params = sum(parameter.numel() for parameter in network.model.parameters())
+    macs = model_cost(network.model, (feed.channels, *feed.size)).macs
+    return {"name": name, "side": feed.size[0], "params": params, "macs": macs, "weights": network.weights,
+            "files": files, "failed": failed}  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the files, kept until all is measured")
+    work = parser.parse_args().work
+    networks = []
+    for peer in PEERS:
+        told = work / peer["name"] / "files.json"
+        if not told.is_file():
+            make_folder(told.parent)
+            write_text(told, json_text(write_files(peer["name"], told.parent)))
+        networks.append(json.loads(told.read_text()))
+        print(peer["name"], networks[-1]["failed"], flush=True)
+    variants = [(network, variant, work / file) for network in networks for variant, file in network["files"].items()]
+    for threads in (1, 2):
+        done = work / f"threads-{threads}.json"
+        if not done.is_file():
+            timings = measure([file for *_, file in variants], Settings(threads=threads, openings=OPENINGS))
+            rows = [{"name": network["name"], "variant": variant, "threads": threads,
+                     "record": {**timing.to_dict(), "file": f"{network['name']}/{variant}.onnx"}}
+                    for (network, variant, _), timing in zip(variants, timings, strict=True)]  # fmt: skip
+            write_text(done, json_text(rows))
+    rows = [row for threads in (1, 2) for row in json.loads((work / f"threads-{threads}.json").read_text())]
+    fusion = {f"{network['name']}/{variant}": inspect_fusion(file).totals for network, variant, file in variants}
+    told = [{key: value for key, value in network.items() if key != "files"} for network in networks]
+    write_text(HERE / "results" / "peers.json", json_text({"networks": told, "rows": rows, "fusion": fusion}) + "\n")
+    for row in rows:
+        print(row["name"], row["variant"], row["threads"], round(row["record"]["p50_ms"], 2))

@@ -1,0 +1,22 @@
+"""Where the time of SCARLET-A, B, C and of two peers goes, by block, beside this machine's limits."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from scarlet_zoo.files import write_text
+from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.lab.profiling import profile
+from scarlet_zoo.lab.roofline import measure_machine
+from scarlet_zoo.lab.subjects import gather
+
+NAMES = ("scarlet_a", "scarlet_b", "scarlet_c", "mobilenetv3_large_100", "mnasnet_100")
+
+if __name__ == "__main__":
+    machine, rows = measure_machine(), []
+    with tempfile.TemporaryDirectory() as temporary:
+        for subject in gather(NAMES, Path(temporary), ["ort-x64"]):
+            result = profile(subject.path, machine, label=subject.name)
+            rows.append(result.to_dict())
+            print(subject.label, json.dumps({key: rows[-1][key] for key in ("p50_us", "limit_us", "of_limit")}))
+    write_text(Path(__file__).parent / "results" / "profiles.json", json_text(rows) + "\n")

@@ -1,0 +1,208 @@
+"""Committed evidence to tables and sentences: what is said of the benchmarks, made from their records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scarlet_zoo.report import conditions_line
+
+Cell = str | float | None
+# Our float32 forms; a network's latency is that of the fastest one.
+FLOAT_FORMS = ("native", "blocked", "friendly")
+BUDGETS_MS = (3, 4, 5, 6, 8, 10, 15)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells: text, or a number with the decimals of its column.
+
+    Attributes:
+        header: names of the columns, each with its unit.
+        decimals: of the columns' numbers.
+        conditions: under which the numbers hold, in a line.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    decimals: tuple[int, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    conditions: str = ""
+
+    def texts(self) -> list[list[str]]:
+        """The cells as they are read."""
+        return [
+            [
+                "" if cell is None else cell if isinstance(cell, str) else f"{cell:,.{places}f}"
+                for cell, places in zip(row, self.decimals, strict=True)
+            ]
+            for row in self.rows
+        ]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network's place in the plot of accuracy over latency."""
+
+    name: str
+    ms: float
+    top1: float
+    ours: bool
+    best: bool
+
+
+class Peers:
+    """Networks side by side: ``peers.json`` and what their authors publish."""
+
+    def __init__(self, measured: Mapping[str, Any], published: Sequence[Mapping[str, Any]]) -> None:
+        self.networks = {row["name"]: row for row in measured["networks"]}
+        self.top1 = {row["name"]: float(row["top1"]) for row in published}
+        self.source = {row["name"]: str(row["source"]) for row in published}
+        self.p50 = {(row["name"], row["variant"], row["threads"]): float(row["record"]["p50_ms"])
+                    for row in measured["rows"]}  # fmt: skip
+        self.cv = {(row["name"], row["variant"], row["threads"]): float(row["record"]["cv"])
+                   for row in measured["rows"]}  # fmt: skip
+        self.conditions = {row["threads"]: row["record"]["conditions"] for row in measured["rows"]}
+
+    def float_ms(self, name: str, threads: int = 1) -> float:
+        """Of the fastest of our float32 forms."""
+        return min(self.p50[name, form, threads] for form in FLOAT_FORMS if (name, form, threads) in self.p50)
+
+    def points(self) -> list[Point]:
+        """Float32, one thread, by latency; ``best`` is on the Pareto line."""
+        rows = sorted((self.float_ms(name), -self.top1[name], name) for name in self.networks)
+        found, most = [], 0.0
+        for ms, minus_top1, name in rows:
+            found.append(Point(name, ms, -minus_top1, _ours(name), -minus_top1 > most))
+            most = max(most, -minus_top1)
+        return found
+
+    def beside(self) -> Table:
+        """A row for each network."""
+        header = ("network", "input px", "params M", "MACs M", "top-1 %, published", "ours ms", "timm's ms",
+                  "timm / ours", "int8 ms", "ours ms, 2 threads", "timm's ms, 2", "int8 ms, 2")  # fmt: skip
+        rows = []
+        for point in self.points():
+            name, told = point.name, self.networks[point.name]
+            timms = self.p50.get((name, "timm", 1))
+            rows.append((name, str(told["side"]), told["params"] / 1e6, told["macs"] / 1e6, point.top1, point.ms, timms,
+                         timms / point.ms if timms else None, self.p50.get((name, "int8", 1)), self.float_ms(name, 2),
+                         self.p50.get((name, "timm", 2)), self.p50.get((name, "int8", 2))))  # fmt: skip
+        return Table("Networks side by side", header, (0, 0, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2), tuple(rows),
+                     _where(self.conditions))  # fmt: skip
+
+    def forms(self) -> Table:
+        """SCARLET in every form."""
+        variants = ("released", "timm", "native", "blocked", "friendly", "int8")
+        rows = [(f"{name}, {threads} thread{'s' * (threads > 1)}",
+                 *(self.p50.get((name, variant, threads)) for variant in variants))
+                for name in self.networks if _ours(name) for threads in (1, 2)]  # fmt: skip
+        return Table("SCARLET in every form, p50 in ms", ("network", *variants), (0, *[2] * len(variants)), tuple(rows),
+                     _where(self.conditions))  # fmt: skip
+
+    def choices(self) -> Table:
+        """For each budget the network with the best published accuracy that keeps it."""
+        rows = []
+        for budget in BUDGETS_MS:
+            kept = [point for point in self.points() if point.ms <= budget]
+            best = max(kept, key=lambda point: point.top1, default=None)
+            ours = max((point for point in kept if point.ours), key=lambda point: point.top1, default=None)
+            rows.append((float(budget), *_named(best), *_named(ours)))
+        header = ("at most ms", "choose", "top-1 %, published", "its ms", "of SCARLET", "top-1 %, published", "its ms")
+        return Table("What to choose for a latency budget (float32, one thread)", header, (0, 0, 1, 2, 0, 1, 2),
+                     tuple(rows))  # fmt: skip
+
+    def losses(self) -> list[str]:
+        """Where SCARLET loses, a sentence a network."""
+        told = []
+        for mine in (point for point in self.points() if point.ours):
+            faster = [point for point in self.points() if not point.ours and point.ms < mine.ms]
+            above = [point for point in faster if point.top1 >= mine.top1]
+            beaten = (f"faster and at least as accurate, by their authors' numbers: {_list(above)}" if above
+                      else "none of these is faster and at least as accurate")  # fmt: skip
+            rest = [point for point in faster if point not in above]
+            told.append(f"{mine.name} ({mine.ms:.2f} ms, {mine.top1:.1f} %): {beaten}; faster and less accurate: "
+                        f"{_list(rest) or 'none'}.")  # fmt: skip
+        return told
+
+
+def _ours(name: str) -> bool:
+    return name.startswith("scarlet")
+
+
+def _named(point: Point | None) -> tuple[Cell, Cell, Cell]:
+    return (point.name, point.top1, point.ms) if point else ("none", None, None)
+
+
+def _list(points: Iterable[Point]) -> str:
+    return ", ".join(f"{point.name} ({point.ms:.2f} ms, {point.top1:.1f} %)" for point in points)
+
+
+def _where(conditions: Mapping[int, Mapping[str, Any]]) -> str:
+    first = min(conditions)
+    load = conditions[first]["before"]["load_average"]
+    line = conditions_line(conditions[first]).replace("1 thread, ", "")
+    return f"{line}; one thread and two, all files in turns in one process, random weights, load before {load:.1f}"
+
+
+def runtimes_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """``runtimes.json``: each network on every runtime, fastest first."""
+    p50 = {(row["name"], row["target"], row["threads"]): float(row["record"]["p50_ms"]) for row in rows}
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    targets = sorted({row["target"] for row in rows}, key=lambda target: p50[names[0], target, 1])
+    told = {row["target"]: row["record"]["conditions"] for row in rows}
+    versions = {target: f"{said['runtime']} {said['runtime_version']}" for target, said in told.items()}
+    header = ("target", "runtime", *(f"{name} ms, {threads} thread{'s' * (threads > 1)}" for threads in (1, 2)
+                                     for name in names))  # fmt: skip
+    cells = [(target, versions[target], *(p50.get((name, target, threads)) for threads in (1, 2) for name in names))
+             for target in targets]  # fmt: skip
+    return Table("Other runtimes", header, (0, 0, *[2] * 2 * len(names)), tuple(cells),
+                 conditions_line(rows[0]["record"]["conditions"]))  # fmt: skip
+
+
+def table_errors(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """``lut.json``: latency tables held against networks that they have not seen."""
+    kinds = (("predictor", "the table"), ("block_sum", "plain sum of blocks"), ("macs", "multiply-adds"),
+             ("repeat", "half of the measurements by the other"))  # fmt: skip
+    cells = [(row["precision"], said, 100 * row[kind]["mean"], 100 * row[kind]["p95"], 100 * row[kind]["largest"],
+              row[kind]["spearman"]) for row in rows for kind, said in kinds]  # fmt: skip
+    count = len(rows[0]["networks"])
+    header = ("precision", "predicted by", "mean error %", "95 % within %", "largest %", "Spearman")
+    return Table(f"Predicting {count} networks that the table has not seen", header, (0, 0, 2, 2, 2, 3), tuple(cells),
+                 conditions_line(rows[0]["conditions"]))  # fmt: skip
+
+
+def table_words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What else is to be known of those tables."""
+    return [
+        f"{row['precision']}: built in {row['build_minutes']:.1f} minutes; {row['within_4_percent']:.0%} of the "
+        f"networks are predicted within 4 %; the {row['promised_coverage']:.0%} interval held {row['covered']:.0%}; "
+        f"100,000 architectures take {row['seconds_for_100000']:.2f} s."
+        for row in rows
+    ]
+
+
+def trust_words(told: Mapping[str, Any]) -> list[str]:
+    """``trust.json``: how far a comparison can be trusted."""
+    trials = {kind: [row for row in told["trials"] if row["slowed"] == kind] for kind in (False, True)}
+    variation = sorted(cv for row in told["trials"] for cv in row["cv"])
+    wrong, found = told["same_called_different"], told["slower_found"]
+    return [
+        f"{told['name']} against itself, {told['confidence']:.0%} intervals: a difference was called in "
+        f"{wrong} of {len(trials[False])} trials; slowed by {told['planted_slowdown']:.0%} it "
+        f"was found in {found} of {len(trials[True])}. Single runs varied by "
+        f"{variation[len(variation) // 2]:.1%} (median over trials)."
+    ]
+
+
+def profile_table(profiles: Sequence[Mapping[str, Any]]) -> Table:
+    """``profiles.json``: each network as a multiple of its physical limit."""
+    rows = [(row["file"], row["p50_us"] / 1e3, row["macs"] / 1e6, row["gflops"], row["limit_us"] / 1e3, row["of_limit"])
+            for row in profiles]  # fmt: skip
+    machine = profiles[0]["machine"]
+    rates = ", ".join(f"{rate:.0f} GB/s at {size / 2**20:g} MiB" for size, rate in machine["bandwidth_gbs"])
+    header = ("network", "ms in operators", "MACs M", "GFLOP/s", "limit ms", "times the limit")
+    where = (f"{machine['device']}, threads {machine['threads']}; measured peak {machine['peak_gflops']:.0f} GFLOP/s, "
+             f"{rates}")  # fmt: skip
+    return Table("How far from the machine's limits", header, (0, 2, 1, 1, 2, 1), tuple(rows), where)
