@@ -16,6 +16,7 @@ from scarlet_zoo.tracing import Recipe
 
 RESULTS = Path(__file__).parent / "results" / "trust.json"
 NAME, TRIALS, SLOWDOWN, CONFIDENCE = "scarlet_c", 50, 0.05, 0.99
+SETTINGS = Settings(seconds=5.0)
 
 
 class Slowed(Runner):
@@ -39,7 +40,7 @@ def trial(file: Path, slowed: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "copy.onnx"
         copy.write_bytes(file.read_bytes())
-        made = measure([file, copy], Settings(), open_runner=slow_copy if slowed else Runner)
+        made = measure([file, copy], SETTINGS, open_runner=slow_copy if slowed else Runner)
     base, new = (timing.to_dict() for timing in made)
     found = compare(base, new, CONFIDENCE)
     return {"slowed": slowed, "ratio": found.ratio, "low": found.low, "high": found.high, "verdict": found.verdict,
