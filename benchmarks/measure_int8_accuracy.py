@@ -40,7 +40,8 @@ def row_of(name: str, folder: Path) -> dict[str, Any]:
     held = [validate_part(open_classifier(str(made.path), "auto"), data, "validation", batch=500).top1
             for made in (exact, integers)]  # fmt: skip
     log = HERE / "results" / "test_reads.jsonl"
-    seen = read_test_once(f"{name} int8 of {network.weights_sha256[:12]}", str(integers.path), integers.path, DATA, log)
+    digest = file_sha256(integers.path)
+    seen = read_test_once(f"{name} int8 {digest[:12]}", str(integers.path), integers.path, DATA, log)
     shipped = HERE.parent / "weights" / "networks" / f"{name}.fashion_mnist.safetensors"
     reads = [json.loads(line) for line in (HERE.parent / "weights" / "test_reads.jsonl").read_text().splitlines()]
     floats = next(row["top1"] for row in reads if row["sha256"] == file_sha256(shipped))
@@ -48,7 +49,7 @@ def row_of(name: str, folder: Path) -> dict[str, Any]:
         "name": name,
         "weights": network.weights,
         "weights_sha256": network.weights_sha256,
-        "int8_sha256": file_sha256(integers.path),
+        "int8_sha256": digest,
         "calibration_images": PICTURES,
         "methods": integers.quantized.methods if integers.quantized else {},
         "validation_top1": {"float32": held[0], "int8": held[1]},

@@ -1,11 +1,17 @@
 """Committed measurements: complete, with their conditions, and saying what the documents say of them."""
 
 import json
+import tomllib
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.cards import all_cards
+from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.targets import TARGETS
+from scarlet_zoo.zoo import ZOO
 
 RESULTS = ROOT / "benchmarks" / "results"
 NETWORKS = ("scarlet_a", "scarlet_b", "scarlet_c")
@@ -68,3 +74,68 @@ def test_every_runtime_was_measured_with_one_thread_and_two():
         check_record(row["record"])
         assert row["record"]["conditions"]["threads"] == row["threads"]
         assert TARGETS[row["target"]].runtime == "ort" or row["sqnr_db"] > 60
+
+
+def test_the_shipped_networks_lose_little_in_integers():
+    rows = rows_of("int8_accuracy.json")
+    assert {row["name"] for row in rows} == {name for name, entry in ZOO.items() if entry.published is None}
+    reads = [json.loads(line) for line in (RESULTS / "test_reads.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert row["test_images"] == 10_000
+        assert row["test_points_lost"] <= 0.3
+        assert row["test_top1"]["float32"] == all_cards()[f"{row['name']}.fashion_mnist"].measured.test_top1_percent
+        (read,) = (read for read in reads if read["sha256"] == row["int8_sha256"])
+        assert read["top1"] == row["test_top1"]["int8"]
+
+
+def test_a_comparison_can_be_trusted_here():
+    told = rows_of("trust.json")
+    verdicts = {kind: [row["verdict"] for row in told["trials"] if row["slowed"] == kind] for kind in (False, True)}
+    assert [len(rows) for rows in verdicts.values()] == [50, 50]
+    assert told["same_called_different"] == sum(verdict != "no difference" for verdict in verdicts[False]) <= 2
+    assert told["slower_found"] == verdicts[True].count("slower") >= 45
+    assert (told["confidence"], told["planted_slowdown"]) == (0.99, 0.05)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_latency_tables_predict_what_they_have_not_seen(precision):
+    (row,) = (row for row in rows_of("lut.json") if row["precision"] == precision)
+    measured, predicted = (np.array([network[key] for network in row["networks"]])
+                           for key in ("measured_ms", "predicted_ms"))  # fmt: skip
+    apart = np.abs(predicted / measured - 1)
+    assert len(apart) == 100
+    assert apart.mean() == pytest.approx(row["predictor"]["mean"]) <= 0.015
+    assert np.mean(apart <= 0.04) == row["within_4_percent"] >= 0.95
+    assert row["predictor"]["spearman"] >= row["repeat"]["spearman"] - 0.01
+    assert abs(row["covered"] - row["promised_coverage"]) <= 0.1
+    assert row["build_minutes"] < 10
+    assert row["seconds_for_100000"] < 1
+    table = read_table(RESULTS / f"lut_scarlet_{precision}.json")
+    assert table.predict([Arch.parse(network["arch"]) for network in row["networks"]])[:, 0] == pytest.approx(predicted)
+    unseen = {network["arch"] for network in row["networks"]}
+    assert unseen.isdisjoint(n.arch for n in (*table.calibration.networks, *table.held_out.networks))
+
+
+def test_peers_are_all_there_in_every_variant():
+    told = rows_of("peers.json")
+    names = {row["name"] for row in tomllib.loads((RESULTS.parent / "peers.toml").read_text())["network"]}
+    assert len(names) == 15
+    assert {network["name"] for network in told["networks"]} == names
+    made = {(row["name"], row["variant"], row["threads"]) for row in told["rows"]}
+    failed = {(network["name"], variant) for network in told["networks"] for variant in network["failed"]}
+    for name in names:
+        variants = {"native", "blocked", "int8", "timm"}
+        variants |= {"friendly", "released"} if name.startswith("scarlet") else set()
+        for variant in variants:
+            assert (name, variant) in failed or {(name, variant, 1), (name, variant, 2)} <= made
+    assert len(failed) <= 2
+    for row in told["rows"]:
+        check_record(row["record"])
+        assert row["record"]["conditions"]["threads"] == row["threads"]
+    assert len({row["record"]["conditions"]["measurement"] for row in told["rows"]}) == 2
+
+
+def test_profiles_found_all_multiply_adds_again():
+    for row in rows_of("profiles.json"):
+        assert row["left_macs"] <= 0.001 * row["macs"]
+        assert row["of_limit"] > 1

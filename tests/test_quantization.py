@@ -5,6 +5,7 @@ import json
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 import torch
 from conftest import FASHION, TINY, images_for, randomized
@@ -267,3 +268,32 @@ def test_a_tensor_that_is_almost_constant_has_a_histogram(extremes):
     counts, edges = np.histogram(values, bins=ranges._BINS, range=(low, high))
     assert counts.sum() == 2
     assert np.all(np.diff(edges) > 0)
+
+
+def test_a_channel_that_is_nothing_but_its_bias_keeps_it(tmp_path):
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((4, 3, 1, 1)).astype(np.float32)
+    weight[2] *= 1e-9
+    bias = np.array([0.1, -0.2, 2.5, 0.3], np.float32)
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w", "b"], ["c"]),
+        onnx.helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        onnx.helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    ends = [
+        onnx.helper.make_tensor_value_info("x", 1, [1, 3, 8, 8]),
+        onnx.helper.make_tensor_value_info("y", 1, [1, 4]),
+    ]
+    held = [onnx.numpy_helper.from_array(value, name) for name, value in (("w", weight), ("b", bias))]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "f.onnx",
+    )
+    images = random.standard_normal((8, 3, 8, 8)).astype(np.float32)
+    quantize_int8(tmp_path / "f.onnx", tmp_path / "q.onnx", images, Int8(method="minmax"))
+    truth, got = (
+        ort.InferenceSession(tmp_path / name).run(None, {"x": images[:1]})[0] for name in ("f.onnx", "q.onnx")
+    )
+    assert got == pytest.approx(truth, abs=0.05)
+    assert got[0, 2] == pytest.approx(2.5, abs=0.05)

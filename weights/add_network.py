@@ -26,6 +26,7 @@ if __name__ == "__main__":
     parser.add_argument("name", help="of the network in scarlet_zoo/zoo.py")
     parser.add_argument("run", type=Path, help="folder of scarlet-zoo train")
     parser.add_argument("--command", action="append", required=True, help="what was typed, in order")
+    parser.add_argument("--read-as", help="name in the log, where the network's own has other weights there already")
     given = parser.parse_args()
     run, source = json.loads((given.run / "run.json").read_text()), given.run / "model.safetensors"
     if run["arch"] != str(get_arch(given.name)):
@@ -34,7 +35,8 @@ if __name__ == "__main__":
     feed = json.loads(told["preprocessing"])
     target = HERE / "networks" / f"{given.name}.{tag}.safetensors"
     make_folder(target.parent)
-    seen = read_test_once(given.name, run["arch"], source, run["data"], HERE / "test_reads.jsonl")
+    read_as = given.read_as or given.name
+    seen = read_test_once(read_as, run["arch"], source, run["data"], HERE / "test_reads.jsonl")
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
     card = {"name": given.name, "tag": tag, "arch": run["arch"], "dataset": run["data"], "num_classes": run["classes"],

@@ -21,19 +21,32 @@ from scarlet_zoo.quantization.planning import Grid, Plan, Swish, data_of
 from scarlet_zoo.quantization.ranges import LEVELS
 
 _MOST = 127
+# A bias takes at most so much of its 32 bits, which leaves room for the sum of products.
+_MOST_BIAS = 2.0**30
 
 
-def quantize_weight(weight: NDArray[np.float32], zero: int) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+def quantize_weight(
+    weight: NDArray[np.float32], zero: int, least: NDArray[np.float64] | float = 0.0
+) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
     """Integers and scales of a weight (out, ...): symmetric, one scale an output channel, rounded to the nearest.
 
     Args:
         weight: float32.
         zero: 0 gives int8, 128 gives uint8 with that zero: the same numbers.
+        least: of the scales, see :func:`least_scales`.
     """
     flat = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
-    scales = np.where(flat > 0, flat / _MOST, 1.0).astype(np.float32)
+    scales = np.maximum(np.where(flat > 0, flat / _MOST, 1.0), least).astype(np.float32)
     levels = np.rint(weight / scales.reshape(-1, *[1] * (weight.ndim - 1)))
     return (np.clip(levels, -_MOST, _MOST) + zero).astype(np.uint8 if zero else np.int8), scales
+
+
+def least_scales(bias: NDArray[np.float32] | None, data_scale: float) -> NDArray[np.float64] | float:
+    """Scales of a weight below which its bias, in steps of data scale times weight scale, would not fit in int32.
+
+    It matters where training has left a channel's weights at almost nothing: the channel is its bias then.
+    """
+    return 0.0 if bias is None else np.abs(bias.astype(np.float64)) / (data_scale * _MOST_BIAS)
 
 
 def mean_error(error: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -145,10 +158,10 @@ class Inserter:
         turned = "transB" in node.attributes and node.attributes["transB"].as_int() == 1
         transposed = node.op_type == "Gemm" and not turned
         rows = weight.T if transposed else weight
-        levels, scales = quantize_weight(rows, self.weight_zero)
+        bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
+        levels, scales = quantize_weight(rows, self.weight_zero, least_scales(bias, scale))
         axis = 1 if transposed else 0
         self._dequantize_constant(node, 1, levels.T if transposed else levels, scales, axis)
-        bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
         if bias is not None:
             product = scales.astype(np.float64) * np.float64(np.float32(scale))
             spread = scales.astype(np.float64).reshape(-1, *[1] * (rows.ndim - 1))
