@@ -363,18 +363,21 @@ def _take_turns(subjects: Sequence[_Subject], settings: Settings, progress: Call
     turn, done = 0, 0.0
     for opening in range(settings.openings):
         order = list(subjects if opening % 2 == 0 else reversed(subjects))
-        runners = {id(subject): subject.open(settings) for subject in order}
+        for subject in order:
+            subject.open(settings)
         while done < (opening + 1) / settings.openings:
             for subject in order if turn % 2 == 0 else reversed(order):
-                _burst(subject, runners[id(subject)], settings, sweep)
+                _burst(subject, settings, sweep)
                 subject.openings += [opening] * settings.burst
             turn, done = turn + 1, min(settings.enough(subject.samples_ms) for subject in subjects)
             if progress is not None:
                 progress(turn, max(turn, round(turn / done)))
 
 
-def _burst(subject: _Subject, runner: AnyRunner, settings: Settings, sweep: Any) -> None:
+def _burst(subject: _Subject, settings: Settings, sweep: Any) -> None:
     """One run that does not count, and a few that do."""
+    runner = subject.runner
+    assert runner is not None
     spent = runner.time_ms()
     for _ in range(settings.burst):
         if sweep is not None:

@@ -16,11 +16,11 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
 def conditions_line(conditions: Mapping[str, Any]) -> str:
     """Where and how a latency was measured, in one line."""
     threads = f"{conditions['threads']} thread{'s' * (conditions['threads'] != 1)}"
-    shape = " ".join("x".join(map(str, sides)) for sides in conditions["input_shape"].values())
-    return (
-        f"{conditions['device']}, {threads}, {conditions['runtime']} {conditions['runtime_version']}, "
-        f"input {shape}, {conditions['mode']}, {conditions['date']}"
-    )
+    # Files that are measured together may have inputs of several shapes; then there is none to tell.
+    shapes = ["x".join(map(str, sides)) for sides in conditions.get("input_shape", {}).values()]
+    fed = f"input {' '.join(shapes)}, " if shapes else ""
+    runtime = f"{conditions['runtime']} {conditions['runtime_version']}"
+    return f"{conditions['device']}, {threads}, {runtime}, {fed}{conditions['mode']}, {conditions['date']}"
 
 
 def deployment_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

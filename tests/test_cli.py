@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from scarlet_zoo import cli, get_arch, list_archs
+from scarlet_zoo.latency import statistics
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,9 @@ def test_bench_and_compare(exported, scarlet, tmp_path):
     code, out, _ = scarlet("compare", tmp_path / "bench.json", "--json")
     assert code == 0
     assert json.loads(out)[0]["paired"] is True
-    slower = [rows[0], {**rows[1], "samples_ms": [2 * sample for sample in rows[0]["samples_ms"]]}]
+    samples = [2 * sample for sample in rows[0]["samples_ms"]]
+    openings = rows[0]["opening_of_sample"]
+    slower = [rows[0], {**rows[1], "samples_ms": samples, "opening_of_sample": openings, **statistics(samples)}]
     (tmp_path / "slow.json").write_text(json.dumps(slower))
     code, _, err = scarlet("compare", tmp_path / "slow.json", "--fail-above", "1.2")
     assert code == 1
@@ -161,7 +164,7 @@ def test_bad_input_is_one_line_and_writes_nothing(what, scarlet, tmp_path):
 def test_help_tells_every_verb(scarlet):
     code, out, _ = scarlet("--help")
     assert code == 0
-    verbs = "list show fold export verify bench compare deploy predict validate snippet weights"
+    verbs = "list show fold export verify bench compare replay profile lut deploy predict validate snippet weights"
     verbs += " supernet search derive train tour pictures"
     for verb in verbs.split():
         assert re.search(rf"^\s+{verb} ", out, re.MULTILINE), verb

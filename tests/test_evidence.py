@@ -1,7 +1,6 @@
 """Committed measurements: complete, with their conditions, and saying what the documents say of them."""
 
 import json
-import tomllib
 
 import numpy as np
 import pytest
@@ -114,25 +113,6 @@ def test_latency_tables_predict_what_they_have_not_seen(precision):
     assert table.predict([Arch.parse(network["arch"]) for network in row["networks"]])[:, 0] == pytest.approx(predicted)
     unseen = {network["arch"] for network in row["networks"]}
     assert unseen.isdisjoint(n.arch for n in (*table.calibration.networks, *table.held_out.networks))
-
-
-def test_peers_are_all_there_in_every_variant():
-    told = rows_of("peers.json")
-    names = {row["name"] for row in tomllib.loads((RESULTS.parent / "peers.toml").read_text())["network"]}
-    assert len(names) == 15
-    assert {network["name"] for network in told["networks"]} == names
-    made = {(row["name"], row["variant"], row["threads"]) for row in told["rows"]}
-    failed = {(network["name"], variant) for network in told["networks"] for variant in network["failed"]}
-    for name in names:
-        variants = {"native", "blocked", "int8", "timm"}
-        variants |= {"friendly", "released"} if name.startswith("scarlet") else set()
-        for variant in variants:
-            assert (name, variant) in failed or {(name, variant, 1), (name, variant, 2)} <= made
-    assert len(failed) <= 2
-    for row in told["rows"]:
-        check_record(row["record"])
-        assert row["record"]["conditions"]["threads"] == row["threads"]
-    assert len({row["record"]["conditions"]["measurement"] for row in told["rows"]}) == 2
 
 
 def test_profiles_found_all_multiply_adds_again():

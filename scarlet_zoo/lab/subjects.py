@@ -31,7 +31,7 @@ class Subject:
 
 def is_file_name(text: str) -> bool:
     """Whether a text names a file rather than a network."""
-    return Path(text).exists() or text.endswith(_SUFFIXES)
+    return Path(text).is_file() or text.endswith(_SUFFIXES)
 
 
 def gather(
