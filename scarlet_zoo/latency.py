@@ -83,15 +83,8 @@ class Settings:
         runs, seconds = MODES[self.mode]
         for name, given, least in (("runs", self.runs, runs), ("seconds", self.seconds, seconds)):
             object.__setattr__(self, name, least if given is None else given)
-        least_of = {
-            "threads": 1,
-            "warmup": 1,
-            "runs": runs,
-            "seconds": seconds,
-            "burst": 1,
-            "openings": 1,
-            "frame_ms": 1,
-        }
+        own = {"threads": 1, "warmup": 1, "burst": 1, "openings": 1, "frame_ms": 1}
+        least_of = {**own, "runs": runs, "seconds": seconds}
         for name, least in least_of.items():
             if not getattr(self, name) >= least:
                 where = f"mode {self.mode}" if name in ("runs", "seconds") else "measurement"

@@ -71,7 +71,7 @@ def test_verify_knows_the_source_from_the_file(exported, scarlet):
 
 
 def test_bench_and_compare(exported, scarlet, tmp_path):
-    code, out, err = scarlet("bench", exported, exported, "--json", "--out", tmp_path / "bench.json")
+    code, out, err = scarlet("bench", exported, exported, "--json", "--repeats", 0, "--out", tmp_path / "bench.json")
     assert (code, err) == (0, "")
     rows = json.loads(out)
     assert len(rows) == 2
@@ -179,7 +179,7 @@ def test_completion_is_there():
 
 
 def test_a_terminal_sees_progress_and_a_pipe_does_not(exported):
-    command = [sys.executable, "-m", "scarlet_zoo", "bench", str(exported)]
+    command = [sys.executable, "-m", "scarlet_zoo", "bench", "--repeats", "0", str(exported)]
     piped = subprocess.run(command, capture_output=True, text=True, check=True)
     assert piped.stderr == ""
     ours, theirs = pty.openpty()

@@ -119,7 +119,8 @@ def test_a_layer_is_handed_out_once(two_files):
     assert layers.take("nobody") is None
 
 
-def test_the_verb_prints_and_draws(scarlet, two_files, tmp_path):
+def test_the_verb_prints_and_draws(scarlet, two_files, tmp_path, monkeypatch, machine):
+    monkeypatch.setattr("scarlet_zoo.lab.roofline.measure_machine", lambda threads: machine)
     code, said, _ = scarlet("profile", two_files[0], "--json", "--plot", tmp_path / "p.png")
     assert code == 0
     told = json.loads(said)
