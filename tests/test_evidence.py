@@ -83,8 +83,8 @@ def test_the_shipped_networks_lose_little_in_integers():
         assert row["test_images"] == 10_000
         assert row["test_points_lost"] <= 0.3
         assert row["test_top1"]["float32"] == all_cards()[f"{row['name']}.fashion_mnist"].measured.test_top1_percent
-        (read,) = (read for read in reads if read["sha256"] == row["int8_sha256"])
-        assert read["top1"] == row["test_top1"]["int8"]
+        # The name under which it was read has changed once; the number has not.
+        assert {read["top1"] for read in reads if read["sha256"] == row["int8_sha256"]} == {row["test_top1"]["int8"]}
 
 
 def test_a_comparison_can_be_trusted_here():
@@ -103,7 +103,8 @@ def test_latency_tables_predict_what_they_have_not_seen(precision):
                            for key in ("measured_ms", "predicted_ms"))  # fmt: skip
     apart = np.abs(predicted / measured - 1)
     assert len(apart) == 100
-    assert apart.mean() == pytest.approx(row["predictor"]["mean"]) <= 0.015
+    assert apart.mean() == pytest.approx(row["predictor"]["mean"])
+    assert apart.mean() <= 0.015
     assert np.mean(apart <= 0.04) == row["within_4_percent"] >= 0.95
     assert row["predictor"]["spearman"] >= row["repeat"]["spearman"] - 0.01
     assert abs(row["covered"] - row["promised_coverage"]) <= 0.1

@@ -70,7 +70,7 @@ def test_timm_knows_our_names_in_either_order_of_import(order):
 
 
 def test_the_package_and_its_values_import_no_torch():
-    modules = "arch space zoo cost errors cli latency comparison report preprocessing artifact files"
+    modules = "arch space zoo cost errors cli latency lab.comparison report preprocessing artifact files"
     code = "import sys, scarlet_zoo\n" + "".join(f"import scarlet_zoo.{name}\n" for name in modules.split())
     done = python(code + "print(sorted({'torch', 'timm', 'onnxscript'} & set(sys.modules)))")
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
