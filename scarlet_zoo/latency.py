@@ -58,7 +58,7 @@ class Settings:
         burst: counted runs of one file before the next one's turn; each turn begins with one run
             that does not count, because the other file has emptied the caches.
         openings: how often all files are opened anew, in modes that take turns. Where a file's memory happens to
-            lie makes a percent of difference, for as long as it is open.
+            lie makes a difference for as long as it is open.
         spin: whether idle threads spin, which is faster and drains a battery.
         affinity: processors that may be used; all that this process may use when left out.
         frame_ms: of mode ``camera``.

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import Json, Weights, emit, pairs, progress_bar, say, table
+from scarlet_zoo.cli.exporting import Calibration
 from scarlet_zoo.errors import CheckFailedError, RecordError, ScarletError
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ Models = Annotated[
 ]
 Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads.")]
 Targets = Annotated[list[str] | None, typer.Option("--target", help="Of networks given by name; repeatable.")]
-Calibration = Annotated[
-    str | None, typer.Option(help="Pictures for integer targets: a folder, or random.", metavar="FOLDER|random")
-]
 Mode = Annotated[str, typer.Option(help="hot, cold (caches swept), camera (idle gaps), sustained, single-stream.")]
 Affinity = Annotated[str | None, typer.Option(help="Processors that may be used, such as 0,1.", metavar="N,N")]
 Processes = Annotated[int, typer.Option(min=1, help="Fresh processes to measure in, one after the other.")]

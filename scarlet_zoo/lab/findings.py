@@ -61,8 +61,6 @@ class Peers:
         self.source = {row["name"]: str(row["source"]) for row in published}
         self.p50 = {(row["name"], row["variant"], row["threads"]): float(row["record"]["p50_ms"])
                     for row in measured["rows"]}  # fmt: skip
-        self.cv = {(row["name"], row["variant"], row["threads"]): float(row["record"]["cv"])
-                   for row in measured["rows"]}  # fmt: skip
         self.conditions = {row["threads"]: row["record"]["conditions"] for row in measured["rows"]}
 
     def float_ms(self, name: str, threads: int = 1) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scarlet_zoo.drawing import new_figure
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.lab.findings import (
     Peers,
@@ -19,6 +20,7 @@ from scarlet_zoo.lab.findings import (
     table_words,
     trust_words,
 )
+from scarlet_zoo.lab.profile_plots import draw_blocks
 from scarlet_zoo.report import markdown_table
 
 TITLE = "scarlet-zoo: latency, measured"
@@ -123,7 +125,7 @@ def figures(evidence: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pareto(points: Sequence[Point]) -> str:
-    figure = _figure(7.0, 4.6)
+    figure = new_figure(7.0, 4.6)
     axes = figure.add_subplot()
     line = [point for point in points if point.best]
     axes.step([point.ms for point in line], [point.top1 for point in line], where="post", color="0.6", linewidth=1)
@@ -141,28 +143,15 @@ def _pareto(points: Sequence[Point]) -> str:
 def _blocks(profiles: Sequence[Mapping[str, Any]]) -> str:
     kept = [row for row in profiles if row["file"].startswith("scarlet")]
     most = max(len(row["blocks"]) for row in kept)
-    figure = _figure(9.0, 0.19 * most + 1.2)
+    figure = new_figure(9.0, 0.19 * most + 1.2)
     for place, row in enumerate(kept):
         axes = figure.add_subplot(1, len(kept), place + 1)
-        places = range(len(row["blocks"]))
-        axes.barh(places, [block["p50_us"] for block in row["blocks"]], color="#9ecae1", label="measured")
-        axes.barh(places, [block["limit_us"] for block in row["blocks"]], height=0.45, color="#08519c", label="limit")
-        names = [f"{block['name'].removeprefix('blocks.')} {block['kind']}".strip() for block in row["blocks"]]
-        axes.set_yticks(places, names, fontsize=7)
+        draw_blocks(axes, [{**block, "name": block["name"].removeprefix("blocks.")} for block in row["blocks"]])
         axes.set_ylim(most - 0.5, -0.5)
-        axes.tick_params(axis="x", labelsize=7)
-        axes.set_xlabel("microseconds", fontsize=8)
+        axes.tick_params(labelsize=7)
         axes.set_title(f"{row['file']}: {row['of_limit']:.1f} times its limit", fontsize=8)
     axes.legend(frameon=False, fontsize=7)
     return _svg(figure)
-
-
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ScarletError("report: matplotlib is not installed, wanted: pip install 'scarlet-zoo[train]'") from error
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _svg(figure: Any) -> str:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from scarlet_zoo.drawing import new_figure
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.files import replacing
 from scarlet_zoo.lab.profiling import Profile
 
 _KINDS = (".png", ".svg")
+
+
+def draw_blocks(axes: Any, blocks: Sequence[Mapping[str, Any]]) -> None:
+    """Bars of time with bars of the physical limit in them, one a block, the first on top."""
+    places = range(len(blocks))
+    axes.barh(places, [block["p50_us"] for block in blocks], color="#9ecae1", label="measured")
+    axes.barh(places, [block["limit_us"] for block in blocks], height=0.45, color="#08519c", label="limit")
+    axes.set_yticks(places, [f"{block['name']} {block['kind']}".strip() for block in blocks])
+    axes.set_xlabel("microseconds")
+    axes.invert_yaxis()
 
 
 def plot_profile(profile: Profile, path: Path) -> None:
@@ -19,18 +32,9 @@ def plot_profile(profile: Profile, path: Path) -> None:
     """
     if path.suffix not in _KINDS:
         raise ScarletError(f"plot: got {path}, wanted a name that ends with {' or '.join(_KINDS)}")
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ScarletError("plot: matplotlib is not installed, wanted it: pip install 'scarlet-zoo[train]'") from error
-    figure = Figure(figsize=(8, 0.28 * len(profile.blocks) + 1.6), layout="constrained")
+    figure = new_figure(8, 0.28 * len(profile.blocks) + 1.6)
     axes = figure.add_subplot()
-    places = range(len(profile.blocks))
-    axes.barh(places, [block.p50_us for block in profile.blocks], color="#9ecae1", label="measured")
-    axes.barh(places, [block.limit_us for block in profile.blocks], height=0.45, color="#08519c", label="limit")
-    axes.set_yticks(places, [f"{block.name} {block.kind}".strip() for block in profile.blocks])
-    axes.invert_yaxis()
-    axes.set_xlabel("microseconds")
+    draw_blocks(axes, [block.to_dict() for block in profile.blocks])
     total, machine = profile.total, profile.machine
     what = f"{profile.file}: {total.p50_us / 1e3:.2f} ms, {total.of_limit or 0:.1f} times its limit"
     where = f"{machine.device}, threads {machine.threads}, {machine.peak_gflops:.0f} GFLOP/s"

@@ -2,9 +2,9 @@
 
 A network takes less than the sum of its blocks, because a block alone begins and ends with copies between layouts that
 a network does once. Both follow the sum closely, so a line does: ``T = offset + slope * sum``, by least squares of the
-relative error. The interval is a conformal one (Barber et al., "Predictive inference with the jackknife+", 2021): each
-calibration network is predicted by the line through the others, and the quantile of these errors is what to expect of a
-network that nobody has measured.
+relative error. The interval is that of the jackknife: each calibration network is predicted by the line through the
+others, and the quantile of these relative errors is what to expect of a network that nobody has measured. (The
+jackknife+ of Barber et al., 2021, moves the prediction as well; how often ours covers is measured instead.)
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
+from scarlet_zoo.drawing import new_figure
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.files import replacing
 from scarlet_zoo.lowering import lower, tidy
@@ -97,13 +98,9 @@ def plot_sensitivities(rows: list[Sensitivity], path: Path) -> None:
     """Draw the layers, the worst on top, as PNG.
 
     Raises:
-        ExportError: matplotlib is not installed.
+        ScarletError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ExportError("plot: matplotlib is not installed, wanted it: pip install 'scarlet-zoo[train]'") from error
-    figure = Figure(figsize=(8, max(3.0, 0.17 * len(rows))), layout="constrained")
+    figure = new_figure(8, max(3.0, 0.17 * len(rows)))
     axes = figure.add_subplot()
     axes.barh([row.node for row in rows], [row.sqnr_db for row in rows], color="#2166ac")
     axes.invert_yaxis()

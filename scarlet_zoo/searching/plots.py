@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.drawing import new_figure
 from scarlet_zoo.files import replacing
 from scarlet_zoo.searching.objectives import METRICS, Objective
 
@@ -20,14 +20,11 @@ def plot_front(result: SearchResult, objectives: Sequence[Objective], stem: Path
     A single one is drawn over the order of evaluation.
 
     Raises:
-        TrainingError: matplotlib is not installed.
+        ScarletError: matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise TrainingError("plot: matplotlib is not installed, wanted it: pip install 'scarlet-zoo[train]'") from error
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure(7, 4.5)
+    import matplotlib as mpl
+
     axes = figure.add_subplot()
     on_front = {str(candidate.arch) for candidate in result.front}
     points = [(_place(c.values, i, objectives), str(c.arch) in on_front) for i, c in enumerate(result.evaluated)]
