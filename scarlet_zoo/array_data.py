@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +69,20 @@ def _fashion_mnist_folder(name: str) -> Path:
 
 
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """An array of the IDX format: a magic number of type and rank, the sides, the bytes; all big-endian."""
+    """An array of the IDX format; unpacked once in a process as long as the file stays what it is."""
+    try:
+        told = path.stat()
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file, wanted one of Fashion-MNIST's") from error
+    return _unpacked(path, dimensions, (told.st_mtime_ns, told.st_size))
+
+
+@lru_cache(maxsize=4)
+def _unpacked(path: Path, dimensions: int, _version: tuple[int, int]) -> NDArray[np.uint8]:
+    """A magic number of type and rank, the sides, the bytes; all big-endian. The array cannot be written to."""
     try:
         with gzip.open(path) as file:
             content = file.read()
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file, wanted one of Fashion-MNIST's") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path}: truncated or no gzip file: {error}") from error
     header = 4 + 4 * dimensions

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +67,27 @@ class Batches:
 def _mixed(*numbers: int) -> int:
     """One seed of several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+class Views:
+    """A split whose pictures come as often as one asks, each time altered anew.
+
+    Args:
+        split: of labelled pictures, asked with a :class:`Batch`.
+        views: how often.
+    """
+
+    def __init__(self, split: Any, views: int) -> None:
+        self._split, self._views = split, views
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitems__(self, batch: Batch) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The views and the targets; the first view is what the split alone would give."""
+        seeds = [batch.seed, *(_mixed(batch.seed, view) for view in range(1, self._views))]
+        made = [self._split.__getitems__(Batch(batch.indices, seed)) for seed in seeds]
+        return tuple(images for images, _ in made), made[0][1]
 
 
 @dataclass(frozen=True)

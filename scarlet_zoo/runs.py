@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from scarlet_zoo.errors import ArchError, TrainingError
 from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.image_data import ImageData, open_data
 from scarlet_zoo.jsontext import json_text
-from scarlet_zoo.learners import NetworkLearner, SupernetLearner
+from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model
 from scarlet_zoo.networks import preprocessing_of, space_preprocessing
 from scarlet_zoo.preprocessing import Preprocessing
-from scarlet_zoo.sampling import get_sampler
 from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.strategies import DEFAULT, create_strategy
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import Progress, Training, train
@@ -50,14 +51,16 @@ class SupernetPlan:
 
     Attributes:
         space: its classes become those of the data.
-        skip: what stands on its skips, see :class:`scarlet_zoo.supernet.Supernet`.
-        sampler: ``fair`` or ``uniform``.
+        strategy: how it is trained, see :mod:`scarlet_zoo.strategies`.
+        skip: what stands on its skips, see :class:`scarlet_zoo.supernet.Supernet`; the strategy's choice when None.
+        options: of the strategy, by name, as text.
     """
 
     space: SearchSpace
     data: DataPlan
-    skip: str = "identity"
-    sampler: str = "fair"
+    strategy: str = DEFAULT
+    skip: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_supernet(plan: SupernetPlan, settings: TrainSettings, out: Path, progress: Progress | None = None
@@ -72,22 +75,24 @@ def run_supernet(plan: SupernetPlan, settings: TrainSettings, out: Path, progres
     """
     make_folder(out)
     data = plan.data.open(space_preprocessing(plan.space))
-    space = replace(plan.space, num_classes=len(data.classes))
-    sampler = get_sampler(plan.sampler, space, settings.seed)
     _set_up(settings)
-    supernet = Supernet(space, plan.skip)
-    done = train(SupernetLearner(supernet, sampler), data, settings, out, progress)
+    space = replace(plan.space, num_classes=len(data.classes))
+    strategy = create_strategy(plan.strategy, space, plan.skip, plan.options, settings.seed)
+    supernet = strategy.supernet
+    done = train(strategy, data, settings, out, progress)
+    said = {"strategy": strategy.name, "options": asdict(strategy.options)}
     report = {
-        "space": space.name,
-        "skip": plan.skip,
-        "sampler": plan.sampler,
+        "space": strategy.space.name,
+        **said,
+        "skip": supernet.skip,
         "params": sum(parameter.numel() for parameter in supernet.parameters()),
         **_report(data, settings, done),
         "path": str(out / SUPERNET_FILE),
     }
     supernet.load_state_dict(done.state)
     if is_main_process():
-        save_supernet(supernet, out / SUPERNET_FILE, _metadata(plan.data, data, settings))
+        metadata = {**_metadata(plan.data, data, settings), **strategy.metadata()}
+        save_supernet(supernet, out / SUPERNET_FILE, metadata)
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
     _wait_for_the_files()
     return report

@@ -8,20 +8,10 @@ the path that it would have drawn.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from scarlet_zoo.arch import Arch
-from scarlet_zoo.errors import unknown_name
 from scarlet_zoo.space import SearchSpace
-
-
-class PathSampler(Protocol):
-    """Draws architectures of a space."""
-
-    def draw(self, number: int) -> Arch:
-        """The architecture of the draw with this number, from 0."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +48,3 @@ class FairSampler:
         deal, position = divmod(number, len(tokens))
         random.Random(f"{self.seed} {layer} {deal}").shuffle(tokens)
         return tokens[position]
-
-
-SAMPLERS: Mapping[str, type[UniformSampler] | type[FairSampler]] = {"fair": FairSampler, "uniform": UniformSampler}
-
-
-def get_sampler(name: str, space: SearchSpace, seed: int = 0) -> PathSampler:
-    """The named sampler for a space.
-
-    Raises:
-        UnknownNameError: no such sampler.
-    """
-    if name not in SAMPLERS:
-        raise unknown_name("sampler", name, SAMPLERS)
-    return SAMPLERS[name](space, seed)

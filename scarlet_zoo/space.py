@@ -119,6 +119,11 @@ class SearchSpace:
         """What a token of this space means."""
         return self._meaning[token]
 
+    @property
+    def decisions(self) -> tuple[tuple[str, ...], ...]:
+        """What an architecture decides on: the tokens to choose from, one tuple a layer."""
+        return tuple(layer.tokens for layer in self.layers)
+
     def arch(self, tokens: Iterable[str]) -> Arch:
         """The architecture with these tokens, one a layer."""
         return Arch(self, tuple(tokens))

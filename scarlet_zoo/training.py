@@ -8,25 +8,25 @@ command is given again. Hugging Face Accelerate brings devices, processes and mi
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.batches import Batches
+from scarlet_zoo.acceleration import accelerator_of, shared_value
+from scarlet_zoo.batches import Batches, Views
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.image_data import ImageData
-from scarlet_zoo.learners import Learner
+from scarlet_zoo.learners import Course, Learner, StepBatch
 from scarlet_zoo.scoring import accuracy
-from scarlet_zoo.supernet import Supernet
-from scarlet_zoo.train_settings import TrainSettings, learning_rate
-from scarlet_zoo.training_state import EmaWeights, StepLog, read_state, write_state
+from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.training_state import EmaWeights, StepLog, Writes, read_state, write_state
 
 Progress = Callable[[int, int], None]
 
@@ -57,8 +57,10 @@ def train(
 ) -> Training:
     """Train, continuing what ``out`` holds of the same run.
 
-    ``out`` gets ``steps.jsonl`` (one line a step: ``step archs loss lr images``) and ``checkpoint.pt``. A
-    network is validated after each epoch; a supernet has no accuracy of its own.
+    ``out`` gets ``checkpoint.pt`` and ``steps.jsonl``, one line a step: ``step archs loss lr images``, and of a
+    strategy's supernet ``loss_terms`` (the sums that the loss is made of) and ``changed`` (the state dict's names
+    that the step has written to) as well. ``archs`` is every path that has run, ``images`` the pictures that the
+    step has used. A network is validated after each epoch; a supernet has no accuracy of its own.
 
     Args:
         learner: what to train.
@@ -86,24 +88,29 @@ class _Loop:
     ) -> None:
         self.learner, self.data, self.settings, self.out = learner, data, settings, out
         self.identity = identity
-        self.accelerator = _accelerator(settings, out)
+        self.accelerator = accelerator_of(settings, out)
         for module in learner.model.modules():
             # In place, an activation's input is copied first because its gradient needs it.
             if hasattr(module, "inplace"):
                 module.inplace = False  # type: ignore[assignment]
         with self.accelerator.main_process_first():
-            self.split = data.part("train", settings.augment)
-        batches = self._batches(0, 0)
-        self.planned = settings.epochs * batches.per_epoch
-        self.per_epoch = batches.per_epoch
+            self.split = data.part("train", learner.augment(settings.augment))
+        self.per_epoch = self._batches(0, 0).per_epoch
+        self.planned = settings.epochs * self.per_epoch
         self.pictures = min(settings.batch_size, len(self.split))
         self.last = min(self.planned, settings.max_steps or self.planned)
         learner.model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(_groups(learner.model, settings), settings.lr, settings.momentum, nesterov=True)
         self.model, self.optimizer = self.accelerator.prepare(learner.model, optimizer)
         self.ema = EmaWeights(learner.model, settings.ema) if settings.ema else None
+        learner.set_up(self._course())
         self.first, self.seconds, self.top1 = self._restore()
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        self.writes = Writes(learner.model) if learner.traced else None
+
+    def _course(self) -> Course:
+        a = self.accelerator
+        return Course(self.settings, self.data, self.planned, self.per_epoch, self.out, a.device,
+                      partial(a.reduce, reduction="mean"), a.gather, partial(shared_value, a))  # fmt: skip
 
     def _batches(self, first: int, last: int) -> Batches:
         a = self.accelerator
@@ -112,18 +119,17 @@ class _Loop:
 
     def steps(self) -> Iterator[int]:
         """Run the steps that are left; yields how many are done."""
-        split, batches = cast(Any, self.split), cast(Any, self._batches(self.first, self.last))
         loader: Any = torch.utils.data.DataLoader(
-            split,
-            batch_sampler=batches,
+            cast(Any, Views(self.split, self.learner.views)),
+            batch_sampler=cast(Any, self._batches(self.first, self.last)),
             num_workers=self.settings.workers,
             collate_fn=_as_it_is,
         )
         main, begun, before = self.accelerator.is_main_process, time.monotonic(), self.seconds
         with StepLog(self.out / "steps.jsonl", self.first, enabled=main) as log:
             self.model.train()
-            for step, (images, targets) in enumerate(loader, start=self.first):
-                row = self._step(step, images, targets)
+            for step, (views, targets) in enumerate(loader, start=self.first):
+                row = self._step(step, views, targets)
                 log.write(row)
                 if self.settings.tensorboard:
                     self.accelerator.log({"loss": row["loss"], "lr": row["lr"]}, step=step)
@@ -135,34 +141,50 @@ class _Loop:
                     self._save(done)
                 yield done
 
-    def _step(self, step: int, images: Tensor, targets: Tensor) -> dict[str, Any]:
-        device, settings = self.accelerator.device, self.settings
-        images, targets = images.to(device), targets.to(device)
+    def _step(self, step: int, views: Sequence[Tensor], targets: Tensor) -> dict[str, Any]:
+        device, settings, learner = self.accelerator.device, self.settings, self.learner
         # For dropout and the like: a function of the step, as all the rest is.
         torch.manual_seed(settings.seed * 1_000_003 + step)
-        lr = learning_rate(step, self.planned, settings)
+        if learner.begin(step):
+            self.optimizer.state.clear()
+        lr = learner.learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
-        paths, losses = self.learner.paths(step), []
-        for arch in paths:
-            with self.accelerator.autocast():
-                loss = self.criterion(self.learner.forward(self.model, images, arch), targets)
-            self.accelerator.backward(loss)
-            losses.append(float(loss.detach()))
+        batch = StepBatch(step, tuple(view.to(device) for view in views), targets.to(device))
+        archs, terms = self._gradients(batch)
         if settings.clip_norm:
             self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         self.optimizer.step()
+        learner.end(step)
         if self.ema is not None:
-            self.ema.update(self.learner.model)
-        loss_value = sum(losses) / len(losses)
-        if not math.isfinite(loss_value):
-            raise TrainingError(f"training in {self.out}: the loss is {loss_value} at step {step}, wanted a smaller lr")
-        archs = [str(arch) for arch in paths if arch is not None]
-        return {"step": step, "archs": archs, "loss": loss_value, "lr": lr, "images": self.pictures}
+            self.ema.update(learner.model)
+        loss = sum(terms.values())
+        if not math.isfinite(loss):
+            raise TrainingError(f"training in {self.out}: the loss is {loss} at step {step}, wanted a smaller lr")
+        if self.writes is None:
+            return {"step": step, "archs": archs, "loss": loss, "lr": lr, "images": self.pictures}
+        return {"step": step, "archs": archs, "loss": loss, "loss_terms": terms, "lr": lr, "images": self.pictures,
+                "changed": self.writes.since_last()}  # fmt: skip
+
+    def _gradients(self, batch: StepBatch) -> tuple[list[str], dict[str, float]]:
+        """Every part of the loss, its gradient taken: what has run, and the sums of the parts by name."""
+        archs: list[str] = []
+        sums: dict[str, float] = {}
+        parts = self.learner.terms(self.model, batch)
+        while True:
+            with self.accelerator.autocast():
+                term = next(parts, None)
+            if term is None:
+                return archs, sums
+            if term.arch is not None:
+                archs.append(str(term.arch))
+            if term.loss is not None:
+                self.accelerator.backward(term.loss)
+                sums[term.name] = sums.get(term.name, 0.0) + float(term.loss.detach())
 
     def _end_epoch(self) -> None:
-        if isinstance(self.learner.model, Supernet):
+        if not self.learner.validated:
             return
         state = self._weights()
         own = {key: value.clone() for key, value in self.learner.model.state_dict().items()}
@@ -184,6 +206,7 @@ class _Loop:
                 "model": self.learner.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "ema": self.ema.to_dict() if self.ema is not None else {},
+                "learner": self.learner.state_dict(),
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
             }
             write_state(self.out / "checkpoint.pt", content)
@@ -198,6 +221,7 @@ class _Loop:
             raise TrainingError(f"{self.out}: holds {step} steps of this run, got a last step of {self.last}")
         self.learner.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
+        self.learner.load_state_dict(content.get("learner", {}))
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(content["scaler"])
         if self.ema is not None:
@@ -211,39 +235,13 @@ class _Loop:
         settings = {key: str(value) for key, value in self.settings.to_dict().items()}
         for key in ("max_steps", "checkpoint_every", "workers", "threads", "tensorboard"):
             del settings[key]
-        model = self.learner.model
-        arch = str(getattr(model, "arch", "")) or type(model).__name__
-        what = f"{model.space.to_json()} {model.skip}" if isinstance(model, Supernet) else arch
         seen = {"data": self.data.name, "pictures": str(len(self.split)), "classes": " ".join(self.data.classes)}
-        sampler = repr(getattr(self.learner, "sampler", None))
-        return {**settings, **seen, "network": what, "sampler": sampler, **self.identity}
+        return {**settings, **seen, **self.learner.identity(), **self.identity}
 
     def result(self) -> Training:
         """What came of it."""
-        state = {key: value.detach().cpu() for key, value in self._weights().items()}
+        state = {key: value.detach().cpu() for key, value in self.learner.result(self._weights()).items()}
         return Training(state, self.last, self.seconds, tuple(self.top1))
-
-
-def _accelerator(settings: TrainSettings, out: Path) -> Any:
-    try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
-        from accelerate.state import AcceleratorState
-    except ModuleNotFoundError as error:
-        raise TrainingError("training: needs Accelerate: pip install 'scarlet-zoo[train]'") from error
-    # A path leaves most of a supernet without gradients, in every process alike.
-    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    # A process may train more than once, each time in its own precision.
-    AcceleratorState._reset_state()
-    boards = {"log_with": "tensorboard", "project_dir": str(out)} if settings.tensorboard else {}
-    if settings.tensorboard and not importlib.util.find_spec("tensorboard"):
-        raise TrainingError("training: needs TensorBoard: pip install 'scarlet-zoo[tensorboard]'")
-    try:
-        accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=handlers, **boards)
-        if settings.tensorboard:
-            accelerator.init_trackers("tensorboard")
-        return accelerator
-    except (ValueError, RuntimeError) as error:
-        raise TrainingError(f"training: {str(error).splitlines()[0]}") from error
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -58,6 +58,32 @@ class EmaWeights:
         return {"state": self.state, "updates": self.updates}
 
 
+class Writes:
+    """Which of a model's tensors a step has written to, by torch's count of the writes to each.
+
+    That needs no copy of the model. A write of the same value counts as one; a batch norm's statistics have no
+    count of their own, they are written with its ``num_batches_tracked``.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        # Of the tensors themselves: a state dict's are detached, and share the count.
+        self._tensors = dict(model.state_dict())
+        self._counts = self._read()
+
+    def _read(self) -> dict[str, int]:
+        counts = {name: tensor._version for name, tensor in self._tensors.items()}
+        for name in self._tensors:
+            module, _, last = name.rpartition(".")
+            if last in ("running_mean", "running_var"):
+                counts[name] += counts.get(f"{module}.num_batches_tracked", 0)
+        return counts
+
+    def since_last(self) -> list[str]:
+        """Names written to since this was asked last, in the state dict's order."""
+        before, self._counts = self._counts, self._read()
+        return [name for name, count in self._counts.items() if count != before[name]]
+
+
 class StepLog:
     """``steps.jsonl``: one line a step, flushed each step, each step once, also after a kill.
 

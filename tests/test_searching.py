@@ -17,6 +17,7 @@ from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_dis
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.searching import SearchSettings, metrics_of, search
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.guide import GUIDED, PRIOR, RANDOM, Guide
@@ -24,7 +25,6 @@ from scarlet_zoo.searching.journal import Journal
 from scarlet_zoo.searching.objectives import Limit, Objective, allowed, closed_form, non_dominated
 from scarlet_zoo.searching.operators import Coding, weighted_crowding
 from scarlet_zoo.searching.results import choose_from, read_front
-from scarlet_zoo.searching.scores import SupernetScorer
 from scarlet_zoo.space import get_space
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 
@@ -188,9 +188,9 @@ def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     once = evaluation(arch)
     assert evaluation(MINI.sample(random.Random(1)))["accuracy"] >= 0
     assert evaluation(arch) == once == scored(supernet_file)(arch)
-    scorer = SupernetScorer(supernet_file, evaluation.data, 100, 100)
+    scorer = OneShot(supernet_file, evaluation.data, 100, 100)
     before = {key: value.clone() for key, value in scorer.supernet.state_dict().items()}
-    scorer(arch)
+    assert scorer.accuracy(arch) == once["accuracy"]
     assert all(torch.equal(value, before[key]) for key, value in scorer.supernet.state_dict().items())
 
 
@@ -301,8 +301,8 @@ BAD = {
         ("supernet", "train", "--space", "scarlt", "--data", "fashion-mnist", "--out", "{tmp}/o"),
         "scarlet",
     ),
-    "an unknown sampler": (
-        ("supernet", "train", "--data", "fashion-mnist", "--sampler", "unfair", "--out", "{tmp}/o"),
+    "an unknown strategy": (
+        ("supernet", "train", "--data", "fashion-mnist", "--strategy", "unfair", "--out", "{tmp}/o"),
         "fair",
     ),
     "no data": (("supernet", "train", "--data", "{tmp}/none", "--out", "{tmp}/o"), "{tmp}/none"),

@@ -15,7 +15,7 @@ from scarlet_zoo.arch import Arch
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.recalibration import recalibrate
-from scarlet_zoo.sampling import FairSampler, UniformSampler, get_sampler
+from scarlet_zoo.sampling import FairSampler, UniformSampler
 from scarlet_zoo.space import get_space
 from scarlet_zoo.supernet import SKIPS, Supernet, load_supernet, save_supernet
 
@@ -168,8 +168,6 @@ def test_uniform_counts_are_not_and_both_samplers_have_no_state():
     for kind in (FairSampler, UniformSampler):
         assert kind(TINY, 5).draw(17) == kind(TINY, 5).draw(17)
         assert len({str(kind(TINY, seed).draw(0)) for seed in range(8)}) > 1
-    with pytest.raises(ScarletError, match="fair"):
-        get_sampler("unfair", TINY)
 
 
 def test_recalibration_depends_on_architecture_and_data_only():

@@ -16,10 +16,12 @@ from conftest import FASHION, TINY, fashion
 
 from scarlet_zoo.batches import Augment, Batch, Batches
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.learners import NetworkLearner, SupernetLearner
+from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model
-from scarlet_zoo.sampling import FairSampler
 from scarlet_zoo.space import get_space
+from scarlet_zoo.strategies import create_strategy
+from scarlet_zoo.strategies.base import NoOptions
+from scarlet_zoo.strategies.scarlet import Scarlet
 from scarlet_zoo.supernet import Supernet, load_supernet
 from scarlet_zoo.train_settings import TrainSettings, learning_rate
 from scarlet_zoo.training import train
@@ -40,7 +42,7 @@ def settings(**kwargs):
 
 def supernet_learner(seed=0):
     torch.manual_seed(seed)
-    return SupernetLearner(Supernet(MINI), FairSampler(MINI, seed))
+    return create_strategy("scarlet", MINI, seed=seed)
 
 
 def test_a_run_leaves_its_steps_and_its_weights(tmp_path, scarlet):
@@ -52,7 +54,7 @@ def test_a_run_leaves_its_steps_and_its_weights(tmp_path, scarlet):
     rows = steps(tmp_path / "run")
     assert [row["step"] for row in rows] == list(range(5))
     for row in rows:
-        assert row.keys() == {"step", "archs", "loss", "lr", "images"}
+        assert row.keys() == {"step", "archs", "loss", "loss_terms", "lr", "images", "changed"}
         assert [arch.partition(":")[0] for arch in row["archs"]] == ["scarlet-mini-7"]
         assert row["images"] == 8
     supernet, said = load_supernet(tmp_path / "run" / "supernet.safetensors")
@@ -179,7 +181,7 @@ def test_max_steps_stops_the_schedule_of_all_epochs(tmp_path):
     assert steps(tmp_path / "two") == steps(tmp_path / "four")[:2]
 
 
-class Watched(SupernetLearner):
+class Watched(Scarlet):
     """Remembers the weights before the last step."""
 
     before: ClassVar[dict] = {}
@@ -192,9 +194,9 @@ class Watched(SupernetLearner):
 def test_only_the_path_of_a_step_is_moved_by_the_loop(tmp_path):
     # Enough steps before the last one that every choice has a momentum that could move it.
     last = 12
-    learner, data = Watched(supernet_learner().model, FairSampler(MINI, 0)), fashion(MINI)
+    learner, data = Watched(MINI, "identity", NoOptions(), 0), fashion(MINI)
     done = train(learner, data, settings(max_steps=last + 1, lr=0.1, weight_decay=0.1), tmp_path)
-    on_path = tuple(f"layers.{i}.{token}." for i, token in enumerate(FairSampler(MINI, 0).draw(last).tokens))
+    on_path = tuple(f"layers.{i}.{token}." for i, token in enumerate(supernet_learner().paths(last)[0].tokens))
     shared = ("conv_stem", "bn1", "first", "conv_head", "bn2", "classifier")
     moved = {key for key, value in done.state.items() if not torch.equal(value, learner.before[key])}
     assert moved
@@ -205,7 +207,7 @@ def test_the_average_moves_where_the_path_is_only(tmp_path):
     learner, data = supernet_learner(), fashion(MINI)
     before = {key: value.clone() for key, value in learner.model.state_dict().items()}
     done = train(learner, data, settings(max_steps=1, ema=0.9), tmp_path)
-    on_path = tuple(f"layers.{i}.{token}." for i, token in enumerate(FairSampler(MINI, 0).draw(0).tokens))
+    on_path = tuple(f"layers.{i}.{token}." for i, token in enumerate(supernet_learner().paths(0)[0].tokens))
     shared = ("conv_stem", "bn1", "first", "conv_head", "bn2", "classifier")
     moved = {key for key, value in done.state.items() if not torch.equal(value, before[key])}
     assert moved

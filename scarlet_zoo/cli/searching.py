@@ -14,7 +14,8 @@ from scarlet_zoo.errors import TrainingError
 
 SupernetFile = Annotated[Path | None, typer.Option(help="The supernet.safetensors of supernet train.", metavar="FILE")]
 Objectives = Annotated[
-    str, typer.Option(help="Of accuracy, macs, params, latency; each with :max or :min and *WEIGHT if you like.")
+    str | None,
+    typer.Option(help="Of accuracy, score, macs, params, latency; each with :max or :min and *WEIGHT if you like."),
 ]
 Limits = Annotated[list[str] | None, typer.Option("--limit", help="Such as 'macs<=5e6' or 'latency<=1.5'; repeatable.")]
 
@@ -30,9 +31,14 @@ def search_space(
     supernet: SupernetFile = None,
     as_json: Json = False,
     space: Annotated[str | None, typer.Option(help="The supernet's when left out.", metavar="NAME|FILE.toml")] = None,
-    objectives: Objectives = "accuracy,macs",
+    strategy: Annotated[
+        str | None, typer.Option(help="That scores, and its search; the one that trained the supernet if left out.")
+    ] = None,
+    objectives: Objectives = None,
     limit: Limits = None,
-    method: Annotated[str, typer.Option(help="nsga2, or random as the baseline.")] = "nsga2",
+    method: Annotated[
+        str | None, typer.Option(help="nsga2, or random as the baseline; the strategy's if left out.")
+    ] = None,
     evaluations: Annotated[int, typer.Option(min=2, help="Architectures to evaluate.")] = 200,
     population: Annotated[int, typer.Option(min=2, help="Of a generation.")] = 20,
     data: Annotated[str | None, typer.Option(help="What the supernet was trained on when left out.")] = None,
@@ -53,17 +59,19 @@ def search_space(
     """Search a space; leaves front.json, front.png, front.svg and evaluations.jsonl."""
     from scarlet_zoo.searching import SearchSettings, metrics_of
     from scarlet_zoo.searching.objectives import Limit, Objective
-    from scarlet_zoo.searching.results import SearchPlan, run_search
+    from scarlet_zoo.searching.results import SearchPlan, habits_of, run_search
 
-    goals = tuple(Objective.parse(text) for text in objectives.split(","))
+    metric, own_method = habits_of(strategy, supernet)
+    goals = tuple(Objective.parse(text) for text in (objectives or f"{metric},macs").split(","))
     limits = tuple(Limit.parse(text) for text in limit or [])
     settings = SearchSettings(
-        objectives=goals, limits=limits, method=method, evaluations=evaluations,
+        objectives=goals, limits=limits, method=method or own_method, evaluations=evaluations,
         population=min(population, evaluations), seed=seed, engine=engine, workers=workers,
     )  # fmt: skip
     plan = SearchPlan(
         supernet=supernet, space=space, metrics=metrics_of(goals, limits), data=data, data_dir=data_dir,
         held_out=validation, validation=validation_images, calibration=calibration_images, threads=threads, lut=lut,
+        strategy=strategy,
     )  # fmt: skip
     with progress_bar("search") as progress:
         report = run_search(plan, settings, out, progress)

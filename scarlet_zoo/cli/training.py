@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import Json, Name, emit, pairs, progress_bar
+from scarlet_zoo.errors import TrainingError
 
 Out = Annotated[Path, typer.Option("--out", help="Folder of the run; the same command again continues it.")]
 Data = Annotated[str, typer.Option(help="fashion-mnist, a folder a class, torchvision:NAME or hf:NAME.")]
@@ -29,6 +30,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of torch on a CPU; 0 leaves it to torch.")]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files.")]
 
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="Of the strategy; repeatable.", metavar="NAME=VALUE")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
@@ -45,8 +50,14 @@ def train_supernet(
     as_json: Json = False,
     data_dir: DataDir = None,
     validation: Held = None,
-    skip: Annotated[str, typer.Option(help="On skips: identity, orthogonal, kaiming, or plain (none).")] = "identity",
-    sampler: Annotated[str, typer.Option(help="fair or uniform.")] = "fair",
+    strategy: Annotated[
+        str, typer.Option(help="How it is trained, such as spos or fairnas; see docs/strategies.md.")
+    ] = ("scarlet"),
+    option: Options = None,
+    skip: Annotated[
+        str | None,
+        typer.Option(help="On skips: identity, orthogonal, kaiming, or plain (none); the strategy's if left out."),
+    ] = None,
     epochs: Epochs = 10,
     max_steps: MaxSteps = None,
     checkpoint_every: CheckpointEvery = 500,
@@ -73,7 +84,9 @@ def train_supernet(
         workers=workers, seed=seed, threads=threads, tensorboard=tensorboard,
     )  # fmt: skip
     pictures = DataPlan(name=data, folder=data_dir, validation=validation)
-    plan = SupernetPlan(space=find_space(space), data=pictures, skip=skip, sampler=sampler)
+    plan = SupernetPlan(
+        space=find_space(space), data=pictures, strategy=strategy, skip=skip, options=given_options(option)
+    )
     with progress_bar("train") as progress:
         report = run_supernet(plan, settings, out, progress)
     _tell(report, as_json)
@@ -123,6 +136,15 @@ def train_network(
     with progress_bar("train") as progress:
         report = run_network(plan, settings, out, progress)
     _tell(report, as_json)
+
+
+def given_options(texts: list[str] | None) -> dict[str, str]:
+    """Options by name."""
+    pairs_given = [text.partition("=") for text in texts or []]
+    wrong = next((name for name, mark, _ in pairs_given if not mark), None)
+    if wrong is not None:
+        raise TrainingError(f"option {wrong!r}: wanted NAME=VALUE")
+    return {name: value for name, _, value in pairs_given}
 
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:

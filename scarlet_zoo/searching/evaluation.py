@@ -15,6 +15,8 @@ from scarlet_zoo.lut.table import LatencyTable, read_table
 from scarlet_zoo.searching.objectives import CLOSED_FORM, closed_form
 from scarlet_zoo.space import SearchSpace
 
+_SCORED = ("accuracy", "score")
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -24,7 +26,8 @@ class Evaluation:
 
     Attributes:
         space: of the architectures.
-        metrics: names among ``accuracy macs params latency``.
+        metrics: names among ``accuracy score macs params latency``; ``score`` is what the strategy ranks by, and where
+            that is an accuracy, the same as it.
         supernet: file of the weights that accuracy is measured with.
         data: name of the data set, its folder, and how many pictures are held out.
         calibration: training pictures that batch norm statistics are taken from.
@@ -32,6 +35,7 @@ class Evaluation:
         threads: of ONNX Runtime, for latency, and of torch.
         reference_ms: see :class:`scarlet_zoo.searching.meter.LatencyMeter`; measured when None.
         lut: file of a latency table that predicts latency; measured when None.
+        strategy: that scores; the supernet's own when None.
     """
 
     space: SearchSpace
@@ -43,11 +47,13 @@ class Evaluation:
     threads: int = 1
     reference_ms: float | None = None
     lut: Path | None = None
+    strategy: str | None = None
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if "accuracy" in self.metrics and (self.supernet is None or self.data is None):
-            raise TrainingError("search: the objective accuracy needs a supernet and its data, wanted --supernet FILE")
+        if self._is_scored and (self.supernet is None or self.data is None):
+            name = next(name for name in _SCORED if name in self.metrics)
+            raise TrainingError(f"search: the objective {name} needs a supernet and its data, wanted --supernet FILE")
         if self.lut is not None:
             table = read_table(self.lut)
             table.require(space=replace(self.space, num_classes=table.search_space.num_classes), threads=self.threads)
@@ -60,23 +66,28 @@ class Evaluation:
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Values of the metrics."""
         told = closed_form(arch) if set(CLOSED_FORM) & set(self.metrics) else {}
-        if "accuracy" in self.metrics:
-            told["accuracy"] = self._scorer(arch)
+        if self._is_scored:
+            told |= self._score(arch)
         if "latency" in self.metrics:
             told["latency"] = self._meter(arch) if self.table is None else float(self.table.predict([arch])[0, 0])
-        return {name: told[name] for name in self.metrics}
+        return {name: told[name] for name in (*self.metrics, *(name for name in told if name.endswith("_variance")))}
+
+    @property
+    def _is_scored(self) -> bool:
+        return not set(_SCORED).isdisjoint(self.metrics)
 
     @cached_property
     def conditions(self) -> dict[str, Any]:
         """What the values depend on, as JSON values."""
         said: dict[str, Any] = {"space": self.space.to_json(), "metrics": list(self.metrics)}
-        if "accuracy" in self.metrics and self.supernet is not None and self.data is not None:
+        if self._is_scored and self.supernet is not None and self.data is not None:
             from scarlet_zoo.checkpoint import read_metadata
 
             # Of the tensors: the file's own bytes differ from one writing to the next.
             digest = read_metadata(self.supernet).get("sha256") or file_sha256(self.supernet)
             said |= {"supernet_sha256": digest, "data": self.data[0], "held_out": self.data[2],
                      "calibration": self.calibration, "validation": self.validation}  # fmt: skip
+            said |= {"strategy": self.strategy} if self.strategy is not None else {}
         if "latency" in self.metrics and self.table is not None:
             said["latency_table"] = self.table.stamp.model_dump(mode="json")
             said["latency_table_sha256"] = file_sha256(Path(str(self.lut)))
@@ -98,16 +109,20 @@ class Evaluation:
         table: LatencyTable | None = self._loaded.get("table")
         return table
 
-    @property
-    def _scorer(self) -> Any:
-        from scarlet_zoo.searching.scores import SupernetScorer
+    def _score(self, arch: Arch) -> dict[str, float]:
+        """What the strategy says, and the accuracy where somebody asks for it beside another score."""
+        from scarlet_zoo.one_shot import OneShot
+        from scarlet_zoo.strategies import scorer_of
 
-        if "scorer" not in self._loaded:
+        if "bench" not in self._loaded:
             assert self.supernet is not None
             assert self.data is not None
-            pictures = (self.calibration, self.validation)
-            self._loaded["scorer"] = SupernetScorer(self.supernet, self.data, *pictures, self.threads)
-        return self._loaded["scorer"]
+            bench = OneShot(self.supernet, self.data, self.calibration, self.validation, self.threads)
+            self._loaded.update(bench=bench, scorer=scorer_of(bench, self.strategy))
+        told: dict[str, float] = self._loaded["scorer"](arch)
+        if "accuracy" in self.metrics and "accuracy" not in told:
+            told = {**told, "accuracy": self._loaded["bench"].accuracy(arch)}
+        return {**told, "score": told.get("score", told.get("accuracy", 0.0))}
 
     @property
     def _meter(self) -> Any:

@@ -18,6 +18,7 @@ Values = Mapping[str, float]
 # Name to (unit, whether more is better by itself).
 METRICS: Mapping[str, tuple[str, bool]] = {
     "accuracy": ("% top-1", True),
+    "score": ("the strategy's", True),
     "macs": ("multiply-adds", False),
     "params": ("parameters", False),
     "latency": ("ms", False),

@@ -38,6 +38,7 @@ class SearchPlan:
     calibration: int = 2000
     threads: int = 1
     lut: Path | None = None
+    strategy: str | None = None
 
     def evaluation(self) -> Evaluation:
         """How architectures are evaluated.
@@ -57,7 +58,22 @@ class SearchPlan:
         name = self.data or described.get("data")
         data = (name, self.data_dir, held) if name else None
         return Evaluation(space, self.metrics, self.supernet, data, self.calibration, self.validation, self.threads,
-                          lut=self.lut)  # fmt: skip
+                          lut=self.lut, strategy=self.strategy)  # fmt: skip
+
+
+def habits_of(strategy: str | None, supernet: Path | None) -> tuple[str, str]:
+    """The metric that a strategy scores by and its method of search; of the supernet's own when left out.
+
+    Raises:
+        UnknownNameError: no such strategy.
+    """
+    name = strategy or (read_metadata(supernet).get("strategy") if supernet is not None else None)
+    if name is None:
+        return "accuracy", "nsga2"
+    from scarlet_zoo.strategies import find_strategy
+
+    kind = find_strategy(name)
+    return kind.metric, kind.method
 
 
 def run_search(plan: SearchPlan, settings: SearchSettings, out: Path, progress: Progress | None = None
@@ -170,19 +186,19 @@ def derive_networks(
     labels = list(names) if names is not None else [safe_name(str(row.arch)) for row in chosen]
     report: list[dict[str, Any]] = [{"name": name, **_row(row)} for name, row in zip(labels, chosen, strict=True)]
     if supernet is not None:
-        from scarlet_zoo.searching.scores import SupernetScorer
+        from scarlet_zoo.one_shot import OneShot
 
         plan = SearchPlan(supernet=supernet, space=None, metrics=("accuracy",), data=data, data_dir=data_dir)
         pictures = plan.evaluation().data
         assert pictures is not None
-        scorer = SupernetScorer(supernet, pictures)
+        bench = OneShot(supernet, pictures)
         described = read_metadata(supernet)
         for row, candidate in zip(report, chosen, strict=True):
-            model = scorer.network(candidate.arch)
+            model = bench.network(candidate.arch)
             path = out / f"{row['name']}.safetensors"
             said = {"name": row["name"], "arch": row["arch"], "space": described["space"],
                     "labels": described["labels"], "data": described["data"],
-                    "stabilized": str(scorer.supernet.skip != "plain"),
+                    "stabilized": str(bench.supernet.skip != "plain"),
                     "supernet_sha256": described["sha256"]}  # fmt: skip
             save_state(model.state_dict(), path, said)
             row |= {"path": str(path), "sha256": file_sha256(path)}

@@ -1,4 +1,4 @@
-"""The one-shot accuracy of an architecture: its subnet of the supernet, with statistics of its own."""
+"""A trained supernet on its data: the one-shot accuracy of an architecture, and what else is scored by."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from scarlet_zoo.image_data import open_data
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.recalibration import recalibrate
 from scarlet_zoo.scoring import accuracy
-from scarlet_zoo.supernet import load_supernet
+from scarlet_zoo.supernet import Supernet, load_supernet
 
 _BATCH = 250
 
 
-class SupernetScorer:
-    """Scores architectures with a supernet's weights: a function of architecture, weights and data.
+class OneShot:
+    """A supernet's weights and the pictures that its architectures are scored on.
 
-    Batch norm statistics are those of training pictures, the accuracy is on validation pictures.
+    Batch norm statistics are those of training pictures, the accuracy is on validation pictures, so that a
+    score is a function of architecture, weights and data.
 
     Args:
         file: the supernet's.
@@ -30,6 +31,9 @@ class SupernetScorer:
         calibration: training pictures that statistics are taken from.
         validation: validation pictures that count; all when None.
         threads: of torch.
+
+    Attributes:
+        supernet, metadata: what the file holds.
 
     Raises:
         TrainingError: the supernet is for other classes than the data has.
@@ -44,7 +48,8 @@ class SupernetScorer:
         threads: int = 1,
     ) -> None:
         torch.set_num_threads(threads)
-        self.supernet, _ = load_supernet(file)
+        self.file = file
+        self.supernet, self.metadata = load_supernet(file)
         space = self.supernet.space
         name, folder, held = data
         pictures = open_data(name, space_preprocessing(space), folder, held)
@@ -60,13 +65,13 @@ class SupernetScorer:
         ]
         self.validation, self.limit = pictures.part("validation"), validation
 
-    def network(self, arch: Arch) -> nn.Module:
-        """The calibrated subnet, in eval mode."""
-        model = self.supernet.subnet(Arch.parse(str(arch), self.supernet.space))
-        model = model.to(memory_format=torch.channels_last)
+    def network(self, arch: Arch, supernet: Supernet | None = None) -> nn.Module:
+        """The calibrated subnet in eval mode, of these weights or of others of the same supernet."""
+        source = supernet if supernet is not None else self.supernet
+        model = source.subnet(Arch.parse(str(arch), source.space)).to(memory_format=torch.channels_last)
         recalibrate(model, self.calibration)
         return model
 
-    def __call__(self, arch: Arch) -> float:
+    def accuracy(self, arch: Arch, supernet: Supernet | None = None) -> float:
         """Top-1 in percent."""
-        return accuracy(self.network(arch), self.validation, limit=self.limit)
+        return accuracy(self.network(arch, supernet), self.validation, limit=self.limit)

@@ -1,0 +1,61 @@
+"""The recipes of the papers on weight-sharing supernets: one file each, chosen by name.
+
+They are answers to one question: why do the scores of a supernet's paths disagree with the accuracies of the same
+networks trained on their own?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scarlet_zoo.errors import unknown_name
+from scarlet_zoo.one_shot import OneShot
+from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.strategies.base import Score, Strategy, read_options
+from scarlet_zoo.strategies.fairnas import FairNas
+from scarlet_zoo.strategies.scarlet import Scarlet
+from scarlet_zoo.strategies.spos import Spos
+
+STRATEGIES: Mapping[str, type[Strategy]] = {kind.name: kind for kind in (Spos, FairNas, Scarlet)}
+DEFAULT = Scarlet.name
+
+
+def find_strategy(name: str) -> type[Strategy]:
+    """The strategy of a name.
+
+    Raises:
+        UnknownNameError: no such strategy; the message lists them.
+    """
+    if name not in STRATEGIES:
+        raise unknown_name("strategy", name, STRATEGIES)
+    return STRATEGIES[name]
+
+
+def create_strategy(
+    name: str, space: SearchSpace, skip: str | None = None, options: Mapping[str, str] | None = None, seed: int = 0
+) -> Strategy:
+    """A strategy with a fresh supernet of a chain space, extended as the strategy asks.
+
+    Args:
+        name: of the strategy.
+        space: with the classes of the data.
+        skip: what stands on skips; the strategy's own choice when left out.
+        options: by name, as text.
+        seed: of what it draws; the supernet's weights come from torch's own generator.
+
+    Raises:
+        UnknownNameError: no such strategy.
+        TrainingError: an option that it does not have, or of the wrong kind.
+    """
+    kind = find_strategy(name)
+    chosen = read_options(kind.Options, options or {}, name)
+    return kind(kind.extended(space, chosen), skip or kind.skip_default, chosen, seed)
+
+
+def scorer_of(bench: OneShot, name: str | None = None) -> Score:
+    """How a strategy scores the architectures of a trained supernet; the one that trained it when left out.
+
+    Raises:
+        UnknownNameError: no such strategy.
+    """
+    return find_strategy(name or bench.metadata.get("strategy", DEFAULT)).scorer(bench)
