@@ -144,7 +144,7 @@ def steep():
 def test_the_closed_form_counts_branches_as_the_model_that_runs(seed):
     space = steep()
     assert {space.branch_plan(edge).stride for edge in space.branches} == {1, 2, 4}
-    arch = branched_arch(seed, space=space, share=0.3, on=0.7)
+    arch = branched_arch(seed, space=space, share=0.3, on=1)
     size = (32, 33, 47, 51)[seed]
     model = zoo.create_model(arch, in_chans=2, num_classes=7)
     closed = zoo.arch_cost(arch, input_size=size, in_chans=2, num_classes=7)
