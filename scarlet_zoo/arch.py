@@ -1,8 +1,9 @@
 """What an architecture is: one choice per layer of a search space, written as an identity string.
 
 An identity string is ``<space>:<token>-<token>-...``, one token a layer, for example
-``scarlet:e3k7-e6k5-...``. It is lossless in both directions and it is the key under which an
-architecture stands in every file, record and report of this package.
+``scarlet:e3k7-e6k5-...``; in a space with branches those that are on follow, ``.../0.2-1.4``. It is
+lossless in both directions and it is the key under which an architecture stands in every file,
+record and report of this package.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from scarlet_zoo.errors import ArchError
+from scarlet_zoo.topology import OFF, Edge, edge_name, edges_text, read_edges
 
 if TYPE_CHECKING:
     from scarlet_zoo.space import SearchSpace
@@ -52,29 +54,20 @@ def is_identity_string(name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerPlan:
-    """One searchable layer of one architecture, with everything that its position implies.
+class BlockPlan:
+    """One place of an architecture where a block may stand, with everything that the place implies.
 
     Attributes:
-        index: position among the searchable layers, from 0; a skipped layer keeps its index.
-        stage: position of its stage, from 0; a stage is opened by a layer without a residual.
-        token: how the identity string names the choice.
+        token: how the choice is called.
         in_chs, out_chs: channels.
-        stride: 1 or 2.
+        stride: of the depthwise convolution.
     """
 
-    index: int
-    stage: int
     token: str
     choice: Choice
     in_chs: int
     out_chs: int
     stride: int
-
-    @property
-    def residual(self) -> bool:
-        """Whether the block adds its input to its output."""
-        return self.stride == 1 and self.in_chs == self.out_chs
 
     @property
     def hidden_chs(self) -> int:
@@ -87,16 +80,57 @@ class LayerPlan:
         return self.hidden_chs // 4
 
 
+@dataclass(frozen=True, slots=True)
+class LayerPlan(BlockPlan):
+    """One searchable layer of one architecture; its stride is 1 or 2.
+
+    Attributes:
+        index: position among the searchable layers, from 0; a skipped layer keeps its index.
+        stage: position of its stage, from 0; a stage is opened by a layer without a residual.
+    """
+
+    index: int
+    stage: int
+
+    @property
+    def residual(self) -> bool:
+        """Whether the block adds its input to its output."""
+        return self.stride == 1 and self.in_chs == self.out_chs
+
+
+@dataclass(frozen=True, slots=True)
+class BranchPlan(BlockPlan):
+    """One branch of one architecture; its stride is the product of those of the layers that it spans.
+
+    Attributes:
+        source: the feature map that it reads, the one before the layer with this index.
+        target: the feature map that its output is added to.
+    """
+
+    source: int
+    target: int
+
+    @property
+    def name(self) -> str:
+        """As the identity string has it, ``0.2``."""
+        return edge_name((self.source, self.target))
+
+
 @dataclass(frozen=True, repr=False)
 class Arch:
     """An architecture: a search space and one of its tokens for each of its layers.
 
+    Attributes:
+        tokens: one a layer.
+        branches: edges of the space that are on, sorted; most spaces have none.
+
     Raises:
-        ArchError: a token that the layer does not allow, or the wrong number of tokens.
+        ArchError: a token that the layer does not allow, the wrong number of tokens, or a branch out of place.
     """
 
     space: SearchSpace
     tokens: tuple[str, ...]
+    branches: tuple[Edge, ...] = ()
 
     def __post_init__(self) -> None:
         layers = self.space.layers
@@ -110,13 +144,15 @@ class Arch:
                     f"architecture of space {self.space.name!r}, layer {index}: got token {token!r}, "
                     f"wanted one of {' '.join(layer.tokens)}"
                 )
+        where = f"architecture of space {self.space.name!r}"
+        read_edges([edge_name(edge) for edge in self.branches], self.space.branches, where)
 
     @classmethod
     def parse(cls, text: str, space: SearchSpace | None = None) -> Arch:
         """Read an identity string, strictly.
 
         Args:
-            text: ``<space>:<token>-<token>-...``.
+            text: ``<space>:<token>-<token>-...``, and ``/<edge>-<edge>-...`` where branches are on.
             space: the space to decode with; left out, the string's own name is looked up among
                 the known spaces. A file carries its space's definition for this purpose.
 
@@ -133,10 +169,13 @@ class Arch:
             space = get_space(name)
         if name != space.name:
             raise ArchError(f"identity string {text!r}: got space {name!r}, wanted {space.name!r}")
-        return cls(space, tuple(tokens.split("-")))
+        tokens, slash, edges = tokens.partition("/")
+        where = f"identity string {text!r}"
+        branches = read_edges(edges.split("-"), space.branches, where) if slash else ()
+        return cls(space, tuple(tokens.split("-")), branches)
 
     def __str__(self) -> str:
-        return f"{self.space.name}:{'-'.join(self.tokens)}"
+        return f"{self.space.name}:{'-'.join(self.tokens)}{edges_text(self.branches)}"
 
     def __repr__(self) -> str:
         return f"Arch.parse({str(self)!r})"
@@ -156,10 +195,33 @@ class Arch:
         for index, (layer, token) in enumerate(zip(self.space.layers, self.tokens, strict=True)):
             opens = layer.stride != 1 or layer.width != in_chs or index == 0
             stage += opens
-            yield LayerPlan(index, stage, token, self.space.choice(token), in_chs, layer.width, layer.stride)
+            yield LayerPlan(token, self.space.choice(token), in_chs, layer.width, layer.stride, index, stage)
             in_chs = layer.width
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """What was decided, one of :attr:`SearchSpace.decisions` each: the tokens, then each edge's name or ``off``."""
+        on = set(self.branches)
+        return (*self.tokens, *(edge_name(edge) if edge in on else OFF for edge in self.space.branches))
+
+    @cached_property
+    def branch_plans(self) -> tuple[BranchPlan, ...]:
+        """Every branch that is on, with its channels and stride."""
+        return tuple(self.space.branch_plan(edge) for edge in self.branches)
 
     @property
     def skipped(self) -> tuple[int, ...]:
         """Indices of the layers that the architecture leaves out."""
         return tuple(plan.index for plan in self.layers if plan.choice.is_skip)
+
+
+def block_names(arch: Arch, *, stabilized: bool) -> dict[int, str]:
+    """Layer index to the name of its block in the plain network; a skipped one only where it is stabilized."""
+    names: dict[int, str] = {}
+    filled: dict[int, int] = {}
+    for plan in arch.layers:
+        place = filled.setdefault(plan.stage, 0)
+        if stabilized or not plan.choice.is_skip:
+            names[plan.index] = f"blocks.{plan.stage + 1}.{place}"
+            filled[plan.stage] = place + 1
+    return names

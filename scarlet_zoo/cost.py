@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from scarlet_zoo.arch import Arch, LayerPlan
+from scarlet_zoo.arch import Arch, BlockPlan, BranchPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class LayerCost:
     """One row of an architecture: what a layer is, what it sees and what it costs.
 
     Attributes:
-        name: ``stem``, ``first``, the searchable layer's index, ``head`` or ``classifier``.
+        name: ``stem``, ``first``, the searchable layer's index, a branch's edge (``0.2``, behind the
+            layer whose output it is added to), ``head`` or ``classifier``.
         in_size, out_size: side of the square input and output, in pixels.
         params: learnable parameters of the trained network, batch norm's two per channel included.
         macs: multiply-adds for one image.
@@ -64,7 +65,7 @@ def _gate(hidden: int, squeeze: int) -> tuple[int, int]:
     return 2 * hidden * squeeze + hidden + squeeze, 2 * hidden * squeeze
 
 
-def _mbconv(plan: LayerPlan, in_size: int, out_size: int) -> tuple[int, int]:
+def _mbconv(plan: BlockPlan, in_size: int, out_size: int) -> tuple[int, int]:
     hidden = plan.hidden_chs
     parts = [
         _conv(plan.in_chs, hidden, 1, in_size),
@@ -76,6 +77,11 @@ def _mbconv(plan: LayerPlan, in_size: int, out_size: int) -> tuple[int, int]:
     return sum(params for params, _ in parts), sum(macs for _, macs in parts)
 
 
+def _branch(plan: BranchPlan, in_size: int, out_size: int) -> LayerCost:
+    costs = _mbconv(plan, in_size, out_size)
+    return LayerCost(plan.name, plan.token, plan.in_chs, plan.out_chs, plan.stride, in_size, out_size, *costs)
+
+
 def _rows(arch: Arch, size: int, in_chans: int, num_classes: int) -> Iterator[LayerCost]:
     space = arch.space
     stem, first, head = space.stem_width, space.first_width, space.head_width
@@ -85,12 +91,15 @@ def _rows(arch: Arch, size: int, in_chans: int, num_classes: int) -> Iterator[La
     depthwise, pointwise = _conv(stem, stem, 3, size, depthwise=True), _conv(stem, first, 1, size)
     params, macs = (sum(pair) for pair in zip(depthwise, pointwise, strict=True))
     yield LayerCost("first", "sep3x3", stem, first, 1, size, size, params, macs)
+    sizes = [size]
     for plan in arch.layers:
         out = (size + plan.stride - 1) // plan.stride
         params, macs = (0, 0) if plan.choice.is_skip else _mbconv(plan, size, out)
         name = str(plan.index)
         yield LayerCost(name, plan.token, plan.in_chs, plan.out_chs, plan.stride, size, out, params, macs)
         size = out
+        sizes.append(size)
+        yield from (_branch(b, sizes[b.source], size) for b in arch.branch_plans if b.target == plan.index + 1)
     last = space.layers[-1].width
     yield LayerCost("head", "conv1x1", last, head, 1, size, size, *_conv(last, head, 1, size))
     params, macs = (head + 1) * num_classes, head * num_classes

@@ -13,6 +13,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 from scarlet_zoo.arch import Arch, is_identity_string
+from scarlet_zoo.branched import BranchedFeatures, BranchedNet
 from scarlet_zoo.cards import all_cards
 from scarlet_zoo.checkpoint import load_checkpoint, state_sha256
 from scarlet_zoo.errors import CheckpointError, ScarletError, unknown_name
@@ -47,7 +48,7 @@ def space_config(space: SearchSpace) -> dict[str, Any]:
 
 
 def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """Construct by timm's builder with our two classes; ``feature_cls`` asks for one of timm's own wrappers."""
+    """Construct by timm's builder with our classes; ``feature_cls`` asks for one of timm's own wrappers."""
     if pretrained and not kwargs.get("pretrained_cfg") and find_shipped(name) is None:
         # The registry cannot know what this machine has; asked only when somebody wants it.
         overlay = kwargs.get("pretrained_cfg_overlay") or {}
@@ -60,7 +61,7 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
     wrapped = features_only and ("feature_cfg" in kwargs or "feature_cls" in kwargs)
     listed = features_only and not wrapped
     model: nn.Module = build_model_with_cfg(
-        ScarletFeatures if listed else ScarletNet,
+        _class_of(arch, listed),
         name,
         pretrained,
         arch=arch,
@@ -71,6 +72,13 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
         **kwargs,
     )
     return model
+
+
+def _class_of(arch: Arch, listed: bool) -> type[nn.Module]:
+    """A chain is timm's own class with its architecture; branches need a walk of their own."""
+    if arch.branches:
+        return BranchedFeatures if listed else BranchedNet
+    return ScarletFeatures if listed else ScarletNet
 
 
 def _levels(arch: Arch) -> int:

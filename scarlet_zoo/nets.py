@@ -18,7 +18,7 @@ from scarlet_zoo.arch import Arch, LayerPlan
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.space import SearchSpace
 
-_SE_LAYER = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)
+SE_LAYER = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)
 
 
 def _first_block(space: SearchSpace) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _timm_arguments(arch: Arch, kwargs: dict[str, Any]) -> dict[str, Any]:
         "block_args": timm_block_args(arch),
         "stem_size": space.stem_width,
         "act_layer": get_act_layer(space.edge_activation),
-        "se_layer": _SE_LAYER,
+        "se_layer": SE_LAYER,
         "round_chs_fn": int,
         **kwargs,
     }

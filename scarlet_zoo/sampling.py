@@ -41,10 +41,10 @@ class FairSampler:
 
     def draw(self, number: int) -> Arch:
         """The architecture of the draw with this number."""
-        return self.space.arch(self._token(index, number) for index in range(len(self.space.layers)))
+        return self.space.arch(self._dealt(index, number) for index in range(len(self.space.decisions)))
 
-    def _token(self, layer: int, number: int) -> str:
-        tokens = list(self.space.layers[layer].tokens)
+    def _dealt(self, layer: int, number: int) -> str:
+        tokens = list(self.space.decisions[layer])
         deal, position = divmod(number, len(tokens))
         random.Random(f"{self.seed} {layer} {deal}").shuffle(tokens)
         return tokens[position]

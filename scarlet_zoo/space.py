@@ -1,20 +1,26 @@
 """Which architectures there are: search spaces, their definition as plain data, and the named ones.
 
 A space is a chain: a stem convolution, a depthwise-separable block, the searchable
-layers, a 1x1 head convolution, pooling and a linear classifier. Its tokens are its own.
+layers, a 1x1 head convolution, pooling and a linear classifier. Its tokens are its own. It may
+have branches besides (:mod:`scarlet_zoo.topology`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from scarlet_zoo.arch import SKIP, Arch, Choice
+from scarlet_zoo.arch import SKIP, Arch, BranchPlan, Choice
 from scarlet_zoo.errors import ArchError, unknown_name
+from scarlet_zoo.topology import OFF, Edge, edge_name, every_edge, read_edges
+
+BRANCHES = "branches"
+_BRANCH_OPERATOR = Choice(expand_ratio=3, kernel_size=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,9 @@ class SearchSpace:
         edge_activation: activation of stem, first block and head.
         mean, std: of the pixels in [0, 1] that its networks are fed with, one value a channel.
         crop: side of the central crop over the side that pictures are resized to.
+        branches: edges between feature maps that an architecture may have, sorted.
+        branch_operator: the block that stands on each of them, without a shortcut. Which operators
+            ST-NAS has there is not known to us; this one is ours.
 
     Raises:
         ArchError: an impossible definition, with what and where.
@@ -61,6 +70,8 @@ class SearchSpace:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     crop: float = 224 / 256
+    branches: tuple[Edge, ...] = ()
+    branch_operator: Choice = _BRANCH_OPERATOR
 
     def __post_init__(self) -> None:
         if not self.name or not self.layers or any(mark in self.name for mark in ": \n"):
@@ -79,6 +90,15 @@ class SearchSpace:
         for index, layer in enumerate(self.layers):
             self._check_layer(index, layer, in_chs)
             in_chs = layer.width
+        if self.branches:
+            self._check_branches()
+
+    def _check_branches(self) -> None:
+        where = f"search space {self.name!r}"
+        read_edges([edge_name(edge) for edge in self.branches], every_edge(len(self.layers)), where)
+        operator = self.branch_operator
+        if operator.is_skip or operator.expand_ratio < 1 or operator.kernel_size % 2 != 1:
+            raise ArchError(f"{where}: got branch operator {operator}, wanted a block with an odd kernel")
 
     def _check_numbers(self) -> None:
         for key in ("in_chans", "input_size", "num_classes", "stem_width", "first_width", "head_width"):
@@ -119,42 +139,66 @@ class SearchSpace:
         """What a token of this space means."""
         return self._meaning[token]
 
-    @property
+    @cached_property
     def decisions(self) -> tuple[tuple[str, ...], ...]:
-        """What an architecture decides on: the tokens to choose from, one tuple a layer."""
-        return tuple(layer.tokens for layer in self.layers)
+        """What may be decided: each layer's tokens, then for each branch ``off`` or its name."""
+        return (*(layer.tokens for layer in self.layers), *((OFF, edge_name(edge)) for edge in self.branches))
 
     def arch(self, tokens: Iterable[str]) -> Arch:
-        """The architecture with these tokens, one a layer."""
-        return Arch(self, tuple(tokens))
+        """The architecture with these tokens, one a layer, or with these decisions (:attr:`decisions`)."""
+        given, layers = tuple(tokens), len(self.layers)
+        if len(given) != len(self.decisions):
+            return Arch(self, given)
+        on = [name for name in given[layers:] if name != OFF]
+        return Arch(self, given[:layers], read_edges(on, self.branches, f"architecture of space {self.name!r}"))
 
     def sample(self, rng: random.Random) -> Arch:
-        """Draw an architecture, each layer's token uniformly."""
-        return self.arch(rng.choice(layer.tokens) for layer in self.layers)
+        """Draw an architecture, each layer's token and each branch uniformly."""
+        return self.arch(rng.choice(allowed) for allowed in self.decisions)
 
     def mutate(self, arch: Arch, rng: random.Random, probability: float = 0.1) -> Arch:
-        """Redraw each layer's token with this probability, uniformly among the layer's others."""
-        tokens = []
-        for layer, token in zip(self.layers, arch.tokens, strict=True):
-            others = [other for other in layer.tokens if other != token]
-            tokens.append(rng.choice(others) if others and rng.random() < probability else token)
-        return self.arch(tokens)
+        """Decide each layer and each branch anew with this probability, uniformly among its other tokens."""
+        made = []
+        for allowed, token in zip(self.decisions, arch.decisions, strict=True):
+            others = [other for other in allowed if other != token]
+            made.append(rng.choice(others) if others and rng.random() < probability else token)
+        return self.arch(made)
 
     def cross(self, one: Arch, other: Arch, rng: random.Random) -> Arch:
-        """Take each layer's token from one of two architectures, by a fair coin."""
-        return self.arch(rng.choice(pair) for pair in zip(one.tokens, other.tokens, strict=True))
+        """Take each layer's token and each branch from one of two architectures, by a fair coin."""
+        return self.arch(rng.choice(pair) for pair in zip(one.decisions, other.decisions, strict=True))
 
     @property
     def size(self) -> int:
         """How many architectures the space holds."""
-        count = 1
-        for layer in self.layers:
-            count *= len(layer.tokens)
-        return count
+        return math.prod(map(len, self.decisions))
+
+    def with_branches(self) -> SearchSpace:
+        """The same chain with every branch that may be, named ``<name>+branches`` (:mod:`scarlet_zoo.topology`).
+
+        Raises:
+            ArchError: it has branches, or is too short for any.
+        """
+        edges = every_edge(len(self.layers))
+        if self.branches or not edges:
+            raise ArchError(f"search space {self.name!r}: wanted one without branches and with two layers or more")
+        return replace(self, name=f"{self.name}+{BRANCHES}", branches=edges)
+
+    def branch_plan(self, edge: Edge) -> BranchPlan:
+        """Channels and stride of one branch."""
+        source, target = edge
+        widths = (self.first_width, *(layer.width for layer in self.layers))
+        stride = math.prod(layer.stride for layer in self.layers[source:target])
+        operator = self.branch_operator
+        return BranchPlan(block_token(operator), operator, widths[source], widths[target], stride, source, target)
 
     def to_json(self) -> str:
         """The definition as one line of JSON, which :meth:`from_json` reads back to an equal value."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        fields = asdict(self)
+        if not self.branches:
+            # Files and runs carry the text of spaces from before there were branches.
+            del fields["branches"], fields["branch_operator"]
+        return json.dumps(fields, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> SearchSpace:
@@ -170,6 +214,9 @@ class SearchSpace:
                 Layer(layer["width"], layer["stride"], tuple(layer["tokens"])) for layer in fields["layers"]
             )
             fields |= {key: tuple(fields[key]) for key in ("mean", "std") if key in fields}
+            if "branches" in fields:
+                fields["branches"] = tuple((int(source), int(target)) for source, target in fields["branches"])
+                fields["branch_operator"] = Choice(**fields["branch_operator"])
             return cls(**fields)
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, ArchError):
@@ -186,7 +233,12 @@ def mbconv_choices(
     """
     gates = (False, True) if squeeze_excite else (False,)
     blocks = [Choice(e, k, se) for se in gates for e in expand_ratios for k in kernel_sizes]
-    return (*((f"e{b.expand_ratio}k{b.kernel_size}{'se' * b.squeeze_excite}", b) for b in blocks), ("id", SKIP))
+    return (*((block_token(block), block) for block in blocks), ("id", SKIP))
+
+
+def block_token(block: Choice) -> str:
+    """How an MBConv candidate is named: ``e<ratio>k<kernel>[se]``."""
+    return f"e{block.expand_ratio}k{block.kernel_size}{'se' * block.squeeze_excite}"
 
 
 def chain_layers(
@@ -238,14 +290,18 @@ _SPACES: Mapping[str, SearchSpace] = {
 
 
 def get_space(name: str) -> SearchSpace:
-    """The named search space.
+    """The named search space; ``<name>+branches`` is the one with branches.
 
     Raises:
         UnknownNameError: no such space; the message lists the near ones.
     """
-    if name not in _SPACES:
-        raise unknown_name("search space", name, _SPACES)
-    return _SPACES[name]
+    base, *added = name.split("+")
+    if base not in _SPACES or any(feature != BRANCHES for feature in added):
+        raise unknown_name("search space", name, [*_SPACES, *(f"{known}+{BRANCHES}" for known in _SPACES)])
+    space = _SPACES[base]
+    for _ in added:
+        space = space.with_branches()
+    return space
 
 
 def list_spaces() -> list[str]:

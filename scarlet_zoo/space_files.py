@@ -10,6 +10,7 @@ A space is given by the terms in which papers print one::
     kernel_sizes = [3, 5]
     expand_ratios = [3, 6]
     squeeze_excite = true
+    branches = true  # between feature maps two or three layers apart; see scarlet_zoo.topology
 
 Left out are what :func:`scarlet_zoo.space.mbconv_choices` and :class:`scarlet_zoo.space.SearchSpace` have
 as defaults. A skip is a choice wherever it fits.
@@ -19,16 +20,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import ArchError
-from scarlet_zoo.space import SearchSpace, chain_layers, get_space, mbconv_choices
+from scarlet_zoo.space import BRANCHES, SearchSpace, chain_layers, get_space, mbconv_choices
 
 _CHOICES = {"expand_ratios", "kernel_sizes", "squeeze_excite"}
-_GIVEN = {field.name for field in fields(SearchSpace) if field.default is not MISSING}
-_KNOWN = {"name", "stages", *_CHOICES, *_GIVEN}
+_ADDED = {BRANCHES}
+_DERIVED = {"branches", "branch_operator"}
+_GIVEN = {field.name for field in fields(SearchSpace) if field.default is not MISSING} - _DERIVED
+_KNOWN = {"name", "stages", *_CHOICES, *_GIVEN, *_ADDED}
 
 
 def find_space(text: str) -> SearchSpace:
@@ -77,4 +80,13 @@ def space_of(content: Mapping[str, Any]) -> SearchSpace:
         rest = {"mean": (0.5,) * rest["in_chans"], "std": (0.25,) * rest["in_chans"], **rest}
     first = rest.get("first_width", SearchSpace.first_width)
     stages = [(int(width), int(depth), int(stride)) for width, depth, stride in content["stages"]]
-    return SearchSpace(str(content["name"]), choices, chain_layers(stages, choices, in_chs=first), **rest)
+    space = SearchSpace(str(content["name"]), choices, chain_layers(stages, choices, in_chs=first), **rest)
+    return _augmented(space, content)
+
+
+def _augmented(space: SearchSpace, content: Mapping[str, Any]) -> SearchSpace:
+    """With what is asked for besides the chain, under the name that was declared."""
+    branches = content.get(BRANCHES, False)
+    if not isinstance(branches, bool):
+        raise ArchError(f"search space {space.name!r}: got branches {branches!r}, wanted true or false")
+    return replace(space.with_branches(), name=space.name) if branches else space

@@ -15,13 +15,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch import Arch, block_names
 from scarlet_zoo.blocks import Stabilizer
+from scarlet_zoo.branched import FeatureMaps, make_branches
 from scarlet_zoo.checkpoint import load_state, save_state
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.model import create_model
 from scarlet_zoo.nets import ScarletNet
 from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.topology import edge_name
 
 # What may stand on a skip: a stabilizer in one of its initialisations, or nothing.
 PLAIN_SKIP = "plain"
@@ -52,6 +54,7 @@ class Supernet(nn.Module):
 
     Attributes:
         layers: for each searchable layer its choices by token.
+        branches: a block for each branch that there may be, whatever the choices of the layers.
     """
 
     def __init__(self, space: SearchSpace, skip: str = "identity") -> None:
@@ -75,6 +78,7 @@ class Supernet(nn.Module):
             ordered = {token: choices[token] for token in layer.tokens}
             choices.clear()
             choices.update(ordered)
+        self.branches = make_branches(map(space.branch_plan, space.branches), space.activation)
 
     def _take_blocks(self, donor: nn.Module, arch: Arch) -> None:
         for here, there in _SHARED.items():
@@ -96,9 +100,10 @@ class Supernet(nn.Module):
             ArchError: an architecture of another space.
         """
         self._check(arch)
-        x = self.first(self.bn1(self.conv_stem(images)))
-        for choices, token in zip(self.layers, arch.tokens, strict=True):
-            x = choices[token](x)  # type: ignore[index]
+        maps = FeatureMaps(self.branches, arch.branches)
+        x = maps.at(0, self.first(self.bn1(self.conv_stem(images))))
+        for node, (choices, token) in enumerate(zip(self.layers, arch.tokens, strict=True), start=1):
+            x = maps.at(node, choices[token](x))  # type: ignore[index]
         logits: Tensor = self.classifier(self.global_pool(self.bn2(self.conv_head(x))))
         return logits
 
@@ -122,23 +127,13 @@ class Supernet(nn.Module):
     def _modules_of(self, arch: Arch) -> dict[str, str]:
         """Names of the modules on a path: here, and in the plain network."""
         names = block_names(arch, stabilized=self.skip != PLAIN_SKIP)
-        return {**_SHARED, **{f"layers.{i}.{arch.tokens[i]}": name for i, name in names.items()}}
+        branches = [f"branches.{edge_name(edge)}" for edge in arch.branches]
+        layers = {f"layers.{i}.{arch.tokens[i]}": name for i, name in names.items()}
+        return {**_SHARED, **layers, **dict(zip(branches, branches, strict=True))}
 
     def _check(self, arch: Arch) -> None:
         if arch.space is not self.space and arch.space != self.space:
             raise ArchError(f"architecture {arch}: of space {arch.space.name!r}, wanted one of {self.space.name!r}")
-
-
-def block_names(arch: Arch, *, stabilized: bool) -> dict[int, str]:
-    """Layer index to the name of its block in the plain network; a skipped one only where it is stabilized."""
-    names: dict[int, str] = {}
-    filled: dict[int, int] = {}
-    for plan in arch.layers:
-        place = filled.setdefault(plan.stage, 0)
-        if stabilized or not plan.choice.is_skip:
-            names[plan.index] = f"blocks.{plan.stage + 1}.{place}"
-            filled[plan.stage] = place + 1
-    return names
 
 
 def _cover(space: SearchSpace) -> Iterator[Arch]:

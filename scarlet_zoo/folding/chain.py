@@ -5,6 +5,11 @@ its input, so both are in one region, while a block without one starts a new reg
 stabilizer. Replacing every tensor x of a region by T x (T invertible) leaves the network's
 function alone if each convolution that writes into the region becomes T W and each that reads
 from it becomes R T^-1.
+
+A branch (:mod:`scarlet_zoo.branched`) is one more reader of the region of the feature map that it
+leaves and one more writer of the region of the one that it is added to. Between its two ends stand
+activations, so the bases there have nothing to do with one another: a stage may change one end
+and another stage the other.
 """
 
 from __future__ import annotations
@@ -19,6 +24,8 @@ from timm.models._features import FeatureGetterNet
 from torch import nn
 
 from scarlet_zoo.blocks import Stabilizer
+from scarlet_zoo.branched import Branch
+from scarlet_zoo.topology import edge_name
 
 
 @dataclass
@@ -94,20 +101,17 @@ def _walk(backbone: Any, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]
     for number, stage in enumerate(backbone.blocks, start=1):
         for position, module in enumerate(stage):
             name = f"{prefix}blocks.{number - 1}.{position}"
-            if isinstance(module, nn.Identity):
-                continue  # a site that an earlier step has emptied
             if isinstance(module, Stabilizer):
                 chain.sites.append(name)
                 chain.regions.append(Region())
-                continue
-            block = _describe(module, name)
-            chain.regions[-1].readers.append(block.reader)
-            if not block.residual:
-                yield chain
-                chain = Chain([Region()], [])
-            chain.regions[-1].writers.append(block.writer)
-            if block.activated:
-                chain.regions[-1].pinned = f"an activation follows {block.writer}"
+            elif not isinstance(module, nn.Identity):  # that would be a site that an earlier step has emptied
+                block = _describe(module, name)
+                chain.regions[-1].readers.append(block.reader)
+                if not block.residual:
+                    yield chain
+                    chain = Chain([Region()], [])
+                _write_into(chain.regions[-1], block)
+            _branch_off(chain.regions[-1], backbone, prefix, _nodes_behind(backbone, number - 1, position))
         if number in tapped:
             chain.regions[-1].pinned = f"the feature level after stage {number - 1} is tapped"
     head = getattr(backbone, "conv_head", None)
@@ -118,9 +122,44 @@ def _walk(backbone: Any, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]
     yield chain
 
 
+def _write_into(region: Region, block: _Block) -> None:
+    region.writers.append(block.writer)
+    if block.activated:
+        region.pinned = f"an activation follows {block.writer}"
+
+
+def _nodes_behind(backbone: Any, stage: int, position: int) -> tuple[int, ...]:
+    """Feature maps that are complete behind a module; none where the network has no branches."""
+    nodes: list[list[tuple[int, ...]]] = getattr(backbone, "nodes", [])
+    return nodes[stage][position] if nodes else ()
+
+
+def _branch_off(region: Region, backbone: Any, prefix: str, nodes: tuple[int, ...]) -> None:
+    """Add the branches that end at these feature maps, or begin there, to the region that they are in."""
+    for edge in getattr(backbone, "edges", ()):
+        name = f"branches.{edge_name(edge)}"
+        block = _describe(backbone.get_submodule(name), prefix + name)
+        if edge[1] in nodes:
+            _write_into(region, block)
+        if edge[0] in nodes:
+            region.readers.append(block.reader)
+
+
+def branched_sites(backbone: nn.Module, prefix: str = "") -> set[str]:
+    """Names of the modules behind which a branch begins or ends."""
+    touched = {node for edge in getattr(backbone, "edges", ()) for node in edge}
+    nodes: Any = getattr(backbone, "nodes", ())
+    return {
+        f"{prefix}blocks.{stage}.{position}"
+        for stage, places in enumerate(nodes)
+        for position, behind in enumerate(places)
+        if touched.intersection(behind)
+    }
+
+
 def _describe(module: nn.Module, name: str) -> _Block:
     plain = getattr(module, "conv_s2d", None) is None
-    if type(module) is timm_blocks.InvertedResidual and plain:
+    if type(module) in (timm_blocks.InvertedResidual, Branch) and plain:
         activated = not isinstance(module.bn3, nn.Identity)
         return _Block(f"{name}.conv_pw", f"{name}.conv_pwl", bool(module.has_skip), activated)
     if type(module) is timm_blocks.DepthwiseSeparableConv and plain:

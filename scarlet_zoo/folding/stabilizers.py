@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.folding.basis import Basis, Plan, Planner
 from scarlet_zoo.folding.certificate import Skipped, Step
-from scarlet_zoo.folding.chain import Chain, find_chains
+from scarlet_zoo.folding.chain import Chain, branched_sites, find_chains
 from scarlet_zoo.folding.probe import Probe
 
 # No dtype of ours survives an inverse worse than this; it spares a measurement, no more.
@@ -36,14 +36,22 @@ def fold_stabilizers(model: nn.Module, probe: Probe, taps: frozenset[int]) -> tu
 
 
 def _multiply_neighbours(model: nn.Module, probe: Probe) -> list[Step]:
-    """S_2 S_1 for two in a row: the second takes the product, the first becomes an identity."""
+    """S_2 S_1 for two in a row: the second takes the product, the first becomes an identity.
+
+    Not where a branch begins or ends between them, for that is a tensor of its own.
+    """
     steps = []
+    branched = {name for prefix, part in model.named_modules() if hasattr(part, "nodes")
+                for name in branched_sites(part, f"{prefix}." if prefix else "")}  # fmt: skip
     for parent_name, parent in list(model.named_modules()):
         if not isinstance(parent, nn.Sequential):
             continue
         items = [(f"{parent_name}.{i}" if parent_name else str(i), module) for i, module in enumerate(parent)]
         for (name, module), (next_name, following) in pairwise(items):
-            if isinstance(module, Stabilizer) and isinstance(following, Stabilizer):
+            pair = isinstance(module, Stabilizer) and isinstance(following, Stabilizer)
+            if pair and name not in branched:
+                assert isinstance(module, Stabilizer)
+                assert isinstance(following, Stabilizer)
                 _set_matrix(following, following.matrix @ module.matrix)
                 model.set_submodule(name, nn.Identity())
                 steps.append(Step("multiply", name, (next_name,), None, probe.difference(model)))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch import Arch, block_names
 from scarlet_zoo.artifact import read_artifact, read_onnx
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.lab.layers import Layers
@@ -145,14 +145,10 @@ def block_of(name: str, before: str) -> str:
 
 def tokens_of(arch: Arch | None) -> dict[str, str]:
     """Tokens of an architecture by the name of the module that stands for each; skipped layers have none."""
-    tokens: dict[str, str] = {}
-    count: dict[int, int] = {}
-    for plan, token in zip(arch.layers, arch.tokens, strict=True) if arch is not None else ():
-        if not plan.choice.is_skip:
-            place = count.get(plan.stage, 0)
-            tokens[f"blocks.{plan.stage + 1}.{place}"] = token
-            count[plan.stage] = place + 1
-    return tokens
+    if arch is None:
+        return {}
+    layers = {name: arch.tokens[index] for index, name in block_names(arch, stabilized=False).items()}
+    return layers | {f"branches.{plan.name}": f"branch {plan.token}" for plan in arch.branch_plans}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from onnx.utils import Extractor
 from onnx_ir.passes import common
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch import Arch, block_names
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.lowering import lower
 from scarlet_zoo.lut.keys import FORMS, HEAD, STEM
@@ -59,41 +59,46 @@ def _in_integers(model: onnx.ModelProto, shape: tuple[int, int, int, int]) -> on
 
 
 def holders(space: SearchSpace) -> Iterator[Arch]:
-    """Architectures that between them hold every block of every layer, each the same choice as far as it goes."""
+    """Architectures that between them hold every block of every layer, each the same choice as far as it goes.
+
+    The first has every branch that the space has.
+    """
     blocks = [[token for token in layer.tokens if not space.choice(token).is_skip] for layer in space.layers]
     for number in range(max(map(len, blocks))):
-        yield space.arch(tokens[number % len(tokens)] for tokens in blocks)
+        tokens = tuple(tokens[number % len(tokens)] for tokens in blocks)
+        yield Arch(space, tokens, space.branches if number == 0 else ())
 
 
 def cut(model: onnx.ModelProto, arch: Arch) -> dict[str, onnx.ModelProto]:
-    """A network's pieces in order: ``stem`` (all before the layers), each layer's position, ``head``.
+    """A network's pieces in order: ``stem`` (all before the layers), each layer's position, branches, ``head``.
 
-    A piece begins and ends where its layer does: with integers, at integers.
+    A piece begins and ends where its layer does: with integers, at integers. A branch's begins at the feature map
+    that it reads and ends before it is added to the other one: that sum, which is small, is in no piece.
     """
     model = onnx.shape_inference.infer_shapes(model)
     extractor = Extractor(model)
-    begin, pieces = model.graph.input[0].name, {}
-    for name, place in _places(arch):
-        end = _last_tensor(model, place)
-        pieces[name] = extractor.extract_model([begin], [end])
-        begin = end
+    modules = block_names(arch, stabilized=False)
+    begin, pieces = _last_tensor(model, "blocks.0.0"), {}
+    pieces[STEM] = extractor.extract_model([model.graph.input[0].name], [begin])
+    maps = {0: begin}
+    for plan in arch.layers:
+        if plan.index in modules:
+            end = _last_tensor(model, modules[plan.index])
+            pieces[str(plan.index)] = extractor.extract_model([begin], [end])
+            begin = end
+        for branch in (b for b in arch.branch_plans if b.target == plan.index + 1):
+            module = f"branches.{branch.name}"
+            end = _last_tensor(model, module, besides=("Add",))
+            pieces[branch.name] = extractor.extract_model([maps[branch.source]], [end])
+            begin = _last_tensor(model, module)
+        maps[plan.index + 1] = begin
     pieces[HEAD] = extractor.extract_model([begin], [model.graph.output[0].name])
     return pieces
 
 
-def _places(arch: Arch) -> Iterator[tuple[str, str]]:
-    """Pieces and the module that each ends with."""
-    yield STEM, "/blocks/blocks.0/blocks.0.0/"
-    in_stage: dict[int, int] = {}
-    for plan in arch.layers:
-        if not plan.choice.is_skip:
-            place = in_stage.get(plan.stage, 0)
-            in_stage[plan.stage] = place + 1
-            yield str(plan.index), f"/blocks/blocks.{plan.stage + 1}/blocks.{plan.stage + 1}.{place}/"
-
-
-def _last_tensor(model: onnx.ModelProto, place: str) -> str:
-    computed = (node.output[0] for node in model.graph.node if node.op_type not in _BETWEEN)
-    *_, name = (output for output in computed if output.startswith(place))
+def _last_tensor(model: onnx.ModelProto, module: str, besides: Collection[str] = ()) -> str:
+    """The last tensor that a module computes, as integers where there are; operators of some kinds do not count."""
+    computed = (node.output[0] for node in model.graph.node if node.op_type not in (*_BETWEEN, *besides))
+    *_, name = (output for output in computed if f"/{module}/" in output)
     integers = {node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     return f"{name}_q" if f"{name}_q" in integers else name

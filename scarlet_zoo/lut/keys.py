@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.topology import OFF, read_edges
 
 # Each with the graph form that it is measured in.
 FORMS: Mapping[str, str] = {"float32": "native", "int8": "friendly"}
@@ -13,20 +14,50 @@ STEM, HEAD = "stem", "head"
 
 
 def pieces_of(arch: Arch) -> list[str]:
-    """A network's pieces in order: what stands before the layers, the position of each layer, the rest."""
-    return [STEM, *(str(plan.index) for plan in arch.layers if not plan.choice.is_skip), HEAD]
+    """A network's pieces in order: what stands before the layers, the position of each layer, branches, the rest.
+
+    A branch's piece is called after its edge and comes behind the layer whose output it is added to.
+    """
+    pieces = [STEM]
+    for plan in arch.layers:
+        pieces += [str(plan.index)] * (not plan.choice.is_skip)
+        pieces += [branch.name for branch in arch.branch_plans if branch.target == plan.index + 1]
+    return [*pieces, HEAD]
 
 
 def piece_key(arch: Arch, piece: str) -> str:
     """What makes two pieces the same block."""
-    return piece if piece in (STEM, HEAD) else block_key(arch.space, int(piece), arch.tokens[int(piece)])
+    if piece in (STEM, HEAD):
+        return piece
+    if "." in piece:
+        return branch_key(arch.space, piece)
+    return block_key(arch.space, int(piece), arch.tokens[int(piece)])
+
+
+def decision_key(space: SearchSpace, position: int, token: str) -> str | None:
+    """The block that one of :attr:`SearchSpace.decisions` puts into a network; none where it leaves one out."""
+    if position >= len(space.layers):
+        return None if token == OFF else branch_key(space, token)
+    return None if space.choice(token).is_skip else block_key(space, position, token)
+
+
+def branch_key(space: SearchSpace, name: str) -> str:
+    """``branch``, operator, channels, stride and side of the input, of an edge."""
+    (edge,) = read_edges([name], space.branches, f"search space {space.name!r}")
+    plan = space.branch_plan(edge)
+    return f"branch {plan.token} {plan.in_chs}-{plan.out_chs} s{plan.stride} {_side(space, plan.source)}px"
 
 
 def block_key(space: SearchSpace, index: int, token: str) -> str:
     """Token, channels, stride and side of the input, of a token in a layer."""
-    before, layer = space.layers[:index], space.layers[index]
+    layer = space.layers[index]
+    in_chs = space.layers[index - 1].width if index else space.first_width
+    return f"{token} {in_chs}-{layer.width} s{layer.stride} {_side(space, index)}px"
+
+
+def _side(space: SearchSpace, node: int) -> int:
+    """Side of a feature map, in pixels."""
     side = -(-space.input_size // space.stem_stride)
-    for other in before:
-        side = -(-side // other.stride)
-    in_chs = before[-1].width if before else space.first_width
-    return f"{token} {in_chs}-{layer.width} s{layer.stride} {side}px"
+    for layer in space.layers[:node]:
+        side = -(-side // layer.stride)
+    return side

@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, Val
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.files import write_text
-from scarlet_zoo.lut.keys import HEAD, STEM, block_key
+from scarlet_zoo.lut.keys import HEAD, STEM, decision_key
 from scarlet_zoo.space import SearchSpace
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0)]
-# Tokens of architectures as positions among their layer's, (architectures, layers).
+# Architectures as positions of their decisions among those that the space allows, (architectures, decisions).
 Genes = NDArray[np.int64]
 
 
@@ -153,35 +153,33 @@ class LatencyTable(_Strict):
 
     @cached_property
     def _sums(self) -> tuple[float, list[NDArray[np.float64]]]:
-        """Of stem and head, and by layer and token."""
+        """Of stem and head, and by decision and token."""
         space = self.search_space
-        layers = [
-            np.array([0.0 if space.choice(token).is_skip else self.blocks[block_key(space, index, token)]
-                      for token in layer.tokens])
-            for index, layer in enumerate(space.layers)
-        ]  # fmt: skip
-        return self.blocks[STEM] + self.blocks[HEAD], layers
+        keys = [[decision_key(space, position, token) for token in allowed]
+                for position, allowed in enumerate(space.decisions)]  # fmt: skip
+        values = [np.array([0.0 if key is None else self.blocks[key] for key in row]) for row in keys]
+        return self.blocks[STEM] + self.blocks[HEAD], values
 
     @cached_property
     def _places(self) -> list[dict[str, int]]:
-        return [{token: place for place, token in enumerate(layer.tokens)} for layer in self.search_space.layers]
+        return [{token: place for place, token in enumerate(allowed)} for allowed in self.search_space.decisions]
 
     def genes(self, archs: Sequence[Arch]) -> Genes:
-        """Architectures as positions of their tokens."""
-        columns = [[places[tokens[index]] for tokens in (arch.tokens for arch in archs)]
-                   for index, places in enumerate(self._places)]  # fmt: skip
+        """Architectures as positions of their decisions."""
+        decided = [arch.decisions for arch in archs]
+        columns = [[places[row[index]] for row in decided] for index, places in enumerate(self._places)]
         return np.array(columns, dtype=np.int64).T.reshape(len(archs), len(self._places))
 
     def block_sum(self, genes: Genes) -> NDArray[np.float64]:
         """Plain sums of blocks, in milliseconds."""
-        edge, layers = self._sums
+        edge, decisions = self._sums
         total = np.full(len(genes), edge)
-        for index, values in enumerate(layers):
+        for index, values in enumerate(decisions):
             total += values[genes[:, index]]
         return total
 
     def predict_genes(self, genes: Genes) -> NDArray[np.float64]:
-        """``p50_ms low_ms high_ms`` of architectures given as positions of their tokens, (N, 3)."""
+        """``p50_ms low_ms high_ms`` of architectures given as positions of their decisions, (N, 3)."""
         p50 = self.calibration.offset_ms + self.calibration.slope * self.block_sum(genes)
         error = self.calibration.error
         return np.stack([p50, p50 * (1 - error), p50 * (1 + error)], axis=1)

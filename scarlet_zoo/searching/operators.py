@@ -1,7 +1,7 @@
 """Architectures under pymoo's NSGA-II: how they are drawn, crossed, mutated, and kept apart.
 
-A genotype is a row of integers, the position of each layer's token among those that the layer
-allows.
+A genotype is a row of integers, the position of each decision among those that the space allows: a
+layer's token, a branch on or off.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class Coding:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self.sizes = np.array([len(layer.tokens) for layer in space.layers])
+        self.sizes = np.array([len(allowed) for allowed in space.decisions])
 
     def genes(self, arch: Arch) -> Genes:
-        """Positions of an architecture's tokens."""
-        pairs = zip(self.space.layers, arch.tokens, strict=True)
-        return np.array([layer.tokens.index(token) for layer, token in pairs], dtype=np.int64)
+        """Positions of an architecture's decisions."""
+        pairs = zip(self.space.decisions, arch.decisions, strict=True)
+        return np.array([allowed.index(token) for allowed, token in pairs], dtype=np.int64)
 
     def arch(self, genes: Genes) -> Arch:
         """The architecture of a row."""
-        return self.space.arch(layer.tokens[int(g)] for layer, g in zip(self.space.layers, genes, strict=True))
+        return self.space.arch(allowed[int(g)] for allowed, g in zip(self.space.decisions, genes, strict=True))
 
     def draw(self, random: Random) -> Genes:
-        """Each layer's token uniformly."""
+        """Each decision uniformly."""
         return random.integers(self.sizes)
 
 
@@ -75,7 +75,7 @@ class ArchSampling(Sampling):  # type: ignore[misc]
 
 
 class ArchCrossover(Crossover):  # type: ignore[misc]
-    """Two children of two parents: a fair coin for each layer, and what it leaves."""
+    """Two children of two parents: a fair coin for each decision, and what it leaves."""
 
     def __init__(self) -> None:
         super().__init__(2, 2, prob=0.9)
