@@ -73,14 +73,14 @@ def train(
     Raises:
         TrainingError: ``out`` holds another run, or the loss is no longer a number.
     """
-    loop = _Loop(learner, data, settings, out, identity or {})
+    loop = Loop(learner, data, settings, out, identity or {})
     for step in loop.steps():
         if progress is not None:
             progress(step, loop.last)
     return loop.result()
 
 
-class _Loop:
+class Loop:
     """One training in one process: what is there once, and what happens in a step."""
 
     def __init__(

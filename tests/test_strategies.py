@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -128,8 +129,9 @@ def test_uniform_sampling_is_uniform_and_independent():
     for layer, tokens in zip(MINI.layers, zip(*archs, strict=True), strict=True):
         found = Counter(tokens)
         assert chisquare([found[token] for token in layer.tokens]).pvalue > 1e-4
-    pairs = Counter((tokens[0], tokens[1]) for tokens in archs)
-    assert chisquare(list(pairs.values())).pvalue > 1e-4
+    # Nor does a layer's choice tell the next layer's, or the same layer's in the next step.
+    for pairs in (zip(*list(zip(*archs, strict=True))[:2], strict=True), pairwise(tokens[0] for tokens in archs)):
+        assert chisquare(list(Counter(pairs).values())).pvalue > 1e-4
 
 
 def test_strict_fairness_counts_each_choice_as_often_as_each_other(tmp_path):

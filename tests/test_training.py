@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -316,3 +317,15 @@ def test_a_batch_of_one_index_has_the_shape_of_a_batch():
     assert images.shape == (1, 1, 28, 28)
     assert targets.shape == (1,)
     assert TINY.input_size == 32
+
+
+def test_dropout_is_the_same_after_a_stop(tmp_path):
+    def learner():
+        torch.manual_seed(0)
+        return NetworkLearner(create_model(MINI.sample(random.Random(0)), drop_rate=0.5))
+
+    whole = train(learner(), fashion(MINI), settings(max_steps=3), tmp_path / "whole")
+    train(learner(), fashion(MINI), settings(max_steps=1), tmp_path / "cut")
+    torch.manual_seed(7)  # what another process begins with
+    done = train(learner(), fashion(MINI), settings(max_steps=3), tmp_path / "cut")
+    assert all(torch.equal(done.state[key], whole.state[key]) for key in whole.state)
