@@ -324,8 +324,8 @@ def test_dropout_is_the_same_after_a_stop(tmp_path):
         torch.manual_seed(0)
         return NetworkLearner(create_model(MINI.sample(random.Random(0)), drop_rate=0.5))
 
-    whole = train(learner(), fashion(MINI), settings(max_steps=3), tmp_path / "whole")
-    train(learner(), fashion(MINI), settings(max_steps=1), tmp_path / "cut")
+    whole = train(learner(), fashion(MINI, 100), settings(max_steps=3), tmp_path / "whole")
+    train(learner(), fashion(MINI, 100), settings(max_steps=1), tmp_path / "cut")
     torch.manual_seed(7)  # what another process begins with
-    done = train(learner(), fashion(MINI), settings(max_steps=3), tmp_path / "cut")
+    done = train(learner(), fashion(MINI, 100), settings(max_steps=3), tmp_path / "cut")
     assert all(torch.equal(done.state[key], whole.state[key]) for key in whole.state)
