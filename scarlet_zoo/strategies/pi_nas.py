@@ -1,4 +1,4 @@
-"""Pi-NAS: two paths that share no choice learn from each other without labels (Peng et al., Pi-NAS, ICCV 2021)."""
+"""Pi-NAS: paths that share no choice learn from each other, without labels (Peng et al., arXiv 2108.09671)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class PiNasOptions:
         probe: share of the steps, the last ones, that train the classifier; our default, the authors train it in a
             run of its own, for as many epochs as the rest.
         probe_lr: highest learning rate of those steps; our default, the authors' code has 30 for batches of 256.
-        crop: least share of the area in a view of a small picture, see :class:`scarlet_zoo.batches.Augment`; our
-            default.
-        jitter: of brightness and contrast in a view of a small picture; our default.
+        crop: least share of the area in a view of a small picture, see :class:`scarlet_zoo.batches.Augment`; the
+            authors' code has 0.2.
+        jitter: of brightness and contrast in such a view; the authors' code has 0.4 in four views of five.
     """
 
     temperature: float = 0.2
@@ -58,17 +58,20 @@ class PiNas(Strategy):
     A step of the first phase runs two paths A and B that differ in every layer, on four views q0, k0, q1, k1 of each
     picture. The student makes vectors of q0 with A and of q1 with B, the teacher of k0 with A and of k1 with B; each
     query has to find the key of the *other* path among those of other pictures:
-    ``L = InfoNCE(q0, k1) + InfoNCE(q1, k0)``. So features of different paths are pulled to one another, which is
-    what the paper blames inconsistent scores on. Before each key pass the teacher follows the student in what that
-    pass runs through, hence twice a step in what all paths share and in the neck. The queue takes in
+    ``L = InfoNCE(q0, k1) + InfoNCE(q1, k0)``. The paper's reasons: a layer's input depends on the path that it is
+    reached by (feature shift), against which the features of two paths are pulled to one another, and its weights are
+    pulled to and fro by the paths that share it (parameter shift), against which there is a teacher; the negatives
+    keep all features from becoming one. Before each key pass the teacher follows the student in what that pass runs
+    through, hence twice a step in what all paths share and in the neck. The queue takes in
     ``(k0 + k1) / 2``, not brought to length 1 again. No label is used.
 
     The second phase trains the classifier alone, by cross-entropy on a uniformly drawn path a step; batch norms keep
     taking batch statistics, and their running ones move.
 
-    The authors' code: all of the above. Ours: both phases are one training with one augmentation, the classifier's
-    learning rate falls along a cosine and its weight decay is the training's, the pictures of the key passes are not
-    shuffled over the processes, and the space is this package's. A layer with a single token (and the sets of paths
+    The authors' code: all of the above. Ours: both phases are one training with one augmentation, without their
+    changes of hue and saturation, grey pictures and blur; the classifier's learning rate falls along a cosine and its
+    weight decay is the training's; the pictures of the key passes are not shuffled over the processes; and the space
+    is this package's. A layer with a single token (and the sets of paths
     that share a block) cannot be kept apart: there the paths share it, and the teacher follows twice.
     """
 
@@ -98,7 +101,7 @@ class PiNas(Strategy):
                                 "a multiple")  # fmt: skip
 
     def augment(self, asked: Augment | None) -> Augment:
-        """Crops and brightness as momentum contrast has them: without, the views would be nearly one."""
+        """Crops, brightness and contrast, also where none is asked for: the views have to differ."""
         return replace(asked or Augment(), shift_px=0, crop=self.options.crop, jitter=self.options.jitter)
 
     @property
