@@ -6,6 +6,7 @@ batches that it would have had.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -98,15 +99,23 @@ class Augment:
         shift_px: moved by up to so many pixels, zeros follow.
         flip: mirrored, every second one.
         erase: share in which a rectangle is blanked (random erasing, arXiv 1708.04896).
+        crop: least share of the area that is kept and stretched to the whole, sides 3:4 to 4:3 (the random resized
+            crop of Inception, arXiv 1409.4842); 1 keeps all.
+        jitter: brightness, then contrast, times a factor in 1 - jitter to 1 + jitter.
     """
 
     shift_px: int = 1
     flip: bool = True
     erase: float = 0.0
+    crop: float = 1.0
+    jitter: float = 0.0
 
     def arrays(self, pixels: Tensor, seed: int) -> Tensor:
-        """A batch (N, C, H, W) altered, each picture in its own way."""
+        """A batch of pixels 0 to 255 (N, C, H, W) altered, each picture in its own way."""
         random = torch.Generator().manual_seed(seed)
+        # Nothing is drawn for what is not asked for, so that the rest stays what it is without it.
+        pixels = self._cropped(pixels, random) if self.crop < 1 else pixels
+        pixels = self._jittered(pixels, random) if self.jitter else pixels
         count, channels, height, width = pixels.shape
         rows, columns = (self._window(count, side, random) for side in (height, width))
         if self.flip:
@@ -134,3 +143,24 @@ class Augment:
             spans.append((at >= start) & (at < start + length))
         blank = (spans[0][:, :, None] & spans[1][:, None, :] & chosen[:, None, None])[:, None]
         return pixels.masked_fill(blank, 0)
+
+    def _cropped(self, pixels: Tensor, random: torch.Generator) -> Tensor:
+        """Windows of a random area, shape and place, stretched to the picture's size (bilinear)."""
+        count = len(pixels)
+        area = self.crop + (1 - self.crop) * torch.rand(count, generator=random)
+        ratio = torch.exp((2 * torch.rand(count, generator=random) - 1) * math.log(4 / 3))
+        # Neither side is longer than the picture's, and the area is what was drawn.
+        height = torch.sqrt(area / ratio).clamp(max=1).maximum(area)
+        spans = torch.stack((area / height, height), 1)  # (N, 2): x, y
+        centres = (1 - spans) * (2 * torch.rand(count, 2, generator=random) - 1)
+        window = torch.cat((torch.diag_embed(spans), centres[:, :, None]), 2)  # (N, 2, 3)
+        grid = torch.nn.functional.affine_grid(window, list(pixels.shape), align_corners=False)
+        taken = torch.nn.functional.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
+        return taken.round().to(pixels.dtype)
+
+    def _jittered(self, pixels: Tensor, random: torch.Generator) -> Tensor:
+        """Brightness is a factor; contrast is one of the distance from the picture's mean."""
+        factors = 1 + self.jitter * (2 * torch.rand(2, len(pixels), 1, 1, 1, generator=random) - 1)
+        bright = (pixels.float() * factors[0]).clamp(0, 255)
+        mean = bright.mean((1, 2, 3), keepdim=True)
+        return ((bright - mean) * factors[1] + mean).clamp(0, 255).round().to(pixels.dtype)

@@ -99,13 +99,22 @@ class Supernet(nn.Module):
         Raises:
             ArchError: an architecture of another space.
         """
+        logits: Tensor = self.classifier(self.features(images, arch))
+        return logits
+
+    def features(self, images: Tensor, arch: Arch) -> Tensor:
+        """Pooled features (N, head width) of one path: what the classifier is given."""
         self._check(arch)
         maps = FeatureMaps(self.branches, arch.branches)
         x = maps.at(0, self.first(self.bn1(self.conv_stem(images))))
         for node, (choices, token) in enumerate(zip(self.layers, arch.tokens, strict=True), start=1):
             x = maps.at(node, choices[token](x))  # type: ignore[index]
-        logits: Tensor = self.classifier(self.global_pool(self.bn2(self.conv_head(x))))
-        return logits
+        pooled: Tensor = self.global_pool(self.bn2(self.conv_head(x)))
+        return pooled
+
+    def on_path(self, arch: Arch) -> tuple[str, ...]:
+        """Names of the modules that an architecture runs through, the shared ones first."""
+        return tuple(self._modules_of(arch))
 
     def subnet(self, arch: Arch) -> ScarletNet:
         """The plain network of an architecture with copied weights, and stabilizers where it skips.

@@ -13,11 +13,12 @@ from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import Score, Strategy, read_options
 from scarlet_zoo.strategies.fairnas import FairNas
+from scarlet_zoo.strategies.pi_nas import PiNas
 from scarlet_zoo.strategies.scarlet import Scarlet
 from scarlet_zoo.strategies.spos import Spos
 from scarlet_zoo.strategies.st_nas import StNas
 
-STRATEGIES: Mapping[str, type[Strategy]] = {kind.name: kind for kind in (Spos, FairNas, Scarlet, StNas)}
+STRATEGIES: Mapping[str, type[Strategy]] = {kind.name: kind for kind in (Spos, FairNas, Scarlet, StNas, PiNas)}
 DEFAULT = Scarlet.name
 
 
