@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.batches import Batch
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.image_data import open_data
+from scarlet_zoo.image_data import ImageData, Split, open_data
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.recalibration import recalibrate
 from scarlet_zoo.scoring import accuracy
@@ -34,9 +35,7 @@ class OneShot:
 
     Attributes:
         supernet, metadata: what the file holds.
-
-    Raises:
-        TrainingError: the supernet is for other classes than the data has.
+        limit: validation pictures that count; all when None.
     """
 
     def __init__(
@@ -50,20 +49,35 @@ class OneShot:
         torch.set_num_threads(threads)
         self.file = file
         self.supernet, self.metadata = load_supernet(file)
-        space = self.supernet.space
-        name, folder, held = data
+        self._data, self._calibration, self.limit = data, calibration, validation
+
+    @cached_property
+    def pictures(self) -> ImageData:
+        """The data set; opened when something is first scored on it, which a score of weights alone never is.
+
+        Raises:
+            TrainingError: the supernet is for other classes than the data has.
+        """
+        space, (name, folder, held) = self.supernet.space, self._data
         pictures = open_data(name, space_preprocessing(space), folder, held)
         if len(pictures.classes) != space.num_classes:
-            raise TrainingError(f"{file}: for {space.num_classes} classes, {name} has {len(pictures.classes)}")
-        train = pictures.part("train")
+            raise TrainingError(f"{self.file}: for {space.num_classes} classes, {name} has {len(pictures.classes)}")
+        return pictures
+
+    @cached_property
+    def calibration(self) -> list[Tensor]:
+        """Batches of training pictures (N, C, H, W) that batch norm statistics are taken from."""
+        train = self.pictures.part("train")
         # Evenly over all: a folder's pictures come class after class.
-        count = min(calibration, len(train))
+        count = min(self._calibration, len(train))
         picked = [position * len(train) // count for position in range(count)]
-        self.calibration = [
-            train.__getitems__(Batch(tuple(picked[start :: max(count // _BATCH, 1)]), 0))[0]
-            for start in range(max(count // _BATCH, 1))
-        ]
-        self.validation, self.limit = pictures.part("validation"), validation
+        parts = max(count // _BATCH, 1)
+        return [train.__getitems__(Batch(tuple(picked[start::parts]), 0))[0] for start in range(parts)]
+
+    @cached_property
+    def validation(self) -> Split:
+        """The pictures that accuracy is taken on."""
+        return self.pictures.part("validation")
 
     def network(self, arch: Arch, supernet: Supernet | None = None) -> nn.Module:
         """The calibrated subnet in eval mode, of these weights or of others of the same supernet."""
