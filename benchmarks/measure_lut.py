@@ -2,13 +2,16 @@
 
 import argparse
 import json
+import os
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.cost import arch_cost
@@ -22,13 +25,13 @@ from scarlet_zoo.lut.table import LatencyTable
 from scarlet_zoo.space import get_space
 
 RESULTS = Path(__file__).parent / "results"
+Array = NDArray[np.float64]
 SPACE, UNSEEN, SEED, SITTINGS = get_space("scarlet"), 100, 2026, 4
 
 
-def table_of(precision: str, work: Path) -> LatencyTable:
+def table_of(bundle: Bundle, work: Path) -> LatencyTable:
     """The table, built as ``lut build`` does; how long it took is kept beside it."""
-    path, begun = RESULTS / f"lut_scarlet_{precision}.json", time.time()
-    bundle = make_bundle(SPACE, work / "bundle", precision)
+    path, begun = RESULTS / f"lut_scarlet_{bundle.precision}.json", time.time()
     table = build_table(bundle, measure_bundle(bundle, work / "table", Settings(), SITTINGS))
     if not path.is_file():
         table.write(path)
@@ -36,9 +39,31 @@ def table_of(precision: str, work: Path) -> LatencyTable:
     return table
 
 
-def unseen_networks(table: LatencyTable, precision: str, work: Path) -> Bundle:
-    """Random architectures that the table's calibration and its own error know nothing of."""
-    known = {network.arch for network in (*table.calibration.networks, *table.held_out.networks)}
+def together(one: Bundle, other: Bundle, folder: Path) -> tuple[LatencyTable, Array]:
+    """A table of the one bundle and the medians of the other's networks, both of the same sittings.
+
+    The speed of a machine moves by a percent or two within minutes, which is no error of a table.
+    """
+    both = Bundle(folder, one.space, one.precision, (*_moved(one, folder), *_moved(other, folder)))
+    sittings, count = measure_bundle(both, folder, Settings(), SITTINGS), len(one.groups)
+    own, rows = [], []
+    for number, file in enumerate(sittings):
+        told = json.loads(file.read_text())
+        own.append(folder / f"own-{number}.json")
+        parts = {key: told[key][:count] for key in ("samples_ms", "sha256")}
+        write_text(own[-1], json.dumps({**told, **parts}))
+        rows.append([np.median(group[0]) for group in told["samples_ms"][count:]])
+    return build_table(one, own), np.array(rows)
+
+
+def _moved(bundle: Bundle, folder: Path) -> list[Group]:
+    """A bundle's groups with files that are named from another folder."""
+    return [replace(group, files={key: os.path.relpath(bundle.folder / name, folder)
+                                  for key, name in group.files.items()}) for group in bundle.groups]  # fmt: skip
+
+
+def unseen_networks(known: set[str], precision: str, work: Path) -> Bundle:
+    """Random architectures that are none of a table's own."""
     rng = random.Random(SEED)
     archs: dict[str, None] = {}
     while len(archs) < UNSEEN:
@@ -58,36 +83,46 @@ def unseen_networks(table: LatencyTable, precision: str, work: Path) -> Bundle:
 
 def row_of(precision: str, work: Path) -> dict[str, Any]:
     """How a table of one precision does."""
-    table = table_of(precision, work)
-    bundle = unseen_networks(table, precision, work)
-    sittings = [json.loads(file.read_text()) for file in
-                measure_bundle(bundle, work / "measured", Settings(), SITTINGS)]  # fmt: skip
-    medians = np.array([[np.median(group[0]) for group in sitting["samples_ms"]] for sitting in sittings])
+    bundle = make_bundle(SPACE, work / "bundle", precision)
+    table = table_of(bundle, work)
+    known = {network.arch for network in (*table.calibration.networks, *table.held_out.networks)}
+    unseen = unseen_networks(known, precision, work)
+    make_folder(work / "together")
+    same, medians = together(bundle, unseen, work / "together")
+    later = [json.loads(file.read_text()) for file in
+             measure_bundle(unseen, work / "measured", Settings(), SITTINGS)]  # fmt: skip
     truth, halves = medians.mean(axis=0), (medians[::2].mean(axis=0), medians[1::2].mean(axis=0))
-    archs = [Arch.parse(group.arch) for group in bundle.groups]
-    predicted, low, high = table.predict(archs).T
-    known = np.array([network.measured_ms for network in table.calibration.networks])
+    archs = [Arch.parse(group.arch) for group in unseen.groups]
+    predicted, low, high = same.predict(archs).T
+    calibrated = np.array([network.measured_ms for network in same.calibration.networks])
     macs = {kind: np.array([float(arch_cost(Arch.parse(arch)).macs) for arch in own]) for kind, own in
-            (("known", [n.arch for n in table.calibration.networks]), ("new", map(str, archs)))}  # fmt: skip
-    genes = np.random.default_rng(0).integers([len(layer.tokens) for layer in SPACE.layers], size=(100_000, 19))
-    begun = time.perf_counter()
-    table.predict_genes(genes)
-    seconds = time.perf_counter() - begun
+            (("known", [n.arch for n in same.calibration.networks]), ("new", map(str, archs)))}  # fmt: skip
+    afterwards = np.array([[np.median(group[0]) for group in row["samples_ms"]] for row in later]).mean(axis=0)
     return {
         "precision": precision,
         "predictor": errors_of(truth, predicted).model_dump(),
         "within_4_percent": float(np.mean(np.abs(predicted / truth - 1) <= 0.04)),
         "covered": float(np.mean((low <= truth) & (truth <= high))),
-        "promised_coverage": table.calibration.coverage,
-        "block_sum": errors_of(truth, table.block_sum(table.genes(archs))).model_dump(),
-        "macs": errors_of(truth, fit(macs["known"], known)(macs["new"])).model_dump(),
+        "promised_coverage": same.calibration.coverage,
+        "block_sum": errors_of(truth, same.block_sum(same.genes(archs))).model_dump(),
+        "macs": errors_of(truth, fit(macs["known"], calibrated)(macs["new"])).model_dump(),
         "repeat": errors_of(*halves).model_dump(),
+        "another_sitting": errors_of(afterwards, table.predict(archs)[:, 0]).model_dump(),
         "build_minutes": json.loads((work / "minutes.json").read_text()),
-        "seconds_for_100000": seconds,
+        "seconds_for_100000": seconds_for(table, 100_000),
         "networks": [{"arch": str(arch), "measured_ms": ms, "predicted_ms": guess} for arch, ms, guess in
                      zip(archs, truth.tolist(), predicted.tolist(), strict=True)],
-        "conditions": sittings[-1]["conditions"],
+        "conditions": later[-1]["conditions"],
     }  # fmt: skip
+
+
+def seconds_for(table: LatencyTable, count: int) -> float:
+    """How long so many predictions take."""
+    sizes = [len(layer.tokens) for layer in SPACE.layers]
+    genes = np.random.default_rng(0).integers(sizes, size=(count, len(sizes)))
+    begun = time.perf_counter()
+    table.predict_genes(genes)
+    return time.perf_counter() - begun
 
 
 if __name__ == "__main__":

@@ -297,3 +297,26 @@ def test_a_channel_that_is_nothing_but_its_bias_keeps_it(tmp_path):
     )
     assert got == pytest.approx(truth, abs=0.05)
     assert got[0, 2] == pytest.approx(2.5, abs=0.05)
+
+
+def test_tensors_of_sizes_are_not_quantised(tmp_path):
+    class Resized(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 8, 3, stride=2, padding=1)
+
+        def forward(self, x):
+            small = self.conv(x)
+            return torch.nn.functional.interpolate(small, size=x.shape[-2:], mode="nearest").mean((2, 3))
+
+    path = tmp_path / "resized.onnx"
+    axes = {0: "batch", 2: "height", 3: "width"}
+    torch.onnx.export(
+        Resized().eval(), (torch.zeros(2, 3, 32, 32),), path, dynamic_axes={"x": axes}, dynamo=False,
+        input_names=["x"], opset_version=18,
+    )  # fmt: skip
+    assert {"Shape", "Unsqueeze"} <= {node.op_type for node in onnx.load(path).graph.node}
+    images = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32)
+    quantize_int8(path, tmp_path / "int8.onnx", images)
+    one, two = (ort.InferenceSession(file).run(None, {"x": images})[0] for file in (path, tmp_path / "int8.onnx"))
+    assert np.abs(one - two).max() < 0.05 * np.abs(one).max()

@@ -91,7 +91,7 @@ def plan(graph: ir.Graph, skipped: frozenset[str] = frozenset()) -> Plan:
             maker = producer(source, *_COMPUTES)
             if source is not None and maker is not None and only_reader(source) and maker.name not in skipped:
                 made.bounded[str(source.name)] = node
-        if node.op_type in _SHAPES and node.inputs[0] is not None:
+        if node.op_type in _SHAPES and node.inputs[0] is not None and _is_data(node.outputs[0]):
             made.aliases[str(node.outputs[0].name)] = str(node.inputs[0].name)
     return made
 
@@ -102,7 +102,12 @@ def _is_integer(node: ir.Node) -> bool:
         return weight is not None and weight.dtype == np.float32
     if node.op_type in ("Mul", "Add"):
         return all(value is not None and value.const_value is None for value in node.inputs)
-    return node.op_type in _COMPUTES or node.op_type in _SHAPES
+    return node.op_type in _COMPUTES or (node.op_type in _SHAPES and _is_data(node.outputs[0]))
+
+
+def _is_data(value: ir.Value) -> bool:
+    """Whether a tensor is of pictures and not of sizes, which networks with a resize compute as well."""
+    return value.dtype in (None, ir.DataType.FLOAT)
 
 
 def _swish(node: ir.Node) -> Swish | None:
