@@ -9,7 +9,7 @@ record and report of this package.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,16 +28,23 @@ class Choice:
         expand_ratio: hidden channels over input channels; 0 marks the skip.
         kernel_size: side of the depthwise kernel, in pixels.
         squeeze_excite: whether a squeeze-and-excitation gate follows the depthwise convolution.
+        beside: further blocks on the same input, whose outputs are added (:mod:`scarlet_zoo.path_sets`).
     """
 
     expand_ratio: int
     kernel_size: int
     squeeze_excite: bool = False
+    beside: tuple[Choice, ...] = ()
 
     @property
     def is_skip(self) -> bool:
         """Whether the layer is left out."""
         return self.expand_ratio == 0
+
+    @property
+    def blocks(self) -> tuple[Choice, ...]:
+        """The blocks of a set, each as a choice of its own; of a single one, itself."""
+        return (replace(self, beside=()), *self.beside) if self.beside else (self,)
 
 
 SKIP = Choice(expand_ratio=0, kernel_size=0)

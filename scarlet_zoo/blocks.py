@@ -1,14 +1,34 @@
-"""The one building block that timm lacks: the stabilizer of SCARLET-NAS."""
+"""The building block that timm lacks, the stabilizer of SCARLET-NAS, and how timm's MBConv is meant here."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
+from timm.layers import get_act_layer
+from timm.models import _efficientnet_blocks as timm_blocks
 from torch import nn
 
+from scarlet_zoo.arch import BlockPlan, Choice
 from scarlet_zoo.errors import ScarletError
+
+SE_LAYER: Any = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)
+
+
+def mbconv_arguments(plan: BlockPlan, choice: Choice, activation: str) -> dict[str, Any]:
+    """Arguments of timm's ``InvertedResidual`` for a choice in a place, without a shortcut."""
+    return {
+        "in_chs": plan.in_chs,
+        "out_chs": plan.out_chs,
+        "dw_kernel_size": choice.kernel_size,
+        "stride": plan.stride,
+        "noskip": True,
+        "exp_ratio": float(choice.expand_ratio),
+        "act_layer": get_act_layer(activation),
+        "se_layer": partial(SE_LAYER, rd_ratio=0.25) if choice.squeeze_excite else None,
+    }
 
 
 class Stabilizer(nn.Conv2d):

@@ -7,18 +7,17 @@ authors put on a branch and how they merge is not known to us: one MBConv withou
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Any
 
-from timm.layers import get_act_layer
 from timm.models import _efficientnet_blocks as timm_blocks
 from timm.models._efficientnet_builder import efficientnet_init_weights
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from scarlet_zoo.arch import Arch, BranchPlan
+from scarlet_zoo.blocks import mbconv_arguments
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.nets import SE_LAYER, ScarletFeatures, ScarletNet
+from scarlet_zoo.nets import ScarletFeatures, ScarletNet
 from scarlet_zoo.topology import Edge, edge_name
 
 
@@ -32,11 +31,7 @@ class Branch(timm_blocks.InvertedResidual):
     """
 
     def __init__(self, plan: BranchPlan, activation: str, **factory: Any) -> None:
-        gate: Any = partial(SE_LAYER, rd_ratio=0.25) if plan.choice.squeeze_excite else None
-        super().__init__(
-            plan.in_chs, plan.out_chs, plan.choice.kernel_size, plan.stride, noskip=True,
-            exp_ratio=plan.choice.expand_ratio, act_layer=get_act_layer(activation), se_layer=gate, **factory,
-        )  # fmt: skip
+        super().__init__(**mbconv_arguments(plan, plan.choice, activation), **factory)
         # timm pads by stride as well, one pixel too many at stride 4; with k // 2 it is ceil(side / stride), as
         # it is for the layers of the chain together.
         side = plan.choice.kernel_size // 2

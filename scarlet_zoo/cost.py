@@ -8,7 +8,7 @@ costs nothing, with or without its stabilizer, because the deployed network has 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from scarlet_zoo.arch import Arch, BlockPlan, BranchPlan
@@ -65,6 +65,13 @@ def _gate(hidden: int, squeeze: int) -> tuple[int, int]:
     return 2 * hidden * squeeze + hidden + squeeze, 2 * hidden * squeeze
 
 
+def _blocks(plan: BlockPlan, in_size: int, out_size: int) -> tuple[int, int]:
+    """(params, macs) of a block, or of several whose outputs are summed, which have one last norm together."""
+    blocks = [replace(plan, choice=choice) for choice in plan.choice.blocks]
+    params, macs = (sum(pair) for pair in zip(*(_mbconv(block, in_size, out_size) for block in blocks), strict=True))
+    return params - 2 * plan.out_chs * (len(blocks) - 1), macs
+
+
 def _mbconv(plan: BlockPlan, in_size: int, out_size: int) -> tuple[int, int]:
     hidden = plan.hidden_chs
     parts = [
@@ -78,7 +85,7 @@ def _mbconv(plan: BlockPlan, in_size: int, out_size: int) -> tuple[int, int]:
 
 
 def _branch(plan: BranchPlan, in_size: int, out_size: int) -> LayerCost:
-    costs = _mbconv(plan, in_size, out_size)
+    costs = _blocks(plan, in_size, out_size)
     return LayerCost(plan.name, plan.token, plan.in_chs, plan.out_chs, plan.stride, in_size, out_size, *costs)
 
 
@@ -94,7 +101,7 @@ def _rows(arch: Arch, size: int, in_chans: int, num_classes: int) -> Iterator[La
     sizes = [size]
     for plan in arch.layers:
         out = (size + plan.stride - 1) // plan.stride
-        params, macs = (0, 0) if plan.choice.is_skip else _mbconv(plan, size, out)
+        params, macs = (0, 0) if plan.choice.is_skip else _blocks(plan, size, out)
         name = str(plan.index)
         yield LayerCost(name, plan.token, plan.in_chs, plan.out_chs, plan.stride, size, out, params, macs)
         size = out

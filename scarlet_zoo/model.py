@@ -13,11 +13,9 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 from scarlet_zoo.arch import Arch, is_identity_string
-from scarlet_zoo.branched import BranchedFeatures, BranchedNet
 from scarlet_zoo.cards import all_cards
 from scarlet_zoo.checkpoint import load_checkpoint, state_sha256
 from scarlet_zoo.errors import CheckpointError, ScarletError, unknown_name
-from scarlet_zoo.nets import ScarletFeatures, ScarletNet
 from scarlet_zoo.space import SearchSpace, get_space, list_spaces
 from scarlet_zoo.store import find_shipped, require_weights
 from scarlet_zoo.zoo import ZOO, name_of
@@ -76,6 +74,10 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
 
 def _class_of(arch: Arch, listed: bool) -> type[nn.Module]:
     """A chain is timm's own class with its architecture; branches need a walk of their own."""
+    # Imported when needed: this module runs as soon as timm is imported, which may be by one of these two.
+    from scarlet_zoo.branched import BranchedFeatures, BranchedNet
+    from scarlet_zoo.nets import ScarletFeatures, ScarletNet
+
     if arch.branches:
         return BranchedFeatures if listed else BranchedNet
     return ScarletFeatures if listed else ScarletNet

@@ -6,19 +6,16 @@ from and, where asked, the stabilizers of skipped layers.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from timm.layers import get_act_layer
 from timm.models import EfficientNet, EfficientNetFeatures
-from timm.models import _efficientnet_blocks as timm_blocks
 from torch import nn
 
-from scarlet_zoo.arch import Arch, LayerPlan
-from scarlet_zoo.blocks import Stabilizer
+from scarlet_zoo.arch import Arch, LayerPlan, block_names
+from scarlet_zoo.blocks import SE_LAYER, Stabilizer
+from scarlet_zoo.parallel import ParallelBlock
 from scarlet_zoo.space import SearchSpace
-
-SE_LAYER = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)
 
 
 def _first_block(space: SearchSpace) -> dict[str, Any]:
@@ -63,6 +60,17 @@ def timm_block_args(arch: Arch) -> list[list[dict[str, Any]]]:
     return stages
 
 
+def _place_path_sets(stages: nn.Sequential, arch: Arch, **factory: Any) -> None:
+    """Put a set of parallel blocks where timm has built the first of them; no stabilizer is there yet."""
+    names = block_names(arch, stabilized=False)
+    for plan in arch.layers:
+        if plan.choice.beside:
+            _, number, position = names[plan.index].split(".")
+            stage = stages[int(number)]
+            assert isinstance(stage, nn.Sequential)
+            stage[int(position)] = ParallelBlock(stage[int(position)], plan, arch.space.activation, **factory)
+
+
 def _place_stabilizers(stages: nn.Sequential, arch: Arch, **factory: Any) -> None:
     """Put a stabilizer where the architecture skips a layer; ``stages`` is the model's ``blocks``."""
     for plan in arch.layers:
@@ -71,6 +79,14 @@ def _place_stabilizers(stages: nn.Sequential, arch: Arch, **factory: Any) -> Non
             assert isinstance(stage, nn.Sequential)
             opening = next(p.index for p in arch.layers if p.stage == plan.stage)
             stage.insert(plan.index - opening, Stabilizer(plan.in_chs, **factory))
+
+
+def _complete(stages: nn.Sequential, arch: Arch, stabilized: bool, kwargs: dict[str, Any]) -> None:
+    """What timm's builder does not know of."""
+    factory = {key: kwargs.get(key) for key in ("device", "dtype")}
+    _place_path_sets(stages, arch, **factory)
+    if stabilized:
+        _place_stabilizers(stages, arch, **factory)
 
 
 def _set_stem_stride(model: nn.Module, space: SearchSpace) -> None:
@@ -111,8 +127,7 @@ class ScarletNet(EfficientNet):
         super().__init__(**_timm_arguments(arch, kwargs))
         _set_stem_stride(self, arch.space)
         self.arch = arch
-        if stabilized:
-            _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))
+        _complete(self.blocks, arch, stabilized, kwargs)
 
 
 class ScarletFeatures(EfficientNetFeatures):
@@ -122,5 +137,4 @@ class ScarletFeatures(EfficientNetFeatures):
         super().__init__(**_timm_arguments(arch, kwargs))
         _set_stem_stride(self, arch.space)
         self.arch = arch
-        if stabilized:
-            _place_stabilizers(self.blocks, arch, device=kwargs.get("device"), dtype=kwargs.get("dtype"))
+        _complete(self.blocks, arch, stabilized, kwargs)

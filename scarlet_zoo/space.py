@@ -10,26 +10,20 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from scarlet_zoo.arch import SKIP, Arch, BranchPlan, Choice
+from scarlet_zoo.arch import Arch, BranchPlan, Choice
+from scarlet_zoo.candidates import Layer, block_token, chain_layers, choice_fields, choice_of, mbconv_choices
 from scarlet_zoo.errors import ArchError, unknown_name
+from scarlet_zoo.path_sets import members_of, path_sets
 from scarlet_zoo.topology import OFF, Edge, edge_name, every_edge, read_edges
 
-BRANCHES = "branches"
+BRANCHES, PATHS = "branches", "paths"
 _BRANCH_OPERATOR = Choice(expand_ratio=3, kernel_size=3)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A searchable layer: its output channels, its stride and the tokens that it allows."""
-
-    width: int
-    stride: int
-    tokens: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -110,7 +104,7 @@ class SearchSpace:
             raise ArchError(
                 f"search space {self.name!r}: got mean, std, crop {numbers}, wanted numbers, crop in (0, 1]"
             )
-        for token, choice in self.choices:
+        for token, choice in ((token, block) for token, named in self.choices for block in named.blocks):
             sizes = (choice.expand_ratio, choice.kernel_size)
             if not choice.is_skip and (not all(type(size) is int for size in sizes) or choice.kernel_size % 2 != 1):
                 raise ArchError(
@@ -184,6 +178,30 @@ class SearchSpace:
             raise ArchError(f"search space {self.name!r}: wanted one without branches and with two layers or more")
         return replace(self, name=f"{self.name}+{BRANCHES}", branches=edges)
 
+    def with_path_sets(self, most: int = 2) -> SearchSpace:
+        """The same with every set of 2 to ``most`` blocks as a token, ``<name>+paths<most>``.
+
+        Raises:
+            ArchError: it has sets, or a layer has fewer blocks.
+        """
+        if self.most_paths > 1:
+            raise ArchError(f"search space {self.name!r}: has sets of paths, wanted a space without")
+        fewest = min(sum(not self.choice(token).is_skip for token in layer.tokens) for layer in self.layers)
+        if not 2 <= most <= fewest:
+            raise ArchError(f"search space {self.name!r}: got sets of {most} paths, wanted 2 to {fewest}")
+        sets = dict(path_sets(self.choices, most))
+        layers = [
+            replace(layer, tokens=(*layer.tokens, *(t for t in sets if set(members_of(t)) <= set(layer.tokens))))
+            for layer in self.layers
+        ]
+        choices = (*self.choices, *sets.items())
+        return replace(self, name=f"{self.name}+{PATHS}{most}", choices=choices, layers=tuple(layers))
+
+    @property
+    def most_paths(self) -> int:
+        """Blocks that may stand side by side in a layer; 1 where there are no sets."""
+        return max(len(choice.blocks) for _, choice in self.choices)
+
     def branch_plan(self, edge: Edge) -> BranchPlan:
         """Channels and stride of one branch."""
         source, target = edge
@@ -195,8 +213,10 @@ class SearchSpace:
     def to_json(self) -> str:
         """The definition as one line of JSON, which :meth:`from_json` reads back to an equal value."""
         fields = asdict(self)
+        # Files and runs carry the text of spaces from before there were sets of paths and branches.
+        fields["choices"] = tuple((token, choice_fields(choice)) for token, choice in self.choices)
+        fields["branch_operator"] = choice_fields(self.branch_operator)
         if not self.branches:
-            # Files and runs carry the text of spaces from before there were branches.
             del fields["branches"], fields["branch_operator"]
         return json.dumps(fields, separators=(",", ":"))
 
@@ -209,56 +229,19 @@ class SearchSpace:
         """
         try:
             fields: dict[str, Any] = json.loads(text)
-            fields["choices"] = tuple((token, Choice(**choice)) for token, choice in fields["choices"])
+            fields["choices"] = tuple((token, choice_of(choice)) for token, choice in fields["choices"])
             fields["layers"] = tuple(
                 Layer(layer["width"], layer["stride"], tuple(layer["tokens"])) for layer in fields["layers"]
             )
             fields |= {key: tuple(fields[key]) for key in ("mean", "std") if key in fields}
             if "branches" in fields:
                 fields["branches"] = tuple((int(source), int(target)) for source, target in fields["branches"])
-                fields["branch_operator"] = Choice(**fields["branch_operator"])
+                fields["branch_operator"] = choice_of(fields["branch_operator"])
             return cls(**fields)
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, ArchError):
                 raise
             raise ArchError(f"search space definition: {type(error).__name__}: {error}") from error
-
-
-def mbconv_choices(
-    expand_ratios: Iterable[int] = (3, 6), kernel_sizes: Iterable[int] = (3, 5, 7), squeeze_excite: bool = True
-) -> tuple[tuple[str, Choice], ...]:
-    """MBConv candidates and the skip, named ``e<ratio>k<kernel>[se]`` and ``id``.
-
-    The order is that of the released genotypes: index = 6 * se + 3 * (ratio == 6) + (kernel - 3) / 2.
-    """
-    gates = (False, True) if squeeze_excite else (False,)
-    blocks = [Choice(e, k, se) for se in gates for e in expand_ratios for k in kernel_sizes]
-    return (*((block_token(block), block) for block in blocks), ("id", SKIP))
-
-
-def block_token(block: Choice) -> str:
-    """How an MBConv candidate is named: ``e<ratio>k<kernel>[se]``."""
-    return f"e{block.expand_ratio}k{block.kernel_size}{'se' * block.squeeze_excite}"
-
-
-def chain_layers(
-    stages: Iterable[tuple[int, int, int]], choices: Iterable[tuple[str, Choice]], in_chs: int = 16
-) -> tuple[Layer, ...]:
-    """Layers of a chain given as (channels, layers, stride) per stage; a skip is legal wherever it fits.
-
-    It fits where the layer has stride 1 and as many output as input channels, and is not the first.
-    """
-    named = tuple(choices)
-    every = tuple(token for token, _ in named)
-    blocks = tuple(token for token, choice in named if not choice.is_skip)
-    layers: list[Layer] = []
-    for width, depth, stride in stages:
-        for position in range(depth):
-            step = stride if position == 0 else 1
-            fits = step == 1 and width == in_chs and bool(layers)
-            layers.append(Layer(width, step, every if fits else blocks))
-            in_chs = width
-    return tuple(layers)
 
 
 # SCARLET-NAS, architecture figure; (channels, layers, stride) per stage.
@@ -290,17 +273,19 @@ _SPACES: Mapping[str, SearchSpace] = {
 
 
 def get_space(name: str) -> SearchSpace:
-    """The named search space; ``<name>+branches`` is the one with branches.
+    """The named search space; ``<name>+branches`` is the one with branches, ``<name>+paths2`` with sets of paths.
 
     Raises:
         UnknownNameError: no such space; the message lists the near ones.
     """
     base, *added = name.split("+")
-    if base not in _SPACES or any(feature != BRANCHES for feature in added):
-        raise unknown_name("search space", name, [*_SPACES, *(f"{known}+{BRANCHES}" for known in _SPACES)])
+    if base not in _SPACES or not all(re.fullmatch(rf"{BRANCHES}|{PATHS}[1-9]\d*", feature) for feature in added):
+        near = [f"{known}{feature}" for known in _SPACES for feature in ("", f"+{BRANCHES}", f"+{PATHS}2")]
+        raise unknown_name("search space", name, near)
     space = _SPACES[base]
-    for _ in added:
-        space = space.with_branches()
+    for feature in added:
+        most = feature.removeprefix(PATHS)
+        space = space.with_branches() if feature == BRANCHES else space.with_path_sets(int(most))
     return space
 
 

@@ -10,9 +10,10 @@ A space is given by the terms in which papers print one::
     kernel_sizes = [3, 5]
     expand_ratios = [3, 6]
     squeeze_excite = true
+    paths = 2  # so many blocks of a layer at once, summed; see scarlet_zoo.path_sets
     branches = true  # between feature maps two or three layers apart; see scarlet_zoo.topology
 
-Left out are what :func:`scarlet_zoo.space.mbconv_choices` and :class:`scarlet_zoo.space.SearchSpace` have
+Left out are what :func:`scarlet_zoo.candidates.mbconv_choices` and :class:`scarlet_zoo.space.SearchSpace` have
 as defaults. A skip is a choice wherever it fits.
 """
 
@@ -24,11 +25,12 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.candidates import chain_layers, mbconv_choices
 from scarlet_zoo.errors import ArchError
-from scarlet_zoo.space import BRANCHES, SearchSpace, chain_layers, get_space, mbconv_choices
+from scarlet_zoo.space import BRANCHES, PATHS, SearchSpace, get_space
 
 _CHOICES = {"expand_ratios", "kernel_sizes", "squeeze_excite"}
-_ADDED = {BRANCHES}
+_ADDED = {BRANCHES, PATHS}
 _DERIVED = {"branches", "branch_operator"}
 _GIVEN = {field.name for field in fields(SearchSpace) if field.default is not MISSING} - _DERIVED
 _KNOWN = {"name", "stages", *_CHOICES, *_GIVEN, *_ADDED}
@@ -86,7 +88,10 @@ def space_of(content: Mapping[str, Any]) -> SearchSpace:
 
 def _augmented(space: SearchSpace, content: Mapping[str, Any]) -> SearchSpace:
     """With what is asked for besides the chain, under the name that was declared."""
-    branches = content.get(BRANCHES, False)
+    branches, most = content.get(BRANCHES, False), content.get(PATHS, 2)
+    if type(most) is not int:
+        raise ArchError(f"search space {space.name!r}: got paths {most!r}, wanted a whole number from 2")
     if not isinstance(branches, bool):
         raise ArchError(f"search space {space.name!r}: got branches {branches!r}, wanted true or false")
-    return replace(space.with_branches(), name=space.name) if branches else space
+    made = space.with_branches() if branches else space
+    return replace(made.with_path_sets(content[PATHS]) if PATHS in content else made, name=space.name)

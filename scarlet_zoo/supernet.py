@@ -22,6 +22,8 @@ from scarlet_zoo.checkpoint import load_state, save_state
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.model import create_model
 from scarlet_zoo.nets import ScarletNet
+from scarlet_zoo.parallel import PathSets
+from scarlet_zoo.path_sets import without_sets
 from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.topology import edge_name
 
@@ -53,7 +55,7 @@ class Supernet(nn.Module):
             initialisation its authors used is not known.
 
     Attributes:
-        layers: for each searchable layer its choices by token.
+        layers: for each searchable layer its choices by token, or its :class:`PathSets`.
         branches: a block for each branch that there may be, whatever the choices of the layers.
     """
 
@@ -73,11 +75,14 @@ class Supernet(nn.Module):
         for arch in _cover(space):
             self._take_blocks(create_model(arch), arch)
         # Where the tokens of a layer came in another order than the space names them.
-        for layer, choices in zip(space.layers, self.layers, strict=True):
+        for index, layer in enumerate(space.layers):
+            choices = self.layers[index]
             assert isinstance(choices, nn.ModuleDict)
-            ordered = {token: choices[token] for token in layer.tokens}
+            ordered = {token: choices[token] for token in without_sets(layer.tokens)}
             choices.clear()
             choices.update(ordered)
+            if space.most_paths > 1:
+                self.layers[index] = PathSets(ordered, space.most_paths)
         self.branches = make_branches(map(space.branch_plan, space.branches), space.activation)
 
     def _take_blocks(self, donor: nn.Module, arch: Arch) -> None:
@@ -108,7 +113,7 @@ class Supernet(nn.Module):
         maps = FeatureMaps(self.branches, arch.branches)
         x = maps.at(0, self.first(self.bn1(self.conv_stem(images))))
         for node, (choices, token) in enumerate(zip(self.layers, arch.tokens, strict=True), start=1):
-            x = maps.at(node, choices[token](x))  # type: ignore[index]
+            x = maps.at(node, choices(x, token) if isinstance(choices, PathSets) else choices[token](x))  # type: ignore[index]
         pooled: Tensor = self.global_pool(self.bn2(self.conv_head(x)))
         return pooled
 
@@ -137,7 +142,11 @@ class Supernet(nn.Module):
         """Names of the modules on a path: here, and in the plain network."""
         names = block_names(arch, stabilized=self.skip != PLAIN_SKIP)
         branches = [f"branches.{edge_name(edge)}" for edge in arch.branches]
-        layers = {f"layers.{i}.{arch.tokens[i]}": name for i, name in names.items()}
+        layers: dict[str, str] = {}
+        for i, name in names.items():
+            choices, token = self.layers[i], arch.tokens[i]
+            inside = choices.names_in(name, token) if isinstance(choices, PathSets) else {token: name}
+            layers |= {f"layers.{i}.{ours}": theirs for ours, theirs in inside.items()}
         return {**_SHARED, **layers, **dict(zip(branches, branches, strict=True))}
 
     def _check(self, arch: Arch) -> None:
@@ -146,9 +155,10 @@ class Supernet(nn.Module):
 
 
 def _cover(space: SearchSpace) -> Iterator[Arch]:
-    """Architectures that between them hold every token of every layer."""
-    for number in range(max(len(layer.tokens) for layer in space.layers)):
-        yield space.arch(layer.tokens[number % len(layer.tokens)] for layer in space.layers)
+    """Architectures that between them hold every token of every layer; of sets, their single blocks."""
+    layers = [without_sets(layer.tokens) for layer in space.layers]
+    for number in range(max(map(len, layers))):
+        yield space.arch(tokens[number % len(tokens)] for tokens in layers)
 
 
 def save_supernet(supernet: Supernet, path: Path, metadata: Mapping[str, str]) -> None:

@@ -102,8 +102,10 @@ def test_a_typo_in_a_branch_is_named(edges, says):
 
 def test_names_of_augmented_spaces():
     for name in ("scarlet-mini+branchs", "scarlet-mini+", "mini+branches"):
-        with pytest.raises(UnknownNameError, match="branches"):
+        with pytest.raises(UnknownNameError, match="wanted one of"):
             get_space(name)
+    with pytest.raises(UnknownNameError, match=r"scarlet-mini\+branches"):
+        get_space("scarlet-mini+branchs")
     with pytest.raises(ArchError, match="without branches"):
         NAMED.with_branches()
 

@@ -6,12 +6,17 @@ In eval mode, with :math:`z = W x + b` the convolution's output and per output c
 .. math:: s (W x + b - \mu) + \beta = (s W) x + (s (b - \mu) + \beta),
 
 so :math:`W' = s W` and :math:`b' = s (b - \mu) + \beta` give the same function, for grouped and
-depthwise convolutions too: s scales output channels.
+depthwise convolutions too: s scales output channels. Behind a sum of convolutions
+
+.. math:: s \Bigl(\sum_i (W_i x_i + b_i) - \mu\Bigr) + \beta
+
+each takes :math:`W_i' = s W_i`; one has the bias above, of the others it is :math:`b_i' = s b_i`.
 """
 
 from __future__ import annotations
 
 import copy
+import operator
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +32,7 @@ from scarlet_zoo.folding.certificate import Skipped, Step
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _LINEAR = (nn.Conv1d, nn.Conv2d, nn.Linear)
+_SUMS = (operator.add, operator.iadd, torch.add)
 
 
 class _LeafTracer(fx.Tracer):
@@ -43,8 +49,8 @@ class _LeafTracer(fx.Tracer):
 def fold_batch_norms(model: nn.Module) -> tuple[list[Step], list[Skipped]]:
     """Fold every batch norm of a float64 model in eval mode, in place.
 
-    A batch norm that is not the only reader of one plain convolution or linear layer stays, with
-    its reason.
+    A batch norm that is not the only reader of one plain convolution or linear layer, or of a sum of
+    such, stays, with its reason.
     """
     norms = [name for name, module in model.named_modules() if isinstance(module, _NORMS)]
     if not norms:
@@ -60,26 +66,21 @@ def fold_batch_norms(model: nn.Module) -> tuple[list[Step], list[Skipped]]:
     plan = dict(_pairs(model, graph))
     steps, skipped = [], []
     for name in norms:
-        source = plan.get(name, "it is not reached from the model's input")
-        if isinstance(source, fx.Node):
-            steps.append(_merge(model, str(source.target), name))
+        sources = plan.get(name, "it is not reached from the model's input")
+        if isinstance(sources, str):
+            skipped.append(Skipped(name, sources))
         else:
-            skipped.append(Skipped(name, source))
+            steps.append(_merge(model, sources, name))
     return steps, skipped
 
 
-def _pairs(model: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, fx.Node | str]]:
-    """For each batch norm in the graph the node that absorbs it, or the reason why none can."""
+def _pairs(model: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, tuple[str, ...] | str]]:
+    """For each batch norm in the graph the layers that absorb it, or the reason why none can."""
     uses = Counter(node.target for node in graph.nodes if node.op == "call_module")
     shared = _shared_weights(model, graph)
     for node in graph.nodes:
-        if node.op != "call_module" or not isinstance(model.get_submodule(node.target), _NORMS):
-            continue
-        source = _absorber(model, node, uses)
-        if isinstance(source, fx.Node) and source.target in shared:
-            yield node.target, f"{source.target} shares its weight"
-        else:
-            yield node.target, source
+        if node.op == "call_module" and isinstance(model.get_submodule(node.target), _NORMS):
+            yield node.target, _absorbers(model, node, uses, shared)
 
 
 def _shared_weights(model: nn.Module, graph: fx.Graph) -> set[str]:
@@ -90,8 +91,37 @@ def _shared_weights(model: nn.Module, graph: fx.Graph) -> set[str]:
     return {name for name, identity in weights if owners[identity] > 1 or name in direct}
 
 
-def _absorber(model: nn.Module, norm: fx.Node, uses: Counter[Any]) -> fx.Node | str:
-    source = norm.args[0]
+def _absorbers(model: nn.Module, norm: fx.Node, uses: Counter[Any], shared: set[str]) -> tuple[str, ...] | str:
+    found: list[str] = []
+    for source in _summands(model, norm.args[0]):
+        reason = _objection(model, source, norm, uses)
+        if not reason and str(source.target) in shared:
+            reason = f"{source.target} shares its weight"
+        if reason:
+            return reason
+        found.append(str(source.target))
+    if len(set(found)) < len(found):
+        return f"{found[0]} is added to itself"
+    return tuple(found)
+
+
+def _summands(model: nn.Module, source: Any) -> Iterator[Any]:
+    """What is summed to give a node, if nobody else reads the sums; else the node itself."""
+    inside: tuple[Any, ...] = ()
+    if isinstance(source, fx.Node) and len(source.users) == 1:
+        sums = source.op == "call_function" and source.target in _SUMS and not source.kwargs
+        # What a norm that was left out leaves behind.
+        passes = source.op == "call_module" and type(model.get_submodule(str(source.target))) is nn.Identity
+        inside = source.args if sums or passes else ()
+    if not inside or not all(isinstance(arg, fx.Node) for arg in inside):
+        yield source
+        return
+    for arg in inside:
+        yield from _summands(model, arg)
+
+
+def _objection(model: nn.Module, source: Any, norm: fx.Node, uses: Counter[Any]) -> str:
+    """Why a node cannot absorb the norm behind it; empty if it can."""
     if not isinstance(source, fx.Node) or source.op != "call_module":
         return f"it follows {getattr(source, 'name', source)}, not a convolution"
     module = model.get_submodule(str(source.target))
@@ -102,7 +132,7 @@ def _absorber(model: nn.Module, norm: fx.Node, uses: Counter[Any]) -> fx.Node | 
         return f"{source.target} has other readers"
     if model.get_submodule(str(norm.target)).running_mean is None:
         return "it keeps no running statistics"
-    return source
+    return ""
 
 
 def _has_plain_weight(module: nn.Module) -> bool:
@@ -110,19 +140,31 @@ def _has_plain_weight(module: nn.Module) -> bool:
     return known and not module._forward_pre_hooks and not nn.utils.parametrize.is_parametrized(module)
 
 
-def _merge(model: nn.Module, conv_name: str, norm_name: str) -> Step:
-    conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
-    assert isinstance(conv, _LINEAR)
+def _merge(model: nn.Module, names: tuple[str, ...], norm_name: str) -> Step:
+    norm, convs = model.get_submodule(norm_name), [model.get_submodule(name) for name in names]
     assert isinstance(norm, _NORMS)
-    probe = _local_probe(conv)
+    probes = [_local_probe(conv) for conv in convs]
     with torch.no_grad():
-        before = norm(conv(probe)) if not isinstance(norm, BatchNormAct2d) else _norm_only(norm, conv(probe))
-        weight, bias = merged_batch_norm(conv.weight, conv.bias, norm)
-        conv.weight.copy_(weight)
-        conv.bias = nn.Parameter(bias, requires_grad=conv.weight.requires_grad)
-        difference = float((conv(probe) - before).abs().max())
+        summed = _sum_of(convs, probes)
+        before = norm(summed) if not isinstance(norm, BatchNormAct2d) else _norm_only(norm, summed)
+        for place, conv in enumerate(convs):
+            assert isinstance(conv, _LINEAR)
+            weight, bias = merged_batch_norm(conv.weight, conv.bias, norm)
+            if place > 0:  # the first has brought in mean and beta
+                bias = bias - merged_batch_norm(conv.weight, None, norm)[1]
+            conv.weight.copy_(weight)
+            conv.bias = nn.Parameter(bias, requires_grad=conv.weight.requires_grad)
+        difference = float((_sum_of(convs, probes) - before).abs().max())
     model.set_submodule(norm_name, _what_remains(norm))
-    return Step("batch_norm", norm_name, (conv_name,), None, difference)
+    return Step("batch_norm", norm_name, names, None, difference)
+
+
+def _sum_of(layers: list[nn.Module], probes: list[Tensor]) -> Tensor:
+    """Their outputs, added; kernels of different sizes leave different sides, so of several the first pixel only."""
+    outputs: list[Tensor] = [layer(probe) for layer, probe in zip(layers, probes, strict=True)]
+    if len(outputs) == 1:
+        return outputs[0]
+    return torch.stack([output[..., :1, :1] if output.ndim == 4 else output for output in outputs]).sum(0)
 
 
 def merged_batch_norm(
@@ -152,8 +194,9 @@ def _what_remains(norm: nn.Module) -> nn.Module:
     return nn.Identity()
 
 
-def _local_probe(layer: nn.Conv1d | nn.Conv2d | nn.Linear) -> Tensor:
+def _local_probe(layer: nn.Module) -> Tensor:
     """Two random inputs, just large enough for the layer's kernel and its padding to matter."""
+    assert isinstance(layer, _LINEAR)
     random = torch.Generator().manual_seed(0)
     if isinstance(layer, nn.Linear):
         shape = [2, layer.in_features]

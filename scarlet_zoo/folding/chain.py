@@ -25,6 +25,7 @@ from torch import nn
 
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.branched import Branch
+from scarlet_zoo.parallel import ParallelBlock
 from scarlet_zoo.topology import edge_name
 
 
@@ -50,13 +51,14 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A unit of the backbone as the walk sees it: its first and its last layer, and its shortcut.
+    """A unit of the backbone as the walk sees it: its first and its last layers, and its shortcut.
 
-    ``activated`` says that something nonlinear follows the last layer inside the block.
+    Blocks side by side have one of each per path. ``activated`` says that something nonlinear follows
+    the last layers inside the block.
     """
 
-    reader: str
-    writer: str
+    readers: tuple[str, ...]
+    writers: tuple[str, ...]
     residual: bool
     activated: bool = False
 
@@ -106,7 +108,7 @@ def _walk(backbone: Any, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]
                 chain.regions.append(Region())
             elif not isinstance(module, nn.Identity):  # that would be a site that an earlier step has emptied
                 block = _describe(module, name)
-                chain.regions[-1].readers.append(block.reader)
+                chain.regions[-1].readers += block.readers
                 if not block.residual:
                     yield chain
                     chain = Chain([Region()], [])
@@ -123,9 +125,9 @@ def _walk(backbone: Any, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]
 
 
 def _write_into(region: Region, block: _Block) -> None:
-    region.writers.append(block.writer)
+    region.writers += block.writers
     if block.activated:
-        region.pinned = f"an activation follows {block.writer}"
+        region.pinned = f"an activation follows {block.writers[0]}"
 
 
 def _nodes_behind(backbone: Any, stage: int, position: int) -> tuple[int, ...]:
@@ -142,7 +144,7 @@ def _branch_off(region: Region, backbone: Any, prefix: str, nodes: tuple[int, ..
         if edge[1] in nodes:
             _write_into(region, block)
         if edge[0] in nodes:
-            region.readers.append(block.reader)
+            region.readers += block.readers
 
 
 def branched_sites(backbone: nn.Module, prefix: str = "") -> set[str]:
@@ -161,9 +163,15 @@ def _describe(module: nn.Module, name: str) -> _Block:
     plain = getattr(module, "conv_s2d", None) is None
     if type(module) in (timm_blocks.InvertedResidual, Branch) and plain:
         activated = not isinstance(module.bn3, nn.Identity)
-        return _Block(f"{name}.conv_pw", f"{name}.conv_pwl", bool(module.has_skip), activated)
+        return _Block((f"{name}.conv_pw",), (f"{name}.conv_pwl",), bool(module.has_skip), activated)
     if type(module) is timm_blocks.DepthwiseSeparableConv and plain:
         activated = not isinstance(module.bn2, nn.Identity)
-        return _Block(f"{name}.conv_dw", f"{name}.conv_pw", bool(module.has_skip), activated)
+        return _Block((f"{name}.conv_dw",), (f"{name}.conv_pw",), bool(module.has_skip), activated)
+    if type(module) is ParallelBlock:
+        paths = [_describe(path, f"{name}.paths.{token}") for token, path in module.paths.items()]
+        activated = not isinstance(module.bn3, nn.Identity) or any(path.activated for path in paths)
+        readers = tuple(reader for path in paths for reader in path.readers)
+        writers = tuple(writer for path in paths for writer in path.writers)
+        return _Block(readers, writers, module.has_skip, activated)
     # An unknown block is no convolution, so that the regions at both its ends are pinned.
-    return _Block(name, name, residual=False)
+    return _Block((name,), (name,), residual=False)

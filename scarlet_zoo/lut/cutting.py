@@ -15,6 +15,7 @@ from onnx_ir.passes import common
 
 from scarlet_zoo.arch import Arch, block_names
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.folding import fold
 from scarlet_zoo.lowering import lower
 from scarlet_zoo.lut.keys import FORMS, HEAD, STEM
 from scarlet_zoo.model import create_model
@@ -29,7 +30,8 @@ _CALIBRATION = (2, 0)  # images and seed: latency does not depend on the ranges
 def network_graph(arch: Arch, precision: str = "float32") -> onnx.ModelProto:
     """An architecture as it is deployed: native form or all-integer, batch 1, weights at random.
 
-    Stabilizers are folded in a deployed network, so none is there; the exporter merges the norms.
+    Stabilizers are folded in a deployed network, so none is there; the exporter merges the norms, except those behind
+    a set of paths, which the fold does.
 
     Raises:
         ScarletError: no such precision.
@@ -39,6 +41,8 @@ def network_graph(arch: Arch, precision: str = "float32") -> onnx.ModelProto:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = create_model(arch).eval()
+    if any(choice.beside for choice in arch.choices):
+        model = fold(model).model
     shape = (1, arch.space.in_chans, arch.space.input_size, arch.space.input_size)
     graph = trace(model, torch.zeros(shape), Recipe(batch=1), ["logits"])
     common.ShapeInferencePass()(graph)
