@@ -2,16 +2,13 @@
 
 import argparse
 import json
-import os
 import random
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.cost import arch_cost
@@ -22,10 +19,10 @@ from scarlet_zoo.lut.bundle import Bundle, Group, make_bundle
 from scarlet_zoo.lut.cutting import network_graph
 from scarlet_zoo.lut.fitting import errors_of, fit
 from scarlet_zoo.lut.table import LatencyTable
+from scarlet_zoo.lut.together import measure_together
 from scarlet_zoo.space import get_space
 
 RESULTS = Path(__file__).parent / "results"
-Array = NDArray[np.float64]
 SPACE, UNSEEN, SEED, SITTINGS = get_space("scarlet"), 100, 2026, 4
 
 
@@ -37,29 +34,6 @@ def table_of(bundle: Bundle, work: Path) -> LatencyTable:
         table.write(path)
         write_text(work / "minutes.json", json.dumps((time.time() - begun) / 60))
     return table
-
-
-def together(one: Bundle, other: Bundle, folder: Path) -> tuple[LatencyTable, Array]:
-    """A table of the one bundle and the medians of the other's networks, both of the same sittings.
-
-    The speed of a machine moves by a percent or two within minutes, which is no error of a table.
-    """
-    both = Bundle(folder, one.space, one.precision, (*_moved(one, folder), *_moved(other, folder)))
-    sittings, count = measure_bundle(both, folder, Settings(), SITTINGS), len(one.groups)
-    own, rows = [], []
-    for number, file in enumerate(sittings):
-        told = json.loads(file.read_text())
-        own.append(folder / f"own-{number}.json")
-        parts = {key: told[key][:count] for key in ("samples_ms", "sha256")}
-        write_text(own[-1], json.dumps({**told, **parts}))
-        rows.append([np.median(group[0]) for group in told["samples_ms"][count:]])
-    return build_table(one, own), np.array(rows)
-
-
-def _moved(bundle: Bundle, folder: Path) -> list[Group]:
-    """A bundle's groups with files that are named from another folder."""
-    return [replace(group, files={key: os.path.relpath(bundle.folder / name, folder)
-                                  for key, name in group.files.items()}) for group in bundle.groups]  # fmt: skip
 
 
 def unseen_networks(known: set[str], precision: str, work: Path) -> Bundle:
@@ -87,17 +61,16 @@ def row_of(precision: str, work: Path) -> dict[str, Any]:
     table = table_of(bundle, work)
     known = {network.arch for network in (*table.calibration.networks, *table.held_out.networks)}
     unseen = unseen_networks(known, precision, work)
-    make_folder(work / "together")
-    same, medians = together(bundle, unseen, work / "together")
-    later = [json.loads(file.read_text()) for file in
-             measure_bundle(unseen, work / "measured", Settings(), SITTINGS)]  # fmt: skip
+    own, others = measure_together((bundle, unseen), work / "together", Settings(), SITTINGS)
+    same, medians = build_table(bundle, own), np.array([_medians(file) for file in others])
+    later = measure_bundle(unseen, work / "measured", Settings(), SITTINGS)
     truth, halves = medians.mean(axis=0), (medians[::2].mean(axis=0), medians[1::2].mean(axis=0))
     archs = [Arch.parse(group.arch) for group in unseen.groups]
     predicted, low, high = same.predict(archs).T
     calibrated = np.array([network.measured_ms for network in same.calibration.networks])
     macs = {kind: np.array([float(arch_cost(Arch.parse(arch)).macs) for arch in own]) for kind, own in
             (("known", [n.arch for n in same.calibration.networks]), ("new", map(str, archs)))}  # fmt: skip
-    afterwards = np.array([[np.median(group[0]) for group in row["samples_ms"]] for row in later]).mean(axis=0)
+    afterwards = np.mean([_medians(file) for file in later], axis=0)
     return {
         "precision": precision,
         "predictor": errors_of(truth, predicted).model_dump(),
@@ -112,8 +85,12 @@ def row_of(precision: str, work: Path) -> dict[str, Any]:
         "seconds_for_100000": seconds_for(table, 100_000),
         "networks": [{"arch": str(arch), "measured_ms": ms, "predicted_ms": guess} for arch, ms, guess in
                      zip(archs, truth.tolist(), predicted.tolist(), strict=True)],
-        "conditions": later[-1]["conditions"],
+        "conditions": json.loads(others[-1].read_text())["conditions"],
     }  # fmt: skip
+
+
+def _medians(sitting: Path) -> list[float]:
+    return [float(np.median(group[0])) for group in json.loads(sitting.read_text())["samples_ms"]]
 
 
 def seconds_for(table: LatencyTable, count: int) -> float:

@@ -14,6 +14,7 @@ from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import Score, Strategy, read_options
 from scarlet_zoo.strategies.bn_nas import BnNas
 from scarlet_zoo.strategies.fairnas import FairNas
+from scarlet_zoo.strategies.mixpath import MixPath
 from scarlet_zoo.strategies.nao_v2 import NaoV2
 from scarlet_zoo.strategies.pi_nas import PiNas
 from scarlet_zoo.strategies.scarlet import Scarlet
@@ -21,7 +22,7 @@ from scarlet_zoo.strategies.spos import Spos
 from scarlet_zoo.strategies.st_nas import StNas
 
 STRATEGIES: Mapping[str, type[Strategy]] = {
-    kind.name: kind for kind in (Spos, FairNas, Scarlet, NaoV2, StNas, PiNas, BnNas)
+    kind.name: kind for kind in (Spos, FairNas, Scarlet, NaoV2, StNas, PiNas, BnNas, MixPath)
 }
 DEFAULT = Scarlet.name
 
