@@ -116,7 +116,7 @@ class Learner:
         return learning_rate(step, self.course.steps, self.course.settings)
 
     def begin(self, step: int) -> bool:  # noqa: ARG002
-        """What happens before a step; whether the optimiser is to forget what it has gathered so far."""
+        """What happens before a step; whether optimiser and averaged weights are to forget all before it."""
         return False
 
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:

@@ -147,6 +147,7 @@ class _Loop:
         torch.manual_seed(settings.seed * 1_000_003 + step)
         if learner.begin(step):
             self.optimizer.state.clear()
+            self.ema = EmaWeights(learner.model, settings.ema) if settings.ema else None
         lr = learner.learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr

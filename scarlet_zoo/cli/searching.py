@@ -37,7 +37,8 @@ def search_space(
     objectives: Objectives = None,
     limit: Limits = None,
     method: Annotated[
-        str | None, typer.Option(help="nsga2, or random as the baseline; the strategy's if left out.")
+        str | None,
+        typer.Option(help="nsga2, nao (for the first objective) or random; the strategy's if left out."),
     ] = None,
     evaluations: Annotated[int, typer.Option(min=2, help="Architectures to evaluate.")] = 200,
     population: Annotated[int, typer.Option(min=2, help="Of a generation.")] = 20,

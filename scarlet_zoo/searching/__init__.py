@@ -1,8 +1,9 @@
 """Search a space for the architectures that no other beats in all objectives at once.
 
-NSGA-II (pymoo's) with SCARLET's weighted crowding distance and mutations, or random search as the
-honest baseline. Everything random follows from the seed and every evaluation is journalled before the
-next decision, so a search that was killed runs through its own past again and goes on from there.
+NSGA-II (pymoo's) with SCARLET's weighted crowding distance and mutations, NAO's climb along a fitted
+predictor, or random search as the honest baseline. Everything random follows from the seed and every
+evaluation is journalled before the next decision, so a search that was killed runs through its own
+past again and goes on from there.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from scarlet_zoo.searching.engines import Engine, get_engine
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.guide import Guide
 from scarlet_zoo.searching.journal import Journal
+from scarlet_zoo.searching.nao import nao_generations
 from scarlet_zoo.searching.objectives import CLOSED_FORM, Limit, Objective, Values, allowed, non_dominated
 from scarlet_zoo.searching.operators import (
     ArchCrossover,
@@ -41,7 +43,7 @@ from scarlet_zoo.searching.operators import (
 )
 
 Progress = Callable[[int, int], None]
-METHODS = ("nsga2", "random")
+METHODS = ("nsga2", "nao", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class SearchSettings:
     Attributes:
         objectives: what for; their weights are those of the crowding distance.
         limits: what no architecture may break.
-        method: ``nsga2`` or ``random``.
+        method: ``nsga2``, ``nao`` (for the first objective), or ``random``.
         evaluations: architectures to evaluate in all.
         population: of a generation.
         mutated: share of the children that are mutated.
@@ -123,7 +125,7 @@ def search(
     engine = get_engine(settings.engine, _on_one_scale(evaluation, journal), settings.workers)
     try:
         evaluated: list[Candidate] = []
-        generations = _random if settings.method == "random" else _nsga2
+        generations = {"nsga2": _nsga2, "nao": nao_generations, "random": _random}[settings.method]
         for archs, tell in generations(evaluation, settings):
             moved = partial(_move, progress, len(evaluated), settings.evaluations)
             values = _evaluate(archs, engine, book, moved)

@@ -13,10 +13,11 @@ from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import Score, Strategy, read_options
 from scarlet_zoo.strategies.fairnas import FairNas
+from scarlet_zoo.strategies.nao_v2 import NaoV2
 from scarlet_zoo.strategies.scarlet import Scarlet
 from scarlet_zoo.strategies.spos import Spos
 
-STRATEGIES: Mapping[str, type[Strategy]] = {kind.name: kind for kind in (Spos, FairNas, Scarlet)}
+STRATEGIES: Mapping[str, type[Strategy]] = {kind.name: kind for kind in (Spos, FairNas, Scarlet, NaoV2)}
 DEFAULT = Scarlet.name
 
 
