@@ -40,7 +40,7 @@ class EpdSettings:
 
     embedding: int = 32
     hidden: int = 64
-    epochs: int = 200
+    epochs: int = 100
     batch_size: int = 100
     lr: float = 1e-3
     clip_norm: float = 5.0

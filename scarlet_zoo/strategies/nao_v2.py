@@ -38,7 +38,7 @@ class NaoV2Options:
         pool_policy: ``new``, or ``elites``: as many of the best so far besides, as in an older script of theirs.
         reinit: weights and optimiser start anew in each round, as the paper says; the released code keeps both.
         score_images: validation pictures that the archive is scored on (500, the authors' code).
-        epochs: of the encoder, predictor and decoder (200, our default; 1000 there).
+        epochs: of the encoder, predictor and decoder (100, our default; 1000 there).
     """
 
     rounds: int = 4
@@ -47,7 +47,7 @@ class NaoV2Options:
     pool_policy: Literal["new", "elites"] = "new"
     reinit: bool = True
     score_images: int = 500
-    epochs: int = 200
+    epochs: int = 100
 
     def __post_init__(self) -> None:
         for name in ("rounds", "first_pool", "pool", "score_images", "epochs"):
