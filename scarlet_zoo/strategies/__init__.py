@@ -14,11 +14,13 @@ from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import Score, Strategy, read_options
 from scarlet_zoo.strategies.bn_nas import BnNas
 from scarlet_zoo.strategies.fairnas import FairNas
+from scarlet_zoo.strategies.sandwich import Sandwich
 from scarlet_zoo.strategies.scarlet import Scarlet
 from scarlet_zoo.strategies.spos import Spos
 from scarlet_zoo.strategies.st_nas import StNas
 
-STRATEGIES: Mapping[str, type[Strategy]] = {kind.name: kind for kind in (Spos, FairNas, Scarlet, StNas, BnNas)}
+_KINDS: tuple[type[Strategy], ...] = (Spos, FairNas, Scarlet, StNas, BnNas, Sandwich)
+STRATEGIES: Mapping[str, type[Strategy]] = {kind.name: kind for kind in _KINDS}
 DEFAULT = Scarlet.name
 
 
