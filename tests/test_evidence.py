@@ -9,6 +9,7 @@ from conftest import ROOT
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.cards import all_cards
 from scarlet_zoo.lut.table import read_table
+from scarlet_zoo.strategies import STRATEGIES
 from scarlet_zoo.targets import TARGETS
 from scarlet_zoo.zoo import ZOO
 
@@ -120,3 +121,27 @@ def test_profiles_found_all_multiply_adds_again():
     for row in rows_of("profiles.json"):
         assert row["left_macs"] <= 0.001 * row["macs"]
         assert row["of_limit"] > 1
+
+
+def test_search_against_random_is_told_as_it_came_out():
+    told = rows_of("search.json")
+    assert len(told["pairs"]) == 9
+    assert {row["seed"] for row in told["pairs"]} == {0, 1, 2}
+    for row in told["pairs"]:
+        assert abs(row["found_ms"] / row["random_ms"] - 1) <= told["latency_slack"]
+    gains = [row["found_top1"] - row["random_top1"] for row in told["pairs"]]
+    assert np.mean(gains) == pytest.approx(told["mean_gain_points"])
+    low, high = told["interval_95"]
+    said = " ".join((RESULTS.parent / "README.md").read_text().split())
+    assert f"better by {told['mean_gain_points']:.2f} points, 95 % interval {low:.2f} to {high:.2f}" in said
+
+
+def test_the_page_of_strategies_says_what_was_measured():
+    told = rows_of("strategies.json")
+    rows = {row["strategy"]: row for row in told["rows"]}
+    page = (ROOT / "docs" / "strategies.md").read_text()
+    assert list(rows) == list(STRATEGIES)
+    assert told["conditions"]["rounds"] >= 20
+    for name, row in rows.items():
+        cells = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |")).split("|")
+        assert float(cells[4]) == pytest.approx(row["ratio"]["p50"], abs=0.05)

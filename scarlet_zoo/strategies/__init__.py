@@ -16,6 +16,7 @@ from scarlet_zoo.strategies.bn_nas import BnNas
 from scarlet_zoo.strategies.fairnas import FairNas
 from scarlet_zoo.strategies.mixpath import MixPath
 from scarlet_zoo.strategies.nao_v2 import NaoV2
+from scarlet_zoo.strategies.parsec import Parsec
 from scarlet_zoo.strategies.pi_nas import PiNas
 from scarlet_zoo.strategies.sandwich import Sandwich
 from scarlet_zoo.strategies.scarlet import Scarlet
@@ -23,7 +24,7 @@ from scarlet_zoo.strategies.spos import Spos
 from scarlet_zoo.strategies.st_nas import StNas
 
 STRATEGIES: Mapping[str, type[Strategy]] = {
-    kind.name: kind for kind in (Spos, FairNas, Scarlet, NaoV2, StNas, PiNas, BnNas, Sandwich, MixPath)
+    kind.name: kind for kind in (Spos, FairNas, Scarlet, NaoV2, StNas, PiNas, BnNas, Sandwich, Parsec, MixPath)
 }
 DEFAULT = Scarlet.name
 
