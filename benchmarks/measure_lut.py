@@ -27,13 +27,8 @@ SPACE, UNSEEN, SEED, SITTINGS = get_space("scarlet"), 100, 2026, 4
 
 
 def table_of(bundle: Bundle, work: Path) -> LatencyTable:
-    """The table, built as ``lut build`` does; how long it took is kept beside it."""
-    path, begun = RESULTS / f"lut_scarlet_{bundle.precision}.json", time.time()
-    table = build_table(bundle, measure_bundle(bundle, work / "table", Settings(), SITTINGS))
-    if not path.is_file():
-        table.write(path)
-        write_text(work / "minutes.json", json.dumps((time.time() - begun) / 60))
-    return table
+    """A table as ``lut build`` makes it."""
+    return build_table(bundle, measure_bundle(bundle, work / "table", Settings(), SITTINGS))
 
 
 def unseen_networks(known: set[str], precision: str, work: Path) -> Bundle:
@@ -57,12 +52,16 @@ def unseen_networks(known: set[str], precision: str, work: Path) -> Bundle:
 
 def row_of(precision: str, work: Path) -> dict[str, Any]:
     """How a table of one precision does."""
+    begun, minutes = time.time(), work / "minutes.json"
     bundle = make_bundle(SPACE, work / "bundle", precision)
     table = table_of(bundle, work)
+    if not minutes.is_file():
+        write_text(minutes, json.dumps((time.time() - begun) / 60))
     known = {network.arch for network in (*table.calibration.networks, *table.held_out.networks)}
     unseen = unseen_networks(known, precision, work)
     own, others = measure_together((bundle, unseen), work / "together", Settings(), SITTINGS)
     same, medians = build_table(bundle, own), np.array([_medians(file) for file in others])
+    same.write(RESULTS / f"lut_scarlet_{precision}.json")
     later = measure_bundle(unseen, work / "measured", Settings(), SITTINGS)
     truth, halves = medians.mean(axis=0), (medians[::2].mean(axis=0), medians[1::2].mean(axis=0))
     archs = [Arch.parse(group.arch) for group in unseen.groups]
@@ -81,7 +80,7 @@ def row_of(precision: str, work: Path) -> dict[str, Any]:
         "macs": errors_of(truth, fit(macs["known"], calibrated)(macs["new"])).model_dump(),
         "repeat": errors_of(*halves).model_dump(),
         "another_sitting": errors_of(afterwards, table.predict(archs)[:, 0]).model_dump(),
-        "build_minutes": json.loads((work / "minutes.json").read_text()),
+        "build_minutes": json.loads(minutes.read_text()),
         "seconds_for_100000": seconds_for(table, 100_000),
         "networks": [{"arch": str(arch), "measured_ms": ms, "predicted_ms": guess} for arch, ms, guess in
                      zip(archs, truth.tolist(), predicted.tolist(), strict=True)],

@@ -20,13 +20,15 @@ from scipy.stats import spearmanr
 from scarlet_zoo import latency
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TableError
+from scarlet_zoo.files import file_sha256
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.lut.building import build_table, measure_bundle
-from scarlet_zoo.lut.bundle import make_bundle, read_bundle
+from scarlet_zoo.lut.bundle import Bundle, make_bundle, read_bundle
 from scarlet_zoo.lut.cutting import cut, holders, network_graph
 from scarlet_zoo.lut.fitting import conformal_error, fit, left_out, spearman
 from scarlet_zoo.lut.keys import block_key, piece_key, pieces_of
 from scarlet_zoo.lut.table import read_table
+from scarlet_zoo.lut.together import measure_together
 from scarlet_zoo.space import get_space
 
 NETWORKS = (10, 5)
@@ -313,3 +315,15 @@ def test_search_takes_a_table_and_measures_its_front(scarlet, tmp_path, table_fi
     code, said, _ = scarlet(*common, "--out", tmp_path / "c")
     assert code == 0
     assert json.loads(said)["front_measured"] is False
+
+
+def test_bundles_measured_together_are_each_what_they_are_alone(bundle, tmp_path):
+    # Two bundles with the same files: what comes back for each is of its own files, in its own order.
+    halves = [Bundle(bundle.folder, bundle.space, bundle.precision, groups) for groups in
+              (bundle.groups[:2], bundle.groups[2:4])]  # fmt: skip
+    files = measure_together(halves, tmp_path / "together", Settings(), sittings=1)
+    for half, (file,) in zip(halves, files, strict=True):
+        told = json.loads(file.read_text())
+        assert told["sha256"] == [[file_sha256(path) for path in group] for group in half.paths]
+        assert [len(times) for times in told["samples_ms"]] == [len(group) for group in half.paths]
+    assert measure_together(halves, tmp_path / "together", Settings(), sittings=1) == files
