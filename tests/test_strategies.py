@@ -119,6 +119,7 @@ def test_two_processes_run_the_same_paths(space_file, tmp_path):
         _, alone = run(strategy_of(name), tmp_path / "one" / name, max_steps=2)
         together = rows_of(tmp_path / "two" / name)
         assert [row["archs"] for row in alone] == [row["archs"] for row in together], name
+        assert [row["images"] for row in together] == [8, 8], name
         # What is written to does not depend on how many processes there are.
         assert [row["changed"] for row in alone] == [row["changed"] for row in together], name
 

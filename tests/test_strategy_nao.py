@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, pearsonr
 from strategy_parts import DATA, MINI, rows_of, settings, strategy_of
 
+from scarlet_zoo.arch import Arch
 from scarlet_zoo.array_data import ArraySplit
 from scarlet_zoo.cost import arch_cost
 from scarlet_zoo.errors import TrainingError
@@ -134,6 +135,19 @@ def test_as_released_weights_and_momentum_stay_and_only_the_rate_starts_anew(tmp
     assert all(rounds.before[step] == rounds.digests[step] for step in (4, 8))
     assert rows[0]["lr"] == rows[4]["lr"] == rows[8]["lr"]
     assert rows[3]["lr"] < rows[4]["lr"]
+
+
+def test_averaged_weights_are_of_the_last_round_only(tmp_path):
+    done, rows = run(nao(), tmp_path, ema=0.9)
+    torch.manual_seed(0)
+    fresh = Supernet(MINI, "plain").state_dict()
+    run_last = [Arch.parse(arch, MINI).tokens for row in rows[8:] for arch in row["archs"]]
+    idle = [f"layers.{i}.{token}." for i, layer in enumerate(MINI.layers)
+            for token in layer.tokens if all(tokens[i] != token for tokens in run_last)]  # fmt: skip
+    assert idle
+    for key, value in done.state.items():
+        if key.startswith(tuple(idle)):
+            assert torch.equal(value, fresh[key]), key
 
 
 @pytest.mark.parametrize("policy", ["new", "elites"])

@@ -1,7 +1,6 @@
 """The training loop: the same result whatever interrupts it, on one process or two."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -107,22 +106,6 @@ def test_another_run_in_the_same_folder_is_refused(uninterrupted, scarlet):
     assert code == 2
     assert "another run's checkpoint (lr '0.1', not '0.2')" in err
     assert err.count("\n") == 1
-
-
-def test_two_processes_draw_the_same_paths(uninterrupted, tmp_path):
-    code = "import sys; from scarlet_zoo.cli import main; main(sys.argv[1:])"
-    script = tmp_path / "run.py"
-    script.write_text(code)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script)]
-    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [*launch, *COMMAND[3:], "--max-steps", "6", "--out", str(tmp_path / "two"), "--json"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    alone, together = steps(uninterrupted)[:6], steps(tmp_path / "two")
-    assert [row["archs"] for row in alone] == [row["archs"] for row in together]
-    assert [row["step"] for row in together] == list(range(6))
-    assert [row["images"] for row in together] == [8] * 6
-    assert len(json.loads(done.stdout)["settings"]) > 5
 
 
 def test_the_gradient_of_two_processes_is_that_of_the_whole_batch():
