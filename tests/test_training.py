@@ -67,15 +67,15 @@ def test_a_run_leaves_its_steps_and_its_weights(tmp_path, scarlet):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run([*COMMAND, "--max-steps", "40", "--checkpoint-every", "7", "--out", str(folder)], check=True,
+    subprocess.run([*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out", str(folder)], check=True,
                    capture_output=True)  # fmt: skip
     return folder
 
 
 def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, tmp_path):
-    command = [*COMMAND, "--max-steps", "40", "--checkpoint-every", "7", "--out", str(tmp_path)]
+    command = [*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out", str(tmp_path)]
     log, killed = tmp_path / "steps.jsonl", 0
-    for until in (10, 25):
+    for until in (6, 14):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as job:
             while job.poll() is None and (not log.exists() or log.read_text().count("\n") < until):
                 time.sleep(0.01)
@@ -85,7 +85,7 @@ def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, t
     assert killed == 2
     # What a kill in the middle of a write leaves.
     with log.open("a") as file:
-        file.write('{"step": 26, "archs": ["scarl')
+        file.write('{"step": 15, "archs": ["scarl')
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert log.read_text() == (uninterrupted / "steps.jsonl").read_text()
@@ -96,13 +96,13 @@ def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, t
 
 def test_a_finished_run_is_not_run_again(uninterrupted):
     before = (uninterrupted / "steps.jsonl").read_text()
-    command = [*COMMAND, "--max-steps", "40", "--checkpoint-every", "7", "--out", str(uninterrupted)]
+    command = [*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out", str(uninterrupted)]
     subprocess.run(command, check=True, capture_output=True)
     assert (uninterrupted / "steps.jsonl").read_text() == before
 
 
 def test_another_run_in_the_same_folder_is_refused(uninterrupted, scarlet):
-    code, _, err = scarlet(*COMMAND[3:], "--max-steps", "40", "--lr", "0.2", "--out", uninterrupted)
+    code, _, err = scarlet(*COMMAND[3:], "--max-steps", "24", "--lr", "0.2", "--out", uninterrupted)
     assert code == 2
     assert "another run's checkpoint (lr '0.1', not '0.2')" in err
     assert err.count("\n") == 1
@@ -159,7 +159,7 @@ def test_the_learning_rate_rises_and_falls():
 
 
 def test_max_steps_stops_the_schedule_of_all_epochs(tmp_path):
-    data = fashion(MINI)
+    data = fashion(MINI, 500)
     train(supernet_learner(), data, settings(max_steps=2), tmp_path / "two")
     train(supernet_learner(), data, settings(max_steps=4), tmp_path / "four")
     assert steps(tmp_path / "two") == steps(tmp_path / "four")[:2]
@@ -178,7 +178,7 @@ class Watched(Scarlet):
 def test_only_the_path_of_a_step_is_moved_by_the_loop(tmp_path):
     # Enough steps before the last one that every choice has a momentum that could move it.
     last = 12
-    learner, data = Watched(MINI, "identity", NoOptions(), 0), fashion(MINI)
+    learner, data = Watched(MINI, "identity", NoOptions(), 0), fashion(MINI, 500)
     done = train(learner, data, settings(max_steps=last + 1, lr=0.1, weight_decay=0.1), tmp_path)
     on_path = tuple(f"layers.{i}.{token}." for i, token in enumerate(supernet_learner().paths(last)[0].tokens))
     shared = ("conv_stem", "bn1", "first", "conv_head", "bn2", "classifier")
@@ -188,7 +188,7 @@ def test_only_the_path_of_a_step_is_moved_by_the_loop(tmp_path):
 
 
 def test_the_average_moves_where_the_path_is_only(tmp_path):
-    learner, data = supernet_learner(), fashion(MINI)
+    learner, data = supernet_learner(), fashion(MINI, 500)
     before = {key: value.clone() for key, value in learner.model.state_dict().items()}
     done = train(learner, data, settings(max_steps=1, ema=0.9), tmp_path)
     on_path = tuple(f"layers.{i}.{token}." for i, token in enumerate(supernet_learner().paths(0)[0].tokens))
@@ -237,36 +237,38 @@ def test_a_network_learns_and_is_validated(tmp_path, scarlet):
 
 def test_a_run_from_other_first_weights_is_another_run(tmp_path):
     model = create_model(MINI.arch(layer.tokens[0] for layer in MINI.layers))
-    train(NetworkLearner(model), fashion(MINI), settings(max_steps=1), tmp_path, identity={"start": "scratch"})
+    train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=1), tmp_path, identity={"start": "scratch"})
     with pytest.raises(TrainingError, match="start 'scratch', not 'supernet'"):
-        train(NetworkLearner(model), fashion(MINI), settings(max_steps=1), tmp_path, identity={"start": "supernet"})
+        train(
+            NetworkLearner(model), fashion(MINI, 500), settings(max_steps=1), tmp_path, identity={"start": "supernet"}
+        )
 
 
 def test_a_shorter_run_than_there_is_is_refused_and_a_longer_one_goes_on(tmp_path):
     model = create_model(MINI.arch(layer.tokens[0] for layer in MINI.layers))
-    train(NetworkLearner(model), fashion(MINI), settings(max_steps=3), tmp_path)
+    train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=3), tmp_path)
     with pytest.raises(TrainingError, match="holds 3 steps"):
-        train(NetworkLearner(model), fashion(MINI), settings(max_steps=2), tmp_path)
-    assert len(train(NetworkLearner(model), fashion(MINI), settings(max_steps=3), tmp_path).top1) == 1
-    assert len(train(NetworkLearner(model), fashion(MINI), settings(max_steps=4), tmp_path).top1) == 1
+        train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=2), tmp_path)
+    assert len(train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=3), tmp_path).top1) == 1
+    assert len(train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=4), tmp_path).top1) == 1
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     with pytest.raises(TrainingError, match="smaller lr"):
-        train(supernet_learner(), fashion(MINI), settings(lr=1e30, warmup=0.0, max_steps=30), tmp_path)
+        train(supernet_learner(), fashion(MINI, 500), settings(lr=1e30, warmup=0.0, max_steps=30), tmp_path)
 
 
 def test_a_broken_checkpoint_is_one_line(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="broken") as caught:
-        train(supernet_learner(), fashion(MINI), settings(), tmp_path)
+        train(supernet_learner(), fashion(MINI, 500), settings(), tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_tensorboard_gets_what_the_log_gets(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(supernet_learner(), fashion(MINI), settings(tensorboard=True), tmp_path)
+    train(supernet_learner(), fashion(MINI, 500), settings(tensorboard=True), tmp_path)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     losses = [event.value for event in events.Scalars("loss")]
@@ -274,8 +276,8 @@ def test_tensorboard_gets_what_the_log_gets(tmp_path):
 
 
 def test_half_precision_trains_where_it_is_asked_for(tmp_path):
-    train(supernet_learner(), fashion(MINI), settings(precision="bf16"), tmp_path / "half")
-    train(supernet_learner(), fashion(MINI), settings(), tmp_path / "whole")
+    train(supernet_learner(), fashion(MINI, 500), settings(precision="bf16"), tmp_path / "half")
+    train(supernet_learner(), fashion(MINI, 500), settings(), tmp_path / "whole")
     one, two = steps(tmp_path / "half"), steps(tmp_path / "whole")
     assert one[0]["loss"] != two[0]["loss"]
     assert one[0]["loss"] == pytest.approx(two[0]["loss"], rel=0.05)
@@ -283,7 +285,7 @@ def test_half_precision_trains_where_it_is_asked_for(tmp_path):
 
 def test_another_familys_network_trains_too(tmp_path):
     model = create_model("mobilenetv3_small_050", num_classes=10, in_chans=1)
-    done = train(NetworkLearner(model), fashion(MINI), settings(max_steps=2), tmp_path)
+    done = train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=2), tmp_path)
     assert done.steps == 2
     assert steps(tmp_path)[0]["archs"] == []
 
@@ -295,7 +297,7 @@ def test_settings_that_are_none(bad):
 
 
 def test_a_batch_of_one_index_has_the_shape_of_a_batch():
-    split = fashion(MINI).part("validation")
+    split = fashion(MINI, 500).part("validation")
     images, targets = split.__getitems__(Batch((3,), 0))
     assert images.shape == (1, 1, 28, 28)
     assert targets.shape == (1,)
