@@ -319,7 +319,7 @@ def test_the_probe_moves_the_classifier_and_statistics_only(tmp_path):
             assert weights == ["classifier.weight", "classifier.bias"]
             assert all(any(map(name.startswith, ran)) for name in changed if name.startswith("layers."))
         assert len(row["changed"]) > 10
-    assert rows[4]["lr"] == pytest.approx(0.1)
+    assert rows[4]["lr"] == pytest.approx(1.0)
     assert all(not name.startswith("classifier.") for name in moved[3])
 
 
@@ -333,6 +333,10 @@ def test_each_phase_has_its_own_learning_rates():
     assert all(a > b for a, b in pairwise(rates[75:]))
     paths = [strategy.paths(step) for step in range(70, 80)]
     assert [len(path) for path in paths] == [2] * 5 + [1] * 5
+    strategy.course = replace(strategy.course, steps=8000)
+    tokens = [strategy.paths(step)[0].tokens for step in range(6000, 8000)]
+    for layer, drawn in zip(MINI.layers, zip(*tokens, strict=True), strict=True):
+        assert chisquare([drawn.count(token) for token in layer.tokens]).pvalue > 1e-4
 
 
 def test_stopped_in_either_phase_it_goes_on_to_the_same_bits(tmp_path):

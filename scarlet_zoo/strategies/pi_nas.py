@@ -47,7 +47,7 @@ class PiNasOptions:
     hidden: int = 0
     dim: int = 128
     probe: float = 0.2
-    probe_lr: float = 0.1
+    probe_lr: float = 1.0
     crop: float = 0.2
     jitter: float = 0.4
 
