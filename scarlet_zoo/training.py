@@ -148,7 +148,6 @@ class Loop:
         if learner.begin(step):
             self.optimizer.state.clear()
             self.ema = EmaWeights(learner.model, settings.ema) if settings.ema else None
-            self.ema = EmaWeights(learner.model, settings.ema) if settings.ema else None
         lr = learner.learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr

@@ -292,6 +292,9 @@ def test_generated_architectures_are_legal_new_and_different_whatever_the_networ
         assert rows
         assert len(set(rows)) == len(rows)
         assert not set(rows) & known
+        # What it has said once is not new the next time.
+        again = generate(epd, sorted(known), 100, known | set(rows[:3]), QUICK, lambda row: row[0] != "e3k3")
+        assert not set(again) & set(rows[:3])
         for row in rows:
             SPACE.arch(row)
             assert row[0] != "e3k3"
