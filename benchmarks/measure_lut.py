@@ -26,11 +26,6 @@ RESULTS = Path(__file__).parent / "results"
 SPACE, UNSEEN, SEED, SITTINGS = get_space("scarlet"), 100, 2026, 4
 
 
-def table_of(bundle: Bundle, work: Path) -> LatencyTable:
-    """A table as ``lut build`` makes it."""
-    return build_table(bundle, measure_bundle(bundle, work / "table", Settings(), SITTINGS))
-
-
 def unseen_networks(known: set[str], precision: str, work: Path) -> Bundle:
     """Random architectures that are none of a table's own."""
     rng = random.Random(SEED)
@@ -54,7 +49,7 @@ def row_of(precision: str, work: Path) -> dict[str, Any]:
     """How a table of one precision does."""
     begun, minutes = time.time(), work / "minutes.json"
     bundle = make_bundle(SPACE, work / "bundle", precision)
-    table = table_of(bundle, work)
+    table = build_table(bundle, measure_bundle(bundle, work / "table", Settings(), SITTINGS))
     if not minutes.is_file():
         write_text(minutes, json.dumps((time.time() - begun) / 60))
     known = {network.arch for network in (*table.calibration.networks, *table.held_out.networks)}

@@ -92,7 +92,7 @@ class Learner:
         views: how often each picture of a step is altered anew.
         traced: whether each step tells which tensors it has changed.
         validated: whether its accuracy is taken after each epoch.
-        course: of the training, from :meth:`set_up` on.
+        course, criterion: the training, and cross-entropy as its settings smooth it, from :meth:`set_up` on.
     """
 
     views: int = 1
@@ -106,6 +106,7 @@ class Learner:
     def set_up(self, course: Course) -> None:
         """Take in what the training is; called once, when the model is where it will be trained."""
         self.course = course
+        self.criterion = nn.CrossEntropyLoss(label_smoothing=course.settings.label_smoothing)
 
     def augment(self, asked: Augment | None) -> Augment | None:
         """What is done to small pictures, given what the settings ask for."""
@@ -152,14 +153,9 @@ class NetworkLearner(Learner):
 
     validated = True
 
-    def set_up(self, course: Course) -> None:
-        """Take in what the training is."""
-        super().set_up(course)
-        self._criterion = nn.CrossEntropyLoss(label_smoothing=course.settings.label_smoothing)
-
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
         """The one loss."""
-        loss = self._criterion(model(batch.images), batch.targets)
+        loss = self.criterion(model(batch.images), batch.targets)
         yield Term("cross_entropy", loss, getattr(self.model, "arch", None))
 
     def identity(self) -> dict[str, str]:

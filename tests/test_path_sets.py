@@ -11,7 +11,7 @@ import torch
 from conftest import TINY, images_for, randomized, skipping_arch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_supernet import images, lively, moved_keys, one_step
+from supernet_parts import agreeing, images, lively, moved_keys, one_step
 
 import scarlet_zoo as zoo
 from scarlet_zoo.arch import Arch
@@ -90,17 +90,8 @@ def test_a_declaration_asks_for_sets(tmp_path):
 
 @pytest.mark.parametrize("space", [SPACE, NAMED, BOTH], ids=lambda space: space.name)
 def test_a_path_its_subnet_its_fold_and_its_file_agree(space, tmp_path):
-    supernet, arch = lively(space), MIXED if space is SPACE else sets_arch(space, 2)
-    x, subnet = images(space, 4), supernet.subnet(arch)
-    folded = zoo.fold(subnet)
-    artifact = zoo.export_onnx(folded, tmp_path / "net.onnx")
-    with torch.inference_mode():
-        truth = supernet(x, arch)
-        assert torch.equal(subnet(x), truth)
-        assert (folded.model(x) - truth).abs().max() < 1e-4 * truth.abs().max()
+    subnet, _ = agreeing(lively(space), MIXED if space is SPACE else sets_arch(space, 2), tmp_path)
     assert any(isinstance(module, ParallelBlock) for module in subnet.modules())
-    assert zoo.verify(subnet, artifact).passed
-    assert artifact.arch == arch
 
 
 def test_a_set_is_the_normalised_sum_of_its_paths_and_one_shortcut():

@@ -189,3 +189,8 @@ def test_one_uniform_path_a_step():
     batch = StepBatch(3, (torch.randn(4, 1, 28, 28),), torch.tensor([0, 1, 2, 3]))
     (term,) = strategy.terms(strategy.model, batch)
     assert term.arch == strategy_of("spos").paths(3)[0]
+
+
+def test_sets_of_paths_are_refused():
+    with pytest.raises(TrainingError, match=r"bn-nas: got small\+paths2, wanted a space without sets of paths"):
+        strategy_of("bn-nas", MINI.with_path_sets())

@@ -383,7 +383,24 @@ def test_a_search_says_when_nothing_keeps_its_limits_or_nothing_is_left(tmp_path
 
 
 def test_options_that_are_none():
-    for option, wanted in (("rounds=0", "1 or more"), ("pool_policy=old", "'new' or 'elites'")):
+    for option, wanted in (("rounds=0", "greater than 0"), ("pool_policy=old", "'new' or 'elites'")):
         key, value = option.split("=")
         with pytest.raises(TrainingError, match=wanted):
             nao(**{key: value})
+
+
+def test_branches_are_decided_as_tokens_are(tmp_path):
+    space = MINI.with_branches()
+    one = space.arch(layer.tokens[0] for layer in space.layers)
+    with_branch = replace(one, branches=space.branches[:1])
+    rng = random.Random(0)
+    drawn = draw_different(space, 400, rng, {one.decisions})
+    assert len({str(arch) for arch in drawn}) == 400
+    assert one not in drawn
+    archive = [(arch, float(len(arch.branches))) for arch in (one, with_branch, *drawn[:40])]
+    made = propose(archive, 20, QUICK, 0)
+    assert not {str(arch) for arch in made} & {str(arch) for arch, _ in archive}
+    # More branches are better here, and the climb sees them.
+    assert np.mean([len(arch.branches) for arch in made]) > np.mean([worth for _, worth in archive])
+    result = search(Evaluation(space, ("macs", "params")), how("params:max"), tmp_path / "found")
+    assert any(row.arch.branches for row in result.front)

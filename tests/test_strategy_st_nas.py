@@ -5,7 +5,6 @@ import random
 import shutil
 from statistics import fmean, variance
 
-import numpy as np
 import pytest
 import torch
 from conftest import FASHION
@@ -118,13 +117,6 @@ def test_as_many_weights_are_kept_as_asked_for_and_the_score_is_their_average(ru
     told = scorer_of(bench)(arch)
     assert told["accuracy"] == pytest.approx(fmean(single))
     assert told["accuracy_variance"] == pytest.approx(variance(single))
-
-
-def test_the_variance_of_the_average_falls_as_the_number_of_samples():
-    draws = np.random.default_rng(0)
-    scores = draws.normal(size=(2000, 16))
-    one, four = scores[:, 0].var(), scores[:, :4].mean(axis=1).var()
-    assert four == pytest.approx(one / 4, rel=0.15)
 
 
 def test_branches_are_sampled_and_a_search_tells_the_variance(run_folder, tmp_path, scarlet):

@@ -9,6 +9,7 @@ import torch
 from conftest import TINY, skipping_arch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from supernet_parts import agreeing, images, lively, moved_keys, one_step
 
 import scarlet_zoo as zoo
 from scarlet_zoo.arch import Arch
@@ -20,47 +21,14 @@ from scarlet_zoo.space import get_space
 from scarlet_zoo.supernet import SKIPS, Supernet, load_supernet, save_supernet
 
 
-def lively(space, skip="identity", seed=0):
-    """A supernet whose norms and stabilizers are far from their first values."""
-    torch.manual_seed(seed)
-    supernet = Supernet(space, skip)
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for module in supernet.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.1, generator=random)
-                module.running_var.uniform_(0.5, 1.5, generator=random)
-                module.weight.uniform_(0.5, 1.5, generator=random)
-                module.bias.normal_(0, 0.1, generator=random)
-            elif isinstance(module, Stabilizer):
-                module.matrix.add_(0.2 * torch.randn(module.matrix.shape, generator=random))
-    return supernet.eval()
-
-
-def images(space, count=2, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, space.in_chans, space.input_size, space.input_size, generator=generator)
-
-
 @pytest.mark.parametrize("space", [TINY, get_space("scarlet-mini")], ids=lambda space: space.name)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_path_its_subnet_its_fold_and_its_file_agree(space, seed, tmp_path):
-    supernet = lively(space)
     arch = skipping_arch(space, seed)
-    x = images(space, 4)
-    subnet = supernet.subnet(arch)
-    folded = zoo.fold(subnet)
-    artifact = zoo.export_onnx(folded, tmp_path / "net.onnx")
-    with torch.inference_mode():
-        truth = supernet(x, arch)
-        assert torch.equal(subnet(x), truth)
-        scale = truth.abs().max()
-        assert (folded.model(x) - truth).abs().max() < 1e-4 * scale
-    assert zoo.verify(subnet, artifact).passed
-    assert str(artifact.arch) == str(arch)
+    subnet, folded = agreeing(lively(space), arch, tmp_path)
     stabilizers = [name for name, module in subnet.named_modules() if isinstance(module, Stabilizer)]
     assert len(stabilizers) == len(arch.skipped)
-    assert not any(isinstance(module, Stabilizer) for module in folded.model.modules())
+    assert not any(isinstance(module, Stabilizer) for module in folded.modules())
 
 
 def test_a_subnet_is_a_copy_with_the_plain_networks_names():
@@ -117,17 +85,6 @@ def test_a_fresh_identity_stabilizer_is_a_plain_skip():
     arch = skipping_arch(TINY, 3)
     with torch.inference_mode():
         assert torch.equal(ours(images(TINY), arch), plain(images(TINY), arch))
-
-
-def one_step(supernet, arch, optimizer):
-    supernet.train()
-    optimizer.zero_grad(set_to_none=True)
-    torch.nn.functional.cross_entropy(supernet(images(TINY, 8), arch), torch.arange(8) % 10).backward()
-    optimizer.step()
-
-
-def moved_keys(supernet, before):
-    return {key for key, value in supernet.state_dict().items() if not torch.equal(value, before[key])}
 
 
 def test_a_step_moves_nothing_that_was_not_sampled():

@@ -20,7 +20,7 @@ from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model
 from scarlet_zoo.space import get_space
 from scarlet_zoo.strategies import create_strategy
-from scarlet_zoo.strategies.base import NoOptions
+from scarlet_zoo.strategies.base import StrategyOptions
 from scarlet_zoo.strategies.scarlet import Scarlet
 from scarlet_zoo.supernet import Supernet, load_supernet
 from scarlet_zoo.train_settings import TrainSettings, learning_rate
@@ -178,7 +178,7 @@ class Watched(Scarlet):
 def test_only_the_path_of_a_step_is_moved_by_the_loop(tmp_path):
     # Enough steps before the last one that every choice has a momentum that could move it.
     last = 12
-    learner, data = Watched(MINI, "identity", NoOptions(), 0), fashion(MINI, 500)
+    learner, data = Watched(MINI, "identity", StrategyOptions(), 0), fashion(MINI, 500)
     done = train(learner, data, settings(max_steps=last + 1, lr=0.1, weight_decay=0.1), tmp_path)
     on_path = tuple(f"layers.{i}.{token}." for i, token in enumerate(supernet_learner().paths(last)[0].tokens))
     shared = ("conv_stem", "bn1", "first", "conv_head", "bn2", "classifier")

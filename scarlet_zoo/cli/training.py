@@ -50,9 +50,7 @@ def train_supernet(
     as_json: Json = False,
     data_dir: DataDir = None,
     validation: Held = None,
-    strategy: Annotated[
-        str, typer.Option(help="How it is trained, such as spos or fairnas; see docs/strategies.md.")
-    ] = ("scarlet"),
+    strategy: Annotated[str, typer.Option(help="How it is trained; docs/strategies.md has them all.")] = "scarlet",
     option: Options = None,
     skip: Annotated[
         str | None,

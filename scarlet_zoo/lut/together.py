@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.lut.building import measure_bundle
@@ -22,16 +24,18 @@ def measure_together(bundles: Sequence[Bundle], folder: Path, settings: Settings
     """
     make_folder(folder)
     groups = [group for bundle in bundles for group in _from(folder, bundle)]
-    both = Bundle(folder, bundles[0].space, bundles[0].precision, tuple(groups))
+    # What a process has loaded before a file moves that file's time a little, so no bundle's files all come first.
+    order = np.random.default_rng(0).permutation(len(groups))
+    mixed = Bundle(folder, bundles[0].space, bundles[0].precision, tuple(groups[place] for place in order))
     files: list[list[Path]] = [[] for _ in bundles]
-    for number, sitting in enumerate(measure_bundle(both, folder, settings, sittings)):
+    for number, sitting in enumerate(measure_bundle(mixed, folder, settings, sittings)):
         told, first = json.loads(sitting.read_text(encoding="utf-8")), 0
-        for place, bundle in enumerate(bundles):
-            last = first + len(bundle.groups)
-            part = {key: told[key][first:last] for key in ("samples_ms", "sha256")}
-            files[place].append(folder / f"bundle-{place}-sitting-{number}.json")
-            write_text(files[place][-1], json.dumps({**told, **part}))
-            first = last
+        for which, bundle in enumerate(bundles):
+            places = np.argsort(order)[first : first + len(bundle.groups)]
+            part = {key: [told[key][place] for place in places] for key in ("samples_ms", "sha256")}
+            files[which].append(folder / f"bundle-{which}-sitting-{number}.json")
+            write_text(files[which][-1], json.dumps({**told, **part}))
+            first += len(bundle.groups)
     return files
 
 

@@ -12,7 +12,7 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.files import file_sha256
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.lut.table import LatencyTable, read_table
-from scarlet_zoo.searching.objectives import CLOSED_FORM, closed_form
+from scarlet_zoo.searching.objectives import CLOSED_FORM, METRICS, closed_form
 from scarlet_zoo.space import SearchSpace
 
 _SCORED = ("accuracy", "score")
@@ -21,6 +21,8 @@ _SCORED = ("accuracy", "score")
 @dataclass(frozen=True)
 class Evaluation:
     """How architectures are evaluated; called with one, it gives its values by metric.
+
+    What a strategy tells besides, such as a variance, is among the values under its own name.
 
     It holds names and paths only, so that it travels to other processes and machines.
 
@@ -70,7 +72,8 @@ class Evaluation:
             told |= self._score(arch)
         if "latency" in self.metrics:
             told["latency"] = self._meter(arch) if self.table is None else float(self.table.predict([arch])[0, 0])
-        return {name: told[name] for name in (*self.metrics, *(name for name in told if name.endswith("_variance")))}
+        besides = {name: value for name, value in told.items() if name not in METRICS}
+        return {**{name: told[name] for name in self.metrics}, **besides}
 
     @property
     def _is_scored(self) -> bool:
@@ -122,7 +125,7 @@ class Evaluation:
         told: dict[str, float] = self._loaded["scorer"](arch)
         if "accuracy" in self.metrics and "accuracy" not in told:
             told = {**told, "accuracy": self._loaded["bench"].accuracy(arch)}
-        return {**told, "score": told.get("score", told.get("accuracy", 0.0))}
+        return {**told, "score": told["score"] if "score" in told else told["accuracy"]}
 
     @property
     def _meter(self) -> Any:

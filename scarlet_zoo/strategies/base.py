@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, ClassVar
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.jsontext import json_text
-from scarlet_zoo.learners import Course, Learner, StepBatch, Term
+from scarlet_zoo.learners import Learner, StepBatch, Term
 from scarlet_zoo.one_shot import OneShot
+from scarlet_zoo.sampling import UniformSampler
 from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.supernet import Supernet
 
@@ -20,9 +22,16 @@ CROSS_ENTROPY = "cross_entropy"
 Score = Callable[[Arch], dict[str, float]]
 
 
+# Types of options: what is legal stands in the type.
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+
+
 @dataclass(frozen=True, kw_only=True)
-class NoOptions:
-    """A strategy without options."""
+class StrategyOptions:
+    """What a strategy can be told, besides nothing: a subclass has the fields, in types that pydantic checks."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 class Strategy(Learner):
@@ -35,7 +44,7 @@ class Strategy(Learner):
     Args:
         space: of the supernet; :meth:`extended` gives what becomes of a chain space first.
         skip: what stands on skips, see :class:`scarlet_zoo.supernet.Supernet`.
-        options: a value of :attr:`Options`.
+        options: a value of :attr:`Options`, see :func:`read_options`.
         seed: of everything that the strategy draws.
 
     Attributes:
@@ -46,7 +55,7 @@ class Strategy(Learner):
     """
 
     name: ClassVar[str]
-    Options: ClassVar[type[Any]] = NoOptions
+    Options: ClassVar[type[StrategyOptions]] = StrategyOptions
     skip_default: ClassVar[str] = "plain"
     metric: ClassVar[str] = "accuracy"
     method: ClassVar[str] = "nsga2"
@@ -62,17 +71,15 @@ class Strategy(Learner):
         """The space that the strategy makes of a chain space: most take it as it is."""
         return space
 
-    def set_up(self, course: Course) -> None:
-        """Take in what the training is."""
-        super().set_up(course)
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=course.settings.label_smoothing)
-
     def paths(self, step: int) -> tuple[Arch, ...]:
-        """The architectures that run in a step: a function of seed and step, the same in every process."""
-        raise NotImplementedError
+        """The architectures that :meth:`terms` runs: one, uniformly.
+
+        A function of seed and step, the same in every process.
+        """
+        return (UniformSampler(self.space, self.seed).draw(step),)
 
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
-        """Cross-entropy of each path, summed."""
+        """Cross-entropy of each of the :meth:`paths`, summed."""
         for arch in self.paths(batch.step):
             yield Term(CROSS_ENTROPY, self.criterion(model(batch.images, arch), batch.targets), arch)
 
@@ -96,21 +103,17 @@ class Strategy(Learner):
         return lambda arch: {"accuracy": bench.accuracy(arch)}
 
 
-def read_options(kind: type[Any], given: Mapping[str, str], strategy: str) -> Any:
+def read_options(kind: type[StrategyOptions], given: Mapping[str, str], strategy: str) -> Any:
     """A strategy's options from their text.
 
     Raises:
         TrainingError: an option that there is not, or a value of the wrong kind.
     """
-    from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
-
-    strict: Any = with_config(ConfigDict(extra="forbid"))(type(kind.__name__, (kind,), {}))
     try:
-        made = TypeAdapter(strict).validate_python(dict(given))
-        return kind(**asdict(made))
+        return TypeAdapter(kind).validate_python(dict(given))
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "options"
-        wanted = f"options are {' '.join(asdict(kind())) or 'none'}"
-        got = f"{name}={given.get(name)}: {first['msg'].lower()}"
-        raise TrainingError(f"strategy {strategy}: option {got}, {wanted}") from error
+        name = str(first["loc"][0])
+        names = [field.name for field in fields(kind)]
+        wanted = first["msg"].removeprefix("Input should be ") if name in names else " ".join(names) or "no option"
+        raise TrainingError(f"strategy {strategy}: option {name}={given[name]}, wanted {wanted}") from error

@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 from torch import nn
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.one_shot import OneShot
-from scarlet_zoo.sampling import UniformSampler
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.strategies.base import Score, Strategy
+from scarlet_zoo.strategies.base import Score, Strategy, StrategyOptions
 from scarlet_zoo.supernet import Supernet
 from scarlet_zoo.topology import OFF
 
@@ -21,7 +20,7 @@ GammaTable = tuple[dict[str, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BnNasOptions:
+class BnNasOptions(StrategyOptions):
     """What is trained, and on which space.
 
     Attributes:
@@ -71,10 +70,6 @@ class BnNas(Strategy):
         layers = tuple(replace(layer, tokens=tokens) for layer, tokens in zip(space.layers, kept, strict=True))
         return replace(space, layers=layers)
 
-    def paths(self, step: int) -> tuple[Arch, ...]:
-        """One, uniformly."""
-        return (UniformSampler(self.space, self.seed).draw(step),)
-
     @classmethod
     def scorer(cls, bench: OneShot) -> Score:
         """The sum of an architecture's cells in :func:`gamma_table`, as ``score``; no picture is opened."""
@@ -100,7 +95,14 @@ def _mean_scale(norm: nn.BatchNorm2d | None) -> float:
 
 
 def _choices(supernet: Supernet) -> Iterator[dict[str, nn.Module]]:
-    """For each decision, the module of each of its tokens."""
+    """For each decision, the module of each of its tokens.
+
+    Raises:
+        TrainingError: sets of paths, whose last norms belong to no token.
+    """
+    if supernet.space.most_paths > 1:
+        raise TrainingError(f"strategy bn-nas: got {supernet.space.name}, wanted a space without sets of paths, "
+                            "which share their last batch norms")  # fmt: skip
     for choices in supernet.layers:
         assert isinstance(choices, nn.ModuleDict)
         yield dict(choices.items())

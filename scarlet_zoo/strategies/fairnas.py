@@ -10,11 +10,11 @@ from torch import nn
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.learners import StepBatch, Term
 from scarlet_zoo.sampling import FairSampler
-from scarlet_zoo.strategies.base import CROSS_ENTROPY, Strategy
+from scarlet_zoo.strategies.base import CROSS_ENTROPY, Strategy, StrategyOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class FairNasOptions:
+class FairNasOptions(StrategyOptions):
     """How a step is made.
 
     Attributes:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from scarlet_zoo.arch import Arch
-from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.strategies.base import Strategy
+from scarlet_zoo.strategies.base import Strategy, StrategyOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixPathOptions:
+class MixPathOptions(StrategyOptions):
     """How many paths.
 
     Attributes:
         paths: the most in a layer, m.
     """
 
-    paths: int = 2
-
-    def __post_init__(self) -> None:
-        if self.paths < 2:
-            raise TrainingError(f"strategy mixpath: option paths={self.paths}, wanted 2 or more")
+    paths: Annotated[int, Field(ge=2)] = 2
 
 
 class MixPath(Strategy):

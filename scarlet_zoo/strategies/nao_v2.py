@@ -10,15 +10,15 @@ from itertools import accumulate
 from typing import Any, Literal
 
 import torch
+from pydantic import PositiveInt
 from torch import nn
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.cost import arch_cost
-from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.image_data import in_order
 from scarlet_zoo.learners import Course
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.strategies.base import Strategy
+from scarlet_zoo.strategies.base import Strategy, StrategyOptions
 from scarlet_zoo.strategies.epd import EpdSettings
 from scarlet_zoo.strategies.proposals import draw_different, propose
 from scarlet_zoo.supernet import Supernet
@@ -28,7 +28,7 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NaoV2Options:
+class NaoV2Options(StrategyOptions):
     """Rounds and pools.
 
     Attributes:
@@ -41,18 +41,13 @@ class NaoV2Options:
         epochs: of the encoder, predictor and decoder (100, our default; 1000 there).
     """
 
-    rounds: int = 4
-    first_pool: int = 200
-    pool: int = 60
+    rounds: PositiveInt = 4
+    first_pool: PositiveInt = 200
+    pool: PositiveInt = 60
     pool_policy: Literal["new", "elites"] = "new"
     reinit: bool = True
-    score_images: int = 500
-    epochs: int = 100
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "first_pool", "pool", "score_images", "epochs"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"nao-v2: got {name} {getattr(self, name)}, wanted 1 or more")
+    score_images: PositiveInt = 500
+    epochs: PositiveInt = 100
 
 
 class NaoV2(Strategy):

@@ -23,7 +23,7 @@ from scarlet_zoo.learners import StepBatch, Term
 from scarlet_zoo.macs_sampling import MacsTable
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.strategies.base import CROSS_ENTROPY, Score, Strategy
+from scarlet_zoo.strategies.base import CROSS_ENTROPY, Score, Strategy, StrategyOptions
 from scarlet_zoo.strategies.path_distribution import PathDistribution
 
 # Below this a path's share of the gradient is lost in float32: it is not run a second time.
@@ -32,7 +32,7 @@ _MINIMUM = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParsecOptions:
+class ParsecOptions(StrategyOptions):
     """How paths are drawn and weighted.
 
     Attributes:
@@ -101,10 +101,6 @@ class Parsec(Strategy):
         """The paths of a half, 0 or 1, and how often each was drawn: a function of seed, step and alpha."""
         rng = random.Random(f"{self.seed} {step} {half}")
         return Counter(self.distribution.draw(self.count, rng))
-
-    def paths(self, step: int) -> tuple[Arch, ...]:
-        """Those that the weights may learn from."""
-        return tuple(self.drawn(step, 0).elements())
 
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
         """The weights' half, one loss a path; then alpha's half, from which the weights learn nothing."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.batches import Augment
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import Course, StepBatch, Term
-from scarlet_zoo.sampling import UniformSampler
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.strategies.base import CROSS_ENTROPY, Strategy
+from scarlet_zoo.strategies.base import CROSS_ENTROPY, PositiveShare, Share, Strategy, StrategyOptions
 from scarlet_zoo.strategies.contrast import KeyQueue, Necked, Teacher, info_nce, unit
 from scarlet_zoo.train_settings import learning_rate
 
@@ -24,7 +24,7 @@ CONTRASTIVE = "contrastive"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PiNasOptions:
+class PiNasOptions(StrategyOptions):
     """How paths are compared, and how the classifier is trained afterwards.
 
     Attributes:
@@ -41,15 +41,15 @@ class PiNasOptions:
         jitter: of brightness and contrast in such a view; the authors' code has 0.4 in four views of five.
     """
 
-    temperature: float = 0.2
-    momentum: float = 0.999
-    queue: int = 4096
-    hidden: int = 0
-    dim: int = 128
-    probe: float = 0.2
-    probe_lr: float = 1.0
-    crop: float = 0.2
-    jitter: float = 0.4
+    temperature: PositiveFloat = 0.2
+    momentum: Share = 0.999
+    queue: PositiveInt = 4096
+    hidden: NonNegativeInt = 0
+    dim: PositiveInt = 128
+    probe: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    probe_lr: PositiveFloat = 1.0
+    crop: PositiveShare = 0.2
+    jitter: Share = 0.4
 
 
 class PiNas(Strategy):
@@ -81,7 +81,6 @@ class PiNas(Strategy):
 
     def __init__(self, space: SearchSpace, skip: str, options: PiNasOptions, seed: int) -> None:
         super().__init__(space, skip, options, seed)
-        _check(options)
         self.student = Necked(self.supernet, options.hidden, options.dim)
         self.model = self.student
 
@@ -113,7 +112,7 @@ class PiNas(Strategy):
     def paths(self, step: int) -> tuple[Arch, ...]:
         """Two without a common token where a layer has two or more; one, uniformly, in the second phase."""
         if step >= self.compared:
-            return (UniformSampler(self.space, self.seed).draw(step),)
+            return super().paths(step)
         rng = random.Random(f"{self.seed} {step} {self.name}")
         pairs = [rng.sample(tokens, 2) if len(tokens) > 1 else tokens * 2 for tokens in self.space.decisions]
         return tuple(self.space.arch(tokens) for tokens in zip(*pairs, strict=True))
@@ -160,22 +159,3 @@ class PiNas(Strategy):
         """Continue from a :meth:`state_dict`."""
         self.teacher.net.load_state_dict(state["teacher"])
         self.queue.load_state_dict(state["queue"])
-
-
-def _check(options: PiNasOptions) -> None:
-    """Raise where an option is out of its range."""
-    above, share = "more than 0", "0 to 1"
-    rules = (
-        ("temperature", options.temperature > 0, above),
-        ("momentum", 0 <= options.momentum <= 1, share),
-        ("queue", options.queue > 0, above),
-        ("hidden", options.hidden >= 0, "0 or more"),
-        ("dim", options.dim > 0, above),
-        ("probe", 0 < options.probe < 1, "more than 0 and less than 1"),
-        ("probe_lr", options.probe_lr > 0, above),
-        ("crop", 0 < options.crop <= 1, "more than 0, at most 1"),
-        ("jitter", 0 <= options.jitter <= 1, share),
-    )
-    for name, fits, wanted in rules:
-        if not fits:
-            raise TrainingError(f"strategy pi-nas: option {name}={getattr(options, name)}, wanted {wanted}")

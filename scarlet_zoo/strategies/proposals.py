@@ -32,7 +32,7 @@ def draw_different(
         space: of the architectures.
         count: how many.
         rng: that draws.
-        known: tokens of those that are not wanted.
+        known: decisions of those that are not wanted.
         accept: whether an architecture may be taken.
         max_tries: draws for each of them before giving up.
     """
@@ -41,8 +41,8 @@ def draw_different(
     for arch in _candidates(space, rng, count * max_tries):
         if len(found) == count:
             break
-        if arch.tokens not in taken and accept(arch):
-            taken.add(arch.tokens)
+        if arch.decisions not in taken and accept(arch):
+            taken.add(arch.decisions)
             found.append(arch)
     return found
 
@@ -76,32 +76,32 @@ def propose(
     """
     space = archive[0][0].space
     ranked = [arch for arch, _ in sorted(archive, key=lambda row: -row[1])]
-    wanted = {arch.tokens for arch in ranked if starts is None} | {arch.tokens for arch in starts or ()}
+    wanted = {arch.decisions for arch in ranked if starts is None} | {arch.decisions for arch in starts or ()}
     most = min(settings.seeds, max(1, int(settings.seed_share * len(archive))))
-    best = [arch for arch in ranked if arch.tokens in wanted][:most] or ranked[:most]
-    known = {arch.tokens for arch in ranked}
+    best = [arch for arch in ranked if arch.decisions in wanted][:most] or ranked[:most]
+    known = {arch.decisions for arch in ranked}
     epd = fit_epd(
-        space.decisions, [arch.tokens for arch, _ in archive], [worth for _, worth in archive], settings, seed
+        space.decisions, [arch.decisions for arch, _ in archive], [worth for _, worth in archive], settings, seed
     )
-    rows = generate(epd, [arch.tokens for arch in best], count, known, settings, lambda row: accept(space.arch(row)))
+    rows = generate(epd, [arch.decisions for arch in best], count, known, settings, lambda row: accept(space.arch(row)))
     found = [space.arch(row) for row in rows]
     rng = random.Random(f"{seed} proposals")
     found += _mutated(best, count - len(found), rng, known | set(rows), accept)
-    known |= {arch.tokens for arch in found}
+    known |= {arch.decisions for arch in found}
     return found + draw_different(space, count - len(found), rng, known, accept, max_tries)
 
 
 def _mutated(
     best: Sequence[Arch], count: int, rng: random.Random, known: Collection[Tokens], accept: Accept
 ) -> list[Arch]:
-    """Two tokens redrawn on average; a hundred draws for each before giving up."""
+    """Two decisions redrawn on average; a hundred draws for each before giving up."""
     taken, found = set(known), list[Arch]()
     for _ in range(100 * count):
         if len(found) == count:
             break
         parent = rng.choice(best)
-        arch = parent.space.mutate(parent, rng, min(2 / len(parent.tokens), 1.0))
-        if arch.tokens not in taken and accept(arch):
-            taken.add(arch.tokens)
+        arch = parent.space.mutate(parent, rng, min(2 / len(parent.decisions), 1.0))
+        if arch.decisions not in taken and accept(arch):
+            taken.add(arch.decisions)
             found.append(arch)
     return found

@@ -17,13 +17,13 @@ from scarlet_zoo.learners import StepBatch, Term
 from scarlet_zoo.macs_sampling import MacsSampler, MacsTable
 from scarlet_zoo.sampling import UniformSampler
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.strategies.base import CROSS_ENTROPY, Strategy
+from scarlet_zoo.strategies.base import CROSS_ENTROPY, Strategy, StrategyOptions
 
 DISTILLATION = "distillation"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SandwichOptions:
+class SandwichOptions(StrategyOptions):
     """What lies between the largest architecture and the smallest.
 
     Attributes:
@@ -80,13 +80,8 @@ class Sandwich(Strategy):
             return tuple((uniform.draw(number),) for number in numbers)
         return tuple(self._by_macs.draw(number, self.options.candidates) for number in numbers)
 
-    def paths(self, step: int) -> tuple[Arch, ...]:
-        """The largest first, the smallest last, all candidates between them; chosen ones of several run again."""
-        between = (arch for several in self.candidates(step) for arch in several)
-        return (self.largest, *between, self.smallest)
-
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
-        """Cross-entropy of the largest, then the distillation of each other."""
+        """Cross-entropy of the largest, then the distillation of each other: :meth:`candidates`, the smallest last."""
         logits = model(batch.images, self.largest)
         teacher = logits.detach()
         yield Term(CROSS_ENTROPY, self.criterion(logits, batch.targets), self.largest)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.sampling import UniformSampler
 from scarlet_zoo.strategies.base import Strategy
 
 
@@ -14,11 +12,8 @@ class Spos(Strategy):
     it is scored, evolution under a limit of multiply-adds. The authors' code draws a bin of multiply-adds
     first and an architecture in it second, keeps batch norm without scale and offset in the supernet, and
     recalibrates with momentum 0.1. Ours: no bins, norms with scale and offset, and statistics that are plain
-    averages, so that a score depends on architecture, weights and data alone.
+    averages, so that a score depends on architecture, weights and data alone. It is what the other strategies
+    depart from: everything here is :class:`Strategy`'s own.
     """
 
     name = "spos"
-
-    def paths(self, step: int) -> tuple[Arch, ...]:
-        """One, uniformly."""
-        return (UniformSampler(self.space, self.seed).draw(step),)

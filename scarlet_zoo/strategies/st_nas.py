@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from statistics import fmean, variance
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import nn
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import CheckpointError, TrainingError
 from scarlet_zoo.learners import Course, StepBatch, Term
 from scarlet_zoo.one_shot import OneShot
-from scarlet_zoo.sampling import UniformSampler
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.strategies.base import Score, Strategy
+from scarlet_zoo.strategies.base import PositiveShare, Score, Strategy, StrategyOptions
 from scarlet_zoo.supernet import load_supernet, save_supernet
 from scarlet_zoo.train_settings import learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)
-class StNasOptions:
+class StNasOptions(StrategyOptions):
     """How the posterior is drawn from.
 
     Attributes:
@@ -37,18 +37,12 @@ class StNasOptions:
         branches: give the space its branches.
     """
 
-    samples: int = 5
-    share: float = 0.3
-    rate: float = 0.1
-    temperature: float = 1.0
+    samples: PositiveInt = 5
+    share: PositiveShare = 0.3
+    rate: PositiveShare = 0.1
+    temperature: NonNegativeFloat = 1.0
     everywhere: bool = False
     branches: bool = True
-
-    def __post_init__(self) -> None:
-        if self.samples < 1 or not 0 < self.share <= 1 or not 0 < self.rate <= 1 or self.temperature < 0:
-            raise TrainingError(
-                f"strategy st-nas: got {self}, wanted samples from 1, share and rate in (0, 1], T from 0"
-            )
 
 
 class StNas(Strategy):
@@ -79,10 +73,6 @@ class StNas(Strategy):
         drawn = max(round(course.steps * self.options.share), min(self.options.samples, course.steps))
         self._burnt_in = course.steps - drawn
         self._between = max(drawn // self.options.samples, 1)
-
-    def paths(self, step: int) -> tuple[Arch, ...]:
-        """One, uniformly."""
-        return (UniformSampler(self.space, self.seed).draw(step),)
 
     def learning_rate(self, step: int) -> float:
         """The usual schedule down to the rate of the draws, which stays."""
