@@ -20,7 +20,7 @@ from scarlet_zoo.lut.cutting import network_graph
 from scarlet_zoo.lut.fitting import errors_of, fit
 from scarlet_zoo.lut.table import LatencyTable
 from scarlet_zoo.lut.together import measure_together
-from scarlet_zoo.space import get_space
+from scarlet_zoo.spaces import get_space
 
 RESULTS = Path(__file__).parent / "results"
 SPACE, UNSEEN, SEED, SITTINGS = get_space("scarlet"), 100, 2026, 4

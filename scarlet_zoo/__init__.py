@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from scarlet_zoo.prediction import open_classifier as open_classifier
     from scarlet_zoo.prediction import predict as predict
     from scarlet_zoo.space import SearchSpace as SearchSpace
-    from scarlet_zoo.space import get_space as get_space
-    from scarlet_zoo.space import list_spaces as list_spaces
+    from scarlet_zoo.spaces import get_space as get_space
+    from scarlet_zoo.spaces import list_spaces as list_spaces
     from scarlet_zoo.tracing import Recipe as Recipe
     from scarlet_zoo.validation import validate as validate
     from scarlet_zoo.verification import ParityError as ParityError
@@ -60,7 +60,8 @@ _HOME = {
     "model": ("create_model",),
     "onnx_export": ("export_onnx",),
     "prediction": ("open_classifier", "predict"),
-    "space": ("SearchSpace", "get_space", "list_spaces"),
+    "space": ("SearchSpace",),
+    "spaces": ("get_space", "list_spaces"),
     "parity": ("Parity", "Tolerance"),
     "tracing": ("Recipe",),
     "validation": ("validate",),

@@ -171,7 +171,7 @@ class Arch:
             raise ArchError(f"identity string {text!r}: no colon, wanted '<space>:<token>-<token>-...'")
         if space is None:
             # The one look-up that runs upwards: named spaces are built from these values.
-            from scarlet_zoo.space import get_space
+            from scarlet_zoo.spaces import get_space
 
             space = get_space(name)
         if name != space.name:

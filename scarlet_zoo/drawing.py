@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.files import replacing
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -18,3 +20,13 @@ def new_figure(width: float, height: float) -> Any:
     except ModuleNotFoundError as error:
         raise ScarletError("plot: matplotlib is not installed, wanted it: pip install 'scarlet-zoo[train]'") from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Any, stem: Path) -> None:
+    """Write a figure as ``stem.png`` and ``stem.svg``, without dates and random names: the same one, the same files."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": "scarlet-zoo"}):
+        for kind, metadata in (("png", None), ("svg", {"Date": None})):
+            with replacing(stem.with_suffix(f".{kind}")) as path:
+                figure.savefig(path, format=kind, dpi=150, metadata=metadata)

@@ -7,7 +7,7 @@ every choice is made on them. The test pictures are for the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,13 +70,55 @@ class ImageData:
         return self.open_part(name, augment)
 
 
+@dataclass(frozen=True)
+class Some:
+    """Some pictures of a split.
+
+    Attributes:
+        split: whose pictures they are.
+        indices: which ones.
+    """
+
+    split: Split
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As the split gives them."""
+        return self.split.__getitems__(Batch(tuple(self.indices[index] for index in batch.indices), batch.seed))
+
+
+def evenly(count: int, limit: int) -> tuple[int, ...]:
+    """So many of ``count`` positions, spread evenly: a folder's first pictures would all be of its first classes."""
+    kept = min(limit, count)
+    return tuple(position * count // kept for position in range(kept))
+
+
 def in_order(split: Split, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """The pictures of a split in their order, ``size`` at a time; a limit is spread evenly over all of them."""
-    count = len(split) if limit is None else min(limit, len(split))
-    # The first ones of a folder would all be of its first classes.
-    picked = [position * len(split) // count for position in range(count)]
-    for start in range(0, count, size):
-        yield split.__getitems__(Batch(tuple(picked[start : start + size]), 0))
+    picked = evenly(len(split), len(split) if limit is None else limit)
+    for start in range(0, len(picked), size):
+        yield split.__getitems__(Batch(picked[start : start + size], 0))
+
+
+def trained_on(data: ImageData, pictures: int) -> ImageData:
+    """The same data with so many training pictures, spread evenly over those that there are.
+
+    Raises:
+        DatasetError: there are fewer.
+    """
+
+    def open_part(name: str, augment: Augment | None) -> Split:
+        split = data.open_part(name, augment)
+        if name != "train":
+            return split
+        if not 0 < pictures <= len(split):
+            raise DatasetError(f"data {data.name}: got {pictures} training pictures to use, wanted 1 to {len(split)}")
+        return Some(split, evenly(len(split), pictures))
+
+    return replace(data, open_part=open_part)
 
 
 def open_data(

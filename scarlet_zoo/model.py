@@ -16,7 +16,8 @@ from scarlet_zoo.arch import Arch, is_identity_string
 from scarlet_zoo.cards import all_cards
 from scarlet_zoo.checkpoint import load_checkpoint, state_sha256
 from scarlet_zoo.errors import CheckpointError, ScarletError, unknown_name
-from scarlet_zoo.space import SearchSpace, get_space, list_spaces
+from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.spaces import get_space, list_spaces
 from scarlet_zoo.store import find_shipped, require_weights
 from scarlet_zoo.zoo import ZOO, name_of
 

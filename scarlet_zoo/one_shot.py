@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.batches import Batch
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.image_data import ImageData, Split, open_data
+from scarlet_zoo.image_data import ImageData, Split, evenly, open_data
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.recalibration import recalibrate
 from scarlet_zoo.scoring import accuracy
@@ -68,11 +68,9 @@ class OneShot:
     def calibration(self) -> list[Tensor]:
         """Batches of training pictures (N, C, H, W) that batch norm statistics are taken from."""
         train = self.pictures.part("train")
-        # Evenly over all: a folder's pictures come class after class.
-        count = min(self._calibration, len(train))
-        picked = [position * len(train) // count for position in range(count)]
-        parts = max(count // _BATCH, 1)
-        return [train.__getitems__(Batch(tuple(picked[start::parts]), 0))[0] for start in range(parts)]
+        picked = evenly(len(train), self._calibration)
+        parts = max(len(picked) // _BATCH, 1)
+        return [train.__getitems__(Batch(picked[start::parts], 0))[0] for start in range(parts)]
 
     @cached_property
     def validation(self) -> Split:

@@ -6,7 +6,8 @@ statistics are its own (SPOS, arXiv 1904.00420, section 3.4).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -37,3 +38,20 @@ def recalibrate(model: nn.Module, images: Iterable[Tensor]) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Batch norms take each batch's own statistics and keep nothing of them; all else is in eval mode."""
+    norms = [module for module in model.modules() if isinstance(module, _NORMS) and module.track_running_stats]
+    trained = model.training
+    model.eval()
+    for norm in norms:
+        norm.train()
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+        model.train(trained)

@@ -16,7 +16,7 @@ from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.checkpoint import save_state
 from scarlet_zoo.errors import ArchError, TrainingError
 from scarlet_zoo.files import make_folder, write_text
-from scarlet_zoo.image_data import ImageData, open_data
+from scarlet_zoo.image_data import ImageData, open_data, trained_on
 from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model
@@ -34,15 +34,22 @@ SUPERNET_FILE, NETWORK_FILE, RUN_FILE = "supernet.safetensors", "model.safetenso
 
 @dataclass(frozen=True, kw_only=True)
 class DataPlan:
-    """Which pictures: arguments of :func:`scarlet_zoo.image_data.open_data`."""
+    """Which pictures: arguments of :func:`scarlet_zoo.image_data.open_data`.
+
+    Attributes:
+        pictures: of the training part that are trained on, see :func:`scarlet_zoo.image_data.trained_on`; all when
+            None.
+    """
 
     name: str
     folder: Path | None = None
     validation: int | None = None
+    pictures: int | None = None
 
     def open(self, preprocessing: Preprocessing) -> ImageData:
         """The data for a network that is fed so."""
-        return open_data(self.name, preprocessing, self.folder, self.validation)
+        data = open_data(self.name, preprocessing, self.folder, self.validation)
+        return data if self.pictures is None else trained_on(data, self.pictures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +237,7 @@ def _report(data: ImageData, settings: TrainSettings, done: Training) -> dict[st
         "validation_pictures": len(data.part("validation")),
         "steps": done.steps,
         "seconds": round(done.seconds, 1),
+        "core_seconds": round(done.core_seconds, 1),
         "settings": settings.to_dict(),
     }
 

@@ -1,4 +1,4 @@
-"""Which architectures there are: search spaces, their definition as plain data, and the named ones.
+"""Which architectures there are: search spaces, and their definition as plain data.
 
 A space is a chain: a stem convolution, a depthwise-separable block, the searchable
 layers, a 1x1 head convolution, pooling and a linear classifier. Its tokens are its own. It may
@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import math
 import random
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from scarlet_zoo.arch import Arch, BranchPlan, Choice
-from scarlet_zoo.candidates import Layer, block_token, chain_layers, choice_fields, choice_of, mbconv_choices
-from scarlet_zoo.errors import ArchError, unknown_name
+from scarlet_zoo.candidates import Layer, block_token, choice_fields, choice_of
+from scarlet_zoo.errors import ArchError
 from scarlet_zoo.path_sets import members_of, path_sets
 from scarlet_zoo.topology import OFF, Edge, edge_name, every_edge, read_edges
 
@@ -242,53 +241,3 @@ class SearchSpace:
             if isinstance(error, ArchError):
                 raise
             raise ArchError(f"search space definition: {type(error).__name__}: {error}") from error
-
-
-# SCARLET-NAS, architecture figure; (channels, layers, stride) per stage.
-_SCARLET_STAGES = ((32, 2, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1))
-# Ours, for pictures of 28 pixels: benchmarks/README.md says what was measured to choose it.
-_MINI_STAGES = ((16, 1, 2), (24, 3, 1), (48, 4, 2))
-_MINI: dict[str, Any] = {
-    "in_chans": 1, "input_size": 28, "num_classes": 10, "stem_width": 16, "first_width": 8, "head_width": 256,
-    "stem_stride": 1, "mean": (0.286,), "std": (0.353,), "crop": 1.0,
-}  # fmt: skip
-
-
-def _chain(name: str, stages: Iterable[tuple[int, int, int]], squeeze_excite: bool = True, **rest: Any) -> SearchSpace:
-    choices = mbconv_choices(squeeze_excite=squeeze_excite)
-    layers = chain_layers(stages, choices, in_chs=rest.get("first_width", SearchSpace.first_width))
-    return SearchSpace(name, choices, layers, **rest)
-
-
-# The names with -7 have the smaller choice set of SCARLET-NAS's analysis: six MBConv and the skip.
-_SPACES: Mapping[str, SearchSpace] = {
-    space.name: space
-    for space in (
-        _chain("scarlet", _SCARLET_STAGES),
-        _chain("scarlet-7", _SCARLET_STAGES, squeeze_excite=False),
-        _chain("scarlet-mini", _MINI_STAGES, **_MINI),
-        _chain("scarlet-mini-7", _MINI_STAGES, squeeze_excite=False, **_MINI),
-    )
-}
-
-
-def get_space(name: str) -> SearchSpace:
-    """The named search space; ``<name>+branches`` is the one with branches, ``<name>+paths2`` with sets of paths.
-
-    Raises:
-        UnknownNameError: no such space; the message lists the near ones.
-    """
-    base, *added = name.split("+")
-    if base not in _SPACES or not all(re.fullmatch(rf"{BRANCHES}|{PATHS}[1-9]\d*", feature) for feature in added):
-        near = [f"{known}{feature}" for known in _SPACES for feature in ("", f"+{BRANCHES}", f"+{PATHS}2")]
-        raise unknown_name("search space", name, near)
-    space = _SPACES[base]
-    for feature in added:
-        most = feature.removeprefix(PATHS)
-        space = space.with_branches() if feature == BRANCHES else space.with_path_sets(int(most))
-    return space
-
-
-def list_spaces() -> list[str]:
-    """The names of all search spaces."""
-    return list(_SPACES)

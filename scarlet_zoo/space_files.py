@@ -27,7 +27,8 @@ from typing import Any
 
 from scarlet_zoo.candidates import chain_layers, mbconv_choices
 from scarlet_zoo.errors import ArchError
-from scarlet_zoo.space import BRANCHES, PATHS, SearchSpace, get_space
+from scarlet_zoo.space import BRANCHES, PATHS, SearchSpace
+from scarlet_zoo.spaces import get_space
 
 _CHOICES = {"expand_ratios", "kernel_sizes", "squeeze_excite"}
 _ADDED = {BRANCHES, PATHS}
@@ -58,10 +59,6 @@ def read_space(path: Path) -> SearchSpace:
         raise ArchError(f"{path}: no such file, wanted a search space in TOML") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ArchError(f"{path}: not a search space: {str(error).splitlines()[0]}") from error
-    unknown = sorted(set(content) - _KNOWN)
-    missing = sorted({"name", "stages"} - set(content))
-    if unknown or missing:
-        raise ArchError(f"{path}: unknown keys {unknown}, missing keys {missing}, wanted {' '.join(sorted(_KNOWN))}")
     try:
         return space_of(content)
     except ArchError as error:
@@ -71,7 +68,15 @@ def read_space(path: Path) -> SearchSpace:
 
 
 def space_of(content: Mapping[str, Any]) -> SearchSpace:
-    """The space of a declaration's values; see this module."""
+    """The space of a declaration's values; see this module.
+
+    Raises:
+        ArchError: unknown or missing keys, or a space that cannot be.
+    """
+    unknown = sorted(set(content) - _KNOWN)
+    missing = sorted({"name", "stages"} - set(content))
+    if unknown or missing:
+        raise ArchError(f"unknown keys {unknown}, missing keys {missing}, wanted {' '.join(sorted(_KNOWN))}")
     # Bad values in it are found where the space is made.
     choices = mbconv_choices(**{key: content[key] for key in _CHOICES & set(content)})
     rest: dict[str, Any] = {

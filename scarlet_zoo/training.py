@@ -9,7 +9,6 @@ command is given again. Hugging Face Accelerate brings devices, processes and mi
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +25,7 @@ from scarlet_zoo.image_data import ImageData
 from scarlet_zoo.learners import Course, Learner, StepBatch
 from scarlet_zoo.scoring import accuracy
 from scarlet_zoo.train_settings import TrainSettings
-from scarlet_zoo.training_state import EmaWeights, StepLog, Writes, read_state, write_state
+from scarlet_zoo.training_state import EmaWeights, Spent, StepLog, Writes, read_state, write_state
 
 Progress = Callable[[int, int], None]
 
@@ -38,12 +37,14 @@ class Training:
     Attributes:
         state: the trained weights (averaged ones where that was asked for).
         steps, seconds: how many there were and how long they took, over all sittings.
+        core_seconds: processor time that this process spent on them.
         top1: validation accuracy in percent after each epoch, for a network.
     """
 
     state: dict[str, Tensor]
     steps: int
     seconds: float
+    core_seconds: float
     top1: tuple[float, ...]
 
 
@@ -104,7 +105,8 @@ class Loop:
         self.model, self.optimizer = self.accelerator.prepare(learner.model, optimizer)
         self.ema = EmaWeights(learner.model, settings.ema) if settings.ema else None
         learner.set_up(self._course())
-        self.first, self.seconds, self.top1 = self._restore()
+        self.spent = Spent()
+        self.first, self.top1 = self._restore()
         self.writes = Writes(learner.model) if learner.traced else None
 
     def _course(self) -> Course:
@@ -125,7 +127,8 @@ class Loop:
             num_workers=self.settings.workers,
             collate_fn=_as_it_is,
         )
-        main, begun, before = self.accelerator.is_main_process, time.monotonic(), self.seconds
+        main = self.accelerator.is_main_process
+        self.spent.begin()
         with StepLog(self.out / "steps.jsonl", self.first, enabled=main) as log:
             self.model.train()
             for step, (views, targets) in enumerate(loader, start=self.first):
@@ -136,7 +139,7 @@ class Loop:
                 done = step + 1
                 if done % self.per_epoch == 0 or done == self.last:
                     self._end_epoch()
-                self.seconds = before + time.monotonic() - begun
+                self.spent.mark()
                 if done % self.settings.checkpoint_every == 0 or done == self.last:
                     self._save(done)
                 yield done
@@ -201,7 +204,7 @@ class Loop:
         if self.accelerator.is_main_process:
             content = {
                 "step": step,
-                "seconds": self.seconds,
+                **self.spent.to_dict(),
                 "top1": self.top1,
                 "run": self._identity(),
                 "model": self.learner.model.state_dict(),
@@ -213,10 +216,10 @@ class Loop:
             write_state(self.out / "checkpoint.pt", content)
         self.accelerator.wait_for_everyone()
 
-    def _restore(self) -> tuple[int, float, list[float]]:
+    def _restore(self) -> tuple[int, list[float]]:
         content = read_state(self.out / "checkpoint.pt", self._identity())
         if content is None:
-            return 0, 0.0, []
+            return 0, []
         step = int(content["step"])
         if step > self.last:
             raise TrainingError(f"{self.out}: holds {step} steps of this run, got a last step of {self.last}")
@@ -229,7 +232,8 @@ class Loop:
             self.ema.load(content["ema"])
         # An epoch that was cut short by max_steps has been validated, and is now going on.
         whole = content["top1"] if step == self.last else content["top1"][: step // self.per_epoch]
-        return step, float(content["seconds"]), list(whole)
+        self.spent.load(content)
+        return step, list(whole)
 
     def _identity(self) -> dict[str, str]:
         """What must be the same for a run to be continued; how far it goes and how often it saves may change."""
@@ -242,7 +246,7 @@ class Loop:
     def result(self) -> Training:
         """What came of it."""
         state = {key: value.detach().cpu() for key, value in self.learner.result(self._weights()).items()}
-        return Training(state, self.last, self.seconds, tuple(self.top1))
+        return Training(state, self.last, self.spent.seconds, self.spent.core_seconds, tuple(self.top1))
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,6 +16,38 @@ from torch import nn
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.files import make_folder, replacing, write_text
+
+
+class Spent:
+    """Time that a training has taken, over all sittings.
+
+    Attributes:
+        seconds: on the clock.
+        core_seconds: of this process on processors.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = self.core_seconds = 0.0
+        self._at = (0.0, 0.0)
+
+    def begin(self) -> None:
+        """A sitting begins."""
+        self._at = (time.monotonic(), time.process_time())
+
+    def mark(self) -> None:
+        """A step is done."""
+        now = (time.monotonic(), time.process_time())
+        self.seconds += now[0] - self._at[0]
+        self.core_seconds += now[1] - self._at[1]
+        self._at = now
+
+    def load(self, content: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.seconds, self.core_seconds = float(content["seconds"]), float(content["core_seconds"])
+
+    def to_dict(self) -> dict[str, float]:
+        """What :meth:`load` reads."""
+        return {"seconds": self.seconds, "core_seconds": self.core_seconds}
 
 
 class EmaWeights:

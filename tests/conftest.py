@@ -13,10 +13,11 @@ import torch
 from scarlet_zoo import cli
 from scarlet_zoo.array_data import DEBIAN_FOLDER
 from scarlet_zoo.blocks import Stabilizer
+from scarlet_zoo.candidates import chain_layers, mbconv_choices
 from scarlet_zoo.image_data import open_data
 from scarlet_zoo.model import create_model
 from scarlet_zoo.networks import space_preprocessing
-from scarlet_zoo.space import SearchSpace, chain_layers, mbconv_choices
+from scarlet_zoo.space import SearchSpace
 
 ROOT = Path(__file__).parent.parent
 # Fashion-MNIST's files: where Debian's package puts them, else where make test has unpacked it.

@@ -7,7 +7,8 @@ from functools import cache
 import torch
 from conftest import fashion
 
-from scarlet_zoo.space import SearchSpace, chain_layers, mbconv_choices
+from scarlet_zoo.candidates import chain_layers, mbconv_choices
+from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import train

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scarlet_zoo import Arch, SearchSpace, get_arch, get_space, list_archs
+from scarlet_zoo.candidates import Layer, chain_layers, mbconv_choices
 from scarlet_zoo.errors import ArchError, UnknownNameError
-from scarlet_zoo.space import Layer, chain_layers, mbconv_choices
 from scarlet_zoo.zoo import ZOO
 
 GENOTYPES = {

@@ -30,8 +30,9 @@ from scarlet_zoo.lut.keys import decision_key, piece_key, pieces_of
 from scarlet_zoo.model_cost import model_cost
 from scarlet_zoo.nets import ScarletNet
 from scarlet_zoo.searching.operators import Coding
-from scarlet_zoo.space import SearchSpace, get_space
+from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.space_files import read_space
+from scarlet_zoo.spaces import get_space
 from scarlet_zoo.store import find_shipped
 from scarlet_zoo.supernet import Supernet
 

@@ -9,7 +9,7 @@ from scarlet_zoo.checkpoint import save_weights
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.model import create_model
-from scarlet_zoo.space import get_space
+from scarlet_zoo.spaces import get_space
 
 
 def test_a_network_reads_its_test_pictures_once(tmp_path):

@@ -18,7 +18,7 @@ from scarlet_zoo.image_data import in_order, open_data, split_indices
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.pictures import photos
 from scarlet_zoo.preprocessing import Preprocessing
-from scarlet_zoo.space import get_space
+from scarlet_zoo.spaces import get_space
 
 MINI = get_space("scarlet-mini")
 COLOUR = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3, "bilinear", 0.875)

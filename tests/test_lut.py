@@ -29,7 +29,7 @@ from scarlet_zoo.lut.fitting import conformal_error, fit, left_out, spearman
 from scarlet_zoo.lut.keys import block_key, piece_key, pieces_of
 from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.lut.together import measure_together
-from scarlet_zoo.space import get_space
+from scarlet_zoo.spaces import get_space
 
 NETWORKS = (10, 5)
 

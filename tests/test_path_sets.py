@@ -22,8 +22,9 @@ from scarlet_zoo.lut.keys import pieces_of
 from scarlet_zoo.model_cost import model_cost
 from scarlet_zoo.parallel import ParallelBlock
 from scarlet_zoo.path_sets import members_of
-from scarlet_zoo.space import SearchSpace, get_space
+from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.space_files import read_space
+from scarlet_zoo.spaces import get_space
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 
 SPACE = TINY.with_path_sets(3)

@@ -25,7 +25,7 @@ from scarlet_zoo.searching.journal import Journal
 from scarlet_zoo.searching.objectives import Limit, Objective, allowed, closed_form, non_dominated
 from scarlet_zoo.searching.operators import Coding, weighted_crowding
 from scarlet_zoo.searching.results import choose_from, read_front
-from scarlet_zoo.space import get_space
+from scarlet_zoo.spaces import get_space
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 
 MINI = get_space("scarlet-mini-7")

@@ -10,8 +10,9 @@ from scarlet_zoo.arch import Arch
 from scarlet_zoo.cost import arch_cost
 from scarlet_zoo.errors import ArchError, UnknownNameError
 from scarlet_zoo.model import create_model
-from scarlet_zoo.space import SearchSpace, get_space, list_spaces
+from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.space_files import find_space, read_space, space_of
+from scarlet_zoo.spaces import get_space, list_spaces
 
 FEW_LINES = 'name = "mine"\nstages = [[16, 2, 2], [24, 2, 2]]\nkernel_sizes = [3]\nsqueeze_excite = false\n'
 

@@ -26,7 +26,7 @@ from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.searching import SearchSettings, metrics_of, search
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.objectives import Limit, Objective
-from scarlet_zoo.space import get_space
+from scarlet_zoo.spaces import get_space
 from scarlet_zoo.strategies.epd import Epd, EpdSettings, Vocabulary, climb, fit_epd, generate, loss_of, scaled
 from scarlet_zoo.strategies.proposals import draw_different, propose
 from scarlet_zoo.supernet import Supernet

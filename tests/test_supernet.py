@@ -17,7 +17,7 @@ from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.recalibration import recalibrate
 from scarlet_zoo.sampling import FairSampler, UniformSampler
-from scarlet_zoo.space import get_space
+from scarlet_zoo.spaces import get_space
 from scarlet_zoo.supernet import SKIPS, Supernet, load_supernet, save_supernet
 
 

@@ -18,7 +18,7 @@ from scarlet_zoo.batches import Augment, Batch, Batches
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model
-from scarlet_zoo.space import get_space
+from scarlet_zoo.spaces import get_space
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.strategies.base import StrategyOptions
 from scarlet_zoo.strategies.scarlet import Scarlet

@@ -20,6 +20,7 @@ from scarlet_zoo.cli import (
     measuring,
     optimizing,
     predicting,
+    ranking,
     searching,
     storing,
     tabling,
@@ -42,7 +43,7 @@ app = typer.Typer(
 )
 ROOMS = (
     looking, making, exporting, checking, measuring, optimizing, predicting, applying, storing, training, searching,
-    tabling, touring,
+    ranking, tabling, touring,
 )  # fmt: skip
 for room in ROOMS:
     room.register(app)

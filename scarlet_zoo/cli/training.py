@@ -15,6 +15,7 @@ Out = Annotated[Path, typer.Option("--out", help="Folder of the run; the same co
 Data = Annotated[str, typer.Option(help="fashion-mnist, a folder a class, torchvision:NAME or hf:NAME.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where the data is, or is to be kept.")]
 Held = Annotated[int | None, typer.Option(min=1, help="Training pictures to hold out for validation.")]
+Pictures = Annotated[int | None, typer.Option(min=1, help="Training pictures to use, spread evenly; all if left out.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")]
 MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")]
 CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", metavar="STEPS")]
@@ -50,6 +51,7 @@ def train_supernet(
     as_json: Json = False,
     data_dir: DataDir = None,
     validation: Held = None,
+    pictures: Pictures = None,
     strategy: Annotated[str, typer.Option(help="How it is trained; docs/strategies.md has them all.")] = "scarlet",
     option: Options = None,
     skip: Annotated[
@@ -81,9 +83,9 @@ def train_supernet(
         weight_decay=weight_decay, label_smoothing=label_smoothing, augment=Augment(erase=erase), precision=precision,
         workers=workers, seed=seed, threads=threads, tensorboard=tensorboard,
     )  # fmt: skip
-    pictures = DataPlan(name=data, folder=data_dir, validation=validation)
+    images = DataPlan(name=data, folder=data_dir, validation=validation, pictures=pictures)
     plan = SupernetPlan(
-        space=find_space(space), data=pictures, strategy=strategy, skip=skip, options=given_options(option)
+        space=find_space(space), data=images, strategy=strategy, skip=skip, options=given_options(option)
     )
     with progress_bar("train") as progress:
         report = run_supernet(plan, settings, out, progress)
@@ -97,6 +99,7 @@ def train_network(
     as_json: Json = False,
     data_dir: DataDir = None,
     validation: Held = None,
+    pictures: Pictures = None,
     supernet: Annotated[Path | None, typer.Option(help="Start from the weights of this supernet.safetensors.")] = None,
     space: Annotated[
         str | None, typer.Option(help="Of an identity string, where it has no name here.", metavar="FILE.toml")
@@ -128,9 +131,9 @@ def train_network(
         weight_decay=weight_decay, label_smoothing=label_smoothing, ema=ema, augment=Augment(erase=erase),
         precision=precision, workers=workers, seed=seed, threads=threads, tensorboard=tensorboard,
     )  # fmt: skip
-    pictures = DataPlan(name=data, folder=data_dir, validation=validation)
+    images = DataPlan(name=data, folder=data_dir, validation=validation, pictures=pictures)
     declared = find_space(space) if space else None
-    plan = NetworkPlan(name=name, data=pictures, supernet=supernet, space=declared, input_size=input_size)
+    plan = NetworkPlan(name=name, data=images, supernet=supernet, space=declared, input_size=input_size)
     with progress_bar("train") as progress:
         report = run_network(plan, settings, out, progress)
     _tell(report, as_json)

@@ -150,7 +150,8 @@ def runtimes_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     names = list(dict.fromkeys(row["name"] for row in rows))
     targets = sorted({row["target"] for row in rows}, key=lambda target: p50[names[0], target, 1])
     told = {row["target"]: row["record"]["conditions"] for row in rows}
-    versions = {target: f"{said['runtime']} {said['runtime_version']}" for target, said in told.items()}
+    versions = {target: said["runtime_version"] if said["runtime_version"].startswith(said["runtime"])
+                else f"{said['runtime']} {said['runtime_version']}" for target, said in told.items()}  # fmt: skip
     header = ("target", "runtime", *(f"{name} ms, {threads} thread{'s' * (threads > 1)}" for threads in (1, 2)
                                      for name in names))  # fmt: skip
     cells = [(target, versions[target], *(p50.get((name, target, threads)) for threads in (1, 2) for name in names))

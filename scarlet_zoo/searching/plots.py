@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scarlet_zoo.drawing import new_figure
-from scarlet_zoo.files import replacing
+from scarlet_zoo.drawing import new_figure, save_figure
 from scarlet_zoo.searching.objectives import METRICS, Objective
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ def plot_front(result: SearchResult, objectives: Sequence[Objective], stem: Path
         ScarletError: matplotlib is not installed.
     """
     figure = new_figure(7, 4.5)
-    import matplotlib as mpl
-
     axes = figure.add_subplot()
     on_front = {str(candidate.arch) for candidate in result.front}
     points = [(_place(c.values, i, objectives), str(c.arch) in on_front) for i, c in enumerate(result.evaluated)]
@@ -42,11 +39,7 @@ def plot_front(result: SearchResult, objectives: Sequence[Objective], stem: Path
     axes.set_ylabel(_axis(objectives[0]))
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
-    # Without dates and random names the same search draws the same files.
-    with mpl.rc_context({"svg.hashsalt": "scarlet-zoo"}):
-        for kind, metadata in (("png", None), ("svg", {"Date": None})):
-            with replacing(stem.with_suffix(f".{kind}")) as path:
-                figure.savefig(path, format=kind, dpi=150, metadata=metadata)
+    save_figure(figure, stem)
 
 
 def _axis(objective: Objective) -> str:

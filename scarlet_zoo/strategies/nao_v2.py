@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
-from torch import nn
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.cost import arch_cost
 from scarlet_zoo.image_data import in_order
 from scarlet_zoo.learners import Course
+from scarlet_zoo.recalibration import batch_statistics
 from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import Strategy, StrategyOptions
 from scarlet_zoo.strategies.epd import EpdSettings
 from scarlet_zoo.strategies.proposals import draw_different, propose
 from scarlet_zoo.supernet import Supernet
 from scarlet_zoo.train_settings import learning_rate
-
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +136,7 @@ class NaoV2(Strategy):
         split = self.course.data.part("validation")
         images, targets = next(in_order(split, self.options.score_images, self.options.score_images))
         images, targets = images.to(self.course.device), targets.to(self.course.device)
-        with _statistics_of_the_batch(self.supernet):
+        with batch_statistics(self.supernet):
             return [100 * float((self.supernet(images, arch).argmax(1) == targets).double().mean()) for arch in archs]
 
     def _start_anew(self) -> None:
@@ -159,20 +156,3 @@ class NaoV2(Strategy):
         self.round = int(state["round"])
         self._take_pool([self._arch(text) for text in state["pool"]])
         self.archive = [(self._arch(text), float(score)) for text, score in state["archive"]]
-
-
-@contextmanager
-def _statistics_of_the_batch(model: nn.Module) -> Iterator[None]:
-    """Batch norms take each batch's own statistics and keep nothing of them."""
-    norms = [module for module in model.modules() if isinstance(module, _NORMS) and module.track_running_stats]
-    trained = model.training
-    model.eval()
-    for norm in norms:
-        norm.train()
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
-        model.train(trained)

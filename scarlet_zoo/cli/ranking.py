@@ -1,0 +1,68 @@
+"""The verb rank: which recipe orders architectures as trainings of their own do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, emit, progress_bar, table
+from scarlet_zoo.cli.training import BatchSize, DataDir, Out, Rate
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("rank")(rank)
+
+
+def rank(
+    out: Out,
+    truth: Annotated[Path, typer.Option(help="Folder of a ground truth: plan.toml and ground_truth.csv.")],
+    as_json: Json = False,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="That is judged, NAME[:KEY=VALUE...], skip=... among the keys; repeatable, all if left out."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Supernets of each, with seeds from 0.")] = 3,
+    budget: Annotated[int, typer.Option(min=1, help="Pictures run through paths in each training.")] = 300_000,
+    architectures: Annotated[int | None, typer.Option(min=2, help="The first of the truth; all if left out.")] = None,
+    calibration_images: Annotated[int, typer.Option(min=2, help="Training pictures for batch norm statistics.")] = 1000,
+    validation_images: Annotated[int, typer.Option(min=1, help="Validation pictures to score on.")] = 2000,
+    batch_size: BatchSize = 64,
+    lr: Rate = 0.1,
+    data_dir: DataDir = None,
+    workers: Annotated[int, typer.Option(min=1, help="Rankers made at a time, one thread each.")] = 1,
+) -> None:
+    """Judge strategies against a ground truth; leaves rank.json, rank.png and rank.svg."""
+    from scarlet_zoo.ranking.judging import Recipe, parse_recipe
+    from scarlet_zoo.ranking.running import RankPlan, run_rank
+    from scarlet_zoo.strategies import STRATEGIES
+
+    how: dict[str, Any] = {"budget": budget, "batch_size": batch_size, "lr": lr, "calibration": calibration_images,
+                           "validation": validation_images}  # fmt: skip
+    recipes: tuple[Recipe, ...] = tuple(parse_recipe(text, **how) for text in strategy or STRATEGIES)
+    plan = RankPlan(truth=truth, recipes=recipes, seeds=tuple(range(seeds)), data_dir=data_dir,
+                    architectures=architectures, workers=workers)  # fmt: skip
+    with progress_bar("rank") as progress:
+        report = run_rank(plan, out, progress)
+    emit(as_json, report, lambda console: _render(console, report, out))
+
+
+def _render(console: Console, report: dict[str, Any], out: Path) -> None:
+    rows = []
+    for row in report["rows"]:
+        tau = row["tau"]
+        cost = ["", "", ""]
+        if row["strategy"] is not None:
+            cost = [f"{row['images'] / 1e3:,.0f}", f"{row['train_core_seconds']:,.0f}", f"{row['spread']:.2f}"]
+        rows.append((row["recipe"], f"{tau['value']:.3f}", f"{tau['low']:.3f} to {tau['high']:.3f}",
+                     f"{row['regret']:.2f}", *cost))  # fmt: skip
+    header = ("ranker", "tau-b", "95 % interval", "regret", "k images", "core s", "one-shot spread")
+    title = f"{report['architectures']} architectures, {report['truth_seeds']} seeds each; regret and spread in points"
+    console.print(table(header, rows, title=title))
+    if report["ceiling"]:
+        best = report["ceiling"]["one_another"]
+        console.print(f"one training ranks another with tau-b {best['value']:.3f}")
+    console.print(f"{out / 'rank.json'}, {out / 'rank.png'}")

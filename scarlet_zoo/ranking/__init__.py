@@ -1,0 +1,1 @@
+"""How well a supernet ranks architectures: ground truth, rankers, and the verdict with its intervals."""

@@ -1,0 +1,121 @@
+"""Supernets under conditions that differ in one thing from a base: for questions of when an effect is there."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from timm.models._efficientnet_blocks import InvertedResidual
+from torch import nn
+
+from scarlet_zoo.files import make_folder, write_text
+from scarlet_zoo.image_data import in_order
+from scarlet_zoo.networks import space_preprocessing
+from scarlet_zoo.ranking.similarity import feature_shift, layer_similarity, parameter_shift
+from scarlet_zoo.runs import DataPlan
+from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.strategies import create_strategy
+from scarlet_zoo.strategies.base import Strategy
+from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.training import train
+
+_PATHS, _PICTURES, _GRADIENT_PAIRS = 8, 500, 8
+_LAST_STEPS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One supernet to look into.
+
+    Attributes:
+        name: of the condition.
+        space: of the supernet, with the classes of the data.
+        skip: what stands on its skips.
+        shortcuts: whether blocks keep their residual additions; without, a block is a plain chain of convolutions.
+        strategy: that trains it.
+        epochs, lr, seed: of the training.
+    """
+
+    name: str
+    space: SearchSpace
+    skip: str
+    shortcuts: bool = True
+    strategy: str = "spos"
+    epochs: int
+    lr: float = 0.1
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, the space by its definition."""
+        return {**asdict(replace(self)), "space": self.space.to_json()}
+
+
+def look_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]:
+    """Train a supernet and measure what goes on inside, or read what was measured before.
+
+    Returns:
+        ``layers`` (similarities of the choices of each layer that may be skipped), ``feature_shift`` and
+        ``parameter_shift`` by layer, ``loss`` and ``loss_deviation`` of the last fifth of the steps, and ``condition``.
+
+    Raises:
+        TrainingError: the training diverges, or ``out`` holds another.
+    """
+    file = out / "inside.json"
+    if file.is_file():
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    make_folder(out)
+    strategy = _trained(condition, data, out)
+    report = {"condition": condition.to_dict(), **_losses(out / "steps.jsonl"), **_measured(strategy, data)}
+    write_text(file, json.dumps(report) + "\n")
+    return report
+
+
+def _trained(condition: Condition, data: DataPlan, out: Path) -> Strategy:
+    torch.set_num_threads(1)
+    torch.manual_seed(condition.seed)
+    strategy = create_strategy(condition.strategy, condition.space, condition.skip, seed=condition.seed)
+    if not condition.shortcuts:
+        without_shortcuts(strategy.supernet)
+    settings = TrainSettings(epochs=condition.epochs, lr=condition.lr, batch_size=64, seed=condition.seed, threads=1)
+    pictures = data.open(space_preprocessing(condition.space))
+    done = train(strategy, pictures, settings, out, identity={"shortcuts": str(condition.shortcuts)})
+    strategy.supernet.load_state_dict(done.state)
+    return strategy
+
+
+def without_shortcuts(model: nn.Module) -> None:
+    """Take the residual additions out of all of timm's inverted residual blocks, in place."""
+    for module in model.modules():
+        if isinstance(module, InvertedResidual):
+            module.has_skip = False
+
+
+def _measured(strategy: Strategy, data: DataPlan) -> dict[str, Any]:
+    supernet, rng = strategy.supernet.eval(), random.Random(0)
+    space = supernet.space
+    split = data.open(space_preprocessing(space)).part("validation")
+    images, targets = next(in_order(split, _PICTURES, _PICTURES))
+    archs = [space.sample(rng) for _ in range(_PATHS)]
+    skippable = [
+        index for index, layer in enumerate(space.layers) if any(space.choice(t).is_skip for t in layer.tokens)
+    ]
+    pairs = list(zip(archs[::2], archs[1::2], strict=True))
+    return {
+        "layers": [asdict(layer_similarity(supernet, layer, images, archs)) for layer in skippable],
+        "feature_shift": feature_shift(supernet, images, pairs),
+        "parameter_shift": parameter_shift(supernet, images, targets, rng, _GRADIENT_PAIRS),
+    }
+
+
+def _losses(log: Path) -> Mapping[str, float]:
+    """Mean loss of the last steps, and the mean standard deviation between neighbouring ones."""
+    losses = np.array([json.loads(line)["loss"] for line in log.read_text(encoding="utf-8").splitlines()])
+    last = losses[-max(int(_LAST_STEPS * len(losses)), 2) :]
+    # Of differences, so that a loss that is still falling is not taken for an unsteady one.
+    return {"loss": float(last.mean()), "loss_deviation": float(np.diff(last).std() / np.sqrt(2))}

@@ -1,0 +1,157 @@
+"""What happens inside a supernet: how alike the outputs of parallel choices are, and what shifts from path to path.
+
+All similarities are cosines: of whole feature maps, flattened over channels and pixels, averaged over pictures; or of
+gradients, flattened over a block's parameters.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.recalibration import batch_statistics
+from scarlet_zoo.supernet import Supernet
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSimilarity:
+    """How alike the choices of one layer are, given the same input.
+
+    Attributes:
+        layer: its index.
+        skip: mean cosine of the skip's output with each other choice's.
+        blocks: mean cosine between the outputs of two blocks.
+        skip_norm: mean norm of the skip's output over that of the blocks'.
+        matrix: every pair of choices, in the order of the layer's tokens.
+    """
+
+    layer: int
+    skip: float
+    blocks: float
+    skip_norm: float
+    matrix: tuple[tuple[float, ...], ...]
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    """Mean over the first axis of the cosine of what is left, flattened."""
+    return float(functional.cosine_similarity(one.flatten(1), other.flatten(1), dim=1).mean())
+
+
+def parallel_outputs(supernet: Supernet, layer: int, images: Tensor, archs: Sequence[Arch]) -> list[dict[str, Tensor]]:
+    """What every choice of a layer makes of the same input (N, C, H, W), for each path that leads there.
+
+    Batch norms take the batch's own statistics, as a path does after recalibration on these pictures.
+
+    Raises:
+        ScarletError: the layer has sets of paths.
+    """
+    choices = supernet.layers[layer]
+    if not isinstance(choices, nn.ModuleDict):
+        raise ScarletError(f"supernet, layer {layer}: has sets of paths, wanted single choices")
+    made = []
+    with torch.inference_mode(), batch_statistics(supernet):
+        for arch in archs:
+            x = features_before(supernet, layer, images, arch)
+            made.append({token: choices[token](x) for token in supernet.space.layers[layer].tokens})
+    return made
+
+
+def features_before(supernet: Supernet, layer: int, images: Tensor, arch: Arch) -> Tensor:
+    """The input (N, C, H, W) of a layer on the path of an architecture without branches."""
+    x: Tensor = supernet.first(supernet.bn1(supernet.conv_stem(images)))
+    for choices, token in zip(supernet.layers[:layer], arch.tokens, strict=False):
+        x = choices[token](x)  # type: ignore[index]
+    return x
+
+
+def layer_similarity(supernet: Supernet, layer: int, images: Tensor, archs: Sequence[Arch]) -> LayerSimilarity:
+    """Cosines between the outputs of a layer's choices, averaged over pictures and the paths that lead there.
+
+    SCARLET-NAS looks at one layer of a trained supernet so (caption of figure 1).
+
+    Args:
+        supernet: trained, without branches.
+        layer: one that may be skipped.
+        images: normalised pictures (N, C, H, W).
+        archs: paths; only their layers before this one matter.
+
+    Raises:
+        ScarletError: the layer cannot be skipped.
+    """
+    tokens = supernet.space.layers[layer].tokens
+    skips = [token for token in tokens if supernet.space.choice(token).is_skip]
+    if len(skips) != 1:
+        raise ScarletError(f"supernet, layer {layer}: has no skip among {' '.join(tokens)}")
+    (skip,) = skips
+    sums, ratios = dict.fromkeys(combinations(tokens, 2), 0.0), []
+    outputs = parallel_outputs(supernet, layer, images, archs)
+    for made in outputs:
+        for one, other in sums:
+            sums[one, other] += cosine(made[one], made[other]) / len(outputs)
+        norms = {token: float(made[token].flatten(1).norm(dim=1).mean()) for token in tokens}
+        ratios.append(norms[skip] / (sum(norms[t] for t in tokens if t != skip) / (len(tokens) - 1)))
+    pairs: Mapping[frozenset[str], float] = {frozenset(pair): value for pair, value in sums.items()}
+    matrix = tuple(tuple(1.0 if a == b else pairs[frozenset((a, b))] for b in tokens) for a in tokens)
+    with_skip = [value for pair, value in pairs.items() if skip in pair]
+    without = [value for pair, value in pairs.items() if skip not in pair]
+    return LayerSimilarity(layer, _mean(with_skip), _mean(without), _mean(ratios), matrix)
+
+
+def feature_shift(supernet: Supernet, images: Tensor, pairs: Iterable[tuple[Arch, Arch]]) -> list[float]:
+    """Before each layer, 1 minus the cosine of what two paths feed it: the feature shift that Pi-NAS names.
+
+    Returns:
+        A mean over pairs and pictures for each layer; the first is 0, since nothing differs before it.
+    """
+    shifts: list[list[float]] = [[] for _ in supernet.space.layers]
+    with torch.inference_mode(), batch_statistics(supernet):
+        for one, other in pairs:
+            for layer, shift in enumerate(shifts):
+                fed = [features_before(supernet, layer, images, arch) for arch in (one, other)]
+                shift.append(1 - cosine(fed[0], fed[1]))
+    return [_mean(shift) for shift in shifts]
+
+
+def parameter_shift(supernet: Supernet, images: Tensor, targets: Tensor, rng: random.Random, pairs: int) -> list[float]:
+    """For each layer, 1 minus the cosine of the gradients that two paths give to the block that they share.
+
+    It is the parameter shift that Pi-NAS names: weights are pulled one way by one path and another by the next. Two
+    paths have the layer's block in common, all other layers are drawn anew. Weights are left as they are.
+
+    Returns:
+        A mean over pairs for each layer.
+    """
+    criterion, found = nn.CrossEntropyLoss(), []
+    with batch_statistics(supernet):
+        for layer, choices in enumerate(supernet.layers):
+            shifts = []
+            for _ in range(pairs):
+                token = rng.choice([t for t in supernet.space.layers[layer].tokens
+                                    if not supernet.space.choice(t).is_skip])  # fmt: skip
+                archs = [_with(supernet.space.sample(rng), layer, token) for _ in range(2)]
+                block = list(choices[token].parameters())  # type: ignore[index]
+                grads = []
+                for arch in archs:
+                    loss = criterion(supernet(images, arch), targets)
+                    grads.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, block)])[None])
+                shifts.append(1 - cosine(grads[0], grads[1]))
+            found.append(_mean(shifts))
+    return found
+
+
+def _with(arch: Arch, layer: int, token: str) -> Arch:
+    tokens = [*arch.tokens]
+    tokens[layer] = token
+    return arch.space.arch(tokens)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

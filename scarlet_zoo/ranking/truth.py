@@ -1,0 +1,222 @@
+"""Ground truth: architectures of a small space, each trained on its own with several seeds.
+
+A folder holds it: ``plan.toml`` says what is trained how, ``ground_truth.csv`` has a row a training, and
+``datapackage.json`` (Frictionless Data Package) says what the columns are and where they come from.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.files import write_text
+from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.space_files import space_of
+
+PLAN_FILE, ROWS_FILE, PACKAGE_FILE = "plan.toml", "ground_truth.csv", "datapackage.json"
+_FIXED = ("arch", "seed", "macs", "params", "latency_ms", "core_seconds")
+_EPOCH = "top1_epoch_"
+Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
+
+
+class TruthPlan(BaseModel):
+    """What is trained how.
+
+    Attributes:
+        title: of the whole, for people.
+        architectures, draw: how many are drawn, uniformly, each once, and the seed of that.
+        seeds: each architecture is trained once with each.
+        data: name of the data set.
+        pictures: training pictures that are used.
+        training: fields of :class:`scarlet_zoo.train_settings.TrainSettings`.
+        space: as in a space's TOML file, see :mod:`scarlet_zoo.space_files`.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    title: str
+    architectures: Annotated[int, Field(ge=2)]
+    draw: NonNegativeInt
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
+    data: str
+    pictures: PositiveInt
+    training: dict[str, int | float]
+    space: dict[str, Any]
+
+    @cached_property
+    def search_space(self) -> SearchSpace:
+        """The space that ``space`` declares."""
+        return space_of(self.space)
+
+    @cached_property
+    def archs(self) -> tuple[Arch, ...]:
+        """The architectures, in the order in which they were drawn."""
+        rng, found = random.Random(self.draw), dict[str, Arch]()
+        if self.search_space.size < 2 * self.architectures:
+            raise DatasetError(f"ground truth: got {self.architectures} architectures to draw, wanted at most half of "
+                               f"the {self.search_space.size} that there are")  # fmt: skip
+        while len(found) < self.architectures:
+            arch = self.search_space.sample(rng)
+            found[str(arch)] = arch
+        return tuple(found.values())
+
+    @property
+    def trainings(self) -> list[tuple[Arch, int]]:
+        """Every architecture with the first seed, then with the next."""
+        return [(arch, seed) for seed in self.seeds for arch in self.archs]
+
+
+class TruthRow(BaseModel):
+    """One training.
+
+    Attributes:
+        arch: identity string.
+        macs, params: of the network.
+        latency_ms: measured, median; None until it is.
+        core_seconds: processor time of the training, with its validation.
+        top1: validation accuracy in percent after each epoch.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arch: str
+    seed: NonNegativeInt
+    macs: PositiveInt
+    params: PositiveInt
+    latency_ms: Annotated[FiniteFloat, Field(gt=0)] | None
+    core_seconds: Annotated[FiniteFloat, Field(gt=0)]
+    top1: Annotated[list[Percent], Field(min_length=1)]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What there is one row of."""
+        return self.arch, self.seed
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The architectures that have been trained with every seed.
+
+    Attributes:
+        plan: what was trained how.
+        archs: in the plan's order.
+        top1: validation accuracy in percent, (seeds, architectures, epochs).
+        macs, params, latency_ms: (architectures,); latency is NaN where it was not measured.
+    """
+
+    plan: TruthPlan
+    archs: tuple[Arch, ...]
+    top1: NDArray[np.float64]
+    macs: NDArray[np.float64]
+    params: NDArray[np.float64]
+    latency_ms: NDArray[np.float64]
+
+    @property
+    def final(self) -> NDArray[np.float64]:
+        """Accuracy after the last epoch, (seeds, architectures)."""
+        last: NDArray[np.float64] = self.top1[:, :, -1]
+        return last
+
+
+def read_plan(folder: Path) -> TruthPlan:
+    """The plan of a ground truth's folder.
+
+    Raises:
+        DatasetError: no such file, or what is wrong in it.
+    """
+    path = folder / PLAN_FILE
+    try:
+        return TruthPlan.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file, wanted the plan of a ground truth") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DatasetError(f"{path}: {where}: {first['msg']}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DatasetError(f"{path}: not a plan in TOML: {str(error).splitlines()[0]}") from error
+
+
+def read_rows(path: Path, epochs: int) -> list[TruthRow]:
+    """The rows of a file; a last one that a kill has cut is dropped, and no file is none.
+
+    Raises:
+        DatasetError: other columns, or a value that is none, with file and line.
+    """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    table = csv.reader(lines)
+    header = next(table, _header(epochs))
+    if header != _header(epochs):
+        raise DatasetError(f"{path}: got columns {','.join(header)}, wanted {','.join(_header(epochs))}")
+    rows: dict[tuple[str, int], TruthRow] = {}
+    for cells in table:
+        row = _row_of(cells, f"{path}, line {table.line_num}", len(header))
+        if row.key in rows:
+            raise DatasetError(f"{path}, line {table.line_num}: {row.arch} with seed {row.seed} a second time")
+        rows[row.key] = row
+    return list(rows.values())
+
+
+def _row_of(cells: list[str], where: str, columns: int) -> TruthRow:
+    if len(cells) != columns:
+        raise DatasetError(f"{where}: got {len(cells)} cells, wanted {columns}")
+    fixed: Mapping[str, Any] = dict(zip(_FIXED, cells, strict=False))
+    try:
+        return TruthRow.model_validate(
+            {**fixed, "latency_ms": fixed["latency_ms"] or None, "top1": cells[len(_FIXED) :]}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DatasetError(f"{where}, {first['loc'][0]}: got {first['input']!r}: {first['msg']}") from error
+
+
+def write_rows(path: Path, rows: Iterable[TruthRow], epochs: int) -> None:
+    """Write all rows, at once or not at all."""
+    lines = [_header(epochs), *(_cells(row) for row in rows)]
+    write_text(path, "".join(",".join(line) + "\n" for line in lines))
+
+
+def _header(epochs: int) -> list[str]:
+    return [*_FIXED, *(f"{_EPOCH}{epoch}" for epoch in range(1, epochs + 1))]
+
+
+def _cells(row: TruthRow) -> list[str]:
+    latency = "" if row.latency_ms is None else f"{row.latency_ms:.4g}"
+    top1 = (f"{value:.3f}" for value in row.top1)
+    return [row.arch, str(row.seed), str(row.macs), str(row.params), latency, f"{row.core_seconds:.4g}", *top1]
+
+
+def read_truth(folder: Path) -> GroundTruth:
+    """The ground truth of a folder, as far as it goes: architectures that lack a seed are left out.
+
+    Raises:
+        DatasetError: no plan or rows, a broken one, a row that the plan does not know, or fewer than two architectures.
+    """
+    plan = read_plan(folder)
+    path = folder / ROWS_FILE
+    found = {row.key: row for row in read_rows(path, int(plan.training["epochs"]))}
+    strangers = found.keys() - {(str(arch), seed) for arch, seed in plan.trainings}
+    if strangers:
+        raise DatasetError(f"{path}: {min(strangers)} is none of the trainings of {PLAN_FILE}")
+    archs = tuple(a for a in plan.archs if all((str(a), seed) in found for seed in plan.seeds))
+    if len(archs) < 2:
+        raise DatasetError(f"{path}: {len(archs)} architectures with every seed, wanted 2 or more")
+    rows = [[found[str(arch), seed] for arch in archs] for seed in plan.seeds]
+    first = rows[0]
+    latency = [row.latency_ms if row.latency_ms is not None else np.nan for row in first]
+    macs, params = ([float(getattr(row, name)) for row in first] for name in ("macs", "params"))
+    top1 = np.array([[row.top1 for row in seed] for seed in rows])
+    return GroundTruth(plan, archs, top1, np.array(macs), np.array(params), np.array(latency))

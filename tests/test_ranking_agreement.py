@@ -1,0 +1,98 @@
+"""The numbers of a verdict: tau-b against its definition, regret, intervals that cover, the ceiling."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.ranking.agreement import ceiling, kendall_tau, mean_tau, tau_estimate, top_regret
+
+LISTS = st.integers(2, 12).flatmap(
+    lambda n: st.tuples(*[st.lists(st.integers(0, 5), min_size=n, max_size=n) for _ in range(2)])
+)
+
+
+def tau_by_counting(one, other):
+    """Concordant minus discordant pairs, over the geometric mean of the pairs that each list tells apart."""
+    signs = [(np.sign(one[i] - one[j]), np.sign(other[i] - other[j])) for i, j in combinations(range(len(one)), 2)]
+    apart = [sum(abs(pair[k]) for pair in signs) for k in (0, 1)]
+    return sum(a * b for a, b in signs) / np.sqrt(apart[0] * apart[1]) if all(apart) else 0.0
+
+
+@given(LISTS)
+def test_tau_is_what_counting_pairs_gives(lists):
+    assert kendall_tau(*lists) == pytest.approx(tau_by_counting(*lists), abs=1e-12)
+
+
+@given(LISTS)
+def test_tau_is_symmetric_and_turns_with_its_arguments(lists):
+    one, other = (np.array(values) for values in lists)
+    assert kendall_tau(one, other) == pytest.approx(kendall_tau(other, one), abs=1e-12)
+    assert kendall_tau(-one, other) == pytest.approx(-kendall_tau(one, other), abs=1e-12)
+    assert kendall_tau(np.exp(one), other) == pytest.approx(kendall_tau(one, other), abs=1e-12)
+
+
+@given(LISTS, st.integers(1, 12))
+def test_regret_is_never_negative_and_nothing_is_lost_by_the_truth_itself(lists, count):
+    scores, truth = lists
+    assert top_regret(scores, truth, count) >= 0
+    assert top_regret(truth, truth, count) == 0
+    assert top_regret(scores, truth, len(truth)) == 0
+    assert top_regret(scores, truth, count) >= top_regret(scores, truth, count + 1)
+
+
+def test_regret_is_that_of_the_best_among_the_first():
+    assert top_regret([9, 8, 1, 0], [50.0, 60.0, 90.0, 10.0], count=2) == 30.0
+    # Two share the second place: the worse one is assumed.
+    assert top_regret([9, 8, 8, 0], [50.0, 60.0, 90.0, 10.0], count=2) == 30.0
+
+
+@pytest.mark.parametrize("lists", [([1.0], [1.0]), ([1.0, 2.0], [1.0]), ([1.0, float("nan")], [1.0, 2.0])])
+def test_what_cannot_be_ranked_is_refused(lists):
+    with pytest.raises(ScarletError, match="ranking: got"):
+        kendall_tau(*lists)
+
+
+def noisy(rng, seeds, archs, noise):
+    worth = rng.normal(size=archs)
+    return worth + noise * rng.normal(size=(seeds, archs))
+
+
+def test_a_recipe_is_the_mean_of_its_seeds_with_an_interval_around_it():
+    rng = np.random.default_rng(0)
+    truth = noisy(rng, 3, 60, 0.1)
+    scores = np.stack([truth.mean(axis=0) + noise * rng.normal(size=60) for noise in (0.2, 0.5, 1.0)])
+    found = tau_estimate(scores, truth, resamples=300)
+    assert found.value == pytest.approx(np.mean([kendall_tau(row, truth.mean(axis=0)) for row in scores]))
+    assert found.low < found.value < found.high
+    assert found == tau_estimate(scores, truth, resamples=300), "the same seed draws the same"
+    one = tau_estimate(scores[:1], truth.mean(axis=0), resamples=300)
+    assert one.high - one.low < found.high - found.low, "seeds that differ widen the interval"
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_interval_of_a_ranker_without_worth_holds_zero_nearly_always(seed):
+    rng = np.random.default_rng(seed)
+    held = 0
+    for _ in range(20):
+        found = tau_estimate(rng.normal(size=(1, 60)), rng.normal(size=60), resamples=100)
+        held += found.low <= 0 <= found.high
+    assert held >= 14
+
+
+def test_the_ceiling_falls_with_the_noise_of_a_training():
+    rng = np.random.default_rng(0)
+    sure, unsure = (ceiling(noisy(rng, 3, 80, noise), resamples=100) for noise in (0.05, 1.0))
+    assert sure["one_another"].value > 0.9 > unsure["one_another"].value > 0
+    assert unsure["mean_of_the_others"].value > unsure["one_another"].value, "a mean has less noise"
+    with pytest.raises(ScarletError, match="one seed"):
+        ceiling(noisy(rng, 1, 10, 0.1))
+
+
+def test_rankers_are_judged_one_by_one():
+    truth = np.arange(10.0)
+    assert mean_tau(np.stack([truth, -truth]), truth) == 0
