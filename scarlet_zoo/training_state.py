@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import time
 from collections.abc import Mapping
@@ -43,7 +44,8 @@ class Spent:
 
     def load(self, content: Mapping[str, Any]) -> None:
         """Continue from a checkpoint."""
-        self.seconds, self.core_seconds = float(content["seconds"]), float(content["core_seconds"])
+        # A checkpoint from before this was counted does not know it.
+        self.seconds, self.core_seconds = float(content["seconds"]), float(content.get("core_seconds", math.nan))
 
     def to_dict(self) -> dict[str, float]:
         """What :meth:`load` reads."""
