@@ -101,7 +101,7 @@ def test_a_record_of_any_samples_survives_its_file(tmp_path_factory, samples):
     assert check_record(back.to_dict()) == back
 
 
-@pytest.mark.parametrize("name", ["spelling.json", "int8.json", "runtimes.json"])
+@pytest.mark.parametrize("name", ["spelling.json", "int8.json"])
 def test_records_of_before_can_still_be_read(name):
     rows = json.loads((ROOT / "benchmarks" / "results" / name).read_text())
     records = [record for row in rows for record in row.get("records", [row.get("record")])]
