@@ -6,7 +6,7 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scarlet_zoo.drawing import new_figure
 from scarlet_zoo.errors import ScarletError
@@ -23,8 +23,12 @@ from scarlet_zoo.lab.findings import (
 from scarlet_zoo.lab.profile_plots import draw_blocks
 from scarlet_zoo.report import markdown_table
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 TITLE = "scarlet-zoo: latency, measured"
 EVIDENCE = ("peers", "published", "runtimes", "profiles", "lut", "trust")
+_LABEL_GAP = 0.25  # of two names, in percent points of the plot
 _INTRO = (
     "Made from the records in results/ alone. Latency is ours, p50 for one picture; accuracy is ImageNet top-1 as "
     "authors publish it, never measured here. Weights are random: latency does not depend on them."
@@ -130,14 +134,29 @@ def _pareto(points: Sequence[Point]) -> str:
     line = [point for point in points if point.best]
     axes.step([point.ms for point in line], [point.top1 for point in line], where="post", color="0.6", linewidth=1)
     for point in points:
-        colour = "#b2182b" if point.ours else "#2166ac"
-        axes.plot(point.ms, point.top1, "o", color=colour, markersize=6 if point.best else 4)
-        axes.annotate(point.name, (point.ms, point.top1), (4, 3), textcoords="offset points", fontsize=8, color=colour)
+        axes.plot(point.ms, point.top1, "o", color=_colour(point), markersize=6 if point.best else 4)
+    _label(axes, points)
     axes.set_xlabel("p50, ms, one thread, float32, the fastest of our forms")
     axes.set_ylabel("ImageNet top-1, %, as published")
     axes.grid(alpha=0.3)
-    axes.margins(x=0.14)
+    axes.margins(x=0.2)
     return _svg(figure)
+
+
+def _colour(point: Point) -> str:
+    return "#b2182b" if point.ours else "#2166ac"
+
+
+def _label(axes: Axes, points: Sequence[Point]) -> None:
+    """Names left of the line's points but its first, and right of the others, one below the other."""
+    height, first = float("inf"), min(points, key=lambda point: point.ms)
+    for point in sorted(points, key=lambda point: -point.top1):
+        left = point.best and point is not first
+        if not left:
+            height = min(point.top1, height - _LABEL_GAP)
+        place, offset, side = (point.top1, (-5, 4), "right") if left else (height, (6, -3), "left")
+        axes.annotate(point.name, (point.ms, place), offset, textcoords="offset points", ha=side, fontsize=8,
+                      color=_colour(point))  # fmt: skip
 
 
 def _blocks(profiles: Sequence[Mapping[str, Any]]) -> str:
