@@ -41,7 +41,10 @@ def test_a_verdict_puts_the_better_ranker_first_and_chance_near_zero(folder):
     rows = {row["recipe"]: row for row in report["rows"]}
     assert [row["recipe"] for row in report["rows"] if row["strategy"]] == ["good", "bad"]
     assert rows["good"]["tau"]["value"] == pytest.approx(1)
-    assert rows["good"]["regret"] == 0
+    assert rows["good"]["regret"]["value"] == 0
+    assert report["rows"][0]["behind"] is None
+    gap = rows["good"]["tau"]["value"] - rows["random"]["tau"]["value"]
+    assert rows["random"]["behind"]["value"] == pytest.approx(gap)
     assert rows["bad"]["tau"]["value"] < 0.9
     assert set(rows) == {"good", "bad", "macs", "params", "random"}, "without latency there is no ranker by latency"
     assert rows["macs"]["seeds"] == 1

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.ranking.agreement import ceiling, kendall_tau, mean_tau, tau_estimate, top_regret
+from scarlet_zoo.ranking.agreement import ceiling, kendall_tau, resampled, top_regret
 
 LISTS = st.integers(2, 12).flatmap(
     lambda n: st.tuples(*[st.lists(st.integers(0, 5), min_size=n, max_size=n) for _ in range(2)])
@@ -56,6 +56,11 @@ def test_what_cannot_be_ranked_is_refused(lists):
         kendall_tau(*lists)
 
 
+def tau_estimate(scores, truth, resamples):
+    (sample,) = resampled(kendall_tau, [scores], truth, resamples)
+    return sample.estimate()
+
+
 def noisy(rng, seeds, archs, noise):
     worth = rng.normal(size=archs)
     return worth + noise * rng.normal(size=(seeds, archs))
@@ -93,6 +98,15 @@ def test_the_ceiling_falls_with_the_noise_of_a_training():
         ceiling(noisy(rng, 1, 10, 0.1))
 
 
-def test_rankers_are_judged_one_by_one():
-    truth = np.arange(10.0)
-    assert mean_tau(np.stack([truth, -truth]), truth) == 0
+def test_two_recipes_are_compared_on_the_same_architectures():
+    rng = np.random.default_rng(1)
+    truth = noisy(rng, 3, 60, 0.1)
+    good = truth.mean(axis=0) + 0.6 * rng.normal(size=60)
+    nearly = good + 0.1 * rng.normal(size=60)
+    one, other = resampled(kendall_tau, [good, nearly], truth, 300)
+    gap = (one - other).estimate()
+    assert gap.value == pytest.approx(one.value - other.value)
+    assert gap.high - gap.low < 0.6 * (one.estimate().high - one.estimate().low), "what they share does not count"
+    assert one.value == pytest.approx(kendall_tau(good, truth.mean(axis=0)))
+    (mean,) = resampled(kendall_tau, [np.stack([good, -good])], truth, 10)
+    assert mean.value == pytest.approx(0), "of a recipe's rankers the mean counts"

@@ -58,7 +58,7 @@ def _render(console: Console, report: dict[str, Any], out: Path) -> None:
         if row["strategy"] is not None:
             cost = [f"{row['images'] / 1e3:,.0f}", f"{row['train_core_seconds']:,.0f}", f"{row['spread']:.2f}"]
         rows.append((row["recipe"], f"{tau['value']:.3f}", f"{tau['low']:.3f} to {tau['high']:.3f}",
-                     f"{row['regret']:.2f}", *cost))  # fmt: skip
+                     f"{row['regret']['value']:.2f}", *cost))  # fmt: skip
     header = ("ranker", "tau-b", "95 % interval", "regret", "k images", "core s", "one-shot spread")
     title = f"{report['architectures']} architectures, {report['truth_seeds']} seeds each; regret and spread in points"
     console.print(table(header, rows, title=title))

@@ -6,7 +6,7 @@ the same order, -1 for the opposite one, 0 for no relation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,7 +17,9 @@ from scipy.stats import kendalltau
 from scarlet_zoo.errors import ScarletError
 
 Numbers = NDArray[np.float64]
-_RESAMPLES, _SHARE = 2_000, 0.95
+Indices = NDArray[np.int64]
+Statistic = Callable[[Numbers, Numbers], float]
+RESAMPLES, _SHARE = 2_000, 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,23 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A number and what a bootstrap makes of it, (resamples,)."""
+
+    value: float
+    drawn: Numbers
+
+    def __sub__(self, other: Sample) -> Sample:
+        """The difference of two numbers under the same bootstrap."""
+        return Sample(self.value - other.value, self.drawn - other.drawn)
+
+    def estimate(self) -> Estimate:
+        """The number with its interval."""
+        low, high = np.percentile(self.drawn, (50 * (1 - _SHARE), 50 * (1 + _SHARE)))
+        return Estimate(self.value, float(low), float(high))
 
 
 def kendall_tau(one: ArrayLike, other: ArrayLike) -> float:
@@ -47,37 +66,42 @@ def kendall_tau(one: ArrayLike, other: ArrayLike) -> float:
 def top_regret(scores: ArrayLike, truth: ArrayLike, count: int = 10) -> float:
     """What is lost by looking at a ranker's first ``count`` only: the best truth minus the best one among them.
 
-    Where scores are equal at the border, the mean over which of the tied ones are taken would need an enumeration;
-    the pessimist's choice is taken instead, those with the lowest truth.
+    Of equal scores at the border those with the lowest truth are taken: the pessimist's choice.
     """
     s, t = (np.asarray(values, dtype=np.float64) for values in (scores, truth))
     first = np.lexsort((t, -s))[:count]
     return float(t.max() - t[first].max())
 
 
-def mean_tau(scores: Numbers, truth: ArrayLike) -> float:
-    """Mean tau-b of several rankers (rankers, architectures) against one truth (architectures,)."""
-    return float(np.mean([kendall_tau(row, truth) for row in np.atleast_2d(scores)]))
+def resampled(statistic: Statistic, rankers: Sequence[Numbers], truth: Numbers, resamples: int = RESAMPLES,
+              seed: int = 0) -> list[Sample]:  # fmt: skip
+    """A statistic of each of several recipes, as it is and under one bootstrap that they share.
 
-
-def tau_estimate(scores: Numbers, truth: Numbers, resamples: int = _RESAMPLES, seed: int = 0) -> Estimate:
-    """Tau-b of a recipe whose rankers differ by seed, with an interval over both seeds and architectures.
+    Architectures and the truth's seeds are drawn once for all recipes, so that their differences can be judged
+    pairwise; the seeds of each recipe's rankers are drawn for itself.
 
     Args:
-        scores: (seeds, architectures).
-        truth: (architectures,) or (its seeds, architectures), which is averaged, its seeds resampled too.
+        statistic: of one ranker's scores and the truth, both (architectures,).
+        rankers: for each recipe, scores (seeds, architectures); the statistic's mean over seeds counts.
+        truth: (architectures,) or (its seeds, architectures), which is averaged.
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
-    scores, truth = np.atleast_2d(scores), np.atleast_2d(truth)
+    truth, recipes = np.atleast_2d(truth), [np.atleast_2d(scores) for scores in rankers]
 
-    def statistic(archs: Numbers, rows: Numbers, seeds: Numbers) -> float:
-        return mean_tau(scores[np.ix_(rows, archs)], truth[np.ix_(seeds, archs)].mean(axis=0))
+    def means(archs: Indices, seeds: Indices, rows: Sequence[Indices]) -> list[float]:
+        known = truth[np.ix_(seeds, archs)].mean(axis=0)
+        return [float(np.mean([statistic(scores[row, archs], known) for row in chosen]))
+                for scores, chosen in zip(recipes, rows, strict=True)]  # fmt: skip
 
-    return _bootstrapped(statistic, (scores.shape[1], len(scores), len(truth)), resamples, seed)
+    sizes = (truth.shape[1], len(truth), *map(len, recipes))
+    values = means(np.arange(sizes[0]), np.arange(sizes[1]), [np.arange(size) for size in sizes[2:]])
+    drawn = [means(archs, seeds, rows) for archs, seeds, *rows in _draws(sizes, resamples, seed)]
+    columns = np.array(drawn).reshape(resamples, len(recipes)).T
+    return [Sample(value, column) for value, column in zip(values, columns, strict=True)]
 
 
-def ceiling(truth: Numbers, resamples: int = _RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
+def ceiling(truth: Numbers, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
     """How well trainings with one seed rank those with another, and the mean of all the others.
 
     No ranker can be expected to do better than the second against the mean of as many seeds.
@@ -91,27 +115,21 @@ def ceiling(truth: Numbers, resamples: int = _RESAMPLES, seed: int = 0) -> dict[
     if not pairs:
         raise ScarletError("ranking: got a ground truth of one seed, wanted two to tell how well one ranks another")
 
-    def one_another(archs: Numbers) -> float:
+    def one_another(archs: Indices) -> float:
         return float(np.mean([kendall_tau(truth[i, archs], truth[j, archs]) for i, j in pairs]))
 
-    def the_others(archs: Numbers) -> float:
+    def mean_of_the_others(archs: Indices) -> float:
         rest = [np.delete(truth, i, axis=0)[:, archs].mean(axis=0) for i in range(len(truth))]
         return float(np.mean([kendall_tau(truth[i, archs], others) for i, others in enumerate(rest)]))
 
-    shape = (truth.shape[1],)
-    return {"one_another": _bootstrapped(one_another, shape, resamples, seed),
-            "mean_of_the_others": _bootstrapped(the_others, shape, resamples, seed)}  # fmt: skip
+    everything = np.arange(truth.shape[1])
+    drawn = [archs for (archs,) in _draws((truth.shape[1],), resamples, seed)]
+    return {how.__name__: Sample(how(everything), np.array([how(archs) for archs in drawn])).estimate()
+            for how in (one_another, mean_of_the_others)}  # fmt: skip
 
 
-def _bootstrapped(statistic: Callable[..., float], sizes: tuple[int, ...], resamples: int, seed: int) -> Estimate:
-    """A statistic of all indices, and between which it lies when each axis is drawn anew with replacement."""
-    value = statistic(*(np.arange(size) for size in sizes))
-    drawn = [statistic(*indices) for indices in _draws(sizes, resamples, np.random.default_rng(seed))]
-    low, high = np.percentile(drawn, (50 * (1 - _SHARE), 50 * (1 + _SHARE)))
-    return Estimate(value, float(low), float(high))
-
-
-def _draws(sizes: tuple[int, ...], count: int, rng: np.random.Generator) -> Iterator[tuple[NDArray[np.int64], ...]]:
+def _draws(sizes: tuple[int, ...], count: int, seed: int) -> Iterator[tuple[Indices, ...]]:
+    """Indices along axes of these sizes, each axis drawn anew with replacement."""
+    rng = np.random.default_rng(seed)
     for _ in range(count):
-        # An axis of one (a ranker without seeds) has nothing to be drawn.
         yield tuple(rng.integers(size, size=size) for size in sizes)

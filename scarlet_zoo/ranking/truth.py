@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import random
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.files import write_text
 from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.space_files import space_of
+from scarlet_zoo.topology import OFF
 
 PLAN_FILE, ROWS_FILE, PACKAGE_FILE = "plan.toml", "ground_truth.csv", "datapackage.json"
 _FIXED = ("arch", "seed", "macs", "params", "latency_ms", "core_seconds")
@@ -36,7 +38,9 @@ class TruthPlan(BaseModel):
 
     Attributes:
         title: of the whole, for people.
-        architectures, draw: how many are drawn, uniformly, each once, and the seed of that.
+        architectures, draw: how many are drawn, each once, and the seed of that.
+        concentration: each architecture is drawn with its own weights of the choices, from a symmetric Dirichlet
+            distribution of this concentration: the smaller, the more do whole networks differ. None draws uniformly.
         seeds: each architecture is trained once with each.
         data: name of the data set.
         pictures: training pictures that are used.
@@ -49,6 +53,7 @@ class TruthPlan(BaseModel):
     title: str
     architectures: Annotated[int, Field(ge=2)]
     draw: NonNegativeInt
+    concentration: Annotated[FiniteFloat, Field(gt=0)] | None = None
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
     data: str
     pictures: PositiveInt
@@ -68,7 +73,7 @@ class TruthPlan(BaseModel):
             raise DatasetError(f"ground truth: got {self.architectures} architectures to draw, wanted at most half of "
                                f"the {self.search_space.size} that there are")  # fmt: skip
         while len(found) < self.architectures:
-            arch = self.search_space.sample(rng)
+            arch = _drawn(self.search_space, rng, self.concentration)
             found[str(arch)] = arch
         return tuple(found.values())
 
@@ -76,6 +81,16 @@ class TruthPlan(BaseModel):
     def trainings(self) -> list[tuple[Arch, int]]:
         """Every architecture with the first seed, then with the next."""
         return [(arch, seed) for seed in self.seeds for arch in self.archs]
+
+
+def _drawn(space: SearchSpace, rng: random.Random, concentration: float | None) -> Arch:
+    if concentration is None:
+        return space.sample(rng)
+    # Gamma variates in proportion are a Dirichlet variate; their sum does not matter to a weighted draw. The least
+    # positive number keeps a layer drawable whose choices all came out as zero.
+    weights = {token: rng.gammavariate(concentration, 1.0) + sys.float_info.min for token, _ in space.choices}
+    return space.arch([*(rng.choices(layer.tokens, [weights[token] for token in layer.tokens])[0]
+                         for layer in space.layers), *(OFF for _ in space.branches)])  # fmt: skip
 
 
 class TruthRow(BaseModel):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scarlet_zoo.ranking.agreement import Estimate, ceiling, tau_estimate, top_regret
+from scarlet_zoo.ranking.agreement import RESAMPLES, Estimate, Numbers, ceiling, kendall_tau, resampled, top_regret
 from scarlet_zoo.ranking.judging import Ranker
 from scarlet_zoo.ranking.truth import GroundTruth
 
 TOP = 10
-# Rankers that cost nothing, by what they rank with.
-BASELINES = ("macs", "params", "latency", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +26,7 @@ class Row:
         seeds: rankers that there are.
         tau: Kendall tau-b against the ground truth, mean over seeds, interval over seeds and architectures.
         tau_each: of each seed.
+        behind: the tau of the first row minus this one's, of the same architectures drawn; None for the first.
         regret: accuracy lost by the best of its first ten, in points, mean over seeds.
         spread: standard deviation of one-shot accuracy over architectures, in points, mean over seeds.
         accuracy: mean one-shot accuracy in percent.
@@ -40,7 +39,8 @@ class Row:
     seeds: int
     tau: Estimate
     tau_each: tuple[float, ...]
-    regret: float
+    behind: Estimate | None
+    regret: Estimate
     spread: float | None = None
     accuracy: float | None = None
     images: float | None = None
@@ -48,14 +48,16 @@ class Row:
     score_core_seconds: float | None = None
 
 
-def verdict(truth: GroundTruth, rankers: Sequence[Ranker], resamples: int = 2_000) -> dict[str, Any]:
+def verdict(truth: GroundTruth, rankers: Sequence[Ranker], resamples: int = RESAMPLES) -> dict[str, Any]:
     """The table of all recipes and baselines, best first, with the ceiling, as JSON values."""
-    recipes = list(dict.fromkeys(ranker.recipe for ranker in rankers))
-    rows = [_row(truth, [r for r in rankers if r.recipe == recipe], resamples) for recipe in recipes]
-    rows += [row for name in BASELINES if (row := _baseline(truth, name, resamples)) is not None]
+    made: dict[str, list[Ranker]] = {}
+    for ranker in rankers:
+        made.setdefault(ranker.recipe, []).append(ranker)
+    names = list(map(str, truth.archs))
+    scores = {recipe: np.array([[one.scores[name] for name in names] for one in same]) for recipe, same in made.items()}
     several = len(truth.plan.seeds) > 1
     return {
-        "rows": [asdict(row) for row in sorted(rows, key=lambda row: -row.tau.value)],
+        "rows": [asdict(row) for row in _rows(truth, made, {**scores, **_baselines(truth)}, resamples)],
         "ceiling": {name: asdict(e) for name, e in ceiling(truth.final, resamples).items()} if several else None,
         "architectures": len(truth.archs),
         "truth_seeds": len(truth.plan.seeds),
@@ -65,36 +67,38 @@ def verdict(truth: GroundTruth, rankers: Sequence[Ranker], resamples: int = 2_00
     }
 
 
-def _row(truth: GroundTruth, same: Sequence[Ranker], resamples: int) -> Row:
-    names = list(map(str, truth.archs))
-    scores = np.array([[ranker.scores[name] for name in names] for ranker in same])
-    accuracies = np.array([[ranker.accuracies[name] for name in names] for ranker in same])
-
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(ranker, name) for ranker in same]))
-
-    return Row(
-        recipe=same[0].recipe, strategy=same[0].strategy, seeds=len(same), **_judged(truth, scores, resamples),
-        spread=float(accuracies.std(axis=1, ddof=1).mean()), accuracy=float(accuracies.mean()),
-        images=mean("images"), train_core_seconds=mean("train_core_seconds"),
-        score_core_seconds=mean("score_core_seconds"),
-    )  # fmt: skip
-
-
-def _baseline(truth: GroundTruth, name: str, resamples: int) -> Row | None:
-    if name == "random":
-        rng, count = random.Random(0), len(truth.archs)
-        scores = np.array([rng.sample(range(count), count) for _ in range(3)], dtype=np.float64)
-    else:
-        values = {"macs": truth.macs, "params": truth.params, "latency": truth.latency_ms}[name]
-        if not np.isfinite(values).all():
-            return None
-        scores = values[None]
-    return Row(recipe=name, strategy=None, seeds=len(scores), **_judged(truth, scores, resamples))
+def _rows(truth: GroundTruth, made: Mapping[str, Sequence[Ranker]], scores: Mapping[str, Numbers],
+          resamples: int) -> list[Row]:  # fmt: skip
+    taus = dict(zip(scores, resampled(kendall_tau, [*scores.values()], truth.final, resamples), strict=True))
+    regrets = resampled(partial(top_regret, count=TOP), [*scores.values()], truth.final, resamples)
+    order = sorted(taus, key=lambda recipe: -taus[recipe].value)
+    best, final = taus[order[0]], truth.final.mean(axis=0)
+    rows = {
+        recipe: Row(
+            recipe=recipe, seeds=len(scores[recipe]), tau=taus[recipe].estimate(),
+            tau_each=tuple(kendall_tau(row, final) for row in scores[recipe]),
+            behind=None if recipe == order[0] else (best - taus[recipe]).estimate(),
+            regret=regret.estimate(), **_costs(made.get(recipe, ())),
+        )
+        for recipe, regret in zip(scores, regrets, strict=True)
+    }  # fmt: skip
+    return [rows[recipe] for recipe in order]
 
 
-def _judged(truth: GroundTruth, scores: NDArray[np.float64], resamples: int) -> dict[str, Any]:
-    final = truth.final.mean(axis=0)
-    each = tuple(tau_estimate(row, final, resamples=1).value for row in scores)
-    return {"tau": tau_estimate(scores, truth.final, resamples), "tau_each": each,
-            "regret": float(np.mean([top_regret(row, final, TOP) for row in scores]))}  # fmt: skip
+def _costs(same: Sequence[Ranker]) -> dict[str, Any]:
+    """What only supernets have."""
+    if not same:
+        return {"strategy": None}
+    accuracies = np.array([[*ranker.accuracies.values()] for ranker in same])
+    means = {name: float(np.mean([getattr(ranker, name) for ranker in same]))
+             for name in ("images", "train_core_seconds", "score_core_seconds")}  # fmt: skip
+    return {"strategy": same[0].strategy, "spread": float(accuracies.std(axis=1, ddof=1).mean()),
+            "accuracy": float(accuracies.mean()), **means}  # fmt: skip
+
+
+def _baselines(truth: GroundTruth) -> dict[str, Numbers]:
+    """Scores of the rankers that cost nothing; without latency where it was not measured."""
+    rng, count = random.Random(0), len(truth.archs)
+    shuffled = np.array([rng.sample(range(count), count) for _ in range(3)], dtype=np.float64)
+    known = {"macs": truth.macs, "params": truth.params, "latency": truth.latency_ms}
+    return {**{name: values[None] for name, values in known.items() if np.isfinite(values).all()}, "random": shuffled}
