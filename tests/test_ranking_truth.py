@@ -173,7 +173,7 @@ def test_no_ground_truth_is_said_to_be_none(tmp_path):
         read_truth(tmp_path)
 
 
-def test_a_concentration_makes_whole_networks_differ(folder):
+def test_a_wide_draw_makes_whole_networks_differ(folder):
     def spread(added):
         text = PLAN.replace("architectures = 3", f"architectures = 40\n{added}").replace("8, 2, 2", "8, 6, 2")
         (folder / "plan.toml").write_text(text)
@@ -181,4 +181,4 @@ def test_a_concentration_makes_whole_networks_differ(folder):
         assert len({*map(str, archs)}) == 40
         return np.std([arch_cost(arch).macs for arch in archs])
 
-    assert spread("concentration = 0.2") > 1.5 * spread("")
+    assert spread("wide = 0.7") > 1.5 * spread("")

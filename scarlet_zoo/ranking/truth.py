@@ -30,6 +30,7 @@ from scarlet_zoo.topology import OFF
 PLAN_FILE, ROWS_FILE, PACKAGE_FILE = "plan.toml", "ground_truth.csv", "datapackage.json"
 _FIXED = ("arch", "seed", "macs", "params", "latency_ms", "core_seconds")
 _EPOCH = "top1_epoch_"
+_CONCENTRATION = 0.25  # of the blocks' weights in a wide draw
 Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
 
 
@@ -39,8 +40,9 @@ class TruthPlan(BaseModel):
     Attributes:
         title: of the whole, for people.
         architectures, draw: how many are drawn, each once, and the seed of that.
-        concentration: each architecture is drawn with its own weights of the choices, from a symmetric Dirichlet
-            distribution of this concentration: the smaller, the more do whole networks differ. None draws uniformly.
+        wide: None draws uniformly, which makes whole networks much alike. A number in (0, 1] makes them differ: each
+            has its own share of skips, uniform from 0 to this number, and its own weights of the blocks, from a
+            symmetric Dirichlet distribution of concentration 1/4, by which each of its layers is drawn.
         seeds: each architecture is trained once with each.
         data: name of the data set.
         pictures: training pictures that are used.
@@ -53,7 +55,7 @@ class TruthPlan(BaseModel):
     title: str
     architectures: Annotated[int, Field(ge=2)]
     draw: NonNegativeInt
-    concentration: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    wide: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
     data: str
     pictures: PositiveInt
@@ -73,7 +75,7 @@ class TruthPlan(BaseModel):
             raise DatasetError(f"ground truth: got {self.architectures} architectures to draw, wanted at most half of "
                                f"the {self.search_space.size} that there are")  # fmt: skip
         while len(found) < self.architectures:
-            arch = _drawn(self.search_space, rng, self.concentration)
+            arch = _drawn(self.search_space, rng, self.wide)
             found[str(arch)] = arch
         return tuple(found.values())
 
@@ -83,14 +85,20 @@ class TruthPlan(BaseModel):
         return [(arch, seed) for seed in self.seeds for arch in self.archs]
 
 
-def _drawn(space: SearchSpace, rng: random.Random, concentration: float | None) -> Arch:
-    if concentration is None:
+def _drawn(space: SearchSpace, rng: random.Random, wide: float | None) -> Arch:
+    if wide is None:
         return space.sample(rng)
+    share = rng.uniform(0, wide)
     # Gamma variates in proportion are a Dirichlet variate; their sum does not matter to a weighted draw. The least
-    # positive number keeps a layer drawable whose choices all came out as zero.
-    weights = {token: rng.gammavariate(concentration, 1.0) + sys.float_info.min for token, _ in space.choices}
-    return space.arch([*(rng.choices(layer.tokens, [weights[token] for token in layer.tokens])[0]
-                         for layer in space.layers), *(OFF for _ in space.branches)])  # fmt: skip
+    # positive number keeps a layer drawable whose blocks all came out as zero.
+    weights = {token: rng.gammavariate(_CONCENTRATION, 1.0) + sys.float_info.min for token, _ in space.choices}
+    tokens = []
+    for layer in space.layers:
+        skips = [token for token in layer.tokens if space.choice(token).is_skip]
+        blocks = [token for token in layer.tokens if token not in skips]
+        skipped = bool(skips) and rng.random() < share
+        tokens.append(skips[0] if skipped else rng.choices(blocks, [weights[token] for token in blocks])[0])
+    return space.arch([*tokens, *(OFF for _ in space.branches)])
 
 
 class TruthRow(BaseModel):
