@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
@@ -30,11 +32,32 @@ def run_jobs(work: Callable[[Job], Made], jobs: Iterable[Job], workers: int = 1)
         for job in jobs:
             yield job, work(job)
         return
-    # A forked torch can wait for threads that it does not have.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = worker_pool(workers)
     try:
         running = {pool.submit(work, job): job for job in jobs}
         for done in as_completed(running):
             yield running[done], done.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """Fresh processes that end with this one, however it ends.
+
+    A worker of the standard library's pool that is at work when its parent is killed goes on, and then waits for ever.
+    """
+    # A forked torch can wait for threads that it does not have.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

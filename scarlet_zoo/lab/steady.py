@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +63,7 @@ def _attempt(paths: Sequence[Path], settings: Settings, processes: int, progress
     made = []
     for process in range(processes):
         # A process for itself, which has not loaded anything yet.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with worker_pool(1) as pool:
             made.append(pool.submit(measure_here, paths, settings).result())
         if progress is not None:
             progress(process + 1, processes)

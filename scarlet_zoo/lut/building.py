@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from scarlet_zoo.arch import Arch
 from scarlet_zoo.cost import arch_cost
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.files import file_sha256, make_folder, write_text
+from scarlet_zoo.jobs import worker_pool
 from scarlet_zoo.latency import Settings, measure_groups
 from scarlet_zoo.lut.bundle import CALIBRATION, HELD_OUT, PIECES, Bundle, Progress
 from scarlet_zoo.lut.fitting import COVERAGE, conformal_error, errors_of, fit, left_out
@@ -46,7 +45,7 @@ def measure_bundle(
     files = [folder / f"sitting-{number}.json" for number in range(sittings)]
     for done, file in enumerate(files):
         if not file.is_file():
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            with worker_pool(1) as pool:
                 made = pool.submit(measure_groups, bundle.paths, settings, TURNS).result()
             write_text(file, json.dumps(made))
         if progress is not None:
