@@ -1,10 +1,12 @@
-"""What stabilizers do inside a supernet, and when: one condition changed at a time. Writes results/findings.json."""
+"""The findings behind the papers, on our ground truth's space; writes results/findings.json, and continues."""
 
 import argparse
 import datetime
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from scarlet_zoo.cli.console import progress_bar
 from scarlet_zoo.files import write_text
@@ -12,20 +14,22 @@ from scarlet_zoo.jobs import run_jobs
 from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.ranking.conditions import Condition, look_into
-from scarlet_zoo.ranking.truth import read_plan
+from scarlet_zoo.ranking.stability import Draws, draw_and_rank
+from scarlet_zoo.ranking.truth import GroundTruth, read_truth
+from scarlet_zoo.ranking.updates import Pool, train_and_rank
 from scarlet_zoo.runs import DataPlan
 from scarlet_zoo.space_files import space_of
 from scarlet_zoo.supernet import SKIPS
 
 HERE = Path(__file__).parent
-PLAN = read_plan(HERE / "ground_truth")
-EPOCHS = 12
+EPOCHS, RANKED_EPOCHS = 12, 40  # of a supernet that is looked into, and of one that ranks
+POOLS = (100, 300, 1000, 3000, None)
 
 
-def conditions() -> list[Condition]:
-    """Every kind of skip in the base and in each change of it."""
-    base = Condition(name="base", space=PLAN.search_space, skip="plain", epochs=EPOCHS)
-    deep = [[width, 2 * depth, stride] for width, depth, stride in PLAN.space["stages"]]
+def inside(truth: GroundTruth) -> list[Condition]:
+    """Every kind of skip in a base and in each change of it."""
+    base = Condition(name="base", space=truth.plan.search_space, skip="plain", epochs=EPOCHS)
+    deep = [[width, 2 * depth, stride] for width, depth, stride in truth.plan.space["stages"]]
     changed = [
         base,
         replace(base, name="another seed", seed=1),
@@ -33,17 +37,23 @@ def conditions() -> list[Condition]:
         replace(base, name="lr 0.4", lr=0.4),
         replace(base, name="a quarter of the steps", epochs=EPOCHS // 4),
         replace(base, name="four times the steps", epochs=EPOCHS * 4),
-        replace(base, name="twice the layers", space=space_of({**PLAN.space, "stages": deep, "name": "deep"})),
+        replace(base, name="twice the layers", space=space_of({**truth.plan.space, "stages": deep, "name": "deep"})),
         replace(base, name="no shortcuts", shortcuts=False),
         replace(base, name="fair sampling", strategy="scarlet"),
     ]
     return [replace(one, skip=skip) for one in changed for skip in SKIPS]
 
 
-def inside(condition: Condition, work: Path) -> dict[str, object]:
-    """What :func:`look_into` finds, in a folder of the condition's name."""
-    data = DataPlan(name=PLAN.data, pictures=PLAN.pictures)
-    return look_into(condition, data, work / condition.name.replace(" ", "-") / condition.skip)
+def make(job: tuple[str, str, Any], work: Path, truth: GroundTruth) -> dict[str, Any]:
+    """One row of one kind, in a folder of its name."""
+    kind, name, asked = job
+    data = DataPlan(name=truth.plan.data, pictures=truth.plan.pictures)
+    made: dict[str, Callable[[Any, Path], dict[str, Any]]] = {
+        "inside": lambda condition, out: look_into(condition, data, out),
+        "stability": draw_and_rank,
+        "updates": train_and_rank,
+    }
+    return made[kind](asked, work / kind / name.replace(" ", "-"))
 
 
 if __name__ == "__main__":
@@ -51,11 +61,18 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, required=True, help="folder of the supernets; the same again continues")
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
-    asked, rows = conditions(), {}
+    truth = read_truth(HERE / "ground_truth")
+    jobs: list[tuple[str, str, Any]] = [("inside", f"{one.name} {one.skip}", one) for one in inside(truth)]
+    jobs += [("updates", f"{size} {seed}", Pool(truth=truth, size=size, epochs=RANKED_EPOCHS, seed=seed))
+             for seed in range(2) for size in POOLS]  # fmt: skip
+    jobs += [("stability", f"{heat} {seed}", Draws(truth=truth, temperature=heat, epochs=RANKED_EPOCHS, seed=seed))
+             for seed in range(2) for heat in (0.0, 1.0)]  # fmt: skip
+    rows: dict[tuple[str, str], Any] = {}
     with progress_bar("findings") as progress:
-        for condition, found in run_jobs(partial(inside, work=given.work), asked, given.workers):
-            rows[condition.name, condition.skip] = {"name": condition.name, "skip": condition.skip, **found}
-            progress(len(rows), len(asked))
-    report = {"rows": [rows[one.name, one.skip] for one in asked], "device": cpu_model(),
-              "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}  # fmt: skip
+        for (kind, name, _), found in run_jobs(partial(make, work=given.work, truth=truth), jobs, given.workers):
+            rows[kind, name] = found
+            progress(len(rows), len(jobs))
+    report = {"device": cpu_model(), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    for kind in ("inside", "updates", "stability"):
+        report[kind] = [rows[kind, name] for own, name, _ in jobs if own == kind]
     write_text(HERE / "results" / "findings.json", json_text(report) + "\n")

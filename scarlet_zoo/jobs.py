@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.files import write_text
+from scarlet_zoo.jsontext import json_text
 
 Job = TypeVar("Job")
 Made = TypeVar("Made")
@@ -39,6 +43,26 @@ def run_jobs(work: Callable[[Job], Made], jobs: Iterable[Job], workers: int = 1)
             yield running[done], done.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def kept(file: Path, asked: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """What was made and kept in a file before, or is made now and kept there, with ``asked`` in it.
+
+    Args:
+        file: JSON.
+        asked: JSON values of what it depends on.
+        make: makes JSON values.
+
+    Raises:
+        ScarletError: the file holds what was made of something else.
+    """
+    wanted = json.loads(json_text(asked))
+    if not file.is_file():
+        write_text(file, json_text({"asked": wanted, **make()}) + "\n")
+    found = dict(json.loads(file.read_text(encoding="utf-8")))
+    if found.get("asked") != wanted:
+        raise ScarletError(f"{file}: was made of {json_text(found.get('asked'))[:60]}..., wanted another folder")
+    return found
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import torch
 from timm.models._efficientnet_blocks import InvertedResidual
 from torch import nn
 
-from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.image_data import in_order
+from scarlet_zoo.jobs import kept
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.ranking.similarity import feature_shift, layer_similarity, parameter_shift
+from scarlet_zoo.recalibration import batch_statistics
 from scarlet_zoo.runs import DataPlan
 from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies import create_strategy
@@ -25,7 +26,7 @@ from scarlet_zoo.strategies.base import Strategy
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import train
 
-_PATHS, _PICTURES, _GRADIENT_PAIRS = 8, 500, 8
+_PATHS, _SCORED, _PICTURES, _GRADIENT_PAIRS = 8, 32, 500, 8
 _LAST_STEPS = 0.2
 
 
@@ -53,7 +54,8 @@ class Condition:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, the space by its definition."""
-        return {**asdict(replace(self)), "space": self.space.to_json()}
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**told, "space": self.space.to_json()}
 
 
 def look_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]:
@@ -61,19 +63,18 @@ def look_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]
 
     Returns:
         ``layers`` (similarities of the choices of each layer that may be skipped), ``feature_shift`` and
-        ``parameter_shift`` by layer, ``loss`` and ``loss_deviation`` of the last fifth of the steps, and ``condition``.
+        ``parameter_shift`` by layer, ``one_shot`` (accuracies of random paths in percent, with the statistics of the
+        pictures), ``loss`` and ``loss_deviation`` of the last fifth of the steps, and what was ``asked``.
 
     Raises:
         TrainingError: the training diverges, or ``out`` holds another.
     """
-    file = out / "inside.json"
-    if file.is_file():
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    make_folder(out)
+    return kept(out / "inside.json", condition.to_dict(), lambda: _looked_into(condition, data, out))
+
+
+def _looked_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]:
     strategy = _trained(condition, data, out)
-    report = {"condition": condition.to_dict(), **_losses(out / "steps.jsonl"), **_measured(strategy, data)}
-    write_text(file, json.dumps(report) + "\n")
-    return report
+    return {**_losses(out / "steps.jsonl"), **_measured(strategy, data)}
 
 
 def _trained(condition: Condition, data: DataPlan, out: Path) -> Strategy:
@@ -101,12 +102,16 @@ def _measured(strategy: Strategy, data: DataPlan) -> dict[str, Any]:
     space = supernet.space
     split = data.open(space_preprocessing(space)).part("validation")
     images, targets = next(in_order(split, _PICTURES, _PICTURES))
-    archs = [space.sample(rng) for _ in range(_PATHS)]
+    scored = [space.sample(rng) for _ in range(_SCORED)]
+    archs = scored[:_PATHS]
     skippable = [
         index for index, layer in enumerate(space.layers) if any(space.choice(t).is_skip for t in layer.tokens)
     ]
     pairs = list(zip(archs[::2], archs[1::2], strict=True))
+    with torch.inference_mode(), batch_statistics(supernet):
+        one_shot = [100 * float((supernet(images, arch).argmax(1) == targets).double().mean()) for arch in scored]
     return {
+        "one_shot": one_shot,
         "layers": [asdict(layer_similarity(supernet, layer, images, archs)) for layer in skippable],
         "feature_shift": feature_shift(supernet, images, pairs),
         "parameter_shift": parameter_shift(supernet, images, targets, rng, _GRADIENT_PAIRS),

@@ -1,0 +1,107 @@
+"""How much of a ranking is luck of the weights: several draws of a supernet's weights, each of which ranks.
+
+ST-NAS (arXiv 2005.10511) scores an architecture by a mean over weights drawn from their posterior, since one set of
+shared weights ranks noisily. Here the draws are looked at one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.jobs import kept
+from scarlet_zoo.one_shot import OneShot
+from scarlet_zoo.ranking.agreement import Numbers, kendall_tau
+from scarlet_zoo.ranking.judging import in_space
+from scarlet_zoo.ranking.truth import GroundTruth
+from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
+from scarlet_zoo.supernet import load_supernet
+from scarlet_zoo.train_settings import TrainSettings
+
+_CALIBRATION, _VALIDATION = 1000, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """A supernet whose weights are drawn several times at the end of its training.
+
+    Attributes:
+        truth: what is ranked.
+        temperature: of the posterior; 0 draws the weights of plain stochastic gradient descent at the same rate.
+        samples: weights that are kept, 2 or more.
+        epochs, batch_size, lr, seed: of the training.
+    """
+
+    truth: GroundTruth
+    temperature: float
+    samples: int = 8
+    epochs: int
+    batch_size: int = 64
+    lr: float = 0.1
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, the truth by its title."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**told, "truth": self.truth.plan.title}
+
+
+def draw_and_rank(draws: Draws, out: Path) -> dict[str, Any]:
+    """Train, score every architecture with every draw, or read what was found before.
+
+    Returns:
+        ``stability`` (:func:`stability_of`), ``accuracies`` (draws, architectures), and what was ``asked``.
+    """
+    return kept(out / "stability.json", draws.to_dict(), lambda: _ranked(draws, out))
+
+
+def _ranked(draws: Draws, out: Path) -> dict[str, Any]:
+    plan = draws.truth.plan
+    options = {"branches": "false", "samples": str(draws.samples), "temperature": str(draws.temperature)}
+    supernet = SupernetPlan(space=plan.search_space, data=DataPlan(name=plan.data, pictures=plan.pictures),
+                            strategy="st-nas", options=options)  # fmt: skip
+    settings = TrainSettings(epochs=draws.epochs, batch_size=draws.batch_size, lr=draws.lr, seed=draws.seed, threads=1)
+    run_supernet(supernet, settings, out)
+    bench = OneShot(out / SUPERNET_FILE, (plan.data, None, None), _CALIBRATION, _VALIDATION)
+    names = bench.metadata["posterior"].split()
+    accuracies = np.array([_accuracies(bench, out / name, draws.truth.archs) for name in names])
+    final = draws.truth.final.mean(axis=0)
+    return {"stability": stability_of(accuracies, final), "accuracies": accuracies.round(3).tolist()}
+
+
+def _accuracies(bench: OneShot, sample: Path, archs: Sequence[Arch]) -> list[float]:
+    weights = load_supernet(sample)[0]
+    return [bench.accuracy(in_space(arch, weights.space), weights) for arch in archs]
+
+
+def stability_of(accuracies: Numbers, truth: Numbers) -> list[dict[str, float]]:
+    """For each number of draws that are averaged, how well two such means agree, and how well one ranks.
+
+    Args:
+        accuracies: (draws, architectures), 2 draws or more, in the order in which they were drawn.
+        truth: (architectures,).
+
+    Returns:
+        Rows ``averaged``, ``each_other`` (tau-b between the means of two disjoint runs of draws next to each other,
+        mean over those) and ``truth`` (tau-b of a mean with the truth, mean over them).
+
+    Raises:
+        ScarletError: fewer than two draws.
+    """
+    count = len(accuracies)
+    if count < 2:
+        raise ScarletError(f"rank stability: got {count} draws of weights, wanted 2 or more")
+    rows = []
+    for averaged in (size for size in (2**power for power in range(count)) if 2 * size <= count):
+        means = [accuracies[at : at + averaged].mean(axis=0) for at in range(0, count - averaged + 1, averaged)]
+        pairs = [kendall_tau(one, other) for one, other in pairwise(means)]
+        rows.append({"averaged": averaged, "each_other": float(np.mean(pairs)),
+                     "truth": float(np.mean([kendall_tau(mean, truth) for mean in means]))})  # fmt: skip
+    return rows

@@ -1,0 +1,112 @@
+"""Ranking against how often an architecture was updated: NAO-V2's first point (arXiv 1909.10815, abstract).
+
+A supernet that draws its paths from a pool updates each architecture of it so often as it has steps for each. The
+pool here holds the architectures that are ranked and as many others as make the wanted number.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from scarlet_zoo.arch import Arch
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.jobs import kept
+from scarlet_zoo.networks import space_preprocessing
+from scarlet_zoo.one_shot import OneShot
+from scarlet_zoo.ranking.agreement import kendall_tau
+from scarlet_zoo.ranking.truth import GroundTruth
+from scarlet_zoo.runs import SUPERNET_FILE, DataPlan
+from scarlet_zoo.strategies.base import StrategyOptions
+from scarlet_zoo.strategies.proposals import draw_different
+from scarlet_zoo.strategies.spos import Spos
+from scarlet_zoo.supernet import save_supernet
+from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.training import train
+
+_CALIBRATION, _VALIDATION = 1000, 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """A supernet trained on a pool of architectures.
+
+    Attributes:
+        truth: what is ranked, and in the pool.
+        size: of the pool; None draws from the whole space.
+        epochs, batch_size, lr, seed: of the training.
+    """
+
+    truth: GroundTruth
+    size: int | None
+    epochs: int
+    batch_size: int = 64
+    lr: float = 0.1
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, the truth by its title."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**told, "truth": self.truth.plan.title}
+
+    @property
+    def archs(self) -> tuple[Arch, ...]:
+        """The ranked architectures, then others, each once.
+
+        Raises:
+            ScarletError: a pool that is smaller than what is ranked.
+        """
+        ranked, wanted = self.truth.archs, self.size or 0
+        if wanted < len(ranked):
+            raise ScarletError(f"pool: got size {wanted}, wanted {len(ranked)} or more, which are ranked")
+        drawn = draw_different(self.truth.plan.search_space, wanted, random.Random(f"{self.seed} pool"))
+        return tuple(dict.fromkeys((*ranked, *drawn)))[:wanted]
+
+
+class Pooled(Spos):
+    """SPOS whose paths are drawn uniformly from a pool.
+
+    Args:
+        pool: what to draw from and how to train.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool.truth.plan.search_space, self.skip_default, StrategyOptions(), pool.seed)
+        self.pool = pool.archs
+
+    def paths(self, step: int) -> tuple[Arch, ...]:
+        """One of the pool."""
+        return (random.Random(f"{self.seed} {step}").choice(self.pool),)
+
+
+def train_and_rank(pool: Pool, out: Path) -> dict[str, Any]:
+    """Train on a pool and rank, or read what was found before.
+
+    Returns:
+        ``updates`` (steps for each architecture of the pool), ``tau`` with the ground truth, ``accuracy`` (mean, in
+        percent), ``spread`` (standard deviation, in points), and what was ``asked``.
+    """
+    return kept(out / "updates.json", pool.to_dict(), lambda: _ranked(pool, out))
+
+
+def _ranked(pool: Pool, out: Path) -> dict[str, Any]:
+    plan = pool.truth.plan
+    torch.set_num_threads(1)
+    torch.manual_seed(pool.seed)
+    space = plan.search_space
+    strategy = Pooled(pool) if pool.size else Spos(space, Spos.skip_default, StrategyOptions(), pool.seed)
+    settings = TrainSettings(epochs=pool.epochs, batch_size=pool.batch_size, lr=pool.lr, seed=pool.seed, threads=1)
+    data = DataPlan(name=plan.data, pictures=plan.pictures).open(space_preprocessing(space))
+    done = train(strategy, data, settings, out, identity={"pool": str(pool.size)})
+    strategy.supernet.load_state_dict(done.state)
+    save_supernet(strategy.supernet, out / SUPERNET_FILE, strategy.metadata())
+    bench = OneShot(out / SUPERNET_FILE, (plan.data, None, None), _CALIBRATION, _VALIDATION)
+    accuracies = [bench.accuracy(arch) for arch in pool.truth.archs]
+    return {"steps": done.steps, "updates": done.steps / (pool.size or space.size),
+            "tau": kendall_tau(accuracies, pool.truth.final.mean(axis=0)),
+            "accuracy": float(np.mean(accuracies)), "spread": float(np.std(accuracies, ddof=1))}  # fmt: skip
