@@ -1,4 +1,4 @@
-"""REPORT.md and report.html from the records in results/ and peers.toml, and from nothing else."""
+"""REPORT.md with its figures, and report.html, from the records in results/ and peers.toml, and from nothing else."""
 
 import argparse
 import json
@@ -6,17 +6,19 @@ import tomllib
 from pathlib import Path
 
 from scarlet_zoo.files import write_text
-from scarlet_zoo.lab.pages import EVIDENCE, report_html, report_markdown
+from scarlet_zoo.reporting.pages import EVIDENCE, drawings, report_html, report_markdown
 
 HERE = Path(__file__).parent
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of the two files")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the files")
     out = parser.parse_args().out
     published = tomllib.loads((HERE / "peers.toml").read_text())["network"]
     files = {name: HERE / "results" / f"{name}.json" for name in EVIDENCE if name != "published"}
     evidence = {name: json.loads(file.read_text()) for name, file in files.items()}
     evidence["published"] = published
+    for name, drawing in drawings(evidence).items():
+        write_text(out / "figures" / f"{name}.svg", drawing)
     write_text(out / "REPORT.md", report_markdown(evidence))
     write_text(out / "report.html", report_html(evidence))

@@ -13,8 +13,9 @@ from conftest import ROOT
 from lab_parts import record
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.lab.findings import Peers, Table
-from scarlet_zoo.lab.pages import EVIDENCE, report_html, report_markdown, sections
+from scarlet_zoo.reporting.latency import Peers
+from scarlet_zoo.reporting.pages import EVIDENCE, report_html, report_markdown, sections
+from scarlet_zoo.reporting.structure import Table
 
 BENCHMARKS = ROOT / "benchmarks"
 CHROMIUM = shutil.which("chromium")

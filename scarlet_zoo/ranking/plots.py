@@ -10,11 +10,15 @@ from scarlet_zoo.drawing import new_figure, save_figure
 
 
 def plot_verdict(report: Mapping[str, Any], stem: Path) -> None:
-    """Tau-b of each recipe with its interval and each seed's, as ``stem.png`` and ``stem.svg``.
+    """:func:`draw_verdict` as ``stem.png`` and ``stem.svg``."""
+    save_figure(draw_verdict(report), stem)
+
+
+def draw_verdict(report: Mapping[str, Any]) -> Any:
+    """A figure of the tau-b of each recipe with its interval and each seed's.
 
     Args:
         report: of :func:`scarlet_zoo.ranking.verdict.verdict`.
-        stem: of the files.
     """
     rows: Sequence[Mapping[str, Any]] = report["rows"][::-1]
     figure = new_figure(7, 0.35 * len(rows) + 1.2)
@@ -31,4 +35,4 @@ def plot_verdict(report: Mapping[str, Any], stem: Path) -> None:
     axes.set_yticks(range(len(rows)), [row["recipe"] for row in rows])
     axes.set_xlabel("Kendall tau-b against the ground truth (95 % interval; bars: seeds; dashed: a training's own)")
     axes.grid(axis="x", alpha=0.3)
-    save_figure(figure, stem)
+    return figure

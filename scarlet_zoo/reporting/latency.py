@@ -1,55 +1,45 @@
-"""Committed evidence to tables and sentences: what is said of the benchmarks, made from their records alone."""
+"""Latency: sections from the records of the benchmarks, and from nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scarlet_zoo.report import conditions_line
+from scarlet_zoo.reporting.drawings import Point, blocks, pareto
+from scarlet_zoo.reporting.structure import Cell, Section, Table
 
-Cell = str | float | None
 # Our float32 forms; a network's latency is that of the fastest one.
 FLOAT_FORMS = ("native", "blocked", "friendly")
 BUDGETS_MS = (3, 4, 5, 6, 8, 10, 15)
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells: text, or a number with the decimals of its column.
+LATENCY_EVIDENCE = ("peers", "published", "runtimes", "profiles", "lut", "trust")
 
-    Attributes:
-        header: names of the columns, each with its unit.
-        decimals: of the columns' numbers.
-        conditions: under which the numbers hold, in a line.
+
+def latency_sections(evidence: Mapping[str, Any]) -> list[Section]:
+    """What to choose, side by side, where the time goes, and how far to trust it.
+
+    Args:
+        evidence: contents of files of ``results/`` and of ``peers.toml`` by name, see :data:`LATENCY_EVIDENCE`.
     """
-
-    title: str
-    header: tuple[str, ...]
-    decimals: tuple[int, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    conditions: str = ""
-
-    def texts(self) -> list[list[str]]:
-        """The cells as they are read."""
-        return [
-            [
-                "" if cell is None else cell if isinstance(cell, str) else f"{cell:,.{places}f}"
-                for cell, places in zip(row, self.decimals, strict=True)
-            ]
-            for row in self.rows
-        ]
-
-
-@dataclass(frozen=True)
-class Point:
-    """A network's place in the plot of accuracy over latency."""
-
-    name: str
-    ms: float
-    top1: float
-    ours: bool
-    best: bool
+    peers = Peers(evidence["peers"], evidence["published"])
+    profiles = evidence["profiles"]
+    sources = tuple(f"{name}: {peers.source[name]}." for name in peers.networks)
+    failed = tuple(f"Not made: {network['name']} {variant}: {reason}." for network in evidence["peers"]["networks"]
+                   for variant, reason in network["failed"].items())  # fmt: skip
+    return [
+        Section("What to choose", (), (peers.choices(),), {"pareto": partial(pareto, peers.points())}),
+        Section("Where SCARLET loses", tuple(peers.losses())),
+        Section("Side by side", ("Ours is the fastest of our exact float32 forms, timm's its own exporter.", *failed),
+                (peers.beside(), peers.forms())),
+        Section("Other runtimes", (), (runtimes_table(evidence["runtimes"]),)),
+        Section("Where the time goes", (), (profile_table(profiles),), {"blocks": partial(blocks, profiles)}),
+        Section("Latency tables", tuple(table_words(evidence["lut"])), (table_errors(evidence["lut"]),)),
+        Section("How far to trust it", tuple(trust_words(evidence["trust"]))),
+        Section("Whose accuracies", sources),
+    ]  # fmt: skip
 
 
 class Peers:
