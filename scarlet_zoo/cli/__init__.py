@@ -22,6 +22,7 @@ from scarlet_zoo.cli import (
     predicting,
     ranking,
     searching,
+    serving,
     storing,
     tabling,
     touring,
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 ROOMS = (
     looking, making, exporting, checking, measuring, optimizing, predicting, applying, storing, training, searching,
-    ranking, tabling, touring,
+    ranking, tabling, serving, touring,
 )  # fmt: skip
 for room in ROOMS:
     room.register(app)

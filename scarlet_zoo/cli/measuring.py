@@ -92,7 +92,7 @@ def _records_table(records: Sequence[Record]) -> object:
     rows = [
         (r.file, f"{r.p50_ms:.3f}", f"{r.p90_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.min_ms:.3f}",
          f"{r.cv:.1%}{'' if r.stable else ' UNSTABLE'}", r.runs, f"{r.load_ms:.0f}", f"{r.first_ms:.1f}",
-         f"{r.peak_rss_bytes / 2**20:.0f}")
+         f"{r.peak_rss_bytes / 2**20:.0f}" if r.peak_rss_bytes else "")
         for r in records
     ]  # fmt: skip
     return table(header, rows)

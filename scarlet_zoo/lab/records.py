@@ -97,6 +97,7 @@ class Record(_Strict):
         stable: whether ``cv`` is at most 5 %.
         attempts: all that were made, in order; the steadiest one is told.
         opening_of_sample: in which opening of the file each sample was taken; early records do not say.
+        peak_rss_bytes: None where it cannot be known, as in a browser.
     """
 
     file: Text
@@ -108,7 +109,7 @@ class Record(_Strict):
     runs: PositiveInt
     load_ms: Milliseconds
     first_ms: Milliseconds
-    peak_rss_bytes: PositiveInt
+    peak_rss_bytes: PositiveInt | None = None
     conditions: Conditions
     samples_ms: Annotated[list[Milliseconds], Field(min_length=2, repr=False)]
     stable: bool | None = None

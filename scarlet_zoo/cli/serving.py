@@ -1,0 +1,148 @@
+"""The verbs serve and web: a phone's browser as the device that measures."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from scarlet_zoo.cli.console import Json, Weights, emit, pairs, progress_bar, say, table
+from scarlet_zoo.errors import ScarletError
+
+if TYPE_CHECKING:
+    from scarlet_zoo.lab.subjects import Subject
+    from scarlet_zoo.lut.bundle import Bundle
+    from scarlet_zoo.serving.app import Desk
+
+Models = Annotated[list[str] | None, typer.Argument(help="ONNX files, or names of networks.", metavar="MODEL...")]
+_CLASSIFIER = "scarlet_mini_s"
+
+web = typer.Typer(help="What a browser needs to run networks.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command("serve")(serve)
+    web.command("install")(install)
+    app.add_typer(web, name="web")
+
+
+def install(as_json: Json = False) -> None:
+    """Get onnxruntime-web into your cache, with npm and by its lock file; serve gives it to phones from there."""
+    from scarlet_zoo.serving.assets import install_web_runtime
+
+    made = install_web_runtime()
+    told = {"folder": str(made.folder), "version": made.version, "sha256": made.sha256}
+    emit(as_json, told, lambda console: console.print(pairs([("onnxruntime-web", made.version), ("in", made.folder)])))
+
+
+def serve(
+    models: Models = None,
+    as_json: Json = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("out/devices"),
+    lan: Annotated[bool, typer.Option("--lan", help="Listen to the local network, not to this machine alone.")] = False,
+    https: Annotated[
+        bool, typer.Option("--https", help="With a certificate of our own: threads and a camera.")
+    ] = False,
+    adb: Annotated[
+        str | None, typer.Option(help="Carry the port to this phone's localhost by its cable.", metavar="SERIAL")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="That the page begins with, where it may.")] = 1,
+    runs: Annotated[int, typer.Option(min=20, help="Samples of each network.")] = 100,
+    seconds: Annotated[float, typer.Option(min=0.1, help="And seconds of them.")] = 2.0,
+    space: Annotated[
+        str | None, typer.Option(help="Also measure a latency table of this space.", metavar="NAME|FILE.toml")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="Of the table: float32 or int8.")] = "float32",
+    networks: Annotated[int, typer.Option(min=8, help="Of the table: networks to calibrate on.")] = 32,
+    held_out: Annotated[int, typer.Option(min=4, help="Of the table: others to tell its error on.")] = 16,
+    sittings: Annotated[int, typer.Option(min=2, help="Of the table: times through all of it.")] = 2,
+    target: Annotated[list[str] | None, typer.Option("--target", help="Of networks given by name; repeatable.")] = None,
+    weights: Weights = "auto",
+    records: Annotated[int | None, typer.Option(min=1, help="End after so many records and tables.")] = None,
+) -> None:
+    """Measure networks in a phone's browser: shows an address to open there, and keeps what comes back."""
+    _need_web()
+    from scarlet_zoo.lab.subjects import gather
+    from scarlet_zoo.serving.app import Desk
+    from scarlet_zoo.serving.assets import web_runtime
+    from scarlet_zoo.serving.catalog import catalog
+    from scarlet_zoo.serving.results import Results
+    from scarlet_zoo.serving.running import Place, new_token, run_server
+    from scarlet_zoo.serving.tables import TableRun
+
+    if not models and space is None:
+        raise ScarletError("serve: got no networks and no --space, wanted one of them")
+    runtime = web_runtime()
+    with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
+        folder = Path(temporary)
+        subjects = gather(models or [], folder, target or ("native",), weights, None, say)
+        results = Results(out)
+        bundle = None if space is None else _bundle(space, folder / "bundle", precision, (networks, held_out))
+        settings = {"threads": threads, "runs": runs, "seconds": seconds, "warmup": 10, "burst": 5, "table_runs": 20}
+        desk = Desk(token=new_token(), models=catalog(subjects, _classifier(subjects, folder)), runtime=runtime,
+                    results=results, table=None if bundle is None else TableRun(bundle, sittings, results),
+                    settings=settings)  # fmt: skip
+        place = Place(lan=lan, port=port, https=https, adb=adb)
+        run_server(desk, place, lambda url, fingerprint: _show(url, fingerprint, place.lan or place.https), records)
+    rows = [record.to_dict() for record in results.received]
+    emit(as_json, rows, lambda console: _render(console, desk))
+
+
+def _need_web() -> None:
+    try:
+        import segno  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ScarletError(
+            f"serve: {error.name} is not installed, wanted it: pip install 'scarlet-zoo[web]'"
+        ) from error
+
+
+def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int]) -> Bundle:
+    from scarlet_zoo.lut.bundle import make_bundle
+    from scarlet_zoo.space_files import find_space
+
+    with progress_bar("make") as progress:
+        return make_bundle(find_space(space), folder, precision, networks, 0, progress)
+
+
+def _classifier(subjects: list[Subject], folder: Path) -> Subject | None:
+    """A trained network for pictures, unless one that was named is."""
+    from scarlet_zoo.artifact import read_artifact
+    from scarlet_zoo.lab.subjects import Subject
+    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.onnx_export import export_onnx
+    from scarlet_zoo.tracing import Recipe
+
+    if any(read_artifact(one.path).labels for one in subjects if one.path.suffix == ".onnx"):
+        return None
+    network = load_network(_CLASSIFIER, "pretrained")
+    path = folder / f"{_CLASSIFIER}.onnx"
+    export_onnx(network.model, path, Recipe(input_size=network.preprocessing.size), weights=network.weights,
+                preprocessing=network.preprocessing, labels=network.labels)  # fmt: skip
+    return Subject(_CLASSIFIER, path)
+
+
+def _show(url: str, fingerprint: str | None, scan: bool) -> None:
+    """On stderr, also into a pipe: without the address nothing can be done."""
+    from scarlet_zoo.serving.running import qr_code
+
+    lines = [qr_code(url)] if scan and sys.stderr.isatty() else []
+    if fingerprint is not None:
+        lines.append(f"the phone asks whether to trust a certificate; its SHA-256 is {fingerprint}")
+    sys.stderr.write("\n".join([*lines, f"open {url}", "Ctrl-C ends it", ""]))
+    sys.stderr.flush()
+
+
+def _render(console: Console, desk: Desk) -> None:
+    rows = [(record.conditions.device, record.file, f"{record.p50_ms:.2f}", f"{record.p90_ms:.2f}", f"{record.cv:.1%}",
+             record.conditions.threads) for record in desk.results.received]  # fmt: skip
+    console.print(table(("device", "file", "p50 ms", "p90 ms", "variation", "threads"), rows))
+    console.print(f"kept in {desk.results.folder}")

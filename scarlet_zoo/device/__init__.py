@@ -1,0 +1,1 @@
+"""Measuring on an Android device that hangs on a cable."""

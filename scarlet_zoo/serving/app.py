@@ -1,0 +1,212 @@
+"""The server: the page, its runtime, the networks that were named, and a door for records.
+
+Nothing else is handed out, whatever path is asked for: every name is looked up in a table, none is joined to a folder.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from scarlet_zoo.errors import RecordError, ScarletError
+from scarlet_zoo.serving.assets import FILES, WebRuntime
+from scarlet_zoo.serving.catalog import Served
+from scarlet_zoo.serving.intake import Asker, Posted, read_post, record_of_post
+from scarlet_zoo.serving.results import Results
+from scarlet_zoo.serving.tables import TableRun
+
+_PAGE = Path(__file__).parent / "page"
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript",
+          ".wasm": "application/wasm", ".svg": "image/svg+xml"}  # fmt: skip
+# Threads of a page need the first two; the rest keeps it from asking anybody else for anything.
+_HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "; ".join((
+        "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval' blob:", "worker-src 'self' blob:",
+        "connect-src 'self' blob:", "style-src 'self'", "img-src 'self' blob: data:", "media-src blob:",
+        "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'")),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}  # fmt: skip
+Answer = Callable[[Request], Awaitable[Response]]
+MOST_BYTES = 2**21  # of a body
+MOST_POSTS, _WINDOW_S = 240, 60.0  # from one address
+
+
+@dataclass
+class Desk:
+    """All that requests are answered from.
+
+    Attributes:
+        token: of this run; without it nothing but the page itself is given and nothing is taken.
+        models: that are handed out.
+        runtime: onnxruntime-web.
+        results: where records go.
+        table: a latency table that pages measure for; none when None.
+        settings: of the page's measurement.
+        done: called after each record or table that came in.
+    """
+
+    token: str
+    models: Sequence[Served]
+    runtime: WebRuntime
+    results: Results
+    settings: dict[str, Any]
+    table: TableRun | None = None
+    done: Callable[[], None] = lambda: None
+    posts: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
+
+
+def make_app(desk: Desk) -> Starlette:
+    """The ASGI application."""
+    pages = {path.name: path for path in _PAGE.iterdir() if path.suffix in _TYPES}
+    answers = _Answers(desk)
+    routes = [
+        Route("/", _from_table(pages)),
+        Route("/page/{name}", _from_table(pages)),
+        Route("/ort/{name}", _from_table({name: desk.runtime.folder / name for name in FILES})),
+        Route("/catalog", answers.catalog),
+        Route("/models/{id}/{part}", answers.model),
+        Route("/records", answers.record, methods=["POST"]),
+        Route("/table", answers.table_state),
+        Route("/table/files/{name}", answers.table_file),
+        Route("/table/groups", answers.table_group, methods=["POST"]),
+    ]
+    guards = [Middleware(BaseHTTPMiddleware, dispatch=_guard(desk))]
+    return Starlette(routes=routes, middleware=guards, exception_handlers={ScarletError: _refused, _TooLong: _too_long})
+
+
+def _from_table(table: Mapping[str, Path]) -> Answer:
+    async def give(request: Request) -> Response:
+        path = table.get(request.path_params.get("name", "index.html"))
+        return FileResponse(path, media_type=_TYPES[path.suffix]) if path else _told("no such file", 404)
+
+    return give
+
+
+class _Answers:
+    """What is answered to those who have the token."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.models = {model.id: model for model in desk.models}
+        # When a page first asked for a network: no measurement of it can have taken longer than since then.
+        self.asked_at: dict[tuple[str, str], float] = {}
+
+    async def catalog(self, _: Request) -> Response:
+        desk = self.desk
+        return JSONResponse({
+            "models": [model.to_dict() for model in desk.models], "settings": desk.settings,
+            "runtime_version": desk.runtime.version, "table": desk.table is not None,
+        })  # fmt: skip
+
+    async def model(self, request: Request) -> Response:
+        found = self.models.get(request.path_params["id"])
+        if found is None:
+            return _told("no such network", 404)
+        if request.path_params["part"] == "input":
+            return Response(found.input.tobytes(), media_type="application/octet-stream")
+        if request.path_params["part"] != "file":
+            return _told("no such part, wanted file or input", 404)
+        self.asked_at.setdefault((request.headers.get("x-client", ""), found.id), time.monotonic())
+        return FileResponse(found.artifact.path, media_type="application/octet-stream")
+
+    async def record(self, request: Request) -> Response:
+        posted = read_post(Posted, await _body(request))
+        found, begun = self.models.get(posted.model), self.asked_at.get((posted.client, posted.model))
+        if found is None or begun is None:
+            raise RecordError(f"post: model: {posted.model!r} was not handed to this page")
+        device = self.desk.results.name_of(posted.client, posted.device)
+        record = record_of_post(posted, found, self.desk.runtime.version, time.monotonic() - begun, device)
+        path = await run_in_threadpool(self.desk.results.add, record)
+        self.desk.done()
+        return JSONResponse({"device": device, "file": path.name, "p50_ms": record.p50_ms}, 201)
+
+    async def table_state(self, request: Request) -> Response:
+        asked = read_post(Asker, json.dumps(dict(request.query_params)).encode())
+        return JSONResponse(self.table.state(asked.client, asked.device))
+
+    async def table_file(self, request: Request) -> Response:
+        path = self.table.files.get(request.path_params["name"])
+        return FileResponse(path) if path else _told("no such file", 404)
+
+    async def table_group(self, request: Request) -> Response:
+        told = await run_in_threadpool(self.table.take, await _body(request), self.desk.runtime.version)
+        if told["finished"]:
+            self.desk.done()
+        return JSONResponse(told, 201)
+
+    @property
+    def table(self) -> TableRun:
+        if self.desk.table is None:
+            raise ScarletError("table: none is asked for, wanted serve --space")
+        return self.desk.table
+
+
+def _guard(desk: Desk) -> Callable[[Request, Answer], Awaitable[Response]]:
+    async def guard(request: Request, answer: Answer) -> Response:
+        response = _barred(desk, request) or await answer(request)
+        response.headers.update(_HEADERS)
+        return response
+
+    return guard
+
+
+def _barred(desk: Desk, request: Request) -> Response | None:
+    path = request.url.path
+    if path == "/" or path.startswith(("/page/", "/ort/")):
+        return None
+    given = request.headers.get("authorization", "")
+    if not hmac.compare_digest(given.encode(), f"Bearer {desk.token}".encode()):
+        return _told("no token, or not the one of this run", 401)
+    if request.method == "POST":
+        own, now = desk.posts[request.client.host if request.client else ""], time.monotonic()
+        while own and own[0] < now - _WINDOW_S:
+            own.popleft()
+        if len(own) >= MOST_POSTS:
+            return _told(f"more than {MOST_POSTS} posts a minute", 429)
+        own.append(now)
+    return None
+
+
+class _TooLong(Exception):  # noqa: N818 - it never leaves this file
+    pass
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MOST_BYTES:
+            raise _TooLong
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _told(reason: str, status: int) -> Response:
+    return JSONResponse({"error": reason}, status)
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    return _told(str(error), 422)
+
+
+def _too_long(_: Request, __: Exception) -> Response:
+    return _told(f"body of more than {MOST_BYTES} bytes", 413)

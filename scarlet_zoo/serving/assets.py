@@ -1,0 +1,97 @@
+"""onnxruntime-web in the user's cache: got once with npm by a lock file, and served from there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.files import cache_folder, file_sha256, make_folder, replacing, write_text
+
+SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
+FILES = (SCRIPT, WASM)
+_NPM = Path(__file__).parent / "npm"
+_PACKAGE = "onnxruntime-web"
+_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class WebRuntime:
+    """The installed runtime.
+
+    Attributes:
+        folder: of :data:`FILES`.
+        version: of onnxruntime-web.
+        sha256: of each file, by name.
+    """
+
+    folder: Path
+    version: str
+    sha256: dict[str, str]
+
+
+def wanted_version() -> str:
+    """The version that the lock file names."""
+    told = json.loads((_NPM / "package.json").read_text(encoding="utf-8"))
+    return str(told["dependencies"][_PACKAGE])
+
+
+def install_web_runtime() -> WebRuntime:
+    """Get the runtime with npm, whose lock file has a hash of every package, and keep its two files.
+
+    Raises:
+        ScarletError: npm is missing, or does not succeed.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ScarletError("web install: npm is not there, wanted it on the PATH: apt install npm")
+    folder = _folder()
+    make_folder(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".npm-") as temporary:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(_NPM / name, Path(temporary) / name)
+        _run_npm([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], Path(temporary))
+        package = Path(temporary) / "node_modules" / _PACKAGE
+        for name in FILES:
+            with replacing(folder / name) as path:
+                shutil.copyfile(package / "dist" / name, path)
+    told = {"version": wanted_version(), "sha256": {name: file_sha256(folder / name) for name in FILES}}
+    write_text(folder / "installed.json", json.dumps(told, indent=1) + "\n")
+    return web_runtime()
+
+
+def _run_npm(command: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ScarletError(f"web install: npm did not finish: {type(error).__name__}") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
+        raise ScarletError(f"web install: npm ended with {done.returncode}: {lines[0] if lines else 'no message'}")
+
+
+def web_runtime() -> WebRuntime:
+    """The runtime that was installed, with its files checked.
+
+    Raises:
+        ScarletError: it was not, or a file is not the one that was installed.
+    """
+    folder = _folder()
+    try:
+        told = json.loads((folder / "installed.json").read_text(encoding="utf-8"))
+        changed = [name for name in FILES if file_sha256(folder / name) != told["sha256"][name]]
+    except (OSError, ValueError, KeyError) as error:
+        raise ScarletError(f"serve: {_PACKAGE} {wanted_version()} is not installed, wanted it: "
+                           "scarlet-zoo web install") from error  # fmt: skip
+    if changed:
+        raise ScarletError(f"{folder / changed[0]}: is not the file that was installed, wanted it again: "
+                           "scarlet-zoo web install")  # fmt: skip
+    return WebRuntime(folder, told["version"], told["sha256"])
+
+
+def _folder() -> Path:
+    return cache_folder() / "web" / f"{_PACKAGE}-{wanted_version()}"
