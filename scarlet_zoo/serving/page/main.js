@@ -2,7 +2,7 @@
 
 import { colour, draw } from "/page/chart.js";
 import { percentile, timerStep, variation } from "/page/numbers.js";
-import { onDark, read } from "/page/picture.js";
+import { read } from "/page/picture.js";
 
 const $ = (id) => document.getElementById(id);
 const token = (location.hash.slice(1) || sessionStorage.token) ?? "";
@@ -13,7 +13,7 @@ kept.posted ??= {};
 const keep = () => { sessionStorage.kept = JSON.stringify(kept); };
 sessionStorage.token = token;
 
-let catalog, worker, measuring = false;
+let catalog, worker, measuring = false, posting = Promise.resolve();
 
 async function api(path, body) {
   const headers = { Authorization: `Bearer ${token}`, "X-Client": kept.client };
@@ -71,25 +71,11 @@ const HANDLERS = {
     keep();
     showCards();
   },
-  async measured(told) {
-    try {
-      const { settings } = catalog;
-      const answer = await api("/records", {
-        client: kept.client, device: kept.device, model: told.model, sha256: told.hash, golden_error: told.error,
-        load_ms: told.loadMs, first_ms: told.firstMs, samples_ms: told.samples, opening_of_sample: told.openings,
-        browser: browser(), method: {
-          threads: kept.threads, warmup: settings.warmup, burst: settings.burst, runs: settings.runs,
-          seconds: settings.seconds, runs_per_sample: told.per, openings: told.openings.at(-1) + 1,
-        },
-      });
-      kept.posted[told.model] = { device: answer.device };
-    } catch (error) {
-      kept.posted[told.model] = { failed: `not taken: ${error.message}` };
-    }
-    keep();
-    showCards();
+  measured(told) {
+    posting = posting.then(() => postRecord(told));
   },
-  done() {
+  async done() {
+    await posting;
     measuring = kept.running = false;
     $("progress").value = 1;
     $("start").textContent = "Measure again";
@@ -113,6 +99,25 @@ const HANDLERS = {
   },
   group: (told) => groupDone(told),
 };
+
+async function postRecord(told) {
+  const { settings } = catalog;
+  try {
+    const answer = await api("/records", {
+      client: kept.client, device: kept.device, model: told.model, sha256: told.hash, golden_error: told.error,
+      load_ms: told.loadMs, first_ms: told.firstMs, samples_ms: told.samples, opening_of_sample: told.openings,
+      browser: browser(), method: {
+        threads: kept.threads, warmup: settings.warmup, burst: settings.burst, runs: settings.runs,
+        seconds: settings.seconds, runs_per_sample: told.per, openings: told.openings.at(-1) + 1,
+      },
+    });
+    kept.posted[told.model] = { device: answer.device };
+  } catch (error) {
+    kept.posted[told.model] = { failed: `not taken: ${error.message}` };
+  }
+  keep();
+  showCards();
+}
 
 function element(tag, text, name = "") {
   const made = document.createElement(tag);
@@ -147,9 +152,8 @@ const classifier = () => catalog.models.find((model) => model.labels && model.pr
 async function classifyPicture(source) {
   const model = classifier(), { preprocessing, input } = model;
   try {
-    let fed = await read(source, $("seen"), preprocessing, input.type);
+    const fed = await read(source, $("seen"), preprocessing, input.type);
     $("seen").hidden = false;
-    if (preprocessing.mean.length === 1) fed = onDark(fed, preprocessing.size, input.type);
     if (!worker) startWorker();
     $("answers").replaceChildren(element("li", "…"));
     worker.postMessage({ verb: "classify", model, data: fed.data, shape: fed.shape });

@@ -1,21 +1,76 @@
-// A picture as a network wants it: the shorter side resized, the centre cropped, grey where it has one channel.
+// A picture as a network wants it: the shorter side resized as Pillow does, the centre cropped, grey for one channel.
 
-export async function read(source, canvas, { size: [height, width], crop, mean, std }, type) {
-  const bitmap = await createImageBitmap(source);
-  const side = Math.min(bitmap.width, bitmap.height) * crop, aspect = width / height;
-  const [w, h] = aspect > 1 ? [side, side / aspect] : [side * aspect, side];
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
-  canvas.width = width;
-  canvas.height = height;
+const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+// Each filter's reach and its weight at a distance (Pillow, src/libImaging/Resample.c).
+const FILTERS = {
+  bilinear: [1, (x) => Math.max(1 - x, 0)],
+  bicubic: [2, (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0)],
+  lanczos: [3, (x) => (x < 3 ? sinc(x) * sinc(x / 3) : 0)],
+};
+const MOST = 1024; // pixels of a side that a photograph is brought to first, which is quick
+
+function resizeAxis(pixels, channels, lines, from, to, alongRows, [reach, kernel]) {
+  const scale = from / to, stretch = Math.max(scale, 1), out = new Uint8ClampedArray(lines * to * channels);
+  for (let i = 0; i < to; i++) {
+    const centre = (i + 0.5) * scale;
+    const first = Math.max(Math.trunc(centre - reach * stretch + 0.5), 0);
+    const last = Math.min(Math.trunc(centre + reach * stretch + 0.5), from);
+    const raw = Array.from({ length: last - first }, (_, k) => kernel(Math.abs((first + k - centre + 0.5) / stretch)));
+    const total = raw.reduce((sum, weight) => sum + weight, 0);
+    const weights = raw.map((weight) => Math.round((weight / total) * 2 ** 22));
+    for (let line = 0; line < lines; line++) {
+      for (let channel = 0; channel < channels; channel++) {
+        let sum = 2 ** 21;
+        for (let k = 0; k < weights.length; k++) {
+          const at = alongRows ? line * from + first + k : (first + k) * lines + line;
+          sum += pixels[at * channels + channel] * weights[k];
+        }
+        out[(alongRows ? line * to + i : i * lines + line) * channels + channel] = Math.floor(sum / 2 ** 22);
+      }
+    }
+  }
+  return out;
+}
+
+export function resize(pixels, channels, [w, h], [width, height], name) {
+  const filter = FILTERS[name] ?? FILTERS.bilinear;
+  const wide = w === width ? pixels : resizeAxis(pixels, channels, h, w, width, true, filter);
+  return h === height ? wide : resizeAxis(wide, channels, width, h, height, false, filter);
+}
+
+async function levelsOf(source, channels) {
+  const bitmap = await createImageBitmap(source), shrink = Math.min(1, MOST / Math.max(bitmap.width, bitmap.height));
+  const size = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * shrink)));
+  const pen = Object.assign(document.createElement("canvas"), { width: size[0], height: size[1] })
+    .getContext("2d", { willReadFrequently: true });
   pen.imageSmoothingQuality = "high";
-  pen.drawImage(bitmap, (bitmap.width - w) / 2, (bitmap.height - h) / 2, w, h, 0, 0, width, height);
-  const image = pen.getImageData(0, 0, width, height), channels = mean.length, count = width * height;
-  const levels = new Uint8Array(count * channels);
-  for (let i = 0; i < count; i++) {
-    const [r, g, b] = image.data.subarray(4 * i, 4 * i + 3);
-    if (channels === 1) levels[i] = Math.round(0.299 * r + 0.587 * g + 0.114 * b);
+  pen.drawImage(bitmap, 0, 0, ...size);
+  const { data } = pen.getImageData(0, 0, ...size);
+  const levels = new Uint8Array(size[0] * size[1] * channels);
+  for (let i = 0; i < size[0] * size[1]; i++) {
+    const [r, g, b] = data.subarray(4 * i, 4 * i + 3);
+    if (channels === 1) levels[i] = (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16; // ITU-R 601, as Pillow
     else levels.set([r, g, b], 3 * i);
   }
+  return { levels, size };
+}
+
+const centre = (spare) => (spare >> 1) + (spare & (spare >> 1) & 1); // half a pixel goes to the even side
+
+export async function read(source, canvas, { size: [height, width], crop, mean, std, interpolation }, type) {
+  const channels = mean.length, { levels: all, size: [w, h] } = await levelsOf(source, channels);
+  const short = Math.floor(height / crop);
+  const to = height !== width ? [Math.floor(width / crop), short]
+    : w <= h ? [short, Math.trunc((short * h) / w)] : [Math.trunc((short * w) / h), short];
+  const resized = resize(all, channels, [w, h], to, interpolation);
+  const left = centre(to[0] - width), top = centre(to[1] - height), count = width * height;
+  let levels = new Uint8Array(count * channels);
+  for (let y = 0; y < height; y++) {
+    const from = ((top + y) * to[0] + left) * channels;
+    levels.set(resized.subarray(from, from + width * channels), y * width * channels);
+  }
+  if (channels === 1) levels = onDark(levels, width, height);
+  show(canvas, levels, channels, width, height);
   if (type === "uint8") return { data: levels, shape: [1, height, width, channels] };
   const data = new Float32Array(levels.length);
   for (let i = 0; i < count; i++) {
@@ -24,11 +79,19 @@ export async function read(source, canvas, { size: [height, width], crop, mean, 
   return { data, shape: [1, channels, height, width] };
 }
 
-// A thing on a light ground, for a network that has seen light things on a dark one.
-export function onDark({ data, shape }, [height, width], type) {
-  const at = (y, x) => data[y * width + x];
+function show(canvas, levels, channels, width, height) {
+  Object.assign(canvas, { width, height });
+  const image = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = levels[i * channels + (channels === 1 ? 0 : c)];
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+// Grey networks have seen light things on a dark ground: a dark thing on a light one is turned over.
+function onDark(levels, width, height) {
+  const at = (y, x) => levels[y * width + x];
   const corners = [at(0, 0), at(0, width - 1), at(height - 1, 0), at(height - 1, width - 1)].sort((a, b) => a - b);
-  const [low, high] = [Math.min(...data), Math.max(...data)];
-  if ((corners[1] + corners[2]) / 2 < (low + high) / 2) return { data, shape, turned: false };
-  return { data: data.map((value) => (type === "uint8" ? 255 - value : low + high - value)), shape, turned: true };
+  return (corners[1] + corners[2]) / 2 < 128 ? levels : levels.map((level) => 255 - level);
 }
