@@ -109,7 +109,7 @@ def inspect_fusion(path: str | Path, runtime: str = "ort") -> FusionReport:
         out = Path(temporary) / "runs.onnx"
         told = _optimize(path, out, runtime)
         graph = onnx.load(out).graph
-    return _report(str(path), f"onnxruntime {told['runtime_version']}", told["machine"], graph)
+    return report_of_graph(str(path), f"onnxruntime {told['runtime_version']}", told["machine"], graph)
 
 
 def _optimize(path: Path, out: Path, runtime: str) -> dict[str, str]:
@@ -124,7 +124,8 @@ def _optimize(path: Path, out: Path, runtime: str) -> dict[str, str]:
     return told
 
 
-def _report(file: str, runtime: str, machine: str, graph: onnx.GraphProto) -> FusionReport:
+def report_of_graph(file: str, runtime: str, machine: str, graph: onnx.GraphProto) -> FusionReport:
+    """What the graph says that a runtime on a kind of processor wrote after optimising a file."""
     view = _View(graph)
     rows = tuple(_convolution(node, view) for node in graph.node if _is_convolution(node))
     operators: dict[str, int] = {}

@@ -446,8 +446,14 @@ def ort_cold_start(path: Path, settings: Settings) -> dict[str, float]:
     """Load and first run in a process of their own, where nothing is warm and memory is the file's alone."""
     # Asked here first, so that a bad file is an error of this process and not of the child.
     _open_session(path, settings)
-    command = [sys.executable, __file__, "--cold", "--threads", str(settings.threads), str(path)]
+    command = [*_interpreter(), __file__, "--cold", "--threads", str(settings.threads), str(path)]
     return in_fresh_process(command, path)
+
+
+def _interpreter() -> list[str]:
+    """How this Python is started: by itself, or as ``SCARLET_ZOO_PYTHON`` says in JSON, where it needs a loader."""
+    told = os.environ.get("SCARLET_ZOO_PYTHON")
+    return [str(part) for part in json.loads(told)] if told else [sys.executable]
 
 
 def in_fresh_process(command: Sequence[str], path: Path) -> dict[str, float]:

@@ -14,6 +14,7 @@ import typer
 from scarlet_zoo.cli import (
     applying,
     checking,
+    devices,
     exporting,
     looking,
     making,
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 ROOMS = (
     looking, making, exporting, checking, measuring, optimizing, predicting, applying, storing, training, searching,
-    ranking, tabling, serving, touring,
+    ranking, tabling, serving, devices, touring,
 )  # fmt: skip
 for room in ROOMS:
     room.register(app)

@@ -63,7 +63,7 @@ def bench(
     from scarlet_zoo.latency import Settings
     from scarlet_zoo.report import conditions_line
 
-    settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=_numbers(affinity))
+    settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=numbers(affinity))
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         subjects = gather(models, Path(temporary), target or ("native",), weights, calibration, say)
         with progress_bar("measure") as progress:
@@ -72,13 +72,14 @@ def bench(
         write_records(out, records)
 
     def render(console: Console) -> None:
-        console.print(_records_table(records))
+        console.print(records_table(records))
         console.print(conditions_line(records[0].conditions.model_dump()))
 
     emit(as_json, [record.to_dict() for record in records], render)
 
 
-def _numbers(text: str | None) -> tuple[int, ...] | None:
+def numbers(text: str | None) -> tuple[int, ...] | None:
+    """Processors that are named with commas."""
     if text is None:
         return None
     parts = text.split(",")
@@ -87,7 +88,8 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def _records_table(records: Sequence[Record]) -> object:
+def records_table(records: Sequence[Record]) -> object:
+    """A row for each record."""
     header = ("file", "p50 ms", "p90 ms", "p99 ms", "min ms", "variation", "runs", "load ms", "first ms", "peak MiB")
     rows = [
         (r.file, f"{r.p50_ms:.3f}", f"{r.p90_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.min_ms:.3f}",

@@ -133,16 +133,34 @@ def check_golden(artifact: Artifact) -> GoldenCheck:
     Raises:
         ArtifactError: it carries none, or is no classifier.
     """
+    return check_answers(artifact, _answers(artifact.path, _feed(artifact), *_asked(artifact)), this_isa())
+
+
+def golden_input(artifact: Artifact) -> NDArray[Any]:
+    """What a file's golden outputs are for, as the network takes it.
+
+    Raises:
+        ArtifactError: it carries none.
+    """
+    return _input(artifact.path, _feed(artifact), *_asked(artifact))
+
+
+def check_answers(artifact: Artifact, logits: NDArray[np.float64], isa: str) -> GoldenCheck:
+    """Compare what a file has answered somewhere, (images, classes), with its golden outputs.
+
+    Args:
+        artifact: the file.
+        logits: its answers to :func:`golden_input`.
+        isa: class of the processor that gave them.
+
+    Raises:
+        ArtifactError: it carries none, or ones of another shape.
+    """
     golden = Golden.of(artifact)
-    feed = artifact.preprocessing
-    if feed is None:
-        raise ArtifactError(f"{artifact.path}: says nothing of its preprocessing, wanted a file of scarlet-zoo export")
-    logits = _answers(artifact.path, feed, golden.seed, golden.images)
     wanted = np.asarray(golden.logits)
     if logits.shape != wanted.shape:
         raise ArtifactError(f"{artifact.path}: gives {logits.shape}, its golden outputs are {wanted.shape}")
     levels = _levels(logits, golden.scale, golden.zero)
-    isa = this_isa()
     same = hashlib.sha256(levels.tobytes()).hexdigest() == golden.sha256
     steps = float(np.abs(logits - wanted).max() / golden.scale)
     top5 = tuple(_best(row) for row in levels) == golden.top5
@@ -150,10 +168,26 @@ def check_golden(artifact: Artifact) -> GoldenCheck:
     return GoldenCheck(isa, exact, top5, steps, same if exact is not None else steps <= 2.5)
 
 
+def _feed(artifact: Artifact) -> Preprocessing:
+    feed = artifact.preprocessing
+    if feed is None:
+        raise ArtifactError(f"{artifact.path}: says nothing of its preprocessing, wanted a file of scarlet-zoo export")
+    return feed
+
+
+def _asked(artifact: Artifact) -> tuple[int, int]:
+    golden = Golden.of(artifact)
+    return golden.seed, golden.images
+
+
 def _answers(path: Path, feed: Preprocessing, seed: int, images: int) -> NDArray[np.float64]:
     network = OnnxClassifier(path)
+    return network.logits(_input(path, feed, seed, images), network.batch)
+
+
+def _input(path: Path, feed: Preprocessing, seed: int, images: int) -> NDArray[Any]:
     pixels = generate(seed, (images, *feed.size, feed.channels))
-    return network.logits(pixels if network.takes_pixels else feed.normalize(pixels), network.batch)
+    return pixels if OnnxClassifier(path).takes_pixels else feed.normalize(pixels)
 
 
 def _levels(logits: NDArray[np.float64], scale: float, zero: int) -> NDArray[np.uint8]:

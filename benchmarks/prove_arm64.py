@@ -1,0 +1,51 @@
+"""Exported files on emulated arm64 and on x64 without VNNI: answers, bits and fusion; results/arm64.json, no times."""
+
+import argparse
+import datetime
+import json
+from pathlib import Path
+
+from scarlet_zoo.artifact import read_artifact
+from scarlet_zoo.device.proof import Case, other_processors, prove, this_processor
+from scarlet_zoo.device.sysroot import make_sysroot
+from scarlet_zoo.exporting import export_network
+from scarlet_zoo.files import write_text
+from scarlet_zoo.networks import load_network
+from scarlet_zoo.onnx_runtime import OnnxClassifier
+from scarlet_zoo.pictures import photos
+from scarlet_zoo.quantization import Int8
+from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.zoo import list_archs
+
+HERE = Path(__file__).parent
+FLOATS = ("native", "ort-x64")
+INTEGERS = ("arm64", "x64")  # int8 weights, and uint8 weights for processors that saturate
+CALIBRATION, PROVEN = slice(0, 24), slice(24, 32)
+
+
+def cases_of(name: str, folder: Path) -> list[Case]:
+    """Every file of a network that is deployed."""
+    network = load_network(name)
+    feed, pictures = network.preprocessing, photos(32)
+    images, calibration = feed.batch(pictures[PROVEN]), feed.batch(pictures[CALIBRATION])
+    made = {target: export_network(network, folder / target, target, Recipe(input_size=feed.size)).path
+            for target in FLOATS}  # fmt: skip
+    truth = OnnxClassifier(made["native"]).logits(images, 1)
+    for isa in INTEGERS:
+        made[f"int8-{isa}"] = export_network(network, folder / isa, "ort-int8", Recipe(input_size=feed.size),
+                                             lambda: calibration, Int8(isa=isa, method="minmax")).path  # fmt: skip
+    return [Case(f"{name}-{target}", read_artifact(path), images, truth) for target, path in made.items()]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the arm64 root, files and answers")
+    given = parser.parse_args()
+    sysroot = make_sysroot(given.work / "root")
+    cases = [case for name in list_archs() for case in cases_of(name, given.work / "files" / name)]
+    rows = prove(cases, [this_processor(), *other_processors(sysroot)], given.work / "answers")
+    report = {"note": "correctness and structure under qemu's user emulation; nothing was timed", "rows": rows,
+              "arm64": dict(sysroot.versions), "date": datetime.date.today().isoformat()}  # fmt: skip
+    write_text(HERE / "results" / "arm64.json", json.dumps(report) + "\n")
+    for row in rows:
+        print(row["file"], row["processor"], row["error"] or row["answers"], row.get("golden"))

@@ -1,0 +1,71 @@
+"""The verb device: an Android phone on a cable as the device that measures."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scarlet_zoo.cli.console import Json, Weights, emit, say, table
+from scarlet_zoo.cli.measuring import Affinity, Mode, Models, Targets, numbers, records_table
+
+Serial = Annotated[str | None, typer.Option("--adb", help="Serial number; needless with one phone.", metavar="SERIAL")]
+device = typer.Typer(help="Phones behind adb.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    device.command("run")(run)
+    device.command("list")(list_devices)
+    app.add_typer(device, name="device")
+
+
+def list_devices(as_json: Json = False, adb: Serial = None) -> None:
+    """What a connected phone is, and its temperature."""
+    from dataclasses import asdict
+
+    from scarlet_zoo.device.phone import find_phone
+
+    phone = find_phone(adb)
+    told = {"serial": phone.serial, **asdict(phone.about()), "temperature_c": phone.temperature_c()}
+    emit(as_json, told, lambda console: console.print(table(tuple(told), [tuple(map(str, told.values()))])))
+
+
+def run(
+    models: Models,
+    adb: Serial = None,
+    as_json: Json = False,
+    threads: Annotated[int, typer.Option(min=1, help="Intra-op threads.")] = 1,
+    mode: Mode = "hot",
+    spin: Annotated[bool, typer.Option(help="Let idle threads spin.")] = True,
+    affinity: Affinity = None,
+    settle: Annotated[float, typer.Option(min=0, help="Seconds at most to wait for a steady temperature.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a run is given up.")] = 1800.0,
+    target: Targets = None,
+    weights: Weights = "auto",
+    runtime: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the records, a file for each device.")] = Path("out/devices"),
+) -> None:
+    """Measure networks on a phone: pushed, run, pulled back, and nothing left on it."""
+    from scarlet_zoo.device.phone import find_phone
+    from scarlet_zoo.device.running import DevicePlan, run_on_phone
+    from scarlet_zoo.device.sysroot import make_sysroot
+    from scarlet_zoo.files import cache_folder
+    from scarlet_zoo.lab.subjects import gather
+    from scarlet_zoo.latency import Settings
+    from scarlet_zoo.serving.results import Results
+
+    settings = Settings(mode=mode, threads=threads, spin=spin, affinity=numbers(affinity))
+    phone, work = find_phone(adb), cache_folder() / "device"
+    say("get an arm64 Python")
+    sysroot = make_sysroot(work / f"arm64-{runtime or 'newest'}", runtime)
+    with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
+        subjects = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say)
+        plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout)
+        records = run_on_phone(phone, subjects, sysroot, work, plan, say)
+    results = Results(out)
+    for record in records:
+        results.add(record)
+    emit(as_json, [record.to_dict() for record in records], lambda console: console.print(records_table(records)))

@@ -1,0 +1,174 @@
+"""Files on processors that are not here: the same answers, the same bits, and what is fused. Never a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from scarlet_zoo.artifact import Artifact
+from scarlet_zoo.device import answers
+from scarlet_zoo.device.sysroot import CPUS, Sysroot, qemu
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.files import make_folder, write_text
+from scarlet_zoo.fusion import report_of_graph
+from scarlet_zoo.quantization.golden import KEY, check_answers, golden_input
+from scarlet_zoo.quantization.presets import this_isa
+
+# What x64 was before it had an instruction for products of bytes.
+_HASWELL = "Haswell"
+
+
+@dataclass(frozen=True)
+class Processor:
+    """Something that runs a Python with ONNX Runtime.
+
+    Attributes:
+        isa: class of :mod:`scarlet_zoo.quantization.presets`.
+        command, environment: of its interpreter.
+        emulated: whether qemu plays it.
+    """
+
+    name: str
+    isa: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    emulated: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A file to prove.
+
+    Attributes:
+        images: as the network takes them, (N, ...); a file with golden outputs is fed with their input besides.
+        truth: float32 logits of its source for these images, (N, classes).
+    """
+
+    name: str
+    artifact: Artifact
+    images: NDArray[Any]
+    truth: NDArray[np.float64]
+
+    @property
+    def fed(self) -> NDArray[Any]:
+        """All that it is fed with: golden input first."""
+        return np.concatenate([golden_input(self.artifact), self.images]) if self.is_golden else self.images
+
+    @property
+    def is_golden(self) -> bool:
+        """Whether the file carries golden outputs."""
+        return KEY in self.artifact.metadata
+
+
+def this_processor() -> Processor:
+    """The one that this Python runs on."""
+    return Processor("here", this_isa(), (sys.executable,), emulated=False)
+
+
+def other_processors(sysroot: Sysroot) -> list[Processor]:
+    """arm64 with and without the product of bytes, and x64 without it, by qemu.
+
+    Raises:
+        ScarletError: qemu is not there.
+    """
+    arms = [Processor(cpu, "arm64", tuple(command), environment) for cpu in CPUS
+            for command, environment in [sysroot.emulated(cpu)]]  # fmt: skip
+    return [*arms, Processor(_HASWELL, "x64", (qemu("x86_64"), "-cpu", _HASWELL, sys.executable))]
+
+
+def prove(cases: Sequence[Case], processors: Sequence[Processor], folder: Path) -> list[dict[str, Any]]:
+    """Run every file on every processor and compare with the first one, which is this machine's.
+
+    Args:
+        cases: with names that differ.
+        processors: this one first.
+        folder: for inputs, answers and graphs.
+
+    Returns:
+        A row for each file and processor: ``answers`` (largest difference from the first processor's over the range
+        of the logits, whether all bits are the same, decibels of signal over the error against the source),
+        ``golden``, ``fusion``, ``emulated``. No row says how long anything took.
+
+    Raises:
+        ScarletError: a processor's interpreter does not run.
+    """
+    inputs = make_folder_of_inputs(cases, folder)
+    rows: list[dict[str, Any]] = []
+    base: dict[str, NDArray[np.float64]] = {}
+    for processor in processors:
+        if processor.emulated and processor.isa == "arm64":
+            _play(processor)
+        told = _run(processor, cases, inputs, folder / processor.name)
+        for case in cases:
+            row = {"file": case.name, "sha256": case.artifact.sha256, "precision": case.artifact.precision,
+                   "form": case.artifact.form, "processor": processor.name, "isa": processor.isa,
+                   "emulated": processor.emulated, "runtime_version": told["runtime_version"],
+                   "machine": told["machine"], "error": told["errors"][case.name]}  # fmt: skip
+            if row["error"] is None:
+                got = np.load(folder / processor.name / f"{case.name}.npy").astype(np.float64)
+                row |= _compared(case, got, base.setdefault(case.name, got), processor)
+                graph = onnx.load(folder / processor.name / f"{case.name}.runs.onnx").graph
+                row["fusion"] = report_of_graph(case.name, row["runtime_version"], row["machine"], graph).totals
+            rows.append(row)
+    return rows
+
+
+def make_folder_of_inputs(cases: Sequence[Case], folder: Path) -> Path:
+    """Each file's input as ``NAME.npy``."""
+    inputs = folder / "inputs"
+    make_folder(inputs)
+    for case in cases:
+        np.save(inputs / f"{case.name}.npy", case.fed)
+    return inputs
+
+
+def _play(processor: Processor) -> None:
+    """Qemu's root says which processor it is; the last one that was asked for may be another."""
+    root = Path(processor.command[processor.command.index("-L") + 1])
+    Sysroot(root, "", {}).play(processor.name)
+
+
+def _run(processor: Processor, cases: Sequence[Case], inputs: Path, out: Path) -> dict[str, Any]:
+    make_folder(out)
+    networks = [
+        {"name": case.name, "file": str(case.artifact.path.resolve()), "input": str(inputs / f"{case.name}.npy")}
+        for case in cases
+    ]
+    manifest = out / "manifest.json"
+    write_text(manifest, json.dumps({"out": str(out.resolve()), "networks": networks}))
+    command = [*processor.command, answers.__file__, str(manifest)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False,
+                          env={**os.environ, **processor.environment})  # fmt: skip
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"ended with {done.returncode}"]
+        raise ScarletError(f"processor {processor.name}: {lines[-1]}")
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def _compared(case: Case, got: NDArray[np.float64], base: NDArray[np.float64], processor: Processor) -> dict[str, Any]:
+    own = got[-len(case.images) :]
+    error = float(np.mean((own - case.truth) ** 2))
+    golden = None
+    if case.is_golden:
+        golden = check_answers(case.artifact, got[: -len(case.images)], processor.isa).to_dict()
+    return {
+        "answers": {
+            "max_rel_diff": float(np.abs(got - base).max() / np.ptp(base)),
+            "same_bits": bool(np.array_equal(got, base)),
+            "sqnr_db": float(10 * np.log10(np.mean(case.truth**2) / error)) if error else None,
+            "top1_agreement": float(np.mean(own.argmax(1) == case.truth.argmax(1))),
+            "images": len(own),
+        },
+        "golden": golden,
+    }

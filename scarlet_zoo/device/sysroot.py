@@ -1,0 +1,166 @@
+"""An arm64 Python with ONNX Runtime in a folder: Debian's packages and the registries' wheels, unpacked.
+
+It runs on an arm64 Linux kernel, a phone's for one, through its own loader; and here under qemu's user emulation.
+Nothing of the system is changed: apt works in a folder of its own, and nothing is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.files import make_folder, write_text
+
+MACHINE = "aarch64"
+LOADER = "lib/ld-linux-aarch64.so.1"
+_LIBRARIES = ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu")
+_PACKAGES = ("python3", "libstdc++6")
+_WHEELS = ("numpy", "onnxruntime")
+_PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+_MADE = "made.json"
+# Processors that qemu plays, with what their /proc/cpuinfo says: ONNX Runtime looks there for its kernels, and finds
+# the host's, which it does not survive, unless the emulated root has one of its own.
+CPUS: Mapping[str, tuple[str, str]] = {
+    "cortex-a57": ("0xd07", "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"),
+    "cortex-a76": ("0xd0b", "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc "
+                            "dcpop asimddp"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sysroot:
+    """An unpacked root.
+
+    Attributes:
+        folder: of it.
+        python: of its interpreter, relative to the folder.
+        versions: of ``python``, ``numpy`` and ``onnxruntime``.
+    """
+
+    folder: Path
+    python: str
+    versions: Mapping[str, str]
+
+    def command(self, root: str) -> list[str]:
+        """How its interpreter is run on an arm64 kernel, where the folder is ``root``."""
+        libraries = ":".join(f"{root}/{name}" for name in _LIBRARIES)
+        return [f"{root}/{LOADER}", "--library-path", libraries, f"{root}/{self.python}"]
+
+    def environment(self, root: str) -> dict[str, str]:
+        """What must be set for it, where the folder is ``root``."""
+        return {"PYTHONHOME": f"{root}/usr", "PYTHONPATH": f"{root}/site", "PYTHONDONTWRITEBYTECODE": "1",
+                "SCARLET_ZOO_PYTHON": json.dumps(self.command(root))}  # fmt: skip
+
+    def emulated(self, cpu: str) -> tuple[list[str], dict[str, str]]:
+        """Command and environment of its interpreter under qemu, as a processor of :data:`CPUS`.
+
+        Raises:
+            ScarletError: qemu is not there, or no such processor.
+        """
+        root = str(self.folder)
+        self.play(cpu)
+        return [qemu(MACHINE), "-cpu", cpu, "-L", root, *self.command(root)], self.environment(root)
+
+    def play(self, cpu: str) -> None:
+        """Say what a kernel would of this processor: qemu looks for absolute paths below its root first.
+
+        Raises:
+            ScarletError: no such processor.
+        """
+        if cpu not in CPUS:
+            raise ScarletError(f"processor {cpu!r}: unknown, wanted one of {' '.join(CPUS)}")
+        part, features = CPUS[cpu]
+        told = (f"processor\t: 0\nBogoMIPS\t: 100.00\nFeatures\t: {features}\nCPU implementer\t: 0x41\n"
+                f"CPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: {part}\nCPU revision\t: 0\n\n")  # fmt: skip
+        write_text(self.folder / "proc" / "cpuinfo", told)
+        for name in ("possible", "present"):
+            write_text(self.folder / "sys" / "devices" / "system" / "cpu" / name, "0\n")
+
+
+def qemu(machine: str) -> str:
+    """The user emulation of a kind of processor.
+
+    Raises:
+        ScarletError: it is not installed.
+    """
+    found = shutil.which(f"qemu-{machine}-static") or shutil.which(f"qemu-{machine}")
+    if found is None:
+        raise ScarletError(f"qemu-{machine}-static: is not there, wanted it: apt install qemu-user-static")
+    return found
+
+
+def make_sysroot(folder: Path, runtime: str | None = None) -> Sysroot:
+    """Fetch and unpack a root, or take the one that is there.
+
+    Args:
+        folder: of the root; what is fetched goes beside it.
+        runtime: version of ONNX Runtime; the newest when None.
+
+    Raises:
+        ScarletError: apt, dpkg or pip is missing or does not succeed.
+    """
+    if (folder / _MADE).is_file():
+        told = json.loads((folder / _MADE).read_text(encoding="utf-8"))
+        if runtime in (None, told["versions"]["onnxruntime"]):
+            return Sysroot(folder, told["python"], told["versions"])
+    make_folder(folder)
+    fetched = folder.with_name(f"{folder.name}.fetched")
+    for package in _fetch_packages(fetched / "apt"):
+        _run(["dpkg-deb", "-x", str(package), str(folder)], "dpkg-deb")
+    python = min(folder.glob("usr/bin/python3.[0-9]*"), key=lambda path: len(path.name))
+    version = python.name.removeprefix("python")
+    wanted = [f"{name}=={runtime}" if runtime and name == "onnxruntime" else name for name in _WHEELS]
+    wheels = _fetch_wheels(fetched / "wheels", wanted, version)
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder / "site")
+    versions = {"python": version, **{wheel.name.split("-")[0]: wheel.name.split("-")[1] for wheel in wheels}}
+    relative = str(python.relative_to(folder))
+    write_text(folder / _MADE, json.dumps({"python": relative, "versions": versions}, indent=1) + "\n")
+    return Sysroot(folder, relative, versions)
+
+
+def _fetch_packages(folder: Path) -> list[Path]:
+    """Debian's packages for arm64 with all that they depend on, by an apt that keeps to a folder."""
+    for name in ("state/lists/partial", "cache/archives/partial"):
+        make_folder(folder / name)
+    write_text(folder / "status", "")
+    settings = {"APT::Architecture": "arm64", "APT::Architectures": "arm64", "Dir::State": str(folder / "state"),
+                "Dir::State::status": str(folder / "status"), "Dir::Cache": str(folder / "cache"),
+                "APT::Sandbox::User": "root", "Debug::NoLocking": "1"}  # fmt: skip
+    configuration = folder / "apt.conf"
+    write_text(configuration, "".join(f'{key} "{value}";\n' for key, value in settings.items()))
+    environment = {**os.environ, "APT_CONFIG": str(configuration)}
+    _run(["apt-get", "-qq", "update"], "apt-get update", environment)
+    _run(["apt-get", "-qq", "-y", "--download-only", "--no-install-recommends", "install", *_PACKAGES],
+         "apt-get install", environment)  # fmt: skip
+    return sorted((folder / "cache" / "archives").glob("*.deb"))
+
+
+def _fetch_wheels(folder: Path, wanted: Sequence[str], version: str) -> list[Path]:
+    make_folder(folder)
+    for wheel in folder.glob("*.whl"):
+        wheel.unlink()
+    platforms = [part for name in _PLATFORMS for part in ("--platform", name)]
+    _run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+          "--only-binary=:all:", "--python-version", version, *platforms, "--dest", str(folder), *wanted],
+         "pip download")  # fmt: skip
+    return sorted(folder.glob("*.whl"))
+
+
+def _run(command: Sequence[str], what: str, environment: Mapping[str, str] | None = None) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    except FileNotFoundError as error:
+        raise ScarletError(f"{what}: {command[0]} is not there, wanted Debian's") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        raise ScarletError(f"{what}: ended with {done.returncode}: {lines[-1]}")
