@@ -1,11 +1,11 @@
-"""REPORT.md with its figures, and report.html, from the records in results/ and peers.toml, and from nothing else."""
+"""REPORT.md with its figures, and report.html, from the records in results/ and what authors publish, and no more."""
 
 import argparse
 import json
-import tomllib
 from pathlib import Path
 
 from scarlet_zoo.files import write_text
+from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.reporting.pages import EVIDENCE, drawings, report_html, report_markdown
 
 HERE = Path(__file__).parent
@@ -14,10 +14,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the files")
     out = parser.parse_args().out
-    published = tomllib.loads((HERE / "peers.toml").read_text())["network"]
     files = {name: HERE / "results" / f"{name}.json" for name in EVIDENCE if name != "published"}
     evidence = {name: json.loads(file.read_text()) for name, file in files.items()}
-    evidence["published"] = published
+    evidence["published"] = [peer.model_dump() for peer in published_peers()]
     for name, drawing in drawings(evidence).items():
         write_text(out / "figures" / f"{name}.svg", drawing)
     write_text(out / "REPORT.md", report_markdown(evidence))

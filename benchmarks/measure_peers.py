@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from scarlet_zoo.exporting import export_network
 from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.fusion import inspect_fusion
 from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.model import create_model
 from scarlet_zoo.model_cost import model_cost
@@ -30,7 +30,7 @@ from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe
 
 HERE = Path(__file__).parent
-PEERS = tomllib.loads((HERE / "peers.toml").read_text())["network"]
+PEERS = [peer.model_dump() for peer in published_peers()]
 CALIBRATION, OPENINGS = 16, 8
 
 

@@ -32,6 +32,7 @@ STEADY_CV = 0.05  # more variation than that and a measurement is called unstabl
 # A processor has settled when so many windows in a row agree in median and in temperature.
 _WINDOW_S, _WINDOWS, _WITHIN, _WITHIN_C = 1.0, 8, 0.02, 2.0
 _PROVIDER = "CPUExecutionProvider"
+EMULATED = "SCARLET_ZOO_EMULATED"  # in the environment of a processor that is only played: nothing is measured there
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(float16)": np.float16}
 # What decides which kernels a runtime chooses.
 _FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp",
@@ -257,6 +258,10 @@ class Runner:
 
 
 def _open_session(path: Path, settings: Settings, profile_to: Path | None = None) -> ort.InferenceSession:
+    if EMULATED in os.environ:
+        raise MeasurementError(
+            f"{path}: on an emulated {os.environ[EMULATED]}, whose times say nothing; wanted a real one"
+        )
     options = ort.SessionOptions()
     if profile_to is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile_to)

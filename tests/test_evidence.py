@@ -1,7 +1,6 @@
 """Committed measurements: complete, with their conditions, and saying what the documents say of them."""
 
 import json
-import tomllib
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from conftest import ROOT
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.cards import all_cards
+from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.strategies import STRATEGIES
 from scarlet_zoo.targets import TARGETS
@@ -153,7 +153,7 @@ def test_the_page_of_strategies_says_what_was_measured():
 
 def test_peers_are_all_there_in_every_variant():
     told = rows_of("peers.json")
-    names = {row["name"] for row in tomllib.loads((RESULTS.parent / "peers.toml").read_text())["network"]}
+    names = {peer.name for peer in published_peers()}
     assert len(names) == 15
     assert {network["name"] for network in told["networks"]} == names
     made = {(row["name"], row["variant"], row["threads"]) for row in told["rows"]}

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from conftest import ROOT
 from lab_parts import record
 
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.reporting.latency import Peers
 from scarlet_zoo.reporting.pages import EVIDENCE, report_html, report_markdown, sections
 from scarlet_zoo.reporting.structure import Table
@@ -44,7 +44,7 @@ def made_up_peers(names):
 def evidence():
     told = {name: json.loads((BENCHMARKS / "results" / f"{name}.json").read_text())
             for name in EVIDENCE if name not in ("published", "peers")}  # fmt: skip
-    published = tomllib.loads((BENCHMARKS / "peers.toml").read_text())["network"]
+    published = [peer.model_dump() for peer in published_peers()]
     # Reversed, so that SCARLET's are the slowest and what is faster and more accurate exists.
     names = [row["name"] for row in reversed(published)]
     return {**told, "published": published, "peers": made_up_peers(names)}

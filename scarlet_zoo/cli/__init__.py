@@ -22,6 +22,7 @@ from scarlet_zoo.cli import (
     optimizing,
     predicting,
     ranking,
+    recommending,
     searching,
     serving,
     storing,
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 ROOMS = (
     looking, making, exporting, checking, measuring, optimizing, predicting, applying, storing, training, searching,
-    ranking, tabling, serving, devices, touring,
+    ranking, tabling, serving, devices, recommending, touring,
 )  # fmt: skip
 for room in ROOMS:
     room.register(app)

@@ -21,6 +21,7 @@ from scarlet_zoo.device.sysroot import CPUS, Sysroot, qemu
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.fusion import report_of_graph
+from scarlet_zoo.latency import EMULATED
 from scarlet_zoo.quantization.golden import KEY, check_answers, golden_input
 from scarlet_zoo.quantization.presets import this_isa
 
@@ -83,7 +84,8 @@ def other_processors(sysroot: Sysroot) -> list[Processor]:
     """
     arms = [Processor(cpu, "arm64", tuple(command), environment) for cpu in CPUS
             for command, environment in [sysroot.emulated(cpu)]]  # fmt: skip
-    return [*arms, Processor(_HASWELL, "x64", (qemu("x86_64"), "-cpu", _HASWELL, sys.executable))]
+    return [*arms, Processor(_HASWELL, "x64", (qemu("x86_64"), "-cpu", _HASWELL, sys.executable),
+                              {EMULATED: _HASWELL})]  # fmt: skip
 
 
 def prove(cases: Sequence[Case], processors: Sequence[Processor], folder: Path) -> list[dict[str, Any]]:

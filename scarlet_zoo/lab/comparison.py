@@ -80,6 +80,15 @@ def compare(
     return Comparison(one.file, two.file, float(np.exp(centre)), low, high, confidence, paired, verdict)
 
 
+def median_interval(record: Record, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Bounds in milliseconds of a record's median latency, by the bootstrap of :func:`compare`."""
+    openings = _openings(record)
+    logs, centre, tail = _resampled(openings, seed), _log_median(openings), 50 * (1 - confidence)
+    wider = _widening(len(openings), confidence)
+    low, high = (float(np.exp(centre + wider * (np.percentile(logs, q) - centre))) for q in (tail, 100 - tail))
+    return min(low, record.p50_ms), max(high, record.p50_ms)
+
+
 def _name(record: Any) -> str:
     return f"record of {record.get('file', 'an unnamed file')}" if isinstance(record, Mapping) else "record"
 
