@@ -112,3 +112,11 @@ def read_artifact(path: Path) -> Artifact:
         weights=metadata.get("weights", "unknown"),
         metadata=metadata,
     )
+
+
+def input_shapes(path: Path) -> dict[str, list[int]]:
+    """Sides of a file's inputs by name, dynamic ones as 1."""
+    graph = read_onnx(path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    return {value.name: [side.dim_value or 1 for side in value.type.tensor_type.shape.dim]
+            for value in graph.input if value.name not in constants}  # fmt: skip

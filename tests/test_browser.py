@@ -31,7 +31,8 @@ def runtime():
 
 @pytest.fixture(scope="module")
 def chromium():
-    with browser(f"--host-resolver-rules=MAP {PHONE} 127.0.0.1") as opened:
+    camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with browser(f"--host-resolver-rules=MAP {PHONE} 127.0.0.1", *camera) as opened:
         yield opened
 
 
@@ -214,6 +215,27 @@ def test_pictures_are_resized_as_pillow_does(run, chromium, name, to):
           return [...resize(Uint8Array.from(pixels), 3, [57, 40], to, name)];
         }""", [pixels.reshape(-1).tolist(), to, name])  # fmt: skip
     assert np.array_equal(np.array(told).reshape(to[1], to[0], 3), np.asarray(wanted))
+
+
+def test_the_camera_is_classified_as_it_looks(run, chromium):
+    with page_of(chromium, run.url) as page:
+        page.click("#camera")
+        wait_until(page, "document.querySelectorAll('#answers li').length === 3", 30)
+        assert page.is_visible("#video")
+
+
+def test_https_gives_a_page_of_the_network_threads(chromium, two_files, tmp_path):
+    with served(two_files[0], *QUICK, "--https", "--out", tmp_path / "out") as running:
+        context = chromium.new_context(ignore_https_errors=True)
+        page = context.new_page()
+        page.goto(running.url.replace("127.0.0.1", PHONE))
+        page.wait_for_selector("#start:not([disabled])")
+        assert page.evaluate("isSecureContext && crossOriginIsolated")
+        measure(page, "secure", 2)
+        context.close()
+    (record,) = read_records(tmp_path / "out" / "secure.json")
+    assert record.conditions.threads == 2
+    assert running.told[0]["p50_ms"] == record.p50_ms
 
 
 def test_what_is_no_picture_is_said_to_be_none(run, chromium, tmp_path):

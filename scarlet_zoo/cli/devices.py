@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scarlet_zoo.cli.console import Json, Weights, emit, say, table
 from scarlet_zoo.cli.measuring import Affinity, Mode, Models, Targets, numbers, records_table
+from scarlet_zoo.errors import ScarletError
+
+if TYPE_CHECKING:
+    from scarlet_zoo.device.sysroot import Sysroot
 
 Serial = Annotated[str | None, typer.Option("--adb", help="Serial number; needless with one phone.", metavar="SERIAL")]
 device = typer.Typer(help="Phones behind adb.", no_args_is_help=True)
@@ -46,9 +50,11 @@ def run(
     target: Targets = None,
     weights: Weights = "auto",
     runtime: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest if left out.")] = None,
+    perf_test: Annotated[Path | None, typer.Option(help="Your onnxruntime_perf_test, instead of ours.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the records, a file for each device.")] = Path("out/devices"),
 ) -> None:
     """Measure networks on a phone: pushed, run, pulled back, and nothing left on it."""
+    from scarlet_zoo.device.bundle import make_bundle_archive
     from scarlet_zoo.device.phone import find_phone
     from scarlet_zoo.device.running import DevicePlan, run_on_phone
     from scarlet_zoo.device.sysroot import make_sysroot
@@ -57,14 +63,21 @@ def run(
     from scarlet_zoo.latency import Settings
     from scarlet_zoo.serving.results import Results
 
+    if perf_test is not None and (not perf_test.is_file() or mode != "hot"):
+        raise ScarletError(f"device run: got --perf-test {perf_test} and mode {mode}, wanted a file and mode hot")
     settings = Settings(mode=mode, threads=threads, spin=spin, affinity=numbers(affinity))
     phone, work = find_phone(adb), cache_folder() / "device"
-    say("get an arm64 Python")
-    sysroot = make_sysroot(work / f"arm64-{runtime or 'newest'}", runtime)
+
+    def archive() -> tuple[Path, Sysroot]:
+        say("get an arm64 Python")
+        sysroot = make_sysroot(work / f"arm64-{runtime or 'newest'}", runtime)
+        return make_bundle_archive(sysroot, work / f"arm64-{runtime or 'newest'}.tar.gz"), sysroot
+
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         subjects = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say)
-        plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout)
-        records = run_on_phone(phone, subjects, sysroot, work, plan, say)
+        plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout,
+                          perf_test=None if perf_test is None else (perf_test, runtime or "not stated"))  # fmt: skip
+        records = run_on_phone(phone, subjects, archive, plan, say)
     results = Results(out)
     for record in records:
         results.add(record)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shlex
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.device.bundle import ROOT, SCRIPT, make_bundle_archive
+from scarlet_zoo.artifact import input_shapes, read_artifact
+from scarlet_zoo.device.bundle import ROOT, SCRIPT
+from scarlet_zoo.device.perf_test import PROGRAM, conditions_of, perf_test_command, read_perf_test
 from scarlet_zoo.device.phone import About, DeviceError, Phone
 from scarlet_zoo.device.sysroot import Sysroot
 from scarlet_zoo.errors import RecordError
@@ -33,49 +37,93 @@ class DevicePlan:
             and a little one are two devices.
         settle_s: how long at most to wait for a temperature that stays.
         timeout_s: after which a run is given up.
+        perf_test: the user's onnxruntime_perf_test for arm64 Android, to measure instead of ours, and its version.
     """
 
     settings: Settings
     settle_s: float = 120.0
     timeout_s: float = 1800.0
+    perf_test: tuple[Path, str] | None = None
 
 
-def run_on_phone(phone: Phone, subjects: Sequence[Subject], sysroot: Sysroot, work: Path, plan: DevicePlan,
-                 say: Say = lambda _: None) -> list[Record]:  # fmt: skip
+def run_on_phone(phone: Phone, subjects: Sequence[Subject], archive: Callable[[], tuple[Path, Sysroot]],
+                 plan: DevicePlan, say: Say = lambda _: None) -> list[Record]:  # fmt: skip
     """Measure ONNX files on a phone.
 
     Args:
         phone: that is connected.
         subjects: ONNX files, with labels.
-        sysroot: arm64 Python and runtime.
-        work: folder of the archive that is pushed.
+        archive: gives the archive that is pushed and the root in it; not asked where the user's program measures.
         plan: how.
         say: told what begins.
 
     Raises:
         DeviceError: no 64-bit ARM processor, a device that goes away, or a run that fails.
     """
-    about = phone.about()
-    if about.abi != _ABI:
-        raise DeviceError(f"device {phone.serial}: has {about.abi or 'an unknown processor'}, wanted {_ABI}")
-    affinity = plan.settings.affinity or ()
-    if any(core >= about.cores for core in affinity):
-        raise DeviceError(f"device {phone.serial}: got cores {list(affinity)}, wanted some of 0 to {about.cores - 1}")
-    archive = make_bundle_archive(sysroot, work / "arm64.tar.gz")
+    about = _checked(phone, plan.settings)
+    names = [f"{number}.onnx" for number in range(len(subjects))]
     with phone.folder() as folder:
-        say(f"push {archive.stat().st_size / 1e6:.0f} MB to {about.name}")
-        phone.push(archive, f"{folder}/bundle.tar.gz")
-        phone.shell(f"cd {folder} && tar -xzf bundle.tar.gz && rm bundle.tar.gz && chmod -R u+rx {ROOT}", 300.0)
-        names = [f"{number}.onnx" for number in range(len(subjects))]
+        say(f"push to {about.name}")
+        run = _our_program(phone, folder, *archive(), plan) if plan.perf_test is None else _theirs(phone, folder, plan)
         for name, subject in zip(names, subjects, strict=True):
             phone.push(subject.path, f"{folder}/{name}")
         say("wait for a temperature that stays")
         before = settle(phone, plan.settle_s)
         say("measure")
-        phone.shell(_command(folder, names, sysroot, plan.settings), plan.timeout_s)
-        rows = json.loads(phone.pull(f"{folder}/{_ANSWER}"))
+        rows = run(names, subjects)
         after = phone.temperature_c()
     return [_record(row, subject, phone, about, (before, after)) for row, subject in zip(rows, subjects, strict=True)]
+
+
+Run = Callable[[Sequence[str], Sequence[Subject]], list[dict[str, Any]]]
+
+
+def _checked(phone: Phone, settings: Settings) -> About:
+    about = phone.about()
+    if about.abi != _ABI:
+        raise DeviceError(f"device {phone.serial}: has {about.abi or 'an unknown processor'}, wanted {_ABI}")
+    if any(core >= about.cores for core in settings.affinity or ()):
+        got = list(settings.affinity or ())
+        raise DeviceError(f"device {phone.serial}: got cores {got}, wanted some of 0 to {about.cores - 1}")
+    return about
+
+
+def _our_program(phone: Phone, folder: str, archive: Path, sysroot: Sysroot, plan: DevicePlan) -> Run:
+    """The archive on the phone, and how it is run there."""
+    phone.push(archive, f"{folder}/bundle.tar.gz")
+    phone.shell(f"cd {folder} && tar -xzf bundle.tar.gz && rm bundle.tar.gz && chmod -R u+rx {ROOT}", 300.0)
+
+    def run(names: Sequence[str], _: Sequence[Subject]) -> list[dict[str, Any]]:
+        phone.shell(_command(folder, names, sysroot, plan.settings), plan.timeout_s)
+        rows: list[dict[str, Any]] = json.loads(phone.pull(f"{folder}/{_ANSWER}"))
+        return rows
+
+    return run
+
+
+def _theirs(phone: Phone, folder: str, plan: DevicePlan) -> Run:
+    """The user's onnxruntime_perf_test on the phone, and how it is run there."""
+    assert plan.perf_test is not None
+    program, version = plan.perf_test
+    phone.push(program, f"{folder}/{PROGRAM}")
+    phone.shell(f"chmod u+rx {folder}/{PROGRAM}")
+    unread = {"load_average": None, "cpu_mhz": None, "temperature_c": None}
+
+    def run(names: Sequence[str], subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+        rows = []
+        for name, subject in zip(names, subjects, strict=True):
+            said = phone.shell(perf_test_command(folder, name, plan.settings), plan.timeout_s)
+            told = read_artifact(subject.path)
+            more = {"device": "", "machine": "aarch64", "system": "Android", "cores": None, "governor": None,
+                    "before": unread, "after": unread, "measurement": uuid.uuid4().hex, "sha256": told.sha256,
+                    "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                    "input_shape": input_shapes(subject.path), "form": told.form, "precision": told.precision,
+                    "opset": told.opset, "arch": told.metadata.get("arch"), "weights": told.weights}  # fmt: skip
+            conditions = conditions_of(plan.settings, version, list(more.items()))
+            rows.append({**read_perf_test(said, plan.settings, subject.label), "conditions": conditions})
+        return rows
+
+    return run
 
 
 def settle(phone: Phone, limit_s: float, sleep: Callable[[float], None] = time.sleep) -> float | None:

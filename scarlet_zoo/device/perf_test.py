@@ -1,0 +1,69 @@
+"""A user's own ``onnxruntime_perf_test`` as what measures: how it is asked, and what it says.
+
+With ``-v`` it prints ``iteration:N,time_cost:SECONDS`` for each counted run (onnxruntime,
+test/perftest/performance_runner.h), and how long the session and the first run took. It measures one file after the
+other, so what it says cannot be compared with measurements in turns.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from scarlet_zoo.errors import RecordError
+from scarlet_zoo.latency import Settings, statistics
+
+PROGRAM = "onnxruntime_perf_test"
+_RUN = re.compile(r"^iteration:\d+,time_cost:(\S+)$", re.MULTILINE)
+_LOAD = re.compile(r"^Session creation time cost: (\S+) s", re.MULTILINE)
+_FIRST = re.compile(r"^First inference time cost: (\S+) ms", re.MULTILINE)
+
+
+def perf_test_command(folder: str, name: str, settings: Settings) -> str:
+    """The command line that measures a file of a folder on the phone."""
+    pinned = ["taskset", f"{sum(1 << core for core in settings.affinity):x}"] if settings.affinity else []
+    counts = ["-r", str(settings.runs), "-x", str(settings.threads), "-y", "1"]
+    options = ["-e", "cpu", "-I", "-v", "-m", "times", *counts]
+    if not settings.spin:
+        options.append("-D")
+    run = shlex.join([*pinned, f"./{PROGRAM}", *options, name, f"{name}.result"])
+    return f"trap 'rm -rf {folder}; exit 129' HUP; cd {folder} && {run}"
+
+
+def read_perf_test(said: str, settings: Settings, where: str) -> dict[str, Any]:
+    """What it printed, as far as a record needs it.
+
+    Args:
+        said: all of it.
+        settings: that it was asked for.
+        where: of the file, for the message.
+
+    Raises:
+        RecordError: it did not print runs, or not how long loading and the first run took.
+    """
+    samples = [1e3 * _number(text, where) for text in _RUN.findall(said)]
+    found = {name: pattern.search(said) for name, pattern in (("load_ms", _LOAD), ("first_ms", _FIRST))}
+    missing = [name for name, match in found.items() if match is None]
+    if len(samples) < 2 * settings.burst or missing:
+        lines = said.strip().splitlines() or ["nothing"]
+        raise RecordError(f"{where}: {PROGRAM} told {len(samples)} runs and no {' '.join(missing) or 'more'}, wanted "
+                          f"{settings.runs} of -v; its last line: {lines[-1][:80]}")  # fmt: skip
+    load, first = (_number(match[1], where) for match in found.values() if match is not None)
+    return {**statistics(samples), "samples_ms": samples, "load_ms": 1e3 * load, "first_ms": first}
+
+
+def conditions_of(settings: Settings, version: str, more: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Conditions of a record, as far as the program has them."""
+    return {"runtime": "onnxruntime", "runtime_version": version, "provider": "CPUExecutionProvider",
+            "graph_optimization": "all", "mode": "hot", "threads": settings.threads, "spin": settings.spin,
+            "affinity": list(settings.affinity) if settings.affinity else None, "warmup": 1, "burst": settings.burst,
+            "runs": settings.runs, "seconds": settings.seconds, "openings": 1, "program": PROGRAM, **dict(more)}  # fmt: skip
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise RecordError(f"{where}: {PROGRAM} told {text!r}, wanted a number") from error
