@@ -8,6 +8,7 @@ from conftest import ROOT
 from lab_parts import record
 
 from scarlet_zoo.errors import RecordError
+from scarlet_zoo.lab.comparison import median_interval
 from scarlet_zoo.lab.recommending import network_of, read_evidence, recommend
 from scarlet_zoo.lab.records import check_record
 
@@ -41,7 +42,10 @@ def test_where_there_is_no_evidence_it_says_measure_first():
 
 def test_an_interval_that_holds_the_budget_is_no_answer():
     rows = [row("scarlet_a", 8, spread=0.04)]
-    answer = recommend(rows, 8)
+    low, high = median_interval(rows[0])
+    assert low < rows[0].p50_ms < high
+    assert recommend(rows, 1.001 * high).choice.network == "scarlet_a"
+    answer = recommend(rows, (rows[0].p50_ms + high) / 2)
     assert answer.choice is None
     assert answer.maybe[0].network == "scarlet_a"
     assert answer.reason.startswith("measure again")

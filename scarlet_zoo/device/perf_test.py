@@ -56,10 +56,12 @@ def read_perf_test(said: str, settings: Settings, where: str) -> dict[str, Any]:
 
 def conditions_of(settings: Settings, version: str, more: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Conditions of a record, as far as the program has them."""
-    return {"runtime": "onnxruntime", "runtime_version": version, "provider": "CPUExecutionProvider",
-            "graph_optimization": "all", "mode": "hot", "threads": settings.threads, "spin": settings.spin,
-            "affinity": list(settings.affinity) if settings.affinity else None, "warmup": 1, "burst": settings.burst,
-            "runs": settings.runs, "seconds": settings.seconds, "openings": 1, "program": PROGRAM, **dict(more)}  # fmt: skip
+    return {
+        "runtime": "onnxruntime", "runtime_version": version, "provider": "CPUExecutionProvider",
+        "graph_optimization": "all", "mode": "hot", "threads": settings.threads, "spin": settings.spin,
+        "affinity": list(settings.affinity) if settings.affinity else None, "warmup": 1, "burst": settings.burst,
+        "runs": settings.runs, "seconds": settings.seconds, "openings": 1, "program": PROGRAM, **dict(more),
+    }  # fmt: skip
 
 
 def _number(text: str, where: str) -> float:
