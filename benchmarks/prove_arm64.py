@@ -20,13 +20,13 @@ from scarlet_zoo.zoo import list_archs
 HERE = Path(__file__).parent
 FLOATS = ("native", "ort-x64")
 INTEGERS = ("arm64", "x64")  # int8 weights, and uint8 weights for processors that saturate
-CALIBRATION, PROVEN = slice(0, 24), slice(24, 32)
+CALIBRATION, PROVEN = slice(0, 24), slice(24, 28)
 
 
 def cases_of(name: str, folder: Path) -> list[Case]:
     """Every file of a network that is deployed."""
     network = load_network(name)
-    feed, pictures = network.preprocessing, photos(32)
+    feed, pictures = network.preprocessing, photos(28)
     images, calibration = feed.batch(pictures[PROVEN]), feed.batch(pictures[CALIBRATION])
     made = {target: export_network(network, folder / target, target, Recipe(input_size=feed.size)).path
             for target in FLOATS}  # fmt: skip

@@ -168,3 +168,27 @@ def test_peers_are_all_there_in_every_variant():
         check_record(row["record"])
         assert row["record"]["conditions"]["threads"] == row["threads"]
     assert len({row["record"]["conditions"]["measurement"] for row in told["rows"]}) == 2
+
+
+def test_files_answer_alike_on_arm64_and_on_x64():
+    told = json.loads((RESULTS / "arm64.json").read_text())
+    rows = {(row["file"], row["processor"]): row for row in told["rows"]}
+    names = {file for file, _ in rows}
+    assert len(names) == 6 * 4
+    assert {processor for _, processor in rows} == {"here", "cortex-a57", "cortex-a76", "Haswell"}
+    assert all(row["error"] is None for row in rows.values())
+    for (file, processor), row in rows.items():
+        assert row["emulated"] is (processor != "here")
+        if row["precision"] == "float32":
+            assert row["answers"]["max_rel_diff"] < 1e-6
+        elif processor != "Haswell":
+            assert row["golden"]["exact"] is True
+            assert row["answers"]["same_bits"] is True
+        elif file.endswith("int8-x64"):
+            assert row["golden"]["exact"] is True
+    # int8 weights saturate before VNNI; that is why there is a preset for it.
+    for name in ("scarlet_a", "scarlet_b", "scarlet_c"):
+        decibels = [rows[f"{name}-int8-arm64", where]["answers"]["sqnr_db"] for where in ("here", "Haswell")]
+        assert decibels[0] - decibels[1] > 3
+    words = {word for row in told["rows"] for key in (*row, *row["answers"]) for word in key.split("_")}
+    assert not words & {"ms", "seconds", "time", "p50", "latency"}

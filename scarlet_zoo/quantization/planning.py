@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from scarlet_zoo.lowering.rewriting import array_of, only_reader, producer, scalar_of
 from scarlet_zoo.quantization.ranges import LEVELS
+from scarlet_zoo.quantization.ties import scale_without_ties
 
 _SHAPES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Identity")
 _COMPUTES = ("Conv", "Gemm", "Mul", "Add", "GlobalAveragePool", "AveragePool")
@@ -171,3 +172,17 @@ def choose_grids(made: Plan, ranges: Mapping[str, tuple[float, float]]) -> None:
         if limit is not None:
             low, high = max(low, limit[0]), min(high, limit[1])
         made.grids[name] = Grid.over(low, high)
+    _settle_sums(made)
+
+
+def _settle_sums(made: Plan) -> None:
+    """Grids of sums on which every processor rounds alike, in the order of the graph: a sum may be added again."""
+    for node in made.operators:
+        names = [str(value.name) for value in (*node.inputs, *node.outputs) if value is not None]
+        if node.op_type != "Add" or len(names) != 3 or not all(name in made.grids for name in names):
+            continue
+        one, other, out = (made.grids[name] for name in names)
+        scale = scale_without_ties((one.scale, one.zero), (other.scale, other.zero), (out.scale, out.zero))
+        for name in (names[2], *(alias for alias, source in made.aliases.items() if source == names[2])):
+            if name in made.grids:
+                made.grids[name] = Grid(scale, out.zero)
