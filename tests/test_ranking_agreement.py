@@ -94,6 +94,10 @@ def test_the_ceiling_falls_with_the_noise_of_a_training():
     sure, unsure = (ceiling(noisy(rng, 3, 80, noise), resamples=100) for noise in (0.05, 1.0))
     assert sure["one_another"].value > 0.9 > unsure["one_another"].value > 0
     assert unsure["mean_of_the_others"].value > unsure["one_another"].value, "a mean has less noise"
+    worth = rng.normal(size=4000)
+    truth = worth + 0.7 * rng.normal(size=(3, 4000))
+    told = ceiling(truth, resamples=2)["perfect_ranker"]
+    assert told.value == pytest.approx(kendall_tau(worth, truth.mean(axis=0)), abs=0.02)
     with pytest.raises(ScarletError, match="one seed"):
         ceiling(noisy(rng, 1, 10, 0.1))
 

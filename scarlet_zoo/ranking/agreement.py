@@ -102,9 +102,11 @@ def resampled(statistic: Statistic, rankers: Sequence[Numbers], truth: Numbers, 
 
 
 def ceiling(truth: Numbers, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
-    """How well trainings with one seed rank those with another, and the mean of all the others.
+    """How well trainings with one seed rank those with another, or the mean of the others, and what a ranker can reach.
 
-    No ranker can be expected to do better than the second against the mean of as many seeds.
+    A ranker that knew the accuracies to be expected would still differ from the mean of a few trainings. How much is
+    told for normal values: the share r of the means' variance that is not noise is their squared correlation with what
+    is to be expected, and tau = 2 / pi * arcsin(sqrt(r)) (Kruskal 1958).
 
     Args:
         truth: accuracies (seeds, architectures), two seeds or more.
@@ -122,10 +124,16 @@ def ceiling(truth: Numbers, resamples: int = RESAMPLES, seed: int = 0) -> dict[s
         rest = [np.delete(truth, i, axis=0)[:, archs].mean(axis=0) for i in range(len(truth))]
         return float(np.mean([kendall_tau(truth[i, archs], others) for i, others in enumerate(rest)]))
 
+    def perfect_ranker(archs: Indices) -> float:
+        noise = truth[:, archs].var(axis=0, ddof=1).mean() / len(truth)
+        spread = truth[:, archs].mean(axis=0).var(ddof=1)
+        share = max(0.0, 1 - noise / spread) if spread > 0 else 0.0
+        return float(2 / np.pi * np.arcsin(np.sqrt(share)))
+
     everything = np.arange(truth.shape[1])
     drawn = [archs for (archs,) in _draws((truth.shape[1],), resamples, seed)]
     return {how.__name__: Sample(how(everything), np.array([how(archs) for archs in drawn])).estimate()
-            for how in (one_another, mean_of_the_others)}  # fmt: skip
+            for how in (one_another, mean_of_the_others, perfect_ranker)}  # fmt: skip
 
 
 def _draws(sizes: tuple[int, ...], count: int, seed: int) -> Iterator[tuple[Indices, ...]]:

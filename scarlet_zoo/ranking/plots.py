@@ -30,9 +30,9 @@ def draw_verdict(report: Mapping[str, Any]) -> Any:
         axes.plot(row["tau_each"], [place] * len(row["tau_each"]), "|", color=colour, markersize=9)
         axes.plot([tau["value"]], [place], "o", color=colour, markersize=5)
     if report["ceiling"]:
-        axes.axvline(report["ceiling"]["mean_of_the_others"]["value"], color="#b2182b", linewidth=1, linestyle="--")
+        axes.axvline(report["ceiling"]["perfect_ranker"]["value"], color="#b2182b", linewidth=1, linestyle="--")
     axes.axvline(0, color="0.8", linewidth=1, zorder=0)
     axes.set_yticks(range(len(rows)), [row["recipe"] for row in rows])
-    axes.set_xlabel("Kendall tau-b against the ground truth (95 % interval; bars: seeds; dashed: a training's own)")
+    axes.set_xlabel("Kendall tau-b against the ground truth (95 % interval; bars: seeds; dashed: a perfect ranker's)")
     axes.grid(axis="x", alpha=0.3)
     return figure

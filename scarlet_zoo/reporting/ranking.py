@@ -12,7 +12,7 @@ from scarlet_zoo.reporting.ranking_drawings import alike, shifts, stability, tau
 from scarlet_zoo.reporting.structure import Section, Table
 from scarlet_zoo.strategies import DEFAULT
 
-RANKING_EVIDENCE = ("rank", "findings")
+RANKING_EVIDENCE, FINDINGS = ("rank",), "findings"
 Row = Mapping[str, Any]
 
 
@@ -20,13 +20,17 @@ def ranking_sections(evidence: Mapping[str, Any]) -> list[Section]:
     """The verdict, and what goes on inside supernets.
 
     Args:
-        evidence: contents of ``rank.json`` and ``findings.json`` by name.
+        evidence: contents of ``rank.json``, and of ``findings.json`` where there is one, by name.
     """
-    rank, found = evidence["rank"], evidence["findings"]
+    rank, found = evidence["rank"], evidence.get(FINDINGS)
+    first = Section("Which recipe ranks best", tuple(verdict_words(rank)), (verdict_table(rank),),
+                    {"taus": partial(taus, rank)})  # fmt: skip
+    return [first] if found is None else [first, *_findings(found, rank)]
+
+
+def _findings(found: Row, rank: Row) -> list[Section]:
     base = {row["asked"]["skip"]: row for row in found["inside"] if row["asked"]["name"] == "base"}
     return [
-        Section("Which recipe ranks best", tuple(verdict_words(rank)), (verdict_table(rank),),
-                {"taus": partial(taus, rank)}),
         Section("What a stabilizer does to a supernet", tuple(stabilizer_words(found["inside"], rank)),
                 (inside_table(found["inside"]),), {"alike": partial(alike, found["inside"])}),
         Section("What shifts from path to path", tuple(shift_words(base)), (), {"shifts": partial(shifts, base)}),
@@ -67,7 +71,8 @@ def verdict_words(rank: Row) -> list[str]:
         f"The truth: accuracies spread by {rank['spread']:.2f} points (standard deviation), one training's by "
         f"{rank['seed_noise']:.2f} from seed to seed; one training ranks another with tau-b "
         f"{ceiling['one_another']['value']:.3f}, the mean of the other two with "
-        f"{ceiling['mean_of_the_others']['value']:.3f}: more cannot be expected of a ranker.",
+        f"{ceiling['mean_of_the_others']['value']:.3f}. A ranker that knew the accuracies to be expected would reach "
+        f"about {ceiling['perfect_ranker']['value']:.2f}, since a mean of {rank['truth_seeds']} trainings has noise, too.",
         f"First of all: {_tau(rows[0])}. Not told from it at 95 %: {', '.join(near) or 'none of the supernets'}.",
         f"Rankers that cost nothing: {', '.join(map(_tau, free))}.",
     ]
