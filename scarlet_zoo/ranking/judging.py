@@ -159,8 +159,10 @@ def _train(job: RankerJob) -> dict[str, Any]:
 
 
 def _settings(recipe: Recipe, epochs: int, seed: int, max_steps: int | None = None) -> TrainSettings:
-    return TrainSettings(epochs=epochs, batch_size=recipe.batch_size, lr=recipe.lr, clip_norm=recipe.clip_norm, seed=seed, threads=1,
-                         checkpoint_every=200, max_steps=max_steps)  # fmt: skip
+    return TrainSettings(
+        epochs=epochs, batch_size=recipe.batch_size, lr=recipe.lr, clip_norm=recipe.clip_norm, seed=seed, threads=1,
+        checkpoint_every=200, max_steps=max_steps,
+    )  # fmt: skip
 
 
 def _paths_of_a_step(supernet: SupernetPlan, recipe: Recipe, out: Path) -> int:

@@ -72,7 +72,7 @@ def verdict_words(rank: Row) -> list[str]:
         f"{rank['seed_noise']:.2f} from seed to seed; one training ranks another with tau-b "
         f"{ceiling['one_another']['value']:.3f}, the mean of the other two with "
         f"{ceiling['mean_of_the_others']['value']:.3f}. A ranker that knew the accuracies to be expected would reach "
-        f"about {ceiling['perfect_ranker']['value']:.2f}, since a mean of {rank['truth_seeds']} trainings has noise, too.",
+        f"about {ceiling['perfect_ranker']['value']:.2f}: a mean of {rank['truth_seeds']} trainings has noise, too.",
         f"First of all: {_tau(rows[0])}. Not told from it at 95 %: {', '.join(near) or 'none of the supernets'}.",
         f"Rankers that cost nothing: {', '.join(map(_tau, free))}.",
     ]
