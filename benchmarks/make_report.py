@@ -6,8 +6,7 @@ from pathlib import Path
 
 from scarlet_zoo.files import write_text
 from scarlet_zoo.lab.published import published_peers
-from scarlet_zoo.reporting.pages import EVIDENCE, drawings, report_html, report_markdown
-from scarlet_zoo.reporting.ranking import FINDINGS
+from scarlet_zoo.reporting.pages import EVIDENCE, OPTIONAL, drawings, report_html, report_markdown
 
 HERE = Path(__file__).parent
 
@@ -15,9 +14,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the files")
     out = parser.parse_args().out
-    files = {name: HERE / "results" / f"{name}.json" for name in (*EVIDENCE, FINDINGS) if name != "published"}
+    files = {name: HERE / "results" / f"{name}.json" for name in (*EVIDENCE, *OPTIONAL) if name != "published"}
     evidence = {name: json.loads(file.read_text()) for name, file in files.items()
-                if name != FINDINGS or file.is_file()}  # fmt: skip
+                if name not in OPTIONAL or file.is_file()}  # fmt: skip
     evidence["published"] = [peer.model_dump() for peer in published_peers()]
     for name, drawing in drawings(evidence).items():
         write_text(out / "figures" / f"{name}.svg", drawing)

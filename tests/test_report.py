@@ -40,6 +40,39 @@ def made_up_peers(names):
     return {"networks": networks, "rows": rows, "fusion": {}}
 
 
+def estimate(value):
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def made_up_rank():
+    """As ``rank`` writes it: our default behind another strategy, chance last."""
+    taus = {"spos": 0.5, "scarlet": 0.45, "macs": 0.4, "fairnas": 0.1, "random": 0.0}
+    cost = {"accuracy": 60.0, "spread": 3.0, "images": 2e5, "train_core_seconds": 90.0, "score_core_seconds": 15.0}
+    rows = [{"recipe": name, "strategy": None if name in ("macs", "random") else name, "tau": estimate(tau),
+             "tau_each": [tau, tau + 0.05], "behind": None if tau == 0.5 else estimate(0.5 - tau), "seeds": 2,
+             "regret": estimate(1.0), **(dict.fromkeys(cost) if name in ("macs", "random") else cost)}
+            for name, tau in taus.items()]  # fmt: skip
+    ceiling = {name: estimate(0.6) for name in ("one_another", "mean_of_the_others", "perfect_ranker")}
+    return {"truth": "t", "recipes": [], "seeds": [0, 1], "rows": rows, "ceiling": ceiling, "architectures": 9,
+            "truth_seeds": 3, "spread": 0.9, "seed_noise": 0.5, "best_top1": 87.0}  # fmt: skip
+
+
+def made_up_findings():
+    """As ``measure_findings.py`` writes it: the plain skip is the odd one out without shortcuts only."""
+    inside = [
+        {"asked": {"name": name, "skip": skip}, "loss": 1.0, "loss_deviation": 0.1, "one_shot": [50.0, 60.0],
+         "feature_shift": [0.0, 0.2, 0.3], "parameter_shift": [0.5, 0.6, 0.7],
+         "layers": [{"layer": 1, "skip": 0.2 if name == "no shortcuts" else 0.9, "blocks": 0.5, "skip_norm": 1.1}]}
+        for name in ("base", "no shortcuts") for skip in ("plain", "identity")
+    ]  # fmt: skip
+    updates = [{"asked": {"size": size, "seed": 0}, "updates": 40.0 if size else 1e-5, "tau": 0.5 if size else 0.3,
+                "accuracy": 60.0, "spread": 2.0} for size in (100, None)]  # fmt: skip
+    stability = [{"asked": {"temperature": heat, "seed": 0},
+                  "stability": [{"averaged": count, "each_other": 0.5, "truth": 0.4} for count in (1, 2)]}
+                 for heat in (0.0, 1.0)]  # fmt: skip
+    return {"inside": inside, "updates": updates, "stability": stability}
+
+
 @pytest.fixture(scope="module")
 def evidence():
     told = {name: json.loads((BENCHMARKS / "results" / f"{name}.json").read_text())
@@ -47,7 +80,8 @@ def evidence():
     published = [peer.model_dump() for peer in published_peers()]
     # Reversed, so that SCARLET's are the slowest and what is faster and more accurate exists.
     names = [row["name"] for row in reversed(published)]
-    return {**told, "published": published, "peers": made_up_peers(names)}
+    return {**told, "published": published, "peers": made_up_peers(names), "rank": made_up_rank(),
+            "findings": made_up_findings()}  # fmt: skip
 
 
 def test_the_committed_report_is_what_the_records_give(tmp_path):
@@ -56,7 +90,10 @@ def test_the_committed_report_is_what_the_records_give(tmp_path):
     # How lines are drawn is matplotlib's business, and changes with its version.
     made, kept = ((folder / "report.html").read_text() for folder in (tmp_path, BENCHMARKS))
     assert SVG.sub("", made) == SVG.sub("", kept)
-    assert len(SVG.findall(made)) == len(SVG.findall(kept)) == 2
+    assert len(SVG.findall(made)) == len(SVG.findall(kept)) >= 2
+    figures = {file.name for file in (tmp_path / "figures").iterdir()}
+    assert figures == {file.name for file in (BENCHMARKS / "figures").iterdir()}
+    assert set(re.findall(r"\(figures/(\S+)\)", (BENCHMARKS / "REPORT.md").read_text())) == figures
 
 
 def test_every_number_of_the_tables_is_one_of_the_records(evidence):
@@ -94,6 +131,20 @@ def test_what_loses_and_what_failed_is_said(evidence):
     assert "cannot be exported" in report_markdown(evidence)
 
 
+def test_the_verdict_names_who_is_first_who_is_near_and_the_default(evidence):
+    verdict, inside, *_ = [one for one in sections(evidence) if "figure" not in one.heading][-5:]
+    assert verdict.words[1] == "First of all: spos 0.500 [0.400, 0.600]. Not told from it at 95 %: spos, scarlet."
+    assert verdict.words[2] == "Rankers that cost nothing: macs 0.400 [0.300, 0.500], random 0.000 [-0.100, 0.100]."
+    assert verdict.words[3].endswith("is number 2 of the supernets and is not told from it.")
+    assert [row[0] for row in verdict.tables[0].rows] == ["spos", "scarlet", "macs", "fairnas", "random"]
+    (plain,) = [sentence for sentence in inside.words if sentence.startswith("plain: ")]
+    assert "as alike to the blocks as 0.55, they to each other as 0.50" in plain
+    assert plain.endswith("the odd one out in 1 of 2 conditions: no shortcuts.")
+    without = {name: value for name, value in evidence.items() if name not in ("rank", "findings")}
+    assert len(sections(without)) == len(sections(evidence)) - 5
+    assert "Which recipe ranks best" not in report_markdown(without)
+
+
 def test_a_choice_keeps_its_budget(evidence):
     for row in Peers(evidence["peers"], evidence["published"]).choices().rows:
         assert row[1] == "none" or row[3] <= row[0]
@@ -114,7 +165,7 @@ def test_text_in_a_table_cannot_become_markup(evidence):
 
 def test_the_page_asks_for_nothing_from_elsewhere(evidence):
     page = report_html(evidence)
-    assert len(SVG.findall(page)) == 2
+    assert len(SVG.findall(page)) == 7
     assert not re.findall(r"""(?:src|href)=["']?(?!data:|#)[a-z]""", page)
     assert "@import" not in page
     assert "url(http" not in page

@@ -1,11 +1,11 @@
 """Sums of integers that processors round differently, and grids on which they do not.
 
 Integer convolutions and products are exact on every processor. The sum of two quantised tensors is not: ONNX Runtime
-computes ``round(a * sa / sc + (b * sb / sc + fixed))`` in float32, and a compiler fuses some of these products and sums
-into one rounding, on arm64 others than on x64. Where a value lies within a rounding error of a tie the results are one
-step apart. There are 65,536 pairs of integers only: all are tried, and where a pair is in doubt the grid of the sum is
-made a little wider, so that there is none. (Fitted to onnxruntime 1.32.0: x64 fuses in ``fixed`` only, arm64
-everywhere. All orders and fusions are tried, not only these.)
+computes it in float32, on x64 as ``round(a * sa / sc + (b * sb / sc + fixed))``, on arm64 as
+``round(((a - za) * sa + (b - zb) * sb) / sc) + zc`` (fitted to what 1.32.0 answers), and a compiler may fuse a product
+and a sum into one rounding. Where a value lies within a rounding error of a tie the results are one step apart. There
+are 65,536 pairs of integers only: all are tried in all these ways, and where a pair is in doubt the grid of the sum
+is made a little wider, so that there is none.
 """
 
 from __future__ import annotations
@@ -53,12 +53,27 @@ def variants_of_sum(a: Floats, one: Steps, b: Floats, other: Steps, out: Steps) 
         one, other, out: their grids, and that of the sum.
     """
     (sa, za), (sb, zb), (scale, zero) = ((np.float32(s), np.float32(z)) for s, z in (one, other, out))
+    for value in (*_by_ratios(a, sa, za, b, sb, zb, scale, zero), *_by_values(a, sa, za, b, sb, zb, scale, zero)):
+        yield np.clip(np.rint(value), 0, 255)
+
+
+def _by_ratios(a: Floats, sa: Any, za: Any, b: Floats, sb: Any, zb: Any, scale: Any, zero: Any) -> Iterator[Floats]:
+    """Each integer times the ratio of its scale to the sum's, and one constant for all zeros."""
     ra, rb = np.float32(sa / scale), np.float32(sb / scale)
     for fixed in {float(value) for value in _fixed(ra, za, rb, zb, zero)}:
         base = np.full((1, 1), fixed, np.float32)
-        for value in (b * rb + (a * ra + base), a * ra + (b * rb + base), _fused(b, rb, _fused(a, ra, base)),
-                      _fused(a, ra, _fused(b, rb, base))):  # fmt: skip
-            yield np.clip(np.rint(value), 0, 255)
+        yield b * rb + (a * ra + base)
+        yield a * ra + (b * rb + base)
+        yield _fused(b, rb, _fused(a, ra, base))
+        yield _fused(a, ra, _fused(b, rb, base))
+
+
+def _by_values(a: Floats, sa: Any, za: Any, b: Floats, sb: Any, zb: Any, scale: Any, zero: Any) -> Iterator[Floats]:
+    """The values that the integers stand for, added, on the sum's grid."""
+    x, y = a - za, b - zb
+    for value in (x * sa + y * sb, _fused(x, sa, y * sb), _fused(y, sb, x * sa)):
+        yield np.rint(value / scale) + zero
+        yield np.rint(value * np.float32(1 / scale)) + zero
 
 
 def _fixed(ra: Any, za: Any, rb: Any, zb: Any, zero: Any) -> Iterator[Any]:

@@ -9,11 +9,11 @@ from typing import Any
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.report import markdown_table
 from scarlet_zoo.reporting.latency import LATENCY_EVIDENCE, latency_sections
-from scarlet_zoo.reporting.ranking import RANKING_EVIDENCE, ranking_sections
+from scarlet_zoo.reporting.ranking import FINDINGS, RANK, ranking_sections
 from scarlet_zoo.reporting.structure import Section, Table
 
 TITLE = "scarlet-zoo, measured"
-EVIDENCE = (*LATENCY_EVIDENCE, *RANKING_EVIDENCE)
+EVIDENCE, OPTIONAL = LATENCY_EVIDENCE, (RANK, FINDINGS)
 _INTRO = (
     "Made from the records in results/ alone. Latency is ours, p50 for one picture; accuracy is ImageNet top-1 as "
     "authors publish it, never measured here, but for the last part, which is ours on Fashion-MNIST. Weights of what "
@@ -25,7 +25,8 @@ def sections(evidence: Mapping[str, Any]) -> list[Section]:
     """The report.
 
     Args:
-        evidence: contents of the files of ``results/`` and ``peers.toml`` by name, see :data:`EVIDENCE`.
+        evidence: contents of the files of ``results/`` and ``peers.toml`` by name, see :data:`EVIDENCE`; those
+            of :data:`OPTIONAL` may be missing.
 
     Raises:
         ScarletError: evidence that is missing.

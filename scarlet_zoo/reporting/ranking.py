@@ -12,7 +12,7 @@ from scarlet_zoo.reporting.ranking_drawings import alike, shifts, stability, tau
 from scarlet_zoo.reporting.structure import Section, Table
 from scarlet_zoo.strategies import DEFAULT
 
-RANKING_EVIDENCE, FINDINGS = ("rank",), "findings"
+RANK, FINDINGS = "rank", "findings"
 Row = Mapping[str, Any]
 
 
@@ -20,9 +20,11 @@ def ranking_sections(evidence: Mapping[str, Any]) -> list[Section]:
     """The verdict, and what goes on inside supernets.
 
     Args:
-        evidence: contents of ``rank.json``, and of ``findings.json`` where there is one, by name.
+        evidence: contents of ``rank.json`` and ``findings.json`` by name, as far as they are there.
     """
-    rank, found = evidence["rank"], evidence.get(FINDINGS)
+    rank, found = evidence.get(RANK), evidence.get(FINDINGS)
+    if rank is None:
+        return []
     first = Section("Which recipe ranks best", tuple(verdict_words(rank)), (verdict_table(rank),),
                     {"taus": partial(taus, rank)})  # fmt: skip
     return [first] if found is None else [first, *_findings(found, rank)]
