@@ -16,13 +16,25 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from scarlet_zoo.device.phone import FOLDER
-from scarlet_zoo.device.sysroot import Sysroot, qemu
+from scarlet_zoo.device.sysroot import Sysroot, make_sysroot, qemu
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.files import cache_folder
 
 LOADER = re.compile(r"""(?P<quote>["']?)(?P<root>/[^\s"':]*)/lib/ld-linux-aarch64\.so\.1(?P=quote)""")
 CPU = "cortex-a76"
 PROPERTIES = {"ro.product.manufacturer": "Stand-in", "ro.product.model": "Phone 1", "ro.product.cpu.abi": "arm64-v8a",
               "ro.build.version.release": "15", "ro.build.fingerprint": "stand-in/phone/1"}  # fmt: skip
+
+
+def arm64_root():
+    """An arm64 Python, fetched once; a test that needs it is skipped where Debian or the registry cannot be asked."""
+    try:
+        return make_sysroot(cache_folder() / "device" / "arm64-newest")
+    except ScarletError as error:
+        pytest.skip(f"no arm64 Python here: {error}")
 
 
 class StandIn:
@@ -66,7 +78,8 @@ class StandIn:
         if found := re.match(r"getprop ([\w.]+)", command):
             return connection.sendall(f"{self.properties.get(found[1], '')}\n{_exit_mark(command)}".encode())
         process = subprocess.Popen(["/bin/bash", "-c", self.here(command)], stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, cwd=self.disk, start_new_session=True)  # fmt: skip
+                                   stderr=subprocess.STDOUT, cwd=self.disk, start_new_session=True,
+                                   preexec_fn=hear_signals)  # fmt: skip
         self.began.set()
         if self.pull_cable_at and self.pull_cable_at in command:
             time.sleep(1.0)
@@ -76,6 +89,12 @@ class StandIn:
             return None
         said, _ = process.communicate()
         return connection.sendall(said.replace(str(self.folder).encode(), FOLDER.encode()))
+
+
+def hear_signals():
+    """In a process that is begun: what runs the tests may have been told to ignore them, as ``nohup`` does."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _exit_mark(command):

@@ -8,14 +8,12 @@ import subprocess
 import sys
 
 import pytest
-from adb_stand_in import standing_in
+from adb_stand_in import arm64_root, hear_signals, standing_in
 
 from scarlet_zoo.device.bundle import make_bundle_archive
 from scarlet_zoo.device.phone import DeviceError, find_phone
 from scarlet_zoo.device.running import settle
-from scarlet_zoo.device.sysroot import make_sysroot
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import cache_folder
 from scarlet_zoo.lab.records import read_records
 
 EMULATED = shutil.which("qemu-aarch64-static") and shutil.which("apt-get") and shutil.which("dpkg-deb")
@@ -31,7 +29,7 @@ def phone(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sysroot():
-    return make_sysroot(cache_folder() / "device" / "arm64-newest")
+    return arm64_root()
 
 
 @needs_qemu
@@ -58,7 +56,7 @@ def test_a_network_is_measured_and_nothing_stays_on_the_phone(phone, sysroot, tw
 def test_ctrl_c_leaves_nothing_on_the_phone(phone, sysroot, two_files, tmp_path):
     command = [sys.executable, "-m", "scarlet_zoo", "device", "run", str(two_files[1]), "--settle", "0", "--mode",
                "sustained", "--out", str(tmp_path / "out")]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ}, preexec_fn=hear_signals)
     while not any("latency.py" in line for line in phone.commands):
         assert process.poll() is None, process.stderr.read()
         phone.began.wait(1)

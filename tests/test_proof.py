@@ -4,13 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+from adb_stand_in import arm64_root
 
 from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.device.proof import Case, Processor, other_processors, prove, this_processor
-from scarlet_zoo.device.sysroot import CPUS, make_sysroot
+from scarlet_zoo.device.sysroot import CPUS
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.files import cache_folder
 from scarlet_zoo.latency import EMULATED, MeasurementError, measure
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.onnx_runtime import OnnxClassifier
@@ -43,7 +43,7 @@ def keys_of(value):
 
 @pytest.mark.skipif(not EMULATORS, reason="needs Debian's apt and qemu-user-static")
 def test_arm64_and_old_x64_answer_as_this_machine_does(cases, tmp_path):
-    sysroot = make_sysroot(cache_folder() / "device" / "arm64-newest")
+    sysroot = arm64_root()
     rows = prove(cases, [this_processor(), *other_processors(sysroot)], tmp_path)
     assert len(rows) == 3 * (2 + len(CPUS))
     by = {(row["file"], row["processor"]): row for row in rows}
