@@ -18,7 +18,7 @@ test: install-dev $(PICTURES) browser emulator
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict scarlet_zoo
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # A stamp per extra remembers that pip has done what pyproject.toml asks for; dev contains all.
 install-all install-dev: install-%: $(BIN)/python

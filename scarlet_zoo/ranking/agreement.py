@@ -12,7 +12,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau
 
 from scarlet_zoo.errors import ScarletError
 
@@ -59,8 +58,10 @@ def kendall_tau(one: ArrayLike, other: ArrayLike) -> float:
         raise ScarletError(f"ranking: got lists of shapes {a.shape} and {b.shape}, wanted two as long, from 2")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ScarletError("ranking: got a value that is no finite number")
-    tau = float(kendalltau(a, b, variant="b").statistic)
-    return tau if np.isfinite(tau) else 0.0
+    # Pair by pair: for lists of a hundred it is several times faster than scipy's, which a bootstrap asks for often.
+    one_signs, other_signs = (np.sign(values[:, None] - values) for values in (a, b))
+    apart = float((one_signs**2).sum() * (other_signs**2).sum())
+    return float((one_signs * other_signs).sum() / np.sqrt(apart)) if apart else 0.0
 
 
 def top_regret(scores: ArrayLike, truth: ArrayLike, count: int = 10) -> float:
