@@ -8,8 +8,11 @@ from conftest import ROOT
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.cards import all_cards
+from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.files import file_sha256
 from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.lut.table import read_table
+from scarlet_zoo.ranking.truth import read_truth
 from scarlet_zoo.strategies import STRATEGIES
 from scarlet_zoo.targets import TARGETS
 from scarlet_zoo.zoo import ZOO
@@ -192,3 +195,20 @@ def test_files_answer_alike_on_arm64_and_on_x64():
         assert decibels[0] - decibels[1] > 3
     words = {word for row in told["rows"] for key in (*row, *row["answers"]) for word in key.split("_")}
     assert not words & {"ms", "seconds", "time", "p50", "latency"}
+
+
+def test_the_ground_truth_is_whole_and_is_what_its_package_says():
+    folder = RESULTS.parent / "ground_truth"
+    truth = read_truth(folder)
+    assert truth.final.shape == (3, 100)
+    assert np.isfinite(truth.latency_ms).all()
+    package = json.loads((folder / "datapackage.json").read_text())
+    (resource,) = package["resources"]
+    rows = folder / resource["path"]
+    assert resource["hash"] == f"sha256:{file_sha256(rows)}"
+    assert package["rows"] == 300
+    names = [field["name"] for field in resource["schema"]["fields"]]
+    assert rows.read_text().split("\n", 1)[0] == ",".join(names)
+    noise, spread = truth.final.var(axis=0, ddof=1).mean(), truth.final.mean(axis=0).var(ddof=1)
+    assert spread - noise / 3 > noise, "what networks differ by is more than what seeds do"
+    assert all(cost.macs == macs for cost, macs in zip(map(arch_cost, truth.archs), truth.macs, strict=True))
