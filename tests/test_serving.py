@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from scarlet_zoo.errors import RecordError, ScarletError
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.lab.records import read_records
+from scarlet_zoo.lab.results import Results, file_name
 from scarlet_zoo.lab.subjects import Subject
 from scarlet_zoo.serving import app as serving_app
 from scarlet_zoo.serving.app import Desk, make_app
@@ -20,7 +21,6 @@ from scarlet_zoo.serving.assets import FILES, WebRuntime
 from scarlet_zoo.serving.catalog import catalog
 from scarlet_zoo.serving.certificate import write_certificate
 from scarlet_zoo.serving.intake import Posted, read_post
-from scarlet_zoo.serving.results import Results, file_name
 from scarlet_zoo.serving.running import qr_code
 
 TOKEN = "the-token-of-this-run"

@@ -68,11 +68,11 @@ def serve(
 ) -> None:
     """Measure networks in a phone's browser: shows an address to open there, and keeps what comes back."""
     _need_web()
+    from scarlet_zoo.lab.results import Results
     from scarlet_zoo.lab.subjects import gather
     from scarlet_zoo.serving.app import Desk
     from scarlet_zoo.serving.assets import web_runtime
     from scarlet_zoo.serving.catalog import catalog
-    from scarlet_zoo.serving.results import Results
     from scarlet_zoo.serving.running import Place, new_token, run_server
     from scarlet_zoo.serving.tables import TableRun
 

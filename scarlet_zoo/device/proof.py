@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Processor:
         isa: class of :mod:`scarlet_zoo.quantization.presets`.
         command, environment: of its interpreter.
         emulated: whether qemu plays it.
+        prepare: called before it runs.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Processor:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     emulated: bool = True
+    prepare: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +85,11 @@ def other_processors(sysroot: Sysroot) -> list[Processor]:
     Raises:
         ScarletError: qemu is not there.
     """
-    arms = [Processor(cpu, "arm64", tuple(command), environment) for cpu in CPUS
-            for command, environment in [sysroot.emulated(cpu)]]  # fmt: skip
+    arms = []
+    for cpu in CPUS:
+        command, environment = sysroot.emulated(cpu)
+        # The root is one and the same: it says of which processor it is for as long as that one runs.
+        arms.append(Processor(cpu, "arm64", tuple(command), environment, prepare=partial(sysroot.play, cpu)))
     return [*arms, Processor(_HASWELL, "x64", (qemu("x86_64"), "-cpu", _HASWELL, sys.executable),
                               {EMULATED: _HASWELL})]  # fmt: skip
 
@@ -104,12 +110,11 @@ def prove(cases: Sequence[Case], processors: Sequence[Processor], folder: Path) 
     Raises:
         ScarletError: a processor's interpreter does not run.
     """
-    inputs = make_folder_of_inputs(cases, folder)
+    inputs = _inputs(cases, folder)
     rows: list[dict[str, Any]] = []
     base: dict[str, NDArray[np.float64]] = {}
     for processor in processors:
-        if processor.emulated and processor.isa == "arm64":
-            _play(processor)
+        processor.prepare()
         told = _run(processor, cases, inputs, folder / processor.name)
         for case in cases:
             row = {"file": case.name, "sha256": case.artifact.sha256, "precision": case.artifact.precision,
@@ -125,19 +130,13 @@ def prove(cases: Sequence[Case], processors: Sequence[Processor], folder: Path) 
     return rows
 
 
-def make_folder_of_inputs(cases: Sequence[Case], folder: Path) -> Path:
+def _inputs(cases: Sequence[Case], folder: Path) -> Path:
     """Each file's input as ``NAME.npy``."""
     inputs = folder / "inputs"
     make_folder(inputs)
     for case in cases:
         np.save(inputs / f"{case.name}.npy", case.fed)
     return inputs
-
-
-def _play(processor: Processor) -> None:
-    """Qemu's root says which processor it is; the last one that was asked for may be another."""
-    root = Path(processor.command[processor.command.index("-L") + 1])
-    Sysroot(root, "", {}).play(processor.name)
 
 
 def _run(processor: Processor, cases: Sequence[Case], inputs: Path, out: Path) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def _theirs(phone: Phone, folder: str, plan: DevicePlan) -> Run:
                     "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                     "input_shape": input_shapes(subject.path), "form": told.form, "precision": told.precision,
                     "opset": told.opset, "arch": told.metadata.get("arch"), "weights": told.weights}  # fmt: skip
-            conditions = conditions_of(plan.settings, version, list(more.items()))
+            conditions = conditions_of(plan.settings, version, more)
             rows.append({**read_perf_test(said, plan.settings, subject.label), "conditions": conditions})
         return rows
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.lab.comparison import median_interval
 from scarlet_zoo.lab.published import published_peers
-from scarlet_zoo.lab.records import Record, check_record
+from scarlet_zoo.lab.records import Record, check_record, read_json
 from scarlet_zoo.zoo import ZOO
 
 CONFIDENCE = 0.95
@@ -74,12 +73,7 @@ def read_evidence(path: Path) -> list[Record]:
     Raises:
         RecordError: the file cannot be read, or holds anything else.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}, wanted records of a device") from error
-    except ValueError as error:
-        raise RecordError(f"{path}: not JSON, wanted records of a device") from error
+    content = read_json(path, "records of a device")
     rows = content.get("rows", [content]) if isinstance(content, Mapping) else content
     if not isinstance(rows, list) or not rows:
         raise RecordError(f"{path}: no records in it, wanted those of bench, serve or device run")

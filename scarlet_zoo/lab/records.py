@@ -164,18 +164,27 @@ def record_of(timing: Timing, **more: Any) -> Record:
     return check_record({**timing.to_dict(), "stable": timing.cv <= STEADY_CV, **more}, timing.file)
 
 
+def read_json(path: Path, wanted: str) -> Any:
+    """A file's JSON.
+
+    Raises:
+        RecordError: it cannot be read, or is none.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}, wanted {wanted}") from error
+    except ValueError as error:
+        raise RecordError(f"{path}: not JSON, wanted {wanted}") from error
+
+
 def read_records(path: Path) -> list[Record]:
     """All records of a file that ``bench --out`` wrote, or a device.
 
     Raises:
         RecordError: the file cannot be read, is no JSON, or holds anything else.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}, wanted a file of bench --out") from error
-    except ValueError as error:
-        raise RecordError(f"{path}: not JSON, wanted a file of bench --out") from error
+    content = read_json(path, "a file of bench --out")
     rows = content if isinstance(content, list) else [content]
     if not rows:
         raise RecordError(f"{path}: no records in it, wanted a file of bench --out")

@@ -41,8 +41,8 @@ class Recipe:
         options: of the strategy, besides its defaults.
         budget: pictures run through paths, each as often as it is. A strategy that runs ten paths a step gets a
             tenth of the steps, an epoch at least.
-        batch_size, lr, clip_norm: of the training. Gradients are clipped: without, a supernet of plain skips was seen
-            to end at chance at a learning rate at which others of its kind did not.
+        batch_size, lr, clip_norm: of the training; all gradients are clipped, so that none of those that are
+            compared diverges.
         calibration, validation: pictures for statistics and for accuracy.
     """
 

@@ -23,10 +23,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from scarlet_zoo.errors import RecordError, ScarletError
+from scarlet_zoo.lab.results import Results
 from scarlet_zoo.serving.assets import FILES, WebRuntime
 from scarlet_zoo.serving.catalog import Served
 from scarlet_zoo.serving.intake import Asker, Posted, read_post, record_of_post
-from scarlet_zoo.serving.results import Results
 from scarlet_zoo.serving.tables import TableRun
 
 _PAGE = Path(__file__).parent / "page"

@@ -1,4 +1,4 @@
-"""The results folder: the only place that the server writes to."""
+"""A folder of records, a file for each device: what phones send back lands there."""
 
 from __future__ import annotations
 
