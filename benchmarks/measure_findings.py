@@ -14,6 +14,7 @@ from scarlet_zoo.jobs import run_jobs
 from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.ranking.conditions import Condition, look_into
+from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.stability import Draws, draw_and_rank
 from scarlet_zoo.ranking.truth import GroundTruth, read_truth
 from scarlet_zoo.ranking.updates import Pool, train_and_rank
@@ -28,15 +29,16 @@ POOLS = (100, 300, 1000, 3000, None)
 
 def inside(truth: GroundTruth) -> list[Condition]:
     """Every kind of skip in a base and in each change of it."""
-    base = Condition(name="base", space=truth.plan.search_space, skip="plain", epochs=EPOCHS)
+    plain = Schedule(epochs=EPOCHS, clip_norm=0.0)  # whether a training is steady is asked here
+    base = Condition(name="base", space=truth.plan.search_space, skip="plain", schedule=plain)
     deep = [[width, 2 * depth, stride] for width, depth, stride in truth.plan.space["stages"]]
     changed = [
         base,
-        replace(base, name="another seed", seed=1),
-        replace(base, name="lr 0.02", lr=0.02),
-        replace(base, name="lr 0.4", lr=0.4),
-        replace(base, name="a quarter of the steps", epochs=EPOCHS // 4),
-        replace(base, name="four times the steps", epochs=EPOCHS * 4),
+        replace(base, name="another seed", schedule=replace(plain, seed=1)),
+        replace(base, name="lr 0.02", schedule=replace(plain, lr=0.02)),
+        replace(base, name="lr 0.4", schedule=replace(plain, lr=0.4)),
+        replace(base, name="a quarter of the steps", schedule=replace(plain, epochs=EPOCHS // 4)),
+        replace(base, name="four times the steps", schedule=replace(plain, epochs=EPOCHS * 4)),
         replace(base, name="twice the layers", space=space_of({**truth.plan.space, "stages": deep, "name": "deep"})),
         replace(base, name="no shortcuts", shortcuts=False),
         replace(base, name="fair sampling", strategy="scarlet"),
@@ -63,10 +65,11 @@ if __name__ == "__main__":
     given = parser.parse_args()
     truth = read_truth(HERE / "ground_truth")
     jobs: list[tuple[str, str, Any]] = [("inside", f"{one.name} {one.skip}", one) for one in inside(truth)]
-    jobs += [("updates", f"{size} {seed}", Pool(truth=truth, size=size, epochs=RANKED_EPOCHS, seed=seed))
-             for seed in range(2) for size in POOLS]  # fmt: skip
-    jobs += [("stability", f"{heat} {seed}", Draws(truth=truth, temperature=heat, epochs=RANKED_EPOCHS, seed=seed))
-             for seed in range(2) for heat in (0.0, 1.0)]  # fmt: skip
+    for seed in range(2):
+        ranked = Schedule(epochs=RANKED_EPOCHS, seed=seed)
+        jobs += [("updates", f"{size} {seed}", Pool(truth=truth, size=size, schedule=ranked)) for size in POOLS]
+        jobs += [("stability", f"{heat} {seed}", Draws(truth=truth, temperature=heat, schedule=ranked))
+                 for heat in (0.0, 1.0)]  # fmt: skip
     rows: dict[tuple[str, str], Any] = {}
     with progress_bar("findings") as progress:
         for (kind, name, _), found in run_jobs(partial(make, work=given.work, truth=truth), jobs, given.workers):

@@ -62,5 +62,9 @@ class TrainingError(ScarletError):
     """A training or a search that cannot be run, or not be continued, as asked."""
 
 
+class DivergedError(TrainingError):
+    """A training whose loss is no longer a number."""
+
+
 class CheckFailedError(ScarletError):
     """A check ran and its answer is no (exit code 1)."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from scarlet_zoo.acceleration import accelerator_of, shared_value
 from scarlet_zoo.batches import Batches, Views
-from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.errors import DivergedError, TrainingError
 from scarlet_zoo.image_data import ImageData
 from scarlet_zoo.learners import Course, Learner, StepBatch
 from scarlet_zoo.scoring import accuracy
@@ -72,7 +72,8 @@ def train(
         identity: what else must be the same for a run to be continued.
 
     Raises:
-        TrainingError: ``out`` holds another run, or the loss is no longer a number.
+        TrainingError: ``out`` holds another run.
+        DivergedError: the loss is no longer a number.
     """
     loop = Loop(learner, data, settings, out, identity or {})
     for step in loop.steps():
@@ -165,7 +166,7 @@ class Loop:
             self.ema.update(learner.model)
         loss = sum(terms.values())
         if not math.isfinite(loss):
-            raise TrainingError(f"training in {self.out}: the loss is {loss} at step {step}, wanted a smaller lr")
+            raise DivergedError(f"training in {self.out}: the loss is {loss} at step {step}, wanted a smaller lr")
         if self.writes is None:
             return {"step": step, "archs": archs, "loss": loss, "lr": lr, "images": self.pictures}
         return {"step": step, "archs": archs, "loss": loss, "loss_terms": terms, "lr": lr, "images": self.pictures,

@@ -45,6 +45,8 @@ def test_a_verdict_puts_the_better_ranker_first_and_chance_near_zero(folder):
     assert report["rows"][0]["behind"] is None
     gap = rows["good"]["tau"]["value"] - rows["random"]["tau"]["value"]
     assert rows["random"]["behind"]["value"] == pytest.approx(gap)
+    assert rows["macs"]["behind"]["value"] == pytest.approx(rows["good"]["tau"]["value"] - rows["macs"]["tau"]["value"])
+    assert rows["macs"]["beyond_macs"]["value"] == 0, "nothing is known beyond itself"
     assert rows["bad"]["tau"]["value"] < 0.9
     assert set(rows) == {"good", "bad", "macs", "params", "random"}, "without latency there is no ranker by latency"
     assert rows["macs"]["seeds"] == 1

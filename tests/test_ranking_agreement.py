@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.ranking.agreement import ceiling, kendall_tau, resampled, top_regret
+from scarlet_zoo.ranking.agreement import ceiling, kendall_tau, partial_tau, resampled, top_regret
 
 LISTS = st.integers(2, 12).flatmap(
     lambda n: st.tuples(*[st.lists(st.integers(0, 5), min_size=n, max_size=n) for _ in range(2)])
@@ -36,6 +36,20 @@ def test_tau_is_symmetric_and_turns_with_its_arguments(lists):
     assert kendall_tau(one, other) == pytest.approx(kendall_tau(other, one), abs=1e-12)
     assert kendall_tau(-one, other) == pytest.approx(-kendall_tau(one, other), abs=1e-12)
     assert kendall_tau(np.exp(one), other) == pytest.approx(kendall_tau(one, other), abs=1e-12)
+
+
+@given(st.integers(3, 9).flatmap(lambda n: st.tuples(*[st.permutations(range(n))] * 3)))
+def test_partial_tau_is_the_phi_of_how_pairs_agree_with_the_third(orders):
+    # Kendall's own derivation: pairs by whether each of the two orders them as the third does.
+    scores, truth, beside = (np.array(order) for order in orders)
+    pairs = list(combinations(range(len(beside)), 2))
+    agree = np.array([[np.sign(a[i] - a[j]) == np.sign(beside[i] - beside[j]) for a in (scores, truth)]
+                      for i, j in pairs])  # fmt: skip
+    if np.ptp(agree.astype(int), axis=0).all():
+        wanted = np.corrcoef(agree.T)[0, 1]
+        assert partial_tau(scores, truth, beside) == pytest.approx(wanted, abs=1e-9)
+    else:
+        assert partial_tau(scores, truth, beside) == 0
 
 
 @given(LISTS, st.integers(1, 12))
@@ -117,3 +131,13 @@ def test_two_recipes_are_compared_on_the_same_architectures():
     assert one.value == pytest.approx(kendall_tau(good, truth.mean(axis=0)))
     (mean,) = resampled(kendall_tau, [np.stack([good, -good])], truth, 10)
     assert mean.value == pytest.approx(0), "of a recipe's rankers the mean counts"
+
+
+def test_what_a_ranker_knows_beyond_a_third_list_is_told_from_what_it_took_from_there():
+    rng = np.random.default_rng(2)
+    size, quality = rng.normal(size=(2, 80))
+    truth = size + quality + 0.1 * rng.normal(size=(3, 80))
+    echo, knowing = size + 0.3 * rng.normal(size=80), 0.5 * size + quality
+    sized, known = (sample.estimate() for sample in resampled(partial_tau, [echo, knowing], truth, 200, beside=[size]))
+    assert sized.low < 0.1 < 0.4 < known.low
+    assert kendall_tau(echo, truth.mean(axis=0)) > 0.3

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from timm.models._efficientnet_blocks import InvertedResidual
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.ranking.conditions import Condition, look_into, without_shortcuts
+from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.similarity import feature_shift, features_before, layer_similarity, parameter_shift
 from scarlet_zoo.ranking.stability import Draws, draw_and_rank, stability_of
 from scarlet_zoo.ranking.truth import read_truth
@@ -25,6 +27,7 @@ SPACE = space_of(
     {"name": "few", "in_chans": 1, "input_size": 28, "num_classes": 10, "stem_width": 8, "first_width": 8,
      "head_width": 16, "stages": [[8, 2, 2], [16, 2, 2]], "kernel_sizes": [3], "expand_ratios": [1, 3]}
 )  # fmt: skip
+SHORT = Schedule(epochs=1)
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def test_without_shortcuts_a_block_is_its_chain_alone(images):
 
 
 def test_a_condition_is_trained_looked_into_and_kept(tmp_path):
-    condition = Condition(name="x", space=SPACE, skip="orthogonal", shortcuts=False, epochs=1)
+    condition = Condition(name="x", space=SPACE, skip="orthogonal", shortcuts=False, schedule=SHORT)
     data = DataPlan(name="fashion-mnist", folder=FASHION, pictures=200)
     found = look_into(condition, data, tmp_path)
     assert [row["layer"] for row in found["layers"]] == [1, 3]
@@ -113,7 +116,16 @@ def test_a_condition_is_trained_looked_into_and_kept(tmp_path):
     assert found["loss"] > 0
     assert found == look_into(condition, data, tmp_path) == json.loads((tmp_path / "inside.json").read_text())
     with pytest.raises(ScarletError, match="wanted another folder"):
-        look_into(Condition(name="x", space=SPACE, skip="plain", epochs=1), data, tmp_path)
+        look_into(Condition(name="x", space=SPACE, skip="plain", schedule=SHORT), data, tmp_path)
+
+
+def test_a_training_that_diverges_is_a_finding_too(tmp_path):
+    condition = Condition(name="x", space=SPACE, skip="plain", schedule=Schedule(epochs=3, lr=1e30, clip_norm=0.0))
+    data = DataPlan(name="fashion-mnist", folder=FASHION, pictures=200)
+    found = look_into(condition, data, tmp_path)
+    assert set(found) == {"asked", "diverged"}
+    assert re.match(r"the loss is (nan|inf) at step \d+, wanted a smaller lr", found["diverged"])
+    assert found == look_into(condition, data, tmp_path)
 
 
 def test_means_of_draws_agree_better_than_draws_do():
@@ -133,25 +145,25 @@ def test_draws_rank_and_a_pool_ranks(folder, tmp_path, monkeypatch):  # noqa: F8
     monkeypatch.setattr("scarlet_zoo.ranking.updates._CALIBRATION", 20)
     monkeypatch.setattr("scarlet_zoo.ranking.updates._VALIDATION", 40)
     truth = read_truth(folder)
-    drawn = draw_and_rank(Draws(truth=truth, temperature=1.0, samples=2, epochs=1), tmp_path / "draws")
+    drawn = draw_and_rank(Draws(truth=truth, temperature=1.0, samples=2, schedule=SHORT), tmp_path / "draws")
     assert np.array(drawn["accuracies"]).shape == (2, 6)
     assert [row["averaged"] for row in drawn["stability"]] == [1]
-    pool = Pool(truth=truth, size=8, epochs=1)
+    pool = Pool(truth=truth, size=8, schedule=SHORT)
     ranked = train_and_rank(pool, tmp_path / "pool")
     assert ranked["updates"] == ranked["steps"] / 8
     assert -1 <= ranked["tau"] <= 1
     lines = [json.loads(line) for line in (tmp_path / "pool" / "steps.jsonl").read_text().splitlines()]
     assert {arch for line in lines for arch in line["archs"]} <= {str(arch) for arch in pool.archs}
-    whole = train_and_rank(Pool(truth=truth, size=None, epochs=1), tmp_path / "whole")
+    whole = train_and_rank(Pool(truth=truth, size=None, schedule=SHORT), tmp_path / "whole")
     assert whole["updates"] < 1
 
 
 def test_a_pool_holds_what_is_ranked_and_others_each_once(folder):  # noqa: F811
     truth = read_truth(folder)
-    pool = Pool(truth=truth, size=20, epochs=1)
+    pool = Pool(truth=truth, size=20, schedule=SHORT)
     assert len({*pool.archs}) == 20
     assert set(truth.archs) < set(pool.archs)
     drawn = [Pooled(pool).paths(step)[0] for step in range(300)]
     assert {*drawn} == {*pool.archs}
     with pytest.raises(ScarletError, match="pool: got size 5, wanted 6 or more"):
-        _ = Pool(truth=truth, size=5, epochs=1).archs
+        _ = Pool(truth=truth, size=5, schedule=SHORT).archs

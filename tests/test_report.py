@@ -45,12 +45,13 @@ def estimate(value):
 
 
 def made_up_rank():
-    """As ``rank`` writes it: our default behind another strategy, chance last."""
-    taus = {"spos": 0.5, "scarlet": 0.45, "macs": 0.4, "fairnas": 0.1, "random": 0.0}
+    """As ``rank`` writes it: multiply-adds first, our default behind another strategy, chance last."""
+    taus = {"macs": 0.7, "spos": 0.5, "scarlet": 0.45, "fairnas": 0.1, "random": 0.0}
     cost = {"accuracy": 60.0, "spread": 3.0, "images": 2e5, "train_core_seconds": 90.0, "score_core_seconds": 15.0}
     rows = [{"recipe": name, "strategy": None if name in ("macs", "random") else name, "tau": estimate(tau),
              "tau_each": [tau, tau + 0.05], "behind": None if tau == 0.5 else estimate(0.5 - tau), "seeds": 2,
-             "regret": estimate(1.0), **(dict.fromkeys(cost) if name in ("macs", "random") else cost)}
+             "beyond_macs": estimate(tau - 0.38), "regret": estimate(1.0),
+             **(dict.fromkeys(cost) if name in ("macs", "random") else cost)}
             for name, tau in taus.items()]  # fmt: skip
     ceiling = {name: estimate(0.6) for name in ("one_another", "mean_of_the_others", "perfect_ranker")}
     return {"truth": "t", "recipes": [], "seeds": [0, 1], "rows": rows, "ceiling": ceiling, "architectures": 9,
@@ -58,13 +59,16 @@ def made_up_rank():
 
 
 def made_up_findings():
-    """As ``measure_findings.py`` writes it: the plain skip is the odd one out without shortcuts only."""
+    """As ``measure_findings.py`` writes it: the plain skip is the odd one out without shortcuts, and fails twice."""
     inside = [
-        {"asked": {"name": name, "skip": skip}, "loss": 1.0, "loss_deviation": 0.1, "one_shot": [50.0, 60.0],
+        {"asked": {"name": name, "skip": skip}, "loss": 1.0, "loss_deviation": 0.1, "chance": 10.0,
+         "one_shot": [10.0, 11.0] if (name, skip) == ("lr 0.4", "plain") else [50.0, 60.0],
          "feature_shift": [0.0, 0.2, 0.3], "parameter_shift": [0.5, 0.6, 0.7],
          "layers": [{"layer": 1, "skip": 0.2 if name == "no shortcuts" else 0.9, "blocks": 0.5, "skip_norm": 1.1}]}
-        for name in ("base", "no shortcuts") for skip in ("plain", "identity")
+        for name in ("base", "no shortcuts", "lr 0.4") for skip in ("plain", "identity")
     ]  # fmt: skip
+    inside += [{"asked": {"name": "deep", "skip": "plain"}, "diverged": "the loss is nan at step 3"},
+               {**inside[1], "asked": {"name": "deep", "skip": "identity"}}]  # fmt: skip
     updates = [{"asked": {"size": size, "seed": 0}, "updates": 40.0 if size else 1e-5, "tau": 0.5 if size else 0.3,
                 "accuracy": 60.0, "spread": 2.0} for size in (100, None)]  # fmt: skip
     stability = [{"asked": {"temperature": heat, "seed": 0},
@@ -133,13 +137,23 @@ def test_what_loses_and_what_failed_is_said(evidence):
 
 def test_the_verdict_names_who_is_first_who_is_near_and_the_default(evidence):
     verdict, inside, *_ = [one for one in sections(evidence) if "figure" not in one.heading][-5:]
-    assert verdict.words[1] == "First of all: spos 0.500 [0.400, 0.600]. Not told from it at 95 %: spos, scarlet."
-    assert verdict.words[2] == "Rankers that cost nothing: macs 0.400 [0.300, 0.500], random 0.000 [-0.100, 0.100]."
-    assert verdict.words[3].endswith("is number 2 of the supernets and is not told from it.")
-    assert [row[0] for row in verdict.tables[0].rows] == ["spos", "scarlet", "macs", "fairnas", "random"]
+    assert verdict.words[1] == "First of the supernets: spos 0.500 [0.400, 0.600]. Not told from it at 95 %: scarlet."
+    assert "macs 0.700 [0.600, 0.800], random 0.000 [-0.100, 0.100]." in verdict.words[2]
+    assert verdict.words[2].endswith("Ahead of every supernet, beyond chance: macs 0.700 [0.600, 0.800].")
+    assert verdict.words[3].endswith("(partial tau-b above 0 at 95 %): spos.")
+    assert verdict.words[4].endswith("is number 2 of the supernets and is not told from it.")
+    ranked, cost = verdict.tables
+    assert [row[0] for row in ranked.rows] == ["macs", "spos", "scarlet", "fairnas", "random"]
+    assert [row[0] for row in cost.rows] == ["spos", "scarlet", "fairnas"]
     (plain,) = [sentence for sentence in inside.words if sentence.startswith("plain: ")]
     assert "as alike to the blocks as 0.55, they to each other as 0.50" in plain
     assert plain.endswith("the odd one out in 1 of 2 conditions: no shortcuts.")
+    assert inside.words[0].endswith("near chance, of 4: plain 2 (lr 0.4, deep); identity 0.")
+    assert inside.words[1].startswith(
+        "Over the 2 conditions in which all have learned: plain loss 1.000, jumping by 0.100"
+    )
+    assert "By place, plain in the base: layer 2 0.90 (blocks 0.50)." in inside.words
+    assert inside.tables[0].texts()[6] == ["deep", "plain", *[""] * 7]
     without = {name: value for name, value in evidence.items() if name not in ("rank", "findings")}
     assert len(sections(without)) == len(sections(evidence)) - 5
     assert "Which recipe ranks best" not in report_markdown(without)

@@ -58,8 +58,8 @@ def _render(console: Console, report: dict[str, Any], out: Path) -> None:
         if row["strategy"] is not None:
             cost = [f"{row['images'] / 1e3:,.0f}", f"{row['train_core_seconds']:,.0f}", f"{row['spread']:.2f}"]
         rows.append((row["recipe"], f"{tau['value']:.3f}", f"{tau['low']:.3f} to {tau['high']:.3f}",
-                     f"{row['regret']['value']:.2f}", *cost))  # fmt: skip
-    header = ("ranker", "tau-b", "95 % interval", "regret", "k images", "core s", "one-shot spread")
+                     f"{row['beyond_macs']['value']:.3f}", f"{row['regret']['value']:.2f}", *cost))  # fmt: skip
+    header = ("ranker", "tau-b", "95 % interval", "beyond MACs", "regret", "k images", "core s", "one-shot spread")
     title = f"{report['architectures']} architectures, {report['truth_seeds']} seeds each; regret and spread in points"
     console.print(table(header, rows, title=title))
     if report["ceiling"]:

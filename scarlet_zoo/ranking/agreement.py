@@ -17,7 +17,7 @@ from scarlet_zoo.errors import ScarletError
 
 Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Statistic = Callable[[Numbers, Numbers], float]
+Statistic = Callable[..., float]
 RESAMPLES, _SHARE = 2_000, 0.95
 
 
@@ -64,6 +64,20 @@ def kendall_tau(one: ArrayLike, other: ArrayLike) -> float:
     return float((one_signs * other_signs).sum() / np.sqrt(apart)) if apart else 0.0
 
 
+def partial_tau(scores: ArrayLike, truth: ArrayLike, beside: ArrayLike) -> float:
+    """What a ranker knows of the truth that a third list does not: Kendall's partial rank correlation.
+
+    tau(s, t | b) = (tau(s, t) - tau(s, b) tau(t, b)) / sqrt((1 - tau(s, b)^2) (1 - tau(t, b)^2)) (Kendall 1942), with
+    tau-b for tau; 0 where one of the two orders as the third does, or the opposite way.
+
+    Raises:
+        ScarletError: as :func:`kendall_tau`.
+    """
+    with_truth, own, its = kendall_tau(scores, truth), kendall_tau(scores, beside), kendall_tau(truth, beside)
+    left = (1 - own**2) * (1 - its**2)
+    return float((with_truth - own * its) / np.sqrt(left)) if left > 1e-12 else 0.0
+
+
 def top_regret(scores: ArrayLike, truth: ArrayLike, count: int = 10) -> float:
     """What is lost by looking at a ranker's first ``count`` only: the best truth minus the best one among them.
 
@@ -75,24 +89,25 @@ def top_regret(scores: ArrayLike, truth: ArrayLike, count: int = 10) -> float:
 
 
 def resampled(statistic: Statistic, rankers: Sequence[Numbers], truth: Numbers, resamples: int = RESAMPLES,
-              seed: int = 0) -> list[Sample]:  # fmt: skip
+              seed: int = 0, beside: Sequence[Numbers] = ()) -> list[Sample]:  # fmt: skip
     """A statistic of each of several recipes, as it is and under one bootstrap that they share.
 
     Architectures and the truth's seeds are drawn once for all recipes, so that their differences can be judged
     pairwise; the seeds of each recipe's rankers are drawn for itself.
 
     Args:
-        statistic: of one ranker's scores and the truth, both (architectures,).
+        statistic: of one ranker's scores, the truth, and each of ``beside``, all (architectures,).
         rankers: for each recipe, scores (seeds, architectures); the statistic's mean over seeds counts.
         truth: (architectures,) or (its seeds, architectures), which is averaged.
         resamples: of the bootstrap.
         seed: of the bootstrap.
+        beside: other numbers of the architectures, (architectures,) each.
     """
     truth, recipes = np.atleast_2d(truth), [np.atleast_2d(scores) for scores in rankers]
 
     def means(archs: Indices, seeds: Indices, rows: Sequence[Indices]) -> list[float]:
-        known = truth[np.ix_(seeds, archs)].mean(axis=0)
-        return [float(np.mean([statistic(scores[row, archs], known) for row in chosen]))
+        known = (truth[np.ix_(seeds, archs)].mean(axis=0), *(other[archs] for other in beside))
+        return [float(np.mean([statistic(scores[row, archs], *known) for row in chosen]))
                 for scores, chosen in zip(recipes, rows, strict=True)]  # fmt: skip
 
     sizes = (truth.shape[1], len(truth), *map(len, recipes))

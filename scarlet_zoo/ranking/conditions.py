@@ -14,16 +14,17 @@ import torch
 from timm.models._efficientnet_blocks import InvertedResidual
 from torch import nn
 
+from scarlet_zoo.errors import DivergedError
 from scarlet_zoo.image_data import in_order
 from scarlet_zoo.jobs import kept
 from scarlet_zoo.networks import space_preprocessing
+from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.similarity import feature_shift, layer_similarity, parameter_shift
 from scarlet_zoo.recalibration import batch_statistics
 from scarlet_zoo.runs import DataPlan
 from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.strategies.base import Strategy
-from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import train
 
 _PATHS, _SCORED, _PICTURES, _GRADIENT_PAIRS = 8, 32, 500, 8
@@ -40,7 +41,7 @@ class Condition:
         skip: what stands on its skips.
         shortcuts: whether blocks keep their residual additions; without, a block is a plain chain of convolutions.
         strategy: that trains it.
-        epochs, lr, seed: of the training.
+        schedule: of the training.
     """
 
     name: str
@@ -48,14 +49,12 @@ class Condition:
     skip: str
     shortcuts: bool = True
     strategy: str = "spos"
-    epochs: int
-    lr: float = 0.1
-    seed: int = 0
+    schedule: Schedule
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, the space by its definition."""
         told = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**told, "space": self.space.to_json()}
+        return {**told, "space": self.space.to_json(), "schedule": asdict(self.schedule)}
 
 
 def look_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]:
@@ -64,28 +63,34 @@ def look_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]
     Returns:
         ``layers`` (similarities of the choices of each layer that may be skipped), ``feature_shift`` and
         ``parameter_shift`` by layer, ``one_shot`` (accuracies of random paths in percent, with the statistics of the
-        pictures), ``loss`` and ``loss_deviation`` of the last fifth of the steps, and what was ``asked``.
+        pictures), ``chance`` (in percent), ``loss`` and ``loss_deviation`` of the last fifth of the steps, and what was
+        ``asked``. Of a training that diverges only ``diverged``, what was said of it, and ``asked``.
 
     Raises:
-        TrainingError: the training diverges, or ``out`` holds another.
+        ScarletError: ``out`` holds another.
     """
     return kept(out / "inside.json", condition.to_dict(), lambda: _looked_into(condition, data, out))
 
 
 def _looked_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]:
-    strategy = _trained(condition, data, out)
-    return {**_losses(out / "steps.jsonl"), **_measured(strategy, data)}
+    try:
+        strategy = _trained(condition, data, out)
+    except DivergedError as error:
+        return {"diverged": str(error).partition(": ")[2]}
+    chance = 100 / condition.space.num_classes
+    return {"chance": chance, **_losses(out / "steps.jsonl"), **_measured(strategy, data)}
 
 
 def _trained(condition: Condition, data: DataPlan, out: Path) -> Strategy:
     torch.set_num_threads(1)
-    torch.manual_seed(condition.seed)
-    strategy = create_strategy(condition.strategy, condition.space, condition.skip, seed=condition.seed)
+    seed = condition.schedule.seed
+    torch.manual_seed(seed)
+    strategy = create_strategy(condition.strategy, condition.space, condition.skip, seed=seed)
     if not condition.shortcuts:
         without_shortcuts(strategy.supernet)
-    settings = TrainSettings(epochs=condition.epochs, lr=condition.lr, batch_size=64, seed=condition.seed, threads=1)
     pictures = data.open(space_preprocessing(condition.space))
-    done = train(strategy, pictures, settings, out, identity={"shortcuts": str(condition.shortcuts)})
+    identity = {"shortcuts": str(condition.shortcuts)}
+    done = train(strategy, pictures, condition.schedule.settings(), out, identity=identity)
     strategy.supernet.load_state_dict(done.state)
     return strategy
 

@@ -15,6 +15,7 @@ from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.files import write_text
 from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.truth import GroundTruth
 from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
 from scarlet_zoo.searching.evaluation import Evaluation
@@ -24,7 +25,6 @@ from scarlet_zoo.strategies import find_strategy
 from scarlet_zoo.strategies.base import read_options
 from scarlet_zoo.supernet import load_supernet
 from scarlet_zoo.topology import OFF
-from scarlet_zoo.train_settings import TrainSettings
 
 RANKER_FILE = "ranker.json"
 # A chain is what the ground truth has; branches would be trained and never asked for.
@@ -61,6 +61,10 @@ class Recipe:
         """Strategy, with what is not its default."""
         added = [f"skip={self.skip}"] if self.skip else []
         return " ".join([self.strategy, *added, *(f"{key}={value}" for key, value in sorted(self.options.items()))])
+
+    def schedule(self, epochs: int, seed: int) -> Schedule:
+        """Of a training of so many epochs."""
+        return Schedule(epochs=epochs, batch_size=self.batch_size, lr=self.lr, clip_norm=self.clip_norm, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,19 +159,12 @@ def _train(job: RankerJob) -> dict[str, Any]:
                             options=options)  # fmt: skip
     paths = _paths_of_a_step(supernet, recipe, job.out / "probe")
     epochs = max(1, round(recipe.budget / (plan.pictures * paths)))
-    return run_supernet(supernet, _settings(recipe, epochs, job.seed), job.out)
-
-
-def _settings(recipe: Recipe, epochs: int, seed: int, max_steps: int | None = None) -> TrainSettings:
-    return TrainSettings(
-        epochs=epochs, batch_size=recipe.batch_size, lr=recipe.lr, clip_norm=recipe.clip_norm, seed=seed, threads=1,
-        checkpoint_every=200, max_steps=max_steps,
-    )  # fmt: skip
+    return run_supernet(supernet, recipe.schedule(epochs, job.seed).settings(), job.out)
 
 
 def _paths_of_a_step(supernet: SupernetPlan, recipe: Recipe, out: Path) -> int:
     """How many paths the strategy runs: one step of it is made."""
-    run_supernet(supernet, _settings(recipe, 1, 0, max_steps=1), out)
+    run_supernet(supernet, recipe.schedule(1, 0).settings(max_steps=1), out)
     (line,) = (out / "steps.jsonl").read_text(encoding="utf-8").splitlines()
     return max(len(json.loads(line)["archs"]), 1)
 

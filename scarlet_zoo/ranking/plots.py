@@ -15,24 +15,27 @@ def plot_verdict(report: Mapping[str, Any], stem: Path) -> None:
 
 
 def draw_verdict(report: Mapping[str, Any]) -> Any:
-    """A figure of the tau-b of each recipe with its interval and each seed's.
+    """A figure of each ranker's tau-b with its interval and each seed's, and of what it knows beyond multiply-adds.
 
     Args:
         report: of :func:`scarlet_zoo.ranking.verdict.verdict`.
     """
     rows: Sequence[Mapping[str, Any]] = report["rows"][::-1]
-    figure = new_figure(7, 0.35 * len(rows) + 1.2)
-    axes = figure.add_subplot()
+    figure = new_figure(9.5, 0.32 * len(rows) + 1.4)
+    whole, beyond = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    for axes, key in ((whole, "tau"), (beyond, "beyond_macs")):
+        for place, row in enumerate(rows):
+            colour, told = "#2166ac" if row["strategy"] else "0.55", row[key]
+            axes.plot([told["low"], told["high"]], [place, place], color=colour, linewidth=2)
+            axes.plot([told["value"]], [place], "o", color=colour, markersize=5)
+        axes.axvline(0, color="0.8", linewidth=1, zorder=0)
+        axes.grid(axis="x", alpha=0.3)
     for place, row in enumerate(rows):
-        colour = "#2166ac" if row["strategy"] else "0.55"
-        tau = row["tau"]
-        axes.plot([tau["low"], tau["high"]], [place, place], color=colour, linewidth=2)
-        axes.plot(row["tau_each"], [place] * len(row["tau_each"]), "|", color=colour, markersize=9)
-        axes.plot([tau["value"]], [place], "o", color=colour, markersize=5)
+        whole.plot(row["tau_each"], [place] * len(row["tau_each"]), "|", color="#2166ac" if row["strategy"] else "0.55",
+                   markersize=9)  # fmt: skip
     if report["ceiling"]:
-        axes.axvline(report["ceiling"]["perfect_ranker"]["value"], color="#b2182b", linewidth=1, linestyle="--")
-    axes.axvline(0, color="0.8", linewidth=1, zorder=0)
-    axes.set_yticks(range(len(rows)), [row["recipe"] for row in rows])
-    axes.set_xlabel("Kendall tau-b against the ground truth (95 % interval; bars: seeds; dashed: a perfect ranker's)")
-    axes.grid(axis="x", alpha=0.3)
+        whole.axvline(report["ceiling"]["perfect_ranker"]["value"], color="#b2182b", linewidth=1, linestyle="--")
+    whole.set_yticks(range(len(rows)), [row["recipe"] for row in rows])
+    whole.set_xlabel("Kendall tau-b against the ground truth\n(95 % interval; bars: seeds; dashed: a perfect ranker's)")
+    beyond.set_xlabel("partial tau-b, beyond multiply-adds")
     return figure

@@ -7,7 +7,7 @@ shared weights ranks noisily. Here the draws are looked at one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from scarlet_zoo.jobs import kept
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.ranking.agreement import Numbers, kendall_tau
 from scarlet_zoo.ranking.judging import in_space
+from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.truth import GroundTruth
 from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
 from scarlet_zoo.supernet import load_supernet
-from scarlet_zoo.train_settings import TrainSettings
 
 _CALIBRATION, _VALIDATION = 1000, 1000
 
@@ -36,21 +36,18 @@ class Draws:
         truth: what is ranked.
         temperature: of the posterior; 0 draws the weights of plain stochastic gradient descent at the same rate.
         samples: weights that are kept, 2 or more.
-        epochs, batch_size, lr, seed: of the training.
+        schedule: of the training.
     """
 
     truth: GroundTruth
     temperature: float
     samples: int = 8
-    epochs: int
-    batch_size: int = 64
-    lr: float = 0.1
-    seed: int = 0
+    schedule: Schedule
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, the truth by its title."""
-        told = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**told, "truth": self.truth.plan.title}
+        return {"truth": self.truth.plan.title, "temperature": self.temperature, "samples": self.samples,
+                "schedule": asdict(self.schedule)}  # fmt: skip
 
 
 def draw_and_rank(draws: Draws, out: Path) -> dict[str, Any]:
@@ -67,8 +64,7 @@ def _ranked(draws: Draws, out: Path) -> dict[str, Any]:
     options = {"branches": "false", "samples": str(draws.samples), "temperature": str(draws.temperature)}
     supernet = SupernetPlan(space=plan.search_space, data=DataPlan(name=plan.data, pictures=plan.pictures),
                             strategy="st-nas", options=options)  # fmt: skip
-    settings = TrainSettings(epochs=draws.epochs, batch_size=draws.batch_size, lr=draws.lr, seed=draws.seed, threads=1)
-    run_supernet(supernet, settings, out)
+    run_supernet(supernet, draws.schedule.settings(), out)
     bench = OneShot(out / SUPERNET_FILE, (plan.data, None, None), _CALIBRATION, _VALIDATION)
     names = bench.metadata["posterior"].split()
     accuracies = np.array([_accuracies(bench, out / name, draws.truth.archs) for name in names])

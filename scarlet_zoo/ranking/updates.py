@@ -7,7 +7,7 @@ pool here holds the architectures that are ranked and as many others as make the
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from scarlet_zoo.jobs import kept
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.ranking.agreement import kendall_tau
+from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.truth import GroundTruth
 from scarlet_zoo.runs import SUPERNET_FILE, DataPlan
 from scarlet_zoo.strategies.base import StrategyOptions
 from scarlet_zoo.strategies.proposals import draw_different
 from scarlet_zoo.strategies.spos import Spos
 from scarlet_zoo.supernet import save_supernet
-from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import train
 
 _CALIBRATION, _VALIDATION = 1000, 2000
@@ -39,20 +39,16 @@ class Pool:
     Attributes:
         truth: what is ranked, and in the pool.
         size: of the pool; None draws from the whole space.
-        epochs, batch_size, lr, seed: of the training.
+        schedule: of the training.
     """
 
     truth: GroundTruth
     size: int | None
-    epochs: int
-    batch_size: int = 64
-    lr: float = 0.1
-    seed: int = 0
+    schedule: Schedule
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, the truth by its title."""
-        told = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**told, "truth": self.truth.plan.title}
+        return {"truth": self.truth.plan.title, "size": self.size, "schedule": asdict(self.schedule)}
 
     @property
     def archs(self) -> tuple[Arch, ...]:
@@ -64,7 +60,7 @@ class Pool:
         ranked, wanted = self.truth.archs, self.size or 0
         if wanted < len(ranked):
             raise ScarletError(f"pool: got size {wanted}, wanted {len(ranked)} or more, which are ranked")
-        drawn = draw_different(self.truth.plan.search_space, wanted, random.Random(f"{self.seed} pool"))
+        drawn = draw_different(self.truth.plan.search_space, wanted, random.Random(f"{self.schedule.seed} pool"))
         return tuple(dict.fromkeys((*ranked, *drawn)))[:wanted]
 
 
@@ -76,7 +72,7 @@ class Pooled(Spos):
     """
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__(pool.truth.plan.search_space, self.skip_default, StrategyOptions(), pool.seed)
+        super().__init__(pool.truth.plan.search_space, self.skip_default, StrategyOptions(), pool.schedule.seed)
         self.pool = pool.archs
 
     def paths(self, step: int) -> tuple[Arch, ...]:
@@ -97,12 +93,11 @@ def train_and_rank(pool: Pool, out: Path) -> dict[str, Any]:
 def _ranked(pool: Pool, out: Path) -> dict[str, Any]:
     plan = pool.truth.plan
     torch.set_num_threads(1)
-    torch.manual_seed(pool.seed)
-    space = plan.search_space
-    strategy = Pooled(pool) if pool.size else Spos(space, Spos.skip_default, StrategyOptions(), pool.seed)
-    settings = TrainSettings(epochs=pool.epochs, batch_size=pool.batch_size, lr=pool.lr, seed=pool.seed, threads=1)
+    seed, space = pool.schedule.seed, plan.search_space
+    torch.manual_seed(seed)
+    strategy = Pooled(pool) if pool.size else Spos(space, Spos.skip_default, StrategyOptions(), seed)
     data = DataPlan(name=plan.data, pictures=plan.pictures).open(space_preprocessing(space))
-    done = train(strategy, data, settings, out, identity={"pool": str(pool.size)})
+    done = train(strategy, data, pool.schedule.settings(), out, identity={"pool": str(pool.size)})
     strategy.supernet.load_state_dict(done.state)
     save_supernet(strategy.supernet, out / SUPERNET_FILE, strategy.metadata())
     bench = OneShot(out / SUPERNET_FILE, (plan.data, None, None), _CALIBRATION, _VALIDATION)

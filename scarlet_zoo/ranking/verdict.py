@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_zoo.ranking.agreement import RESAMPLES, Estimate, Numbers, ceiling, kendall_tau, resampled, top_regret
+from scarlet_zoo.ranking.agreement import (
+    RESAMPLES,
+    Estimate,
+    Numbers,
+    ceiling,
+    kendall_tau,
+    partial_tau,
+    resampled,
+    top_regret,
+)
 from scarlet_zoo.ranking.judging import Ranker
 from scarlet_zoo.ranking.truth import GroundTruth
 
@@ -26,7 +35,9 @@ class Row:
         seeds: rankers that there are.
         tau: Kendall tau-b against the ground truth, mean over seeds, interval over seeds and architectures.
         tau_each: of each seed.
-        behind: the tau of the first row minus this one's, of the same architectures drawn; None for the first.
+        behind: the tau of the first supernet recipe minus this one's, of the same architectures drawn: below 0 for a
+            baseline that is ahead of it; None for that recipe itself.
+        beyond_macs: :func:`~scarlet_zoo.ranking.agreement.partial_tau` beside multiply-adds: what is known beyond them.
         regret: accuracy lost by the best of its first ten, in points, mean over seeds.
         spread: standard deviation of one-shot accuracy over architectures, in points, mean over seeds.
         accuracy: mean one-shot accuracy in percent.
@@ -40,6 +51,7 @@ class Row:
     tau: Estimate
     tau_each: tuple[float, ...]
     behind: Estimate | None
+    beyond_macs: Estimate
     regret: Estimate
     spread: float | None = None
     accuracy: float | None = None
@@ -71,16 +83,17 @@ def _rows(truth: GroundTruth, made: Mapping[str, Sequence[Ranker]], scores: Mapp
           resamples: int) -> list[Row]:  # fmt: skip
     taus = dict(zip(scores, resampled(kendall_tau, [*scores.values()], truth.final, resamples), strict=True))
     regrets = resampled(partial(top_regret, count=TOP), [*scores.values()], truth.final, resamples)
+    beyond = resampled(partial_tau, [*scores.values()], truth.final, resamples, beside=[truth.macs])
     order = sorted(taus, key=lambda recipe: -taus[recipe].value)
-    best, final = taus[order[0]], truth.final.mean(axis=0)
+    first, final = next((recipe for recipe in order if recipe in made), order[0]), truth.final.mean(axis=0)
     rows = {
         recipe: Row(
             recipe=recipe, seeds=len(scores[recipe]), tau=taus[recipe].estimate(),
             tau_each=tuple(kendall_tau(row, final) for row in scores[recipe]),
-            behind=None if recipe == order[0] else (best - taus[recipe]).estimate(),
-            regret=regret.estimate(), **_costs(made.get(recipe, ())),
+            behind=None if recipe == first else (taus[first] - taus[recipe]).estimate(),
+            beyond_macs=known.estimate(), regret=regret.estimate(), **_costs(made.get(recipe, ())),
         )
-        for recipe, regret in zip(scores, regrets, strict=True)
+        for recipe, regret, known in zip(scores, regrets, beyond, strict=True)
     }  # fmt: skip
     return [rows[recipe] for recipe in order]
 

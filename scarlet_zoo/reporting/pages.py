@@ -8,12 +8,13 @@ from typing import Any
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.report import markdown_table
+from scarlet_zoo.reporting.findings import findings_sections
 from scarlet_zoo.reporting.latency import LATENCY_EVIDENCE, latency_sections
-from scarlet_zoo.reporting.ranking import FINDINGS, RANK, ranking_sections
+from scarlet_zoo.reporting.ranking import verdict_section
 from scarlet_zoo.reporting.structure import Section, Table
 
 TITLE = "scarlet-zoo, measured"
-EVIDENCE, OPTIONAL = LATENCY_EVIDENCE, (RANK, FINDINGS)
+EVIDENCE, OPTIONAL = LATENCY_EVIDENCE, ("rank", "findings")
 _INTRO = (
     "Made from the records in results/ alone. Latency is ours, p50 for one picture; accuracy is ImageNet top-1 as "
     "authors publish it, never measured here, but for the last part, which is ours on Fashion-MNIST. Weights of what "
@@ -34,7 +35,9 @@ def sections(evidence: Mapping[str, Any]) -> list[Section]:
     missing = [name for name in EVIDENCE if name not in evidence]
     if missing:
         raise ScarletError(f"report: no {' '.join(missing)}, wanted {' '.join(EVIDENCE)}")
-    return [*latency_sections(evidence), *ranking_sections(evidence)]
+    rank, found = map(evidence.get, OPTIONAL)
+    ranking = [] if rank is None else [verdict_section(rank)]
+    return [*latency_sections(evidence), *ranking, *(findings_sections(found, rank) if rank and found else [])]
 
 
 def drawings(evidence: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Drawings of rankings and of what goes on inside supernets, as SVG."""
+"""Drawings of what goes on inside supernets, as SVG."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ from statistics import fmean
 from typing import Any
 
 from scarlet_zoo.drawing import new_figure
-from scarlet_zoo.ranking.plots import draw_verdict
 from scarlet_zoo.reporting.drawings import svg
 
 Row = Mapping[str, Any]
 _COLOURS = {"plain": "0.4", "identity": "#b2182b", "orthogonal": "#2166ac", "kaiming": "#1b7837"}
-
-
-def taus(rank: Row) -> str:
-    """Tau-b of each ranker with its interval."""
-    return svg(draw_verdict(rank))
 
 
 def alike(rows: Sequence[Row]) -> str:

@@ -1,0 +1,31 @@
+"""How long and how fast the supernets of this room are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scarlet_zoo.train_settings import TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What the trainings that are compared have in common.
+
+    Attributes:
+        epochs, batch_size, lr: of the training.
+        clip_norm: largest norm of a step's gradient, so that none of those that are compared diverges; 0 clips none.
+        seed: of everything random.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    lr: float = 0.1
+    clip_norm: float = 5.0
+    seed: int = 0
+
+    def settings(self, max_steps: int | None = None) -> TrainSettings:
+        """On one thread, with a checkpoint every 200 steps; ``max_steps`` stops early."""
+        return TrainSettings(
+            epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, clip_norm=self.clip_norm, seed=self.seed,
+            threads=1, checkpoint_every=200, max_steps=max_steps,
+        )  # fmt: skip
