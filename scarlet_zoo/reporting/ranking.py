@@ -45,7 +45,7 @@ def cost_table(rank: Row) -> Table:
     rows = [(row["recipe"], row["images"] / 1e3, row["train_core_seconds"], row["score_core_seconds"], row["accuracy"],
              row["spread"], min(row["tau_each"]), max(row["tau_each"])) for row in _made(rank)]  # fmt: skip
     where = ("means over the supernets of a recipe; pictures as often as they are run through a path, processor "
-             "time, accuracy of the architectures with inherited weights, its deviation over them in points")  # fmt: skip
+             "time, accuracy of the architectures with inherited weights, its deviation in points")  # fmt: skip
     return Table("What it costs", header, (0, 0, 0, 0, 1, 2, 3, 3), tuple(rows), where)
 
 
