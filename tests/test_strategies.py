@@ -231,3 +231,13 @@ def test_options_are_checked():
         strategy_of("fairnas", split="perhaps")
     with pytest.raises(TrainingError, match=r"spos: option sharp=1, wanted no option"):
         strategy_of("spos", sharp=1)
+
+
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in STRATEGIES), ("fairnas", {"split": True})])
+def test_pictures_are_counted_as_often_as_paths_run_on_them(name, options, tmp_path):
+    strategy, seen = strategy_of(name, **options), []
+    # A teacher is a copy, hooks and all: what only it sees is not counted.
+    count = lambda module, args: seen.append(len(args[0])) if module is strategy.model else None  # noqa: E731
+    strategy.model.register_forward_pre_hook(count)
+    _, rows = run(strategy, tmp_path, max_steps=2)
+    assert strategy.batch_share * sum(row["images"] * len(row["archs"]) for row in rows) == pytest.approx(sum(seen))

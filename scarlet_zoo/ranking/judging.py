@@ -21,7 +21,7 @@ from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.journal import Journal
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.strategies import find_strategy
+from scarlet_zoo.strategies import create_strategy, find_strategy
 from scarlet_zoo.strategies.base import read_options
 from scarlet_zoo.supernet import load_supernet
 from scarlet_zoo.topology import OFF
@@ -39,8 +39,9 @@ class Recipe:
         strategy: see :mod:`scarlet_zoo.strategies`.
         skip: what stands on skips; the strategy's own when None.
         options: of the strategy, besides its defaults.
-        budget: pictures run through paths, each as often as it is. A strategy that runs ten paths a step gets a
-            tenth of the steps, an epoch at least.
+        budget: pictures run through paths in training, each as often as it is, with gradient or without, but for those
+            that only a teacher sees. A strategy that runs ten paths a step gets a tenth of the steps, an epoch at
+            least.
         batch_size, lr, clip_norm: of the training; all gradients are clipped, so that none of those that are
             compared diverges.
         calibration, validation: pictures for statistics and for accuracy.
@@ -124,7 +125,7 @@ def make_ranker(job: RankerJob) -> Ranker:
         scores={arch: values["score"] for arch, values in told.items()},
         accuracies={arch: values["accuracy"] for arch, values in told.items()},
         epochs=report["settings"]["epochs"], steps=report["steps"],
-        images=sum(line["images"] * len(line["archs"]) for line in lines),
+        images=round(_batch_share(job) * sum(line["images"] * len(line["archs"]) for line in lines)),
         train_core_seconds=report["core_seconds"], score_core_seconds=round(spent, 1), conditions=conditions,
     )  # fmt: skip
     write_text(file, ranker.model_dump_json(indent=1) + "\n")
@@ -153,13 +154,23 @@ def _conditions(job: RankerJob) -> dict[str, Any]:
 
 def _train(job: RankerJob) -> dict[str, Any]:
     plan, recipe = job.truth.plan, job.recipe
-    options = {**_OPTIONS.get(recipe.strategy, {}), **recipe.options}
     data = DataPlan(name=plan.data, folder=job.data_dir, pictures=plan.pictures)
     supernet = SupernetPlan(space=plan.search_space, data=data, strategy=recipe.strategy, skip=recipe.skip,
-                            options=options)  # fmt: skip
-    paths = _paths_of_a_step(supernet, recipe, job.out / "probe")
-    epochs = max(1, round(recipe.budget / (plan.pictures * paths)))
+                            options=_options(recipe))  # fmt: skip
+    batches = _batch_share(job) * _paths_of_a_step(supernet, recipe, job.out / "probe")
+    epochs = max(1, round(recipe.budget / (plan.pictures * batches)))
     return run_supernet(supernet, recipe.schedule(epochs, job.seed).settings(), job.out)
+
+
+def _options(recipe: Recipe) -> dict[str, str]:
+    return {**_OPTIONS.get(recipe.strategy, {}), **recipe.options}
+
+
+def _batch_share(job: RankerJob) -> float:
+    """Share of a step's pictures that each of its paths runs on."""
+    recipe = job.recipe
+    strategy = create_strategy(recipe.strategy, job.truth.plan.search_space, recipe.skip, _options(recipe))
+    return strategy.batch_share
 
 
 def _paths_of_a_step(supernet: SupernetPlan, recipe: Recipe, out: Path) -> int:

@@ -66,6 +66,11 @@ class Strategy(Learner):
         self.supernet = Supernet(space, skip)
         super().__init__(self.supernet)
 
+    @property
+    def batch_share(self) -> float:
+        """Share of a step's pictures that each of its paths runs on: all of them, in most."""
+        return 1.0
+
     @classmethod
     def extended(cls, space: SearchSpace, options: Any) -> SearchSpace:  # noqa: ARG003
         """The space that the strategy makes of a chain space: most take it as it is."""

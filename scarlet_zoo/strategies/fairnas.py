@@ -43,6 +43,11 @@ class FairNas(Strategy):
         sampler, count = FairSampler(self.space, self.seed), max(map(len, self.space.decisions))
         return tuple(sampler.draw(step * count + number) for number in range(count))
 
+    @property
+    def batch_share(self) -> float:
+        """All of a step's pictures, or a path's own part of them."""
+        return 1 / len(self.paths(0)) if self.options.split else 1.0
+
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
         """Cross-entropy of each path, summed."""
         paths = self.paths(batch.step)

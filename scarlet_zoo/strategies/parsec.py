@@ -97,6 +97,11 @@ class Parsec(Strategy):
             return int(self.options.paths)
         return max(_MINIMUM, round(float(self.options.entropy_factor) * self.distribution.entropy()))
 
+    @property
+    def batch_share(self) -> float:
+        """A half: the weights' or alpha's."""
+        return 0.5
+
     def drawn(self, step: int, half: int) -> Counter[Arch]:
         """The paths of a half, 0 or 1, and how often each was drawn: a function of seed, step and alpha."""
         rng = random.Random(f"{self.seed} {step} {half}")
