@@ -80,7 +80,7 @@ class OneShot:
     def network(self, arch: Arch, supernet: Supernet | None = None) -> nn.Module:
         """The calibrated subnet in eval mode, of these weights or of others of the same supernet."""
         source = supernet if supernet is not None else self.supernet
-        model = source.subnet(Arch.parse(str(arch), source.space)).to(memory_format=torch.channels_last)
+        model = source.subnet(source.space.embed(arch)).to(memory_format=torch.channels_last)
         recalibrate(model, self.calibration)
         return model
 

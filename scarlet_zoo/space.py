@@ -18,7 +18,7 @@ from typing import Any
 from scarlet_zoo.arch import Arch, BranchPlan, Choice
 from scarlet_zoo.candidates import Layer, block_token, choice_fields, choice_of
 from scarlet_zoo.errors import ArchError
-from scarlet_zoo.path_sets import members_of, path_sets
+from scarlet_zoo.path_sets import members_of, path_sets, without_sets
 from scarlet_zoo.topology import OFF, Edge, edge_name, every_edge, read_edges
 
 BRANCHES, PATHS = "branches", "paths"
@@ -195,6 +195,21 @@ class SearchSpace:
         ]
         choices = (*self.choices, *sets.items())
         return replace(self, name=f"{self.name}+{PATHS}{most}", choices=choices, layers=tuple(layers))
+
+    @property
+    def chain(self) -> SearchSpace:
+        """The space without sets of paths and without branches: single choices, one behind the other."""
+        choices = tuple((token, choice) for token, choice in self.choices if not choice.beside)
+        layers = tuple(replace(layer, tokens=without_sets(layer.tokens)) for layer in self.layers)
+        return replace(self, name=self.name.partition("+")[0], choices=choices, layers=layers, branches=())
+
+    def embed(self, arch: Arch) -> Arch:
+        """The same network in this space: the architecture of a space that this one extends has no branch on.
+
+        Raises:
+            ArchError: it is none of this space.
+        """
+        return self.arch((*arch.tokens, *(arch.decisions[len(arch.tokens) :] or (OFF for _ in self.branches))))
 
     @property
     def most_paths(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 from conftest import FASHION
 from test_ranking_truth import PLAN, row_of
 
-from scarlet_zoo.ranking.judging import Ranker, Recipe, in_space, parse_recipe, read_ranker
+from scarlet_zoo.ranking.judging import Ranker, Recipe, parse_recipe, read_ranker
 from scarlet_zoo.ranking.truth import read_plan, read_truth, write_rows
 from scarlet_zoo.ranking.verdict import verdict
 from scarlet_zoo.strategies import STRATEGIES
@@ -133,5 +133,6 @@ def test_an_architecture_of_the_truth_is_one_of_every_strategys_space(folder, na
     kind = STRATEGIES[name]
     space = kind.extended(plan.search_space, kind.Options())
     for arch in plan.archs:
-        assert in_space(arch, space).tokens == arch.tokens
-        assert not in_space(arch, space).branches
+        assert space.embed(arch).tokens == arch.tokens
+        assert not space.embed(arch).branches
+    assert space.chain == plan.search_space

@@ -14,6 +14,7 @@ from conftest import FASHION, TINY, fashion
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
+from strategy_parts import MINI_TOML
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
@@ -257,6 +258,37 @@ def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
     evaluation = Evaluation(MINI, ("accuracy",), supernet_file, ("fashion-mnist", FASHION, 5000), 2000, 1000)
     supernet, _ = load_supernet(supernet_file)
     assert evaluation(Arch.parse(row["arch"], supernet.space))["accuracy"] == json.loads(out)["top1"]
+
+
+@pytest.mark.parametrize("strategy", ["mixpath", "st-nas"])
+def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy, scarlet, tmp_path):
+    chain = tmp_path / "small.toml"
+    chain.write_text(MINI_TOML)
+    data = ("--data-dir", FASHION, "--json")
+    train = ("supernet", "train", "--space", chain, "--data", "fashion-mnist", "--strategy", strategy, "--epochs", 1,
+             "--max-steps", 30, "--batch-size", 16, "--out", tmp_path / "net")  # fmt: skip
+    assert scarlet(*train, *data)[0] == 0
+    file = tmp_path / "net" / "supernet.safetensors"
+    assert load_supernet(file)[0].space.name.startswith("small+")
+    search = ("search", "--supernet", file, "--evaluations", 6, "--population", 3, "--validation-images", 500,
+              "--calibration-images", 100, "--objectives", "accuracy,macs", "--out")  # fmt: skip
+    code, out, err = scarlet(*search, tmp_path / "found", "--space", chain, *data)
+    assert code == 0, err
+    assert all(row["arch"].startswith("small:") for row in json.loads(out)["front"])
+    code, out, _ = scarlet("derive", tmp_path / "found" / "front.json", "--choose", "best:accuracy", "--supernet", file,
+                           "--out", tmp_path / "own", *data)  # fmt: skip
+    assert code == 0
+    (row,) = json.loads(out)
+    code, out, _ = scarlet("export", row["arch"], "--weights", row["path"], "--out", tmp_path, "--json")
+    assert code == 0
+    code, out, _ = scarlet("validate", json.loads(out)["path"], "fashion-mnist", "--limit", 500, *data)
+    assert code == 0
+    bench = OneShot(file, ("fashion-mnist", FASHION, 5000), validation=500)
+    arch = Arch.parse(row["arch"], read_front(tmp_path / "found" / "front.json")[0].arch.space)
+    assert bench.accuracy(arch) == json.loads(out)["top1"]
+    code, _, err = scarlet(*search, tmp_path / "no", "--space", "scarlet-mini", *data)
+    assert code == 2
+    assert "not of the space 'scarlet-mini'" in err
 
 
 def test_choosing_from_a_front(searched, tmp_path):

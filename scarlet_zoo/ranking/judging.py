@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.files import write_text
 from scarlet_zoo.jsontext import json_text
@@ -20,11 +19,8 @@ from scarlet_zoo.ranking.truth import GroundTruth
 from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.journal import Journal
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies import create_strategy, find_strategy
 from scarlet_zoo.strategies.base import read_options
-from scarlet_zoo.supernet import load_supernet
-from scarlet_zoo.topology import OFF
 
 RANKER_FILE = "ranker.json"
 # A chain is what the ground truth has; branches would be trained and never asked for.
@@ -182,26 +178,19 @@ def _paths_of_a_step(supernet: SupernetPlan, recipe: Recipe, out: Path) -> int:
 
 def _score(job: RankerJob) -> dict[str, dict[str, float]]:
     plan, recipe, file = job.truth.plan, job.recipe, job.out / SUPERNET_FILE
-    space = load_supernet(file)[0].space
-    evaluation = Evaluation(space, ("score", "accuracy"), file, (plan.data, job.data_dir, None), recipe.calibration,
-                            recipe.validation)  # fmt: skip
+    evaluation = Evaluation(plan.search_space, ("score", "accuracy"), file, (plan.data, job.data_dir, None),
+                            recipe.calibration, recipe.validation)  # fmt: skip
     journal = Journal(job.out / "evaluations.jsonl", evaluation.conditions)
     told = {}
     for arch in job.truth.archs:
-        asked = in_space(arch, space)
-        values = journal.get(asked)
+        values = journal.get(arch)
         if values is None:
             begun = time.monotonic()
-            values = evaluation(asked)
-            journal.add(asked, values, time.monotonic() - begun)
+            values = evaluation(arch)
+            journal.add(arch, values, time.monotonic() - begun)
         told[str(arch)] = dict(values)
     journal.close()
     return told
-
-
-def in_space(arch: Arch, space: SearchSpace) -> Arch:
-    """The same chain in a space that a strategy has extended: one path in each layer, no branches."""
-    return space.arch((*arch.tokens, *(OFF for _ in space.branches)))
 
 
 def parse_recipe(text: str, **how: Any) -> Recipe:

@@ -19,7 +19,6 @@ from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.jobs import kept
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.ranking.agreement import Numbers, kendall_tau
-from scarlet_zoo.ranking.judging import in_space
 from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.truth import GroundTruth
 from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
@@ -74,7 +73,7 @@ def _ranked(draws: Draws, out: Path) -> dict[str, Any]:
 
 def _accuracies(bench: OneShot, sample: Path, archs: Sequence[Arch]) -> list[float]:
     weights = load_supernet(sample)[0]
-    return [bench.accuracy(in_space(arch, weights.space), weights) for arch in archs]
+    return [bench.accuracy(arch, weights) for arch in archs]
 
 
 def stability_of(accuracies: Numbers, truth: Numbers) -> list[dict[str, float]]:

@@ -44,7 +44,7 @@ class SearchPlan:
         """How architectures are evaluated.
 
         Raises:
-            TrainingError: neither a supernet nor a space, or the supernet is of another one.
+            TrainingError: neither a supernet nor a space, or the supernet is of one that does not hold it.
         """
         described = read_metadata(self.supernet) if self.supernet is not None else {}
         if self.supernet is not None and "space" not in described:
@@ -52,8 +52,11 @@ class SearchPlan:
         if not described and self.space is None:
             raise TrainingError("search: got neither --supernet nor --space, wanted one of them")
         space = SearchSpace.from_json(described["space"]) if described else find_space(str(self.space))
-        if self.space is not None and replace(find_space(self.space), num_classes=space.num_classes) != space:
-            raise TrainingError(f"{self.supernet}: a supernet of {space.name!r}, not of the space {self.space!r}")
+        if described and self.space is not None:
+            asked = replace(find_space(self.space), num_classes=space.num_classes)
+            if asked not in (space, space.chain):
+                raise TrainingError(f"{self.supernet}: a supernet of {space.name!r}, not of the space {self.space!r}")
+            space = asked
         held = self.held_out or (int(described["validation"]) if "validation" in described else None)
         name = self.data or described.get("data")
         data = (name, self.data_dir, held) if name else None
@@ -196,7 +199,7 @@ def derive_networks(
         for row, candidate in zip(report, chosen, strict=True):
             model = bench.network(candidate.arch)
             path = out / f"{row['name']}.safetensors"
-            said = {"name": row["name"], "arch": row["arch"], "space": described["space"],
+            said = {"name": row["name"], "arch": row["arch"], "space": candidate.arch.space.to_json(),
                     "labels": described["labels"], "data": described["data"],
                     "stabilized": str(bench.supernet.skip != "plain"),
                     "supernet_sha256": described["sha256"]}  # fmt: skip
