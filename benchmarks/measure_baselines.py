@@ -9,7 +9,7 @@ import torch
 
 from scarlet_zoo.batches import Augment
 from scarlet_zoo.cost import arch_cost
-from scarlet_zoo.files import write_text
+from scarlet_zoo.files import file_sha256, write_text
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.latency import measure
 from scarlet_zoo.model import create_model
@@ -40,7 +40,7 @@ def row_of(name: str, source: str, weights: Path, out: Path, log: Path) -> dict[
     artifact = export_onnx(network.model, out / f"{name}.onnx", Recipe(input_size=size), weights=network.weights,
                            preprocessing=network.preprocessing)  # fmt: skip
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
-    seen = next((row for row in lines if row["name"] == name), None)
+    seen = next((row for row in lines if row["sha256"] == file_sha256(weights)), None)
     seen = seen or read_test_once(name, source, weights, "fashion-mnist", log)
     macs = model_cost(network.model, (network.preprocessing.channels, *size)).macs
     return {"name": name, "side": size[0], "macs": macs, "test_top1": seen["top1"], "file": str(artifact.path),
