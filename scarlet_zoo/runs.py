@@ -98,7 +98,8 @@ def run_supernet(plan: SupernetPlan, settings: TrainSettings, out: Path, progres
     }
     supernet.load_state_dict(done.state)
     if is_main_process():
-        metadata = {**_metadata(plan.data, data, settings), **strategy.metadata()}
+        metadata = {**_metadata(plan.data, data, settings), **strategy.metadata(),
+                    "searched": strategy.searched(space).to_json()}  # fmt: skip
         save_supernet(supernet, out / SUPERNET_FILE, metadata)
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
     _wait_for_the_files()

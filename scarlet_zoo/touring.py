@@ -18,6 +18,7 @@ from scarlet_zoo.searching import SearchSettings, metrics_of
 from scarlet_zoo.searching.objectives import Objective
 from scarlet_zoo.searching.results import SearchPlan, derive_networks, read_front, run_search
 from scarlet_zoo.space_files import find_space
+from scarlet_zoo.strategies.scarlet import Scarlet
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.validation import validate_part
 
@@ -66,6 +67,7 @@ def tour(
     """Train a supernet, search it for accuracy against measured latency, train, deploy and validate a network.
 
     ``out`` gets a folder for each part, and ``tour.json`` and ``tour.md``; the same call continues it.
+    The supernet is trained as SCARLET's, with a stabilizer on every skip, so that there is one to be folded.
     The network is the one in the middle of the front, and starts from its supernet weights.
 
     Args:
@@ -81,7 +83,7 @@ def tour(
     """
     say = stage or (lambda _: None)
     say("train the supernet")
-    plan = SupernetPlan(space=find_space(space), data=data)
+    plan = SupernetPlan(space=find_space(space), data=data, strategy=Scarlet.name)
     trained = run_supernet(plan, settings.supernet, out / "supernet", progress)
     say("search it")
     supernet = out / "supernet" / SUPERNET_FILE

@@ -13,7 +13,7 @@ from scarlet_zoo.files import file_sha256
 from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.ranking.truth import read_truth
-from scarlet_zoo.strategies import STRATEGIES
+from scarlet_zoo.strategies import DEFAULT, STRATEGIES
 from scarlet_zoo.targets import TARGETS
 from scarlet_zoo.zoo import ZOO
 
@@ -212,3 +212,27 @@ def test_the_ground_truth_is_whole_and_is_what_its_package_says():
     noise, spread = truth.final.var(axis=0, ddof=1).mean(), truth.final.mean(axis=0).var(ddof=1)
     assert spread - noise / 3 > noise, "what networks differ by is more than what seeds do"
     assert all(cost.macs == macs for cost, macs in zip(map(arch_cost, truth.archs), truth.macs, strict=True))
+
+
+def test_the_verdict_is_whole_and_supports_the_default():
+    told, page = rows_of("rank.json"), (ROOT / "docs" / "ranking.md").read_text()
+    assert (told["architectures"], told["truth_seeds"], told["seeds"]) == (100, 3, [0, 1, 2])
+    recipes = told["recipes"]
+    assert {recipe["strategy"] for recipe in recipes} == set(STRATEGIES)
+    assert {recipe["budget"] for recipe in recipes} == {400_000}
+    made = [row for row in told["rows"] if row["strategy"]]
+    assert all(len(row["tau_each"]) == row["seeds"] == 3 for row in made)
+    assert all(row["images"] == pytest.approx(400_000, rel=0.15) for row in made), "equal units"
+    assert made[0]["recipe"] == DEFAULT
+    macs = next(row for row in told["rows"] if row["recipe"] == "macs")
+    assert macs["behind"]["high"] < 0, "multiply-adds are ahead of every supernet, and the page says so"
+    for row in (macs, made[0], rows_of("rank_mixpath_three_quarters.json")["rows"][2]):
+        assert f"{row['tau']['value']:.2f}" in page
+    plain, stabilized = (
+        next(row for row in made if row["recipe"] == name) for name in ("scarlet skip=plain", "scarlet")
+    )
+    assert plain["tau"]["value"] > stabilized["tau"]["value"]
+    equal = rows_of("rank_mixpath_three_quarters.json")
+    (mixpath,) = [row for row in equal["rows"] if row["strategy"]]
+    assert mixpath["images"] == pytest.approx(300_000, rel=0.02)
+    assert mixpath["tau"]["value"] > max(row["tau"]["value"] for row in made if row["strategy"] != "mixpath")

@@ -11,7 +11,6 @@ from typing import Any
 from scarlet_zoo.reporting.findings_drawings import alike, shifts, stability, updates
 from scarlet_zoo.reporting.ranking import tau_text
 from scarlet_zoo.reporting.structure import Section, Table
-from scarlet_zoo.strategies import DEFAULT
 
 Row = Mapping[str, Any]
 # A supernet with less than this times the accuracy of guessing has learned nothing.
@@ -104,12 +103,13 @@ def place_words(base: Mapping[str, Row]) -> list[str]:
 
 
 def ranking_words(rank: Row) -> list[str]:
-    """Ranking and one-shot spread of our default with different skips."""
-    kinds = [row for row in rank["rows"] if row["strategy"] == DEFAULT]
-    if len(kinds) < 2:
-        return []
-    return ["Ranking and one-shot spread of the same training: " + "; ".join(
-            f"{tau_text(row)}, spread {row['spread']:.2f} points" for row in kinds) + "."]  # fmt: skip
+    """Ranking and one-shot spread of a strategy that was judged with several skips."""
+    by_strategy: dict[str, list[Row]] = {}
+    for row in rank["rows"]:
+        by_strategy.setdefault(row["strategy"], []).append(row)
+    return ["Ranking and one-shot spread of the same training: "
+            + "; ".join(f"{tau_text(row)}, spread {row['spread']:.2f} points" for row in kinds) + "."
+            for strategy, kinds in by_strategy.items() if strategy and len(kinds) > 1]  # fmt: skip
 
 
 def shift_words(base: Mapping[str, Row]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,17 +51,23 @@ class SearchPlan:
             raise TrainingError(f"{self.supernet}: no supernet, wanted the supernet.safetensors of supernet train")
         if not described and self.space is None:
             raise TrainingError("search: got neither --supernet nor --space, wanted one of them")
-        space = SearchSpace.from_json(described["space"]) if described else find_space(str(self.space))
-        if described and self.space is not None:
-            asked = replace(find_space(self.space), num_classes=space.num_classes)
-            if asked not in (space, space.chain):
-                raise TrainingError(f"{self.supernet}: a supernet of {space.name!r}, not of the space {self.space!r}")
-            space = asked
+        space = self._space(described)
         held = self.held_out or (int(described["validation"]) if "validation" in described else None)
         name = self.data or described.get("data")
         data = (name, self.data_dir, held) if name else None
         return Evaluation(space, self.metrics, self.supernet, data, self.calibration, self.validation, self.threads,
                           lut=self.lut, strategy=self.strategy)  # fmt: skip
+
+    def _space(self, described: Mapping[str, str]) -> SearchSpace:
+        if not described:
+            return find_space(str(self.space))
+        whole = SearchSpace.from_json(described["space"])
+        if self.space is None:
+            return SearchSpace.from_json(described.get("searched", described["space"]))
+        asked = replace(find_space(self.space), num_classes=whole.num_classes)
+        if asked not in (whole, whole.chain):
+            raise TrainingError(f"{self.supernet}: a supernet of {whole.name!r}, not of the space {self.space!r}")
+        return asked
 
 
 def habits_of(strategy: str | None, supernet: Path | None) -> tuple[str, str]:

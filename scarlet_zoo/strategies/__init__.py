@@ -26,7 +26,8 @@ from scarlet_zoo.strategies.st_nas import StNas
 STRATEGIES: Mapping[str, type[Strategy]] = {
     kind.name: kind for kind in (Spos, FairNas, Scarlet, NaoV2, StNas, PiNas, BnNas, Sandwich, Parsec, MixPath)
 }
-DEFAULT = Scarlet.name
+# The first in benchmarks/results/rank.json.
+DEFAULT = MixPath.name
 
 
 def find_strategy(name: str) -> type[Strategy]:
@@ -67,4 +68,4 @@ def scorer_of(bench: OneShot, name: str | None = None) -> Score:
     Raises:
         UnknownNameError: no such strategy.
     """
-    return find_strategy(name or bench.metadata.get("strategy", DEFAULT)).scorer(bench)
+    return find_strategy(name or bench.metadata.get("strategy", Scarlet.name)).scorer(bench)
