@@ -23,7 +23,7 @@ from scarlet_zoo.model import create_model
 from scarlet_zoo.networks import preprocessing_of, space_preprocessing
 from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.strategies import DEFAULT, create_strategy
+from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import Progress, Training, train
@@ -58,14 +58,15 @@ class SupernetPlan:
 
     Attributes:
         space: its classes become those of the data.
-        strategy: how it is trained, see :mod:`scarlet_zoo.strategies`.
-        skip: what stands on its skips, see :class:`scarlet_zoo.supernet.Supernet`; the strategy's choice when None.
+        strategy: how it is trained, see :mod:`scarlet_zoo.strategies`; the default recipe when None.
+        skip: what stands on its skips, see :class:`scarlet_zoo.supernet.Supernet`; the choice of the
+            strategy or of the default recipe when None.
         options: of the strategy, by name, as text.
     """
 
     space: SearchSpace
     data: DataPlan
-    strategy: str = DEFAULT
+    strategy: str | None = None
     skip: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -98,8 +99,7 @@ def run_supernet(plan: SupernetPlan, settings: TrainSettings, out: Path, progres
     }
     supernet.load_state_dict(done.state)
     if is_main_process():
-        metadata = {**_metadata(plan.data, data, settings), **strategy.metadata(),
-                    "searched": strategy.searched(space).to_json()}  # fmt: skip
+        metadata = {**_metadata(plan.data, data, settings), **strategy.metadata()}
         save_supernet(supernet, out / SUPERNET_FILE, metadata)
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
     _wait_for_the_files()

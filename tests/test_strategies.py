@@ -16,9 +16,12 @@ from scipy.stats import chisquare
 from strategy_parts import DATA, MINI, MINI_TOML, Moves, rows_of, run, settings, strategy_of
 
 from scarlet_zoo.arch import Arch
+from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import StepBatch
-from scarlet_zoo.strategies import STRATEGIES
+from scarlet_zoo.runs import SUPERNET_FILE
+from scarlet_zoo.strategies import DEFAULT, DEFAULT_SKIP, STRATEGIES
+from scarlet_zoo.supernet import load_supernet
 from scarlet_zoo.training import train
 
 COMMAND = ("supernet", "train", "--data", "fashion-mnist", "--data-dir", str(FASHION), "--batch-size", "8",
@@ -241,3 +244,16 @@ def test_pictures_are_counted_as_often_as_paths_run_on_them(name, options, tmp_p
     strategy.model.register_forward_pre_hook(count)
     _, rows = run(strategy, tmp_path, max_steps=2)
     assert strategy.batch_share * sum(row["images"] * len(row["archs"]) for row in rows) == pytest.approx(sum(seen))
+
+
+@pytest.mark.parametrize(("given", "strategy", "skip"), [
+    ((), DEFAULT, DEFAULT_SKIP), (("--strategy", "scarlet"), "scarlet", "identity"),
+    (("--skip", "kaiming"), DEFAULT, "kaiming"), (("--strategy", "spos"), "spos", "plain"),
+])  # fmt: skip
+def test_what_trains_where_nobody_says_how(given, strategy, skip, scarlet, tmp_path):
+    code, out, err = scarlet(*COMMAND, "--max-steps", 1, "--out", tmp_path, *given, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert (report["strategy"], report["skip"]) == (strategy, skip)
+    has = any(isinstance(module, Stabilizer) for module in load_supernet(tmp_path / SUPERNET_FILE)[0].modules())
+    assert has == (skip != "plain")

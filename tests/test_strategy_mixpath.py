@@ -1,19 +1,13 @@
 """MixPath: numbers of paths uniformly, and shadow norms that only their own number of paths moves."""
 
-import json
 from collections import Counter
 
 import pytest
-from conftest import FASHION
 from scipy.stats import chisquare
-from strategy_parts import MINI, MINI_TOML, run, strategy_of
+from strategy_parts import MINI, run, strategy_of
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.runs import SUPERNET_FILE
-from scarlet_zoo.searching.results import SearchPlan
-from scarlet_zoo.strategies import DEFAULT
-from scarlet_zoo.supernet import load_supernet
 
 
 def test_the_number_of_paths_is_drawn_first_and_then_which():
@@ -53,25 +47,3 @@ def test_a_chain_space_gets_its_sets_and_a_space_with_sets_keeps_them():
     assert MINI.most_paths == 1
     with pytest.raises(TrainingError, match="paths=1"):
         strategy_of("mixpath", paths=1)
-
-
-@pytest.mark.parametrize(("options", "asked", "searched"), [
-    ((), "", 1),
-    (("--option", "chain=false"), "", 2),
-    ((), "paths = 2\n", 2),
-])  # fmt: skip
-def test_sets_are_searched_where_they_were_asked_for(options, asked, searched, scarlet, tmp_path):
-    (tmp_path / "small.toml").write_text(MINI_TOML.replace("stages", f"{asked}stages"))
-    code, out, err = scarlet(
-        "supernet", "train", "--space", tmp_path / "small.toml", "--data", "fashion-mnist", "--data-dir", FASHION,
-        "--max-steps", 2, "--batch-size", 8, "--out", tmp_path, *options, "--json",
-    )  # fmt: skip
-    assert code == 0, err
-    assert json.loads(out)["strategy"] == DEFAULT == "mixpath"
-    plan = SearchPlan(supernet=tmp_path / SUPERNET_FILE, space=None, metrics=("accuracy",), data_dir=FASHION)
-    assert plan.evaluation().space.most_paths == searched
-    assert load_supernet(tmp_path / SUPERNET_FILE)[0].space.most_paths == 2
-
-
-def test_the_help_names_the_default(scarlet):
-    assert DEFAULT in scarlet("supernet", "train", "--help")[1]

@@ -54,12 +54,12 @@ def train_supernet(
     pictures: Pictures = None,
     strategy: Annotated[
         str | None,
-        typer.Option(help="How it is trained; what ranks best if left out, mixpath. docs/strategies.md has them all."),
+        typer.Option(help="How it is trained; scarlet with plain skips if left out. docs/strategies.md has them all."),
     ] = None,
     option: Options = None,
     skip: Annotated[
         str | None,
-        typer.Option(help="On skips: identity, orthogonal, kaiming, or plain (none); the strategy's if left out."),
+        typer.Option(help="On skips: identity, orthogonal, kaiming, or plain (none); the strategy's own if left out."),
     ] = None,
     epochs: Epochs = 10,
     max_steps: MaxSteps = None,
@@ -79,7 +79,6 @@ def train_supernet(
     from scarlet_zoo.batches import Augment
     from scarlet_zoo.runs import DataPlan, SupernetPlan, run_supernet
     from scarlet_zoo.space_files import find_space
-    from scarlet_zoo.strategies import DEFAULT
     from scarlet_zoo.train_settings import TrainSettings
 
     settings = TrainSettings(
@@ -89,7 +88,7 @@ def train_supernet(
     )  # fmt: skip
     images = DataPlan(name=data, folder=data_dir, validation=validation, pictures=pictures)
     plan = SupernetPlan(
-        space=find_space(space), data=images, strategy=strategy or DEFAULT, skip=skip, options=given_options(option)
+        space=find_space(space), data=images, strategy=strategy, skip=skip, options=given_options(option)
     )
     with progress_bar("train") as progress:
         report = run_supernet(plan, settings, out, progress)

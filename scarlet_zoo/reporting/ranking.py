@@ -8,7 +8,7 @@ from typing import Any
 from scarlet_zoo.ranking.plots import draw_verdict
 from scarlet_zoo.reporting.drawings import svg
 from scarlet_zoo.reporting.structure import Section, Table
-from scarlet_zoo.strategies import DEFAULT
+from scarlet_zoo.strategies import DEFAULT, DEFAULT_SKIP
 
 _SEEDS = ("tau-b of the worst seed", "of the best")
 Row = Mapping[str, Any]
@@ -71,12 +71,13 @@ def verdict_words(rank: Row) -> list[str]:
 
 
 def _default_words(made: Sequence[Row], near: Sequence[str]) -> list[str]:
-    default = next((row for row in made if row["recipe"] == DEFAULT), None)
+    ours = f"{DEFAULT} skip={DEFAULT_SKIP}"
+    default = next((row for row in made if row["recipe"] == ours), None)
     if default is None:
         return []
     if default is made[0]:
-        return [f"Our default, {DEFAULT}, is the first of the supernets."]
-    gap = "is not told from it" if default["recipe"] in near else "is worse than the first, beyond chance"
+        return [f"Our default, {ours}, is the first of the supernets."]
+    gap = "is not told from it" if ours in near else "is worse than the first, beyond chance"
     return [f"Our default, {tau_text(default)}, is number {made.index(default) + 1} of the supernets and {gap}."]
 
 

@@ -63,7 +63,7 @@ class SearchPlan:
             return find_space(str(self.space))
         whole = SearchSpace.from_json(described["space"])
         if self.space is None:
-            return SearchSpace.from_json(described.get("searched", described["space"]))
+            return whole
         asked = replace(find_space(self.space), num_classes=whole.num_classes)
         if asked not in (whole, whole.chain):
             raise TrainingError(f"{self.supernet}: a supernet of {whole.name!r}, not of the space {self.space!r}")

@@ -26,8 +26,9 @@ from scarlet_zoo.strategies.st_nas import StNas
 STRATEGIES: Mapping[str, type[Strategy]] = {
     kind.name: kind for kind in (Spos, FairNas, Scarlet, NaoV2, StNas, PiNas, BnNas, Sandwich, Parsec, MixPath)
 }
-# The first in benchmarks/results/rank.json.
-DEFAULT = MixPath.name
+# What trains where nobody says how: of the recipes that keep to the space that is asked for, the first in
+# benchmarks/results/rank.json.
+DEFAULT, DEFAULT_SKIP = Scarlet.name, "plain"
 
 
 def find_strategy(name: str) -> type[Strategy]:
@@ -42,14 +43,18 @@ def find_strategy(name: str) -> type[Strategy]:
 
 
 def create_strategy(
-    name: str, space: SearchSpace, skip: str | None = None, options: Mapping[str, str] | None = None, seed: int = 0
+    name: str | None,
+    space: SearchSpace,
+    skip: str | None = None,
+    options: Mapping[str, str] | None = None,
+    seed: int = 0,
 ) -> Strategy:
     """A strategy with a fresh supernet of a chain space, extended as the strategy asks.
 
     Args:
-        name: of the strategy.
+        name: of the strategy; None is the default recipe, :data:`DEFAULT` with :data:`DEFAULT_SKIP`.
         space: with the classes of the data.
-        skip: what stands on skips; the strategy's own choice when left out.
+        skip: what stands on skips; the strategy's own choice when left out, or the default recipe's.
         options: by name, as text.
         seed: of what it draws; the supernet's weights come from torch's own generator.
 
@@ -57,6 +62,8 @@ def create_strategy(
         UnknownNameError: no such strategy.
         TrainingError: an option that it does not have, or of the wrong kind.
     """
+    if name is None:
+        name, skip = DEFAULT, skip or DEFAULT_SKIP
     kind = find_strategy(name)
     chosen = read_options(kind.Options, options or {}, name)
     return kind(kind.extended(space, chosen), skip or kind.skip_default, chosen, seed)

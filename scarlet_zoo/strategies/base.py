@@ -76,10 +76,6 @@ class Strategy(Learner):
         """The space that the strategy makes of a chain space: most take it as it is."""
         return space
 
-    def searched(self, asked: SearchSpace) -> SearchSpace:  # noqa: ARG002
-        """What a search goes through where training asked for this space: all that the supernet holds, in most."""
-        return self.space
-
     def paths(self, step: int) -> tuple[Arch, ...]:
         """The architectures that :meth:`terms` runs: one, uniformly.
 

@@ -19,12 +19,9 @@ class MixPathOptions(StrategyOptions):
 
     Attributes:
         paths: the most in a layer, m.
-        chain: sets are for training alone, a search goes through single paths; a space that was asked for with sets is
-            searched as it is.
     """
 
     paths: Annotated[int, Field(ge=2)] = 2
-    chain: bool = True
 
 
 class MixPath(Strategy):
@@ -36,8 +33,7 @@ class MixPath(Strategy):
     cannot hold. The authors' code for NAS-Bench-101 makes the shadow norms and does not use them, and recalibrates
     on validation pictures; ours uses them, and recalibrates on training pictures as every strategy here. Its
     paths are kernels inside one block; ours are whole MBConv blocks whose last norm the shadow norm takes the place
-    of, and a skip, where there is one, is a path alone: see :mod:`scarlet_zoo.parallel`. Ours, too, is
-    :attr:`MixPathOptions.chain`: of all strategies, training on sets ranked single paths best.
+    of, and a skip, where there is one, is a path alone: see :mod:`scarlet_zoo.parallel`.
     """
 
     name = "mixpath"
@@ -47,10 +43,6 @@ class MixPath(Strategy):
     def extended(cls, space: SearchSpace, options: MixPathOptions) -> SearchSpace:
         """The space with every set of up to m blocks as a choice."""
         return space.with_path_sets(options.paths) if space.most_paths == 1 else space
-
-    def searched(self, asked: SearchSpace) -> SearchSpace:
-        """What was asked for, or with the sets."""
-        return asked if self.options.chain else self.space
 
     def paths(self, step: int) -> tuple[Arch, ...]:
         """One."""
