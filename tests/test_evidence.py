@@ -14,6 +14,7 @@ from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.ranking.truth import read_truth
 from scarlet_zoo.strategies import DEFAULT, DEFAULT_SKIP, STRATEGIES
+from scarlet_zoo.supernet import SKIPS
 from scarlet_zoo.targets import TARGETS
 from scarlet_zoo.zoo import ZOO
 
@@ -239,3 +240,27 @@ def test_the_verdict_is_whole_and_supports_the_default():
     (mixpath,) = [row for row in equal["rows"] if row["strategy"]]
     assert mixpath["images"] == pytest.approx(300_000, rel=0.02)
     assert mixpath["tau"]["value"] > max(row["tau"]["value"] for row in made if row["strategy"] != "mixpath")
+
+
+def test_the_findings_are_whole_and_are_told_as_they_came_out():
+    told = rows_of("findings.json")
+    assert told["device"]
+    rows = {(row["asked"]["name"], row["asked"]["skip"]): row for row in told["inside"]}
+    names = {name for name, _ in rows}
+    assert len(names) == 9
+    assert set(rows) == {(name, skip) for name in names for skip in SKIPS}
+    for name in names - {"no shortcuts"}:
+        assert all(layer["skip"] > layer["blocks"] for layer in rows[name, "plain"]["layers"])
+        assert np.mean(rows[name, "plain"]["one_shot"]) > np.mean(rows[name, "identity"]["one_shot"])
+        for skip in ("orthogonal", "kaiming"):
+            assert np.mean([layer["skip"] - layer["blocks"] for layer in rows[name, skip]["layers"]]) < -0.3
+    for row in (rows["no shortcuts", skip] for skip in SKIPS):
+        assert all(abs(np.mean([layer[key] for layer in row["layers"]])) < 0.02 for key in ("skip", "blocks"))
+    taus = {size: np.mean([row["tau"] for row in told["updates"] if row["asked"]["size"] == size])
+            for size in (100, 300, 1000, 3000, None)}  # fmt: skip
+    assert taus[100] == max(taus.values())
+    assert len(told["updates"]) == 10
+    page = (ROOT / "docs" / "ranking.md").read_text()
+    assert f"{taus[100]:.2f}" in page
+    assert f"{taus[None]:.2f}" in page
+    assert {row["asked"]["temperature"] for row in told["stability"]} == {0.0, 1.0}
