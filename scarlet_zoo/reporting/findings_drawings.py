@@ -30,7 +30,7 @@ def alike(rows: Sequence[Row]) -> str:
     axes.set_yticks(range(len(names)), names[::-1])
     axes.set_xlabel("cosine of outputs: dot, the skip to the blocks; bar, the blocks to each other")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=len(seen))
     return svg(figure)
 
 
