@@ -70,5 +70,5 @@ if __name__ == "__main__":
             weights = networks / f"{name}.fashion_mnist.safetensors"
             rows.append(row_of(name, entry.arch, weights, given.work, HERE.parent / "weights" / "test_reads.jsonl"))
     for row, timing in zip(rows, measure([row.pop("file") for row in rows]), strict=True):
-        row["record"] = timing.to_dict()
+        row["record"] = {**timing.to_dict(), "file": Path(timing.file).name}
     write_text(HERE / "results" / "baselines.json", json.dumps(rows) + "\n")

@@ -264,3 +264,21 @@ def test_the_findings_are_whole_and_are_told_as_they_came_out():
     assert f"{taus[100]:.2f}" in page
     assert f"{taus[None]:.2f}" in page
     assert {row["asked"]["temperature"] for row in told["stability"]} == {0.0, 1.0}
+
+
+def test_the_baselines_have_equal_multiply_adds_and_are_told_as_they_came_out():
+    rows = {row["name"]: row for row in rows_of("baselines.json")}
+    own = {name for name, entry in ZOO.items() if entry.published is None}
+    others = set(rows) - own
+    assert {"mobilenetv3_small_075", "tinynet_e"} == others
+    page = (ROOT / "weights" / "README.md").read_text()
+    for name, row in rows.items():
+        assert row["record"]["runs"] >= 100
+        assert f"| `{name}` | {row['side']} px | {row['macs'] / 1e6:.1f} | {row['params']:,} |" in page
+        assert f"| {row['record']['p50_ms']:.2f} ms | {row['test_top1']:.2f} % |" in page
+    for name in others:
+        assert rows[name]["macs"] == pytest.approx(rows["scarlet_mini_s"]["macs"], rel=0.15)
+    reads = [json.loads(line) for line in (RESULTS / "test_reads.jsonl").read_text().splitlines()]
+    for name in others:
+        (read,) = [row for row in reads if row["name"] == name]
+        assert (read["images"], read["top1"]) == (10_000, rows[name]["test_top1"])
