@@ -93,6 +93,7 @@ def run_supernet(plan: SupernetPlan, settings: TrainSettings, out: Path, progres
         "space": strategy.space.name,
         **said,
         "skip": supernet.skip,
+        "batch_share": strategy.batch_share,
         "params": sum(parameter.numel() for parameter in supernet.parameters()),
         **_report(data, settings, done),
         "path": str(out / SUPERNET_FILE),

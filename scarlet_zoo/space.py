@@ -209,6 +209,8 @@ class SearchSpace:
         Raises:
             ArchError: it is none of this space.
         """
+        if arch.space.chain.name != self.chain.name:
+            raise ArchError(f"search space {self.name!r}: got {arch}, wanted an architecture of its own")
         return self.arch((*arch.tokens, *(arch.decisions[len(arch.tokens) :] or (OFF for _ in self.branches))))
 
     @property

@@ -1,11 +1,13 @@
 """The verb rank: supernets trained and scored on a small ground truth, taken up again, judged."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import FASHION
 from test_ranking_truth import PLAN, row_of
 
+from scarlet_zoo.errors import ArchError
 from scarlet_zoo.ranking.judging import Ranker, Recipe, parse_recipe, read_ranker
 from scarlet_zoo.ranking.truth import read_plan, read_truth, write_rows
 from scarlet_zoo.ranking.verdict import verdict
@@ -136,3 +138,5 @@ def test_an_architecture_of_the_truth_is_one_of_every_strategys_space(folder, na
         assert space.embed(arch).tokens == arch.tokens
         assert not space.embed(arch).branches
     assert space.chain == plan.search_space
+    with pytest.raises(ArchError, match=r"got few:.*, wanted an architecture of its own"):
+        space.embed(replace(plan.search_space, name="few").arch(plan.archs[0].tokens))

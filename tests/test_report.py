@@ -54,8 +54,8 @@ def made_up_rank():
              **(dict.fromkeys(cost) if name in ("macs", "random") else cost)}
             for name, tau in taus.items()]  # fmt: skip
     ceiling = {name: estimate(0.6) for name in ("one_another", "mean_of_the_others", "perfect_ranker")}
-    return {"truth": "t", "recipes": [], "seeds": [0, 1], "rows": rows, "ceiling": ceiling, "architectures": 9,
-            "truth_seeds": 3, "spread": 0.9, "seed_noise": 0.5, "best_top1": 87.0}  # fmt: skip
+    return {"truth": "t", "device": "d", "recipes": [], "seeds": [0, 1], "rows": rows, "ceiling": ceiling,
+            "architectures": 9, "truth_seeds": 3, "spread": 0.9, "seed_noise": 0.5, "best_top1": 87.0}  # fmt: skip
 
 
 def made_up_findings():

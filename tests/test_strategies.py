@@ -257,3 +257,8 @@ def test_what_trains_where_nobody_says_how(given, strategy, skip, scarlet, tmp_p
     assert (report["strategy"], report["skip"]) == (strategy, skip)
     has = any(isinstance(module, Stabilizer) for module in load_supernet(tmp_path / SUPERNET_FILE)[0].modules())
     assert has == (skip != "plain")
+
+
+def test_the_help_says_what_trains_where_nobody_says_how(scarlet):
+    _, said, _ = scarlet("supernet", "train", "--help")
+    assert f"{DEFAULT} with {DEFAULT_SKIP} skips" in " ".join(said.replace("│", " ").split())

@@ -19,7 +19,7 @@ from scarlet_zoo.ranking.truth import GroundTruth
 from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.journal import Journal
-from scarlet_zoo.strategies import create_strategy, find_strategy
+from scarlet_zoo.strategies import find_strategy
 from scarlet_zoo.strategies.base import read_options
 
 RANKER_FILE = "ranker.json"
@@ -121,7 +121,7 @@ def make_ranker(job: RankerJob) -> Ranker:
         scores={arch: values["score"] for arch, values in told.items()},
         accuracies={arch: values["accuracy"] for arch, values in told.items()},
         epochs=report["settings"]["epochs"], steps=report["steps"],
-        images=round(_batch_share(job) * sum(line["images"] * len(line["archs"]) for line in lines)),
+        images=round(report["batch_share"] * sum(line["images"] * len(line["archs"]) for line in lines)),
         train_core_seconds=report["core_seconds"], score_core_seconds=round(spent, 1), conditions=conditions,
     )  # fmt: skip
     write_text(file, ranker.model_dump_json(indent=1) + "\n")
@@ -150,30 +150,19 @@ def _conditions(job: RankerJob) -> dict[str, Any]:
 
 def _train(job: RankerJob) -> dict[str, Any]:
     plan, recipe = job.truth.plan, job.recipe
+    options = {**_OPTIONS.get(recipe.strategy, {}), **recipe.options}
     data = DataPlan(name=plan.data, folder=job.data_dir, pictures=plan.pictures)
     supernet = SupernetPlan(space=plan.search_space, data=data, strategy=recipe.strategy, skip=recipe.skip,
-                            options=_options(recipe))  # fmt: skip
-    batches = _batch_share(job) * _paths_of_a_step(supernet, recipe, job.out / "probe")
-    epochs = max(1, round(recipe.budget / (plan.pictures * batches)))
+                            options=options)  # fmt: skip
+    epochs = max(1, round(recipe.budget / (plan.pictures * _batches_of_a_step(supernet, recipe, job.out / "probe"))))
     return run_supernet(supernet, recipe.schedule(epochs, job.seed).settings(), job.out)
 
 
-def _options(recipe: Recipe) -> dict[str, str]:
-    return {**_OPTIONS.get(recipe.strategy, {}), **recipe.options}
-
-
-def _batch_share(job: RankerJob) -> float:
-    """Share of a step's pictures that each of its paths runs on."""
-    recipe = job.recipe
-    strategy = create_strategy(recipe.strategy, job.truth.plan.search_space, recipe.skip, _options(recipe))
-    return strategy.batch_share
-
-
-def _paths_of_a_step(supernet: SupernetPlan, recipe: Recipe, out: Path) -> int:
-    """How many paths the strategy runs: one step of it is made."""
-    run_supernet(supernet, recipe.schedule(1, 0).settings(max_steps=1), out)
+def _batches_of_a_step(supernet: SupernetPlan, recipe: Recipe, out: Path) -> float:
+    """How often the strategy runs a batch through a path, parts of it counted as such: one step of it is made."""
+    report = run_supernet(supernet, recipe.schedule(1, 0).settings(max_steps=1), out)
     (line,) = (out / "steps.jsonl").read_text(encoding="utf-8").splitlines()
-    return max(len(json.loads(line)["archs"]), 1)
+    return float(report["batch_share"]) * max(len(json.loads(line)["archs"]), 1)
 
 
 def _score(job: RankerJob) -> dict[str, dict[str, float]]:

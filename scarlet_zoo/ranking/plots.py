@@ -23,16 +23,16 @@ def draw_verdict(report: Mapping[str, Any]) -> Any:
     rows: Sequence[Mapping[str, Any]] = report["rows"][::-1]
     figure = new_figure(9.5, 0.32 * len(rows) + 1.4)
     whole, beyond = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    colours = ["#2166ac" if row["strategy"] else "0.55" for row in rows]
     for axes, key in ((whole, "tau"), (beyond, "beyond_macs")):
-        for place, row in enumerate(rows):
-            colour, told = "#2166ac" if row["strategy"] else "0.55", row[key]
+        for place, (row, colour) in enumerate(zip(rows, colours, strict=True)):
+            told = row[key]
             axes.plot([told["low"], told["high"]], [place, place], color=colour, linewidth=2)
             axes.plot([told["value"]], [place], "o", color=colour, markersize=5)
         axes.axvline(0, color="0.8", linewidth=1, zorder=0)
         axes.grid(axis="x", alpha=0.3)
-    for place, row in enumerate(rows):
-        whole.plot(row["tau_each"], [place] * len(row["tau_each"]), "|", color="#2166ac" if row["strategy"] else "0.55",
-                   markersize=9)  # fmt: skip
+    for place, (row, colour) in enumerate(zip(rows, colours, strict=True)):
+        whole.plot(row["tau_each"], [place] * len(row["tau_each"]), "|", color=colour, markersize=9)
     if report["ceiling"]:
         whole.axvline(report["ceiling"]["perfect_ranker"]["value"], color="#b2182b", linewidth=1, linestyle="--")
     whole.set_yticks(range(len(rows)), [row["recipe"] for row in rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.jobs import run_jobs
 from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.ranking.judging import RankerJob, Recipe, make_ranker
 from scarlet_zoo.ranking.plots import plot_verdict
 from scarlet_zoo.ranking.truth import GroundTruth, read_truth
@@ -69,6 +71,8 @@ def run_rank(plan: RankPlan, out: Path, progress: Progress | None = None) -> dic
     made.sort(key=lambda ranker: (names.index(ranker.recipe), ranker.seed))
     report = {
         "truth": truth.plan.title,
+        "device": cpu_model(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "recipes": [asdict(recipe) for recipe in plan.recipes],
         "seeds": list(plan.seeds),
         **verdict(truth, made),

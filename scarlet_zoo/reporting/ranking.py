@@ -10,7 +10,6 @@ from scarlet_zoo.reporting.drawings import svg
 from scarlet_zoo.reporting.structure import Section, Table
 from scarlet_zoo.strategies import DEFAULT, DEFAULT_SKIP
 
-_SEEDS = ("tau-b of the worst seed", "of the best")
 Row = Mapping[str, Any]
 
 
@@ -41,11 +40,12 @@ def verdict_table(rank: Row) -> Table:
 
 def cost_table(rank: Row) -> Table:
     """``rank.json``: what each recipe costs, and how far its supernet has come."""
-    header = ("recipe", "k pictures", "core s training", "core s scoring", "one-shot %", "spread", *_SEEDS)
+    header = ("recipe", "k pictures", "core s training", "core s scoring", "one-shot %", "spread",
+              "tau-b of the worst seed", "of the best")  # fmt: skip
     rows = [(row["recipe"], row["images"] / 1e3, row["train_core_seconds"], row["score_core_seconds"], row["accuracy"],
              row["spread"], min(row["tau_each"]), max(row["tau_each"])) for row in _made(rank)]  # fmt: skip
     where = ("means over the supernets of a recipe; pictures as often as they are run through a path, processor "
-             "time, accuracy of the architectures with inherited weights, its deviation in points")  # fmt: skip
+             f"time ({rank['device']}), accuracy with inherited weights, its deviation in points")  # fmt: skip
     return Table("What it costs", header, (0, 0, 0, 0, 1, 2, 3, 3), tuple(rows), where)
 
 
