@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.cli.console import progress_bar
-from scarlet_zoo.files import write_text
-from scarlet_zoo.jobs import run_jobs
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.ranking.conditions import Condition, look_into
 from scarlet_zoo.ranking.schedule import Schedule
@@ -21,6 +18,8 @@ from scarlet_zoo.ranking.updates import Pool, train_and_rank
 from scarlet_zoo.runs import DataPlan
 from scarlet_zoo.space_files import space_of
 from scarlet_zoo.supernet import SKIPS
+from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.jobs import run_jobs
 
 HERE = Path(__file__).parent
 EPOCHS, RANKED_EPOCHS = 12, 40  # of a supernet that is looked into, and of one that ranks

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.files import write_text
 from scarlet_zoo.fusion import inspect_fusion
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Settings, measure
@@ -17,6 +16,7 @@ from scarlet_zoo.onnx_runtime import OnnxClassifier
 from scarlet_zoo.pictures import photos
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.utils.files import write_text
 from scarlet_zoo.zoo import ZOO, list_archs
 
 HERE = Path(__file__).parent

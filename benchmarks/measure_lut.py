@@ -12,7 +12,6 @@ import onnx
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.cost import arch_cost
-from scarlet_zoo.files import make_folder, replacing, write_text
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.lut.building import build_table, measure_bundle
 from scarlet_zoo.lut.bundle import Bundle, Group, make_bundle
@@ -21,6 +20,7 @@ from scarlet_zoo.lut.fitting import errors_of, fit
 from scarlet_zoo.lut.table import LatencyTable
 from scarlet_zoo.lut.together import measure_together
 from scarlet_zoo.spaces import get_space
+from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 RESULTS = Path(__file__).parent / "results"
 SPACE, UNSEEN, SEED, SITTINGS = get_space("scarlet"), 100, 2026, 4

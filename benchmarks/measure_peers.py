@@ -16,9 +16,7 @@ from timm.utils.onnx import onnx_export
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.fusion import inspect_fusion
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.model import create_model
@@ -28,6 +26,7 @@ from scarlet_zoo.onnx_export import export_onnx
 from scarlet_zoo.pictures import photos
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.utils.files import json_text, make_folder, write_text
 
 HERE = Path(__file__).parent
 PEERS = [peer.model_dump() for peer in published_peers()]

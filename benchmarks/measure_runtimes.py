@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.files import write_text
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.pictures import photos
 from scarlet_zoo.runtimes.checkup import check_up
 from scarlet_zoo.runtimes.running import cold_start, open_runner, silence
 from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.utils.files import write_text
 from scarlet_zoo.zoo import ZOO
 
 RESULTS = Path(__file__).parent / "results" / "runtimes.json"

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scarlet_zoo.files import write_text
 from scarlet_zoo.image_data import open_data
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.networks import space_preprocessing
@@ -18,6 +17,7 @@ from scarlet_zoo.spaces import get_space
 from scarlet_zoo.strategies import STRATEGIES, create_strategy
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import Loop
+from scarlet_zoo.utils.files import write_text
 
 SPACE, BATCH, WARMUP = "scarlet-mini", 128, 2
 RESULTS = Path(__file__).parent / "results" / "strategies.json"

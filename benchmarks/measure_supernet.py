@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from scarlet_zoo.arch import Arch
-from scarlet_zoo.files import write_text
 from scarlet_zoo.latency import cpu_model, peak_rss_bytes
 from scarlet_zoo.model import create_model
 from scarlet_zoo.spaces import get_space
 from scarlet_zoo.supernet import Supernet
+from scarlet_zoo.utils.files import write_text
 
 ROUNDS, ARCHS, PROCESSES = 20, 6, 5
 BATCH = {"scarlet": 8, "scarlet-mini": 64}

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.files import write_text
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Runner, Settings, measure
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.utils.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "trust.json"
 NAME, TRIALS, SLOWDOWN, CONFIDENCE = "scarlet_c", 50, 0.05, 0.99

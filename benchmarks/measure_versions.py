@@ -13,7 +13,6 @@ import onnx
 
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.files import write_text
 from scarlet_zoo.fusion import inspect_fusion
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.networks import load_network
@@ -21,6 +20,7 @@ from scarlet_zoo.onnx_runtime import OnnxClassifier
 from scarlet_zoo.other_runtimes import interpreter_of
 from scarlet_zoo.pictures import photos
 from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.utils.files import write_text
 
 HERE = Path(__file__).parent
 VERSIONS = ("1.18.1", "1.20.1", "1.22.1", "1.24.1", "1.27.0", "1.30.0")

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from scarlet_zoo.batches import Augment, Batch
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.files import cache_folder
 from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.utils.files import cache_folder
 
 # Where Debian's package dataset-fashion-mnist puts its files.
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")

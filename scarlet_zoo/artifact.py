@@ -12,9 +12,9 @@ from google.protobuf.message import DecodeError
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.files import file_sha256
 from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.utils.files import file_sha256
 
 _ONNX_DOMAINS = ("", "ai.onnx")
 

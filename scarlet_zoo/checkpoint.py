@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from scarlet_zoo.errors import CheckpointError
-from scarlet_zoo.files import replacing
+from scarlet_zoo.utils.files import replacing
 
 if TYPE_CHECKING:
     from scarlet_zoo.arch import Arch

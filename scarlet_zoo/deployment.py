@@ -11,9 +11,7 @@ from typing import Any
 from scarlet_zoo.artifact import Artifact
 from scarlet_zoo.cost import Cost, arch_cost
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.files import write_text
 from scarlet_zoo.folding import FoldResult, fold
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import Settings, Timing, measure
 from scarlet_zoo.model_cost import model_cost
 from scarlet_zoo.networks import Network, load_network
@@ -21,6 +19,7 @@ from scarlet_zoo.onnx_export import export_onnx
 from scarlet_zoo.parity import Parity
 from scarlet_zoo.report import deployment_markdown
 from scarlet_zoo.tracing import Recipe
+from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.verification import ParityError, verify
 from scarlet_zoo.zoo import ZOO, safe_name
 

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.files import file_sha256, make_folder, write_text
 from scarlet_zoo.folding import fold
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.networks import Network
 from scarlet_zoo.onnx_export import export_onnx, output_names
@@ -27,6 +25,7 @@ from scarlet_zoo.runtimes.running import Described, OtherNetwork, description_pa
 from scarlet_zoo.targets import Target, get_target
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.tuning import Tuning, tune
+from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_text
 from scarlet_zoo.verification import ParityError, compare_networks, verify
 from scarlet_zoo.zoo import safe_name
 

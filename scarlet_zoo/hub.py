@@ -12,10 +12,10 @@ from scarlet_zoo.cards import WeightsCard, cards_of
 from scarlet_zoo.checkpoint import save_weights, state_sha256
 from scarlet_zoo.deployment import network_cost
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import make_folder, replacing, write_text
 from scarlet_zoo.model import SHA256_NOTE
 from scarlet_zoo.networks import Network
-from scarlet_zoo.report import markdown_table
+from scarlet_zoo.utils.files import make_folder, replacing, write_text
+from scarlet_zoo.utils.markdown import markdown_table
 from scarlet_zoo.zoo import ZOO
 
 _FILES = ("config.json", "model.safetensors", "README.md")

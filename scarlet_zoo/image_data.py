@@ -20,7 +20,6 @@ from scarlet_zoo.array_data import FASHION_MNIST_CLASSES, ArraySplit, fashion_mn
 from scarlet_zoo.batches import Augment, Batch
 from scarlet_zoo.class_folders import read_dataset
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.files import cache_folder, make_folder, replacing
 from scarlet_zoo.picture_data import (
     Item,
     PictureSplit,
@@ -31,6 +30,7 @@ from scarlet_zoo.picture_data import (
     torchvision_sets,
 )
 from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
 
 VALIDATION_PICTURES = 5_000
 _SPLIT_SEED = 0

@@ -15,13 +15,13 @@ from onnx_ir.passes import common
 
 from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ArtifactError, ExportError
-from scarlet_zoo.files import replacing
 from scarlet_zoo.lowering import Lowering, lower, tidy
 from scarlet_zoo.onnx_files import check_size, open_graph
 from scarlet_zoo.onnx_runtime import OnnxNetwork
 from scarlet_zoo.parity import Parity
 from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.tuning import Tuning, tune
+from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.verification import ParityError, verify
 
 # What a file is tried on that does not say what it wants: the size of a picture, and the usual mean and deviation.

@@ -11,7 +11,7 @@ import venv
 from pathlib import Path
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import cache_folder, make_folder
+from scarlet_zoo.utils.files import cache_folder, make_folder
 
 _SPEC = re.compile(r"ort==(\d+\.\d+\.\d+)")
 

@@ -15,9 +15,7 @@ from scarlet_zoo.arch import Arch, is_identity_string
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.checkpoint import save_state
 from scarlet_zoo.errors import ArchError, TrainingError
-from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.image_data import ImageData, open_data, trained_on
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model
 from scarlet_zoo.networks import preprocessing_of, space_preprocessing
@@ -27,6 +25,7 @@ from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import Progress, Training, train
+from scarlet_zoo.utils.files import json_text, make_folder, write_text
 from scarlet_zoo.zoo import ZOO
 
 SUPERNET_FILE, NETWORK_FILE, RUN_FILE = "supernet.safetensors", "model.safetensors", "run.json"

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.deployment import deploy
-from scarlet_zoo.files import write_text
 from scarlet_zoo.image_data import open_data
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.prediction import open_classifier
-from scarlet_zoo.report import markdown_table
 from scarlet_zoo.runs import NETWORK_FILE, SUPERNET_FILE, DataPlan, NetworkPlan, SupernetPlan, run_network, run_supernet
 from scarlet_zoo.searching import SearchSettings, metrics_of
 from scarlet_zoo.searching.objectives import Objective
@@ -20,6 +17,8 @@ from scarlet_zoo.searching.results import SearchPlan, derive_networks, read_fron
 from scarlet_zoo.space_files import find_space
 from scarlet_zoo.strategies.scarlet import Scarlet
 from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.markdown import markdown_table
 from scarlet_zoo.validation import validate_part
 
 Move = Callable[[int, int], None]

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.files import make_folder, replacing, write_text
+from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 
 class Spent:

@@ -10,11 +10,10 @@ from typing import Any
 
 from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import CheckFailedError
-from scarlet_zoo.files import make_folder, write_text
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.lowering import FORMS
 from scarlet_zoo.parity import Parity
+from scarlet_zoo.utils.files import json_text, make_folder, write_text
 from scarlet_zoo.verification import ParityError
 
 # Gives the file of a form, verified.

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.jobs import run_jobs
+from scarlet_zoo.utils.jobs import run_jobs
 
 PARENT = """
 import os, time
-from scarlet_zoo.jobs import run_jobs
+from scarlet_zoo.utils.jobs import run_jobs
 
 def work(number):
     print(os.getpid(), flush=True)

@@ -20,7 +20,6 @@ from scipy.stats import spearmanr
 from scarlet_zoo import latency
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TableError
-from scarlet_zoo.files import file_sha256
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.lut.building import build_table, measure_bundle
 from scarlet_zoo.lut.bundle import Bundle, make_bundle, read_bundle
@@ -30,6 +29,7 @@ from scarlet_zoo.lut.keys import block_key, piece_key, pieces_of
 from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.lut.together import measure_together
 from scarlet_zoo.spaces import get_space
+from scarlet_zoo.utils.files import file_sha256
 
 NETWORKS = (10, 5)
 

@@ -13,9 +13,9 @@ from conftest import FASHION, ROOT
 from scarlet_zoo.cards import all_cards
 from scarlet_zoo.checkpoint import read_metadata, read_state_dict, state_sha256
 from scarlet_zoo.cost import arch_cost
-from scarlet_zoo.files import file_sha256
 from scarlet_zoo.image_data import open_data
 from scarlet_zoo.prediction import open_classifier
+from scarlet_zoo.utils.files import file_sha256
 from scarlet_zoo.validation import validate_part
 from scarlet_zoo.zoo import ZOO, get_arch
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from scarlet_zoo.checkpoint import read_metadata
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import file_sha256, make_folder, replacing, write_text
 from scarlet_zoo.final_test import read_test_once
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import cpu_model
+from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, replacing, write_text
 from scarlet_zoo.zoo import get_arch
 
 HERE = Path(__file__).parent

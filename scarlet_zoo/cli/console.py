@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.utils.files import json_text
 
 if TYPE_CHECKING:
     from scarlet_zoo.tuning import Tuning

@@ -58,10 +58,10 @@ def run(
     from scarlet_zoo.device.phone import find_phone
     from scarlet_zoo.device.running import DevicePlan, run_on_phone
     from scarlet_zoo.device.sysroot import make_sysroot
-    from scarlet_zoo.files import cache_folder
     from scarlet_zoo.lab.results import Results
     from scarlet_zoo.lab.subjects import gather
     from scarlet_zoo.latency import Settings
+    from scarlet_zoo.utils.files import cache_folder
 
     if perf_test is not None and (not perf_test.is_file() or mode != "hot"):
         raise ScarletError(f"device run: got --perf-test {perf_test} and mode {mode}, wanted a file and mode hot")

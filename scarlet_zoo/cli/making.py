@@ -39,9 +39,9 @@ def fold_network(
 ) -> None:
     """Merge batch norms and stabilizers into the convolutions, and print the certificate."""
     from scarlet_zoo.checkpoint import save_weights
-    from scarlet_zoo.files import make_folder, write_text
     from scarlet_zoo.folding import fold
     from scarlet_zoo.networks import load_network
+    from scarlet_zoo.utils.files import make_folder, write_text
 
     network = load_network(name, weights, stabilized=stabilized or None)
     result = fold(network.model)

@@ -61,7 +61,7 @@ def bench(
     from scarlet_zoo.lab.steady import measure_records
     from scarlet_zoo.lab.subjects import gather
     from scarlet_zoo.latency import Settings
-    from scarlet_zoo.report import conditions_line
+    from scarlet_zoo.utils.markdown import conditions_line
 
     settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=numbers(affinity))
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:

@@ -91,9 +91,8 @@ def sensitivity(
     from scarlet_zoo.artifact import read_artifact
     from scarlet_zoo.calibration import calibration_images
     from scarlet_zoo.errors import ArtifactError
-    from scarlet_zoo.files import write_text
-    from scarlet_zoo.jsontext import json_text
     from scarlet_zoo.quantization.sensitivity import plot_sensitivities, sensitivities
+    from scarlet_zoo.utils.files import json_text, write_text
 
     probe_folder(out)
     feed = read_artifact(file).preprocessing

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scarlet_zoo import latency
 from scarlet_zoo.device.sysroot import Sysroot
-from scarlet_zoo.files import replacing
+from scarlet_zoo.utils.files import replacing
 
 ROOT, SCRIPT = "root", "latency.py"
 # Of the root only what an interpreter that measures opens.

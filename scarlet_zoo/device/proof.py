@@ -20,11 +20,11 @@ from scarlet_zoo.artifact import Artifact
 from scarlet_zoo.device import answers
 from scarlet_zoo.device.sysroot import CPUS, Sysroot, qemu
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.fusion import report_of_graph
 from scarlet_zoo.latency import EMULATED
 from scarlet_zoo.quantization.golden import KEY, check_answers, golden_input
 from scarlet_zoo.quantization.presets import this_isa
+from scarlet_zoo.utils.files import make_folder, write_text
 
 # What x64 was before it had an instruction for products of bytes.
 _HASWELL = "Haswell"

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.latency import EMULATED
+from scarlet_zoo.utils.files import make_folder, write_text
 
 MACHINE = "aarch64"
 LOADER = "lib/ld-linux-aarch64.so.1"

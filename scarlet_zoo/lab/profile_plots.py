@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.drawing import new_figure
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import replacing
 from scarlet_zoo.lab.profiling import Profile
+from scarlet_zoo.utils.files import replacing
+from scarlet_zoo.utils.plotting import new_figure
 
 _KINDS = (".png", ".svg")
 

@@ -13,9 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.files import write_text
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import MODES, STEADY_CV, Settings, Timing, statistics
+from scarlet_zoo.utils.files import json_text, write_text
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.files import file_sha256
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.lab.records import Record
 from scarlet_zoo.lab.steady import Progress, measure_records
 from scarlet_zoo.lab.subjects import Subject, gather
+from scarlet_zoo.utils.files import file_sha256
 
 
 @dataclass(frozen=True, slots=True)

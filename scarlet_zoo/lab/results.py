@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scarlet_zoo.files import make_folder
 from scarlet_zoo.lab.records import Record, read_records, write_records
+from scarlet_zoo.utils.files import make_folder
 
 
 class Results:

@@ -20,10 +20,10 @@ import onnx
 from scarlet_zoo import latency
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TableError
-from scarlet_zoo.files import make_folder, replacing, write_text
 from scarlet_zoo.lut.cutting import cut, holders, network_graph
 from scarlet_zoo.lut.keys import FORMS, pieces_of
 from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 MANIFEST = "manifest.json"
 PIECES, CALIBRATION, HELD_OUT = "pieces", "calibration", "held-out"

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, Val
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TableError
-from scarlet_zoo.files import write_text
 from scarlet_zoo.lut.keys import HEAD, STEM, decision_key
 from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.utils.files import write_text
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0)]

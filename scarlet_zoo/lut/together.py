@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.lut.building import measure_bundle
 from scarlet_zoo.lut.bundle import Bundle, Group
+from scarlet_zoo.utils.files import make_folder, write_text
 
 
 def measure_together(bundles: Sequence[Bundle], folder: Path, settings: Settings, sittings: int) -> list[list[Path]]:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.files import replacing
 from scarlet_zoo.lowering import lower, tidy
 from scarlet_zoo.onnx_files import open_graph
 from scarlet_zoo.onnx_runtime import OnnxClassifier
@@ -29,6 +28,7 @@ from scarlet_zoo.quantization.insertion import insert
 from scarlet_zoo.quantization.planning import choose_grids, plan, tensors_of
 from scarlet_zoo.quantization.presets import preset, this_isa
 from scarlet_zoo.quantization.ranges import METHODS, Array, Observed, observe
+from scarlet_zoo.utils.files import replacing
 
 AUTO = "auto"
 _HELD_OUT, _FEWEST_TO_SPLIT = 0.25, 8

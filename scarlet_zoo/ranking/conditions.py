@@ -16,7 +16,6 @@ from torch import nn
 
 from scarlet_zoo.errors import DivergedError
 from scarlet_zoo.image_data import in_order
-from scarlet_zoo.jobs import kept
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.similarity import feature_shift, layer_similarity, parameter_shift
@@ -26,6 +25,7 @@ from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.strategies.base import Strategy
 from scarlet_zoo.training import train
+from scarlet_zoo.utils.jobs import kept
 
 _PATHS, _SCORED, _PICTURES, _GRADIENT_PAIRS = 8, 32, 500, 8
 _LAST_STEPS = 0.2

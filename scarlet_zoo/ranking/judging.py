@@ -12,8 +12,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.files import write_text
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.truth import GroundTruth
 from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
@@ -21,6 +19,7 @@ from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.journal import Journal
 from scarlet_zoo.strategies import find_strategy
 from scarlet_zoo.strategies.base import read_options
+from scarlet_zoo.utils.files import json_text, write_text
 
 RANKER_FILE = "ranker.json"
 # A chain is what the ground truth has; branches would be trained and never asked for.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.drawing import new_figure, save_figure
+from scarlet_zoo.utils.plotting import new_figure, save_figure
 
 
 def plot_verdict(report: Mapping[str, Any], stem: Path) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.files import make_folder, write_text
-from scarlet_zoo.jobs import run_jobs
-from scarlet_zoo.jsontext import json_text
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.ranking.judging import RankerJob, Recipe, make_ranker
 from scarlet_zoo.ranking.plots import plot_verdict
 from scarlet_zoo.ranking.truth import GroundTruth, read_truth
 from scarlet_zoo.ranking.verdict import verdict
+from scarlet_zoo.utils.files import json_text, make_folder, write_text
+from scarlet_zoo.utils.jobs import run_jobs
 from scarlet_zoo.zoo import safe_name
 
 RANK_FILE = "rank.json"

@@ -22,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, 
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.files import write_text
 from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.space_files import space_of
 from scarlet_zoo.topology import OFF
+from scarlet_zoo.utils.files import write_text
 
 PLAN_FILE, ROWS_FILE, PACKAGE_FILE = "plan.toml", "ground_truth.csv", "datapackage.json"
 _FIXED = ("arch", "seed", "macs", "params", "latency_ms", "core_seconds")

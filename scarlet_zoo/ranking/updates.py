@@ -16,7 +16,6 @@ import torch
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.jobs import kept
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.ranking.agreement import kendall_tau
@@ -28,6 +27,7 @@ from scarlet_zoo.strategies.proposals import draw_different
 from scarlet_zoo.strategies.spos import Spos
 from scarlet_zoo.supernet import save_supernet
 from scarlet_zoo.training import train
+from scarlet_zoo.utils.jobs import kept
 
 _CALIBRATION, _VALIDATION = 1000, 2000
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from scarlet_zoo.drawing import new_figure
 from scarlet_zoo.reporting.drawings import svg
+from scarlet_zoo.utils.plotting import new_figure
 
 Row = Mapping[str, Any]
 _COLOURS = {"plain": "0.4", "identity": "#b2182b", "orthogonal": "#2166ac", "kaiming": "#1b7837"}

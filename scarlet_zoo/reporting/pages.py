@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.report import markdown_table
 from scarlet_zoo.reporting.findings import findings_sections
 from scarlet_zoo.reporting.latency import LATENCY_EVIDENCE, latency_sections
 from scarlet_zoo.reporting.ranking import verdict_section
 from scarlet_zoo.reporting.structure import Section, Table
+from scarlet_zoo.utils.markdown import markdown_table
 
 TITLE = "scarlet-zoo, measured"
 EVIDENCE, OPTIONAL = LATENCY_EVIDENCE, ("rank", "findings")

@@ -26,7 +26,6 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.files import write_text
 from scarlet_zoo.searching.engines import Engine, get_engine
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.guide import Guide
@@ -41,6 +40,7 @@ from scarlet_zoo.searching.operators import (
     OnlyNew,
     weighted_crowding,
 )
+from scarlet_zoo.utils.files import write_text
 
 Progress = Callable[[int, int], None]
 METHODS = ("nsga2", "nao", "random")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from scarlet_zoo.arch import Arch
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.files import make_folder, write_text
 from scarlet_zoo.searching.objectives import Values
+from scarlet_zoo.utils.files import make_folder, write_text
 
 
 class Journal:

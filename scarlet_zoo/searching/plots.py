@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scarlet_zoo.drawing import new_figure, save_figure
 from scarlet_zoo.searching.objectives import METRICS, Objective
+from scarlet_zoo.utils.plotting import new_figure, save_figure
 
 if TYPE_CHECKING:
     from scarlet_zoo.searching import SearchResult

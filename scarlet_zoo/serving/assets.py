@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import cache_folder, file_sha256, make_folder, replacing, write_text
+from scarlet_zoo.utils.files import cache_folder, file_sha256, make_folder, replacing, write_text
 
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 FILES = (SCRIPT, WASM)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import replacing
+from scarlet_zoo.utils.files import replacing
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -1,13 +1,16 @@
-"""Files that are never half written: made beside their place and renamed into it."""
+"""Files that are never half written, made beside their place and renamed into it, and JSON that every parser reads."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -76,3 +79,18 @@ def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/scarlet_zoo``, else where the platform keeps caches."""
     configured = os.environ.get("XDG_CACHE_HOME")
     return Path(configured) / "scarlet_zoo" if configured else Path(platformdirs.user_cache_path("scarlet_zoo"))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON of a nested value; numbers that JSON cannot say (infinite, none) become null, paths text."""
+    return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

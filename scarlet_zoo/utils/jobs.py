@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.files import write_text
-from scarlet_zoo.jsontext import json_text
+from scarlet_zoo.utils.files import json_text, write_text
 
 Job = TypeVar("Job")
 Made = TypeVar("Made")
