@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.batches import Augment
-from scarlet_zoo.cost import arch_cost
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.latency import measure
 from scarlet_zoo.model import create_model
@@ -19,7 +20,6 @@ from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.utils.files import file_sha256, write_text
-from scarlet_zoo.zoo import ZOO, get_arch
 
 HERE = Path(__file__).parent
 # TinyNet is EfficientNet, scaled down: the base itself has more multiply-adds at 28 pixels.

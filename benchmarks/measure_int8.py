@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scarlet_zoo.arch.zoo import ZOO, list_archs
 from scarlet_zoo.exporting import export_network
 from scarlet_zoo.fusion import inspect_fusion
 from scarlet_zoo.lab.comparison import compare
@@ -17,7 +18,6 @@ from scarlet_zoo.pictures import photos
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import write_text
-from scarlet_zoo.zoo import ZOO, list_archs
 
 HERE = Path(__file__).parent
 # Whole photographs and half of the quarters calibrate; crops of the other quarters are seen by nobody before.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.batches import Batch
 from scarlet_zoo.exporting import export_network
 from scarlet_zoo.final_test import read_test_once
@@ -18,7 +19,6 @@ from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import file_sha256, write_text
 from scarlet_zoo.validation import validate_part
-from scarlet_zoo.zoo import ZOO
 
 HERE = Path(__file__).parent
 DATA, PICTURES = "fashion-mnist", 512

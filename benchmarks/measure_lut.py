@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.lut.building import build_table, measure_bundle
 from scarlet_zoo.lut.bundle import Bundle, Group, make_bundle
@@ -19,7 +20,6 @@ from scarlet_zoo.lut.cutting import network_graph
 from scarlet_zoo.lut.fitting import errors_of, fit
 from scarlet_zoo.lut.table import LatencyTable
 from scarlet_zoo.lut.together import measure_together
-from scarlet_zoo.spaces import get_space
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -31,7 +31,7 @@ def unseen_networks(known: set[str], precision: str, work: Path) -> Bundle:
     rng = random.Random(SEED)
     archs: dict[str, None] = {}
     while len(archs) < UNSEEN:
-        arch = str(SPACE.sample(rng))
+        arch = str(Arch.sample(SPACE, rng))
         if arch not in known:
             archs[arch] = None
     folder = work / "unseen"

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.exporting import export_network
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.networks import load_network
@@ -14,7 +15,6 @@ from scarlet_zoo.runtimes.checkup import check_up
 from scarlet_zoo.runtimes.running import cold_start, open_runner, silence
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import write_text
-from scarlet_zoo.zoo import ZOO
 
 RESULTS = Path(__file__).parent / "results" / "runtimes.json"
 PEER = "mobilenetv3_large_100"

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
 from scarlet_zoo.searching import SearchSettings, metrics_of
@@ -18,7 +19,6 @@ from scarlet_zoo.searching.objectives import Objective
 from scarlet_zoo.searching.results import SearchPlan, choose_from, read_front, run_search
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.utils.files import write_text
-from scarlet_zoo.zoo import safe_name
 
 SEEDS, PER_FRONT, SLACK = (0, 1, 2), 3, 0.03
 GOALS = (Objective.parse("accuracy"), Objective.parse("latency"))
@@ -29,7 +29,7 @@ DATA = DataPlan(name="fashion-mnist")
 def matched(target_ms: float, meter: LatencyMeter, space: Any, rng: random.Random) -> tuple[Arch, float]:
     """The first random architecture whose measured latency is that of a target."""
     while True:
-        arch = space.sample(rng)
+        arch = Arch.sample(space, rng)
         latency = meter(arch)
         if abs(latency / target_ms - 1) <= SLACK:
             return arch, latency

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.folding import fold
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Settings, measure
@@ -13,7 +14,6 @@ from scarlet_zoo.networks import load_network
 from scarlet_zoo.onnx_export import export_onnx
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import json_text, write_text
-from scarlet_zoo.zoo import ZOO
 
 HERE = Path(__file__).parent
 FORMS = ("native", "blocked")

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.latency import cpu_model, peak_rss_bytes
 from scarlet_zoo.model import create_model
-from scarlet_zoo.spaces import get_space
 from scarlet_zoo.supernet import Supernet
 from scarlet_zoo.utils.files import write_text
 

@@ -5,6 +5,7 @@ import datetime
 import json
 from pathlib import Path
 
+from scarlet_zoo.arch.zoo import list_archs
 from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.device.proof import Case, other_processors, prove, this_processor
 from scarlet_zoo.device.sysroot import make_sysroot
@@ -15,7 +16,6 @@ from scarlet_zoo.pictures import photos
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import write_text
-from scarlet_zoo.zoo import list_archs
 
 HERE = Path(__file__).parent
 FLOATS = ("native", "ort-x64")

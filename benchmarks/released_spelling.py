@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu6
 
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.networks import load_network
-from scarlet_zoo.zoo import ZOO
 
 
 class HardSwish(nn.Module):  # noqa: D101

@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
-    from scarlet_zoo.arch import SKIP as SKIP
-    from scarlet_zoo.arch import Arch as Arch
-    from scarlet_zoo.arch import Choice as Choice
+    from scarlet_zoo.arch.architecture import Arch as Arch
+    from scarlet_zoo.arch.choices import SKIP as SKIP
+    from scarlet_zoo.arch.choices import Choice as Choice
+    from scarlet_zoo.arch.cost import arch_cost as arch_cost
+    from scarlet_zoo.arch.space import SearchSpace as SearchSpace
+    from scarlet_zoo.arch.spaces import get_space as get_space
+    from scarlet_zoo.arch.spaces import list_spaces as list_spaces
+    from scarlet_zoo.arch.zoo import get_arch as get_arch
+    from scarlet_zoo.arch.zoo import list_archs as list_archs
     from scarlet_zoo.artifact import Artifact as Artifact
     from scarlet_zoo.blocks import Stabilizer as Stabilizer
     from scarlet_zoo.class_folders import read_dataset as read_dataset
-    from scarlet_zoo.cost import arch_cost as arch_cost
     from scarlet_zoo.deployment import deploy as deploy
     from scarlet_zoo.errors import ScarletError as ScarletError
     from scarlet_zoo.folding import FoldResult as FoldResult
@@ -33,15 +38,10 @@ if TYPE_CHECKING:
     from scarlet_zoo.parity import Tolerance as Tolerance
     from scarlet_zoo.prediction import open_classifier as open_classifier
     from scarlet_zoo.prediction import predict as predict
-    from scarlet_zoo.space import SearchSpace as SearchSpace
-    from scarlet_zoo.spaces import get_space as get_space
-    from scarlet_zoo.spaces import list_spaces as list_spaces
     from scarlet_zoo.tracing import Recipe as Recipe
     from scarlet_zoo.validation import validate as validate
     from scarlet_zoo.verification import ParityError as ParityError
     from scarlet_zoo.verification import verify as verify
-    from scarlet_zoo.zoo import get_arch as get_arch
-    from scarlet_zoo.zoo import list_archs as list_archs
 
 __version__ = "0.1.0"
 
@@ -52,7 +52,7 @@ _HOME = {
     "blocks": ("Stabilizer",),
     "class_folders": ("read_dataset",),
     "lab.comparison": ("compare",),
-    "cost": ("arch_cost",),
+    "arch.cost": ("arch_cost",),
     "deployment": ("deploy",),
     "errors": ("ScarletError",),
     "folding": ("FoldResult", "fold"),
@@ -60,13 +60,13 @@ _HOME = {
     "model": ("create_model",),
     "onnx_export": ("export_onnx",),
     "prediction": ("open_classifier", "predict"),
-    "space": ("SearchSpace",),
-    "spaces": ("get_space", "list_spaces"),
+    "arch.space": ("SearchSpace",),
+    "arch.spaces": ("get_space", "list_spaces"),
     "parity": ("Parity", "Tolerance"),
     "tracing": ("Recipe",),
     "validation": ("validate",),
     "verification": ("ParityError", "verify"),
-    "zoo": ("get_arch", "list_archs"),
+    "arch.zoo": ("get_arch", "list_archs"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [*_MODULE_OF, "__version__"]

@@ -11,7 +11,8 @@ from timm.layers import get_act_layer
 from timm.models import _efficientnet_blocks as timm_blocks
 from torch import nn
 
-from scarlet_zoo.arch import BlockPlan, Choice
+from scarlet_zoo.arch.architecture import BlockPlan
+from scarlet_zoo.arch.choices import Choice
 from scarlet_zoo.errors import ScarletError
 
 SE_LAYER: Any = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, force_act_layer=nn.ReLU)

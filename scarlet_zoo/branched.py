@@ -14,11 +14,11 @@ from timm.models._efficientnet_builder import efficientnet_init_weights
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from scarlet_zoo.arch import Arch, BranchPlan
+from scarlet_zoo.arch.architecture import Arch, BranchPlan
+from scarlet_zoo.arch.branches import Edge, edge_name
 from scarlet_zoo.blocks import mbconv_arguments
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.nets import ScarletFeatures, ScarletNet
-from scarlet_zoo.topology import Edge, edge_name
 
 
 class Branch(timm_blocks.InvertedResidual):

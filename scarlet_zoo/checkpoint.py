@@ -22,7 +22,7 @@ from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.utils.files import replacing
 
 if TYPE_CHECKING:
-    from scarlet_zoo.arch import Arch
+    from scarlet_zoo.arch.architecture import Arch
 
 # The released modules (left) and timm's (right); inside mb_module the index counts skipped layers.
 _RELEASED_MODULES = {

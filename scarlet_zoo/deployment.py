@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.arch.cost import Cost, arch_cost
+from scarlet_zoo.arch.zoo import ZOO, safe_name
 from scarlet_zoo.artifact import Artifact
-from scarlet_zoo.cost import Cost, arch_cost
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding import FoldResult, fold
 from scarlet_zoo.latency import Settings, Timing, measure
@@ -21,7 +22,6 @@ from scarlet_zoo.report import deployment_markdown
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.verification import ParityError, verify
-from scarlet_zoo.zoo import ZOO, safe_name
 
 
 @dataclass(frozen=True)

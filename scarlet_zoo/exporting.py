@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding import fold
@@ -27,7 +28,6 @@ from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.tuning import Tuning, tune
 from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_text
 from scarlet_zoo.verification import ParityError, compare_networks, verify
-from scarlet_zoo.zoo import safe_name
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from timm.models import _hub as timm_hub
 
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.cards import WeightsCard, cards_of
 from scarlet_zoo.checkpoint import save_weights, state_sha256
 from scarlet_zoo.deployment import network_cost
@@ -16,7 +17,6 @@ from scarlet_zoo.model import SHA256_NOTE
 from scarlet_zoo.networks import Network
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 from scarlet_zoo.utils.markdown import markdown_table
-from scarlet_zoo.zoo import ZOO
 
 _FILES = ("config.json", "model.safetensors", "README.md")
 

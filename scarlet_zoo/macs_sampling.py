@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass
 from functools import cached_property
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.cost import arch_cost
-from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class MacsTable:
         """The first token everywhere, but for one place."""
         decided = [tokens[0] for tokens in self.space.decisions]
         decided[place] = decided[place] if token is None else token
-        return self.space.arch(decided)
+        return Arch.of(self.space, decided)
 
     def macs(self, arch: Arch) -> int:
-        """Of an architecture, for one image; equal to :func:`scarlet_zoo.cost.arch_cost`'s."""
+        """Of an architecture, for one image; equal to :func:`scarlet_zoo.arch.cost.arch_cost`'s."""
         return self._fixed + sum(row[token] for row, token in zip(self.rows, arch.decisions, strict=True))
 
     @property
     def largest(self) -> Arch:
         """The choice with the most multiply-adds everywhere; the first of equal ones."""
-        return self.space.arch(max(row, key=row.__getitem__) for row in self.rows)
+        return Arch.of(self.space, (max(row, key=row.__getitem__) for row in self.rows))
 
     @property
     def smallest(self) -> Arch:
         """The choice with the fewest multiply-adds everywhere, which is the skip where there is one."""
-        return self.space.arch(min(row, key=row.__getitem__) for row in self.rows)
+        return Arch.of(self.space, (min(row, key=row.__getitem__) for row in self.rows))
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class MacsSampler:
         others are drawn until they fall into the same bin.
         """
         rng = random.Random(f"{self.seed} macs {number}")
-        found = [self.space.sample(rng)]
+        found = [Arch.sample(self.space, rng)]
         bin_number = self.bin_of(found[0])
         for _ in range(count - 1):
-            tries = (self.space.sample(rng) for _ in range(self.max_tries))
+            tries = (Arch.sample(self.space, rng) for _ in range(self.max_tries))
             found += [arch] if (arch := next((a for a in tries if self.bin_of(a) == bin_number), None)) else []
         return tuple(found)

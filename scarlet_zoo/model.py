@@ -12,14 +12,14 @@ import timm
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from scarlet_zoo.arch import Arch, is_identity_string
+from scarlet_zoo.arch.architecture import Arch, is_identity_string
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import get_space, list_spaces
+from scarlet_zoo.arch.zoo import ZOO, name_of
 from scarlet_zoo.cards import all_cards
 from scarlet_zoo.checkpoint import load_checkpoint, state_sha256
 from scarlet_zoo.errors import CheckpointError, ScarletError, unknown_name
-from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.spaces import get_space, list_spaces
 from scarlet_zoo.store import find_shipped, require_weights
-from scarlet_zoo.zoo import ZOO, name_of
 
 # Before the digest, in the notes of a configuration file.
 SHA256_NOTE = "sha256:"

@@ -1,4 +1,4 @@
-"""What any torch model costs, counted while it runs, in the rows of :mod:`scarlet_zoo.cost`."""
+"""What any torch model costs, counted while it runs, in the rows of :mod:`scarlet_zoo.arch.cost`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.cost import Cost, LayerCost
+from scarlet_zoo.arch.cost import Cost, LayerCost
 from scarlet_zoo.errors import ScarletError
 
 

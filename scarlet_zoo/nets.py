@@ -12,10 +12,10 @@ from timm.layers import get_act_layer
 from timm.models import EfficientNet, EfficientNetFeatures
 from torch import nn
 
-from scarlet_zoo.arch import Arch, LayerPlan, block_names
+from scarlet_zoo.arch.architecture import Arch, LayerPlan, block_names
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.blocks import SE_LAYER, Stabilizer
 from scarlet_zoo.parallel import ParallelBlock
-from scarlet_zoo.space import SearchSpace
 
 
 def _first_block(space: SearchSpace) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import timm.data
 import torch
 from torch import nn
 
-from scarlet_zoo.arch import Arch, is_identity_string
+from scarlet_zoo.arch.architecture import Arch, is_identity_string
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.checkpoint import read_metadata, state_sha256
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.initialization import RANDOM_WEIGHTS, randomize
@@ -20,7 +21,6 @@ from scarlet_zoo.labels import labels_of
 from scarlet_zoo.model import create_model
 from scarlet_zoo.pictures import extremes, photos
 from scarlet_zoo.preprocessing import Preprocessing
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.store import find_shipped, find_weights
 
 _CALIBRATION_PHOTOS = 12

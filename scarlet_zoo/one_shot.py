@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.batches import Batch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.image_data import ImageData, Split, evenly, open_data
@@ -80,7 +80,7 @@ class OneShot:
     def network(self, arch: Arch, supernet: Supernet | None = None) -> nn.Module:
         """The calibrated subnet in eval mode, of these weights or of others of the same supernet."""
         source = supernet if supernet is not None else self.supernet
-        model = source.subnet(source.space.embed(arch)).to(memory_format=torch.channels_last)
+        model = source.subnet(arch.embed_in(source.space)).to(memory_format=torch.channels_last)
         recalibrate(model, self.calibration)
         return model
 

@@ -16,7 +16,7 @@ import torch
 from onnx_ir.passes import common
 from torch import nn
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding import FoldResult, fold

@@ -18,9 +18,9 @@ from timm.models import _efficientnet_blocks as timm_blocks
 from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import Tensor, nn
 
-from scarlet_zoo.arch import Choice, LayerPlan
+from scarlet_zoo.arch.architecture import LayerPlan
+from scarlet_zoo.arch.choices import Choice, members_of
 from scarlet_zoo.blocks import mbconv_arguments
-from scarlet_zoo.path_sets import members_of
 
 
 class ParallelBlock(nn.Module):

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from scarlet_zoo.arch import Arch, is_identity_string
+from scarlet_zoo.arch.architecture import Arch, is_identity_string
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.checkpoint import save_state
 from scarlet_zoo.errors import ArchError, TrainingError
@@ -20,13 +22,11 @@ from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model
 from scarlet_zoo.networks import preprocessing_of, space_preprocessing
 from scarlet_zoo.preprocessing import Preprocessing
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import Progress, Training, train
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
-from scarlet_zoo.zoo import ZOO
 
 SUPERNET_FILE, NETWORK_FILE, RUN_FILE = "supernet.safetensors", "model.safetensors", "run.json"
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class UniformSampler:
 
     def draw(self, number: int) -> Arch:
         """The architecture of the draw with this number."""
-        return self.space.sample(random.Random(f"{self.seed} {number}"))
+        return Arch.sample(self.space, random.Random(f"{self.seed} {number}"))
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FairSampler:
 
     def draw(self, number: int) -> Arch:
         """The architecture of the draw with this number."""
-        return self.space.arch(self._dealt(index, number) for index in range(len(self.space.decisions)))
+        return Arch.of(self.space, (self._dealt(index, number) for index in range(len(self.space.decisions))))
 
     def _dealt(self, layer: int, number: int) -> str:
         tokens = list(self.space.decisions[layer])

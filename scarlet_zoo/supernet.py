@@ -15,7 +15,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from scarlet_zoo.arch import Arch, block_names
+from scarlet_zoo.arch.architecture import Arch, block_names, branch_plan
+from scarlet_zoo.arch.branches import edge_name
+from scarlet_zoo.arch.choices import without_sets
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.branched import FeatureMaps, make_branches
 from scarlet_zoo.checkpoint import load_state, save_state
@@ -23,9 +26,6 @@ from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.model import create_model
 from scarlet_zoo.nets import ScarletNet
 from scarlet_zoo.parallel import PathSets
-from scarlet_zoo.path_sets import without_sets
-from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.topology import edge_name
 
 # What may stand on a skip: a stabilizer in one of its initialisations, or nothing.
 PLAIN_SKIP = "plain"
@@ -83,7 +83,7 @@ class Supernet(nn.Module):
             choices.update(ordered)
             if space.most_paths > 1:
                 self.layers[index] = PathSets(ordered, space.most_paths)
-        self.branches = make_branches(map(space.branch_plan, space.branches), space.activation)
+        self.branches = make_branches((branch_plan(space, edge) for edge in space.branches), space.activation)
 
     def _take_blocks(self, donor: nn.Module, arch: Arch) -> None:
         for here, there in _SHARED.items():
@@ -158,7 +158,7 @@ def _cover(space: SearchSpace) -> Iterator[Arch]:
     """Architectures that between them hold every token of every layer; of sets, their single blocks."""
     layers = [without_sets(layer.tokens) for layer in space.layers]
     for number in range(max(map(len, layers))):
-        yield space.arch(tokens[number % len(tokens)] for tokens in layers)
+        yield Arch.of(space, (tokens[number % len(tokens)] for tokens in layers))
 
 
 def save_supernet(supernet: Supernet, path: Path, metadata: Mapping[str, str]) -> None:

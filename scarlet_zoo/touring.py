@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.arch.spaces import find_space
 from scarlet_zoo.deployment import deploy
 from scarlet_zoo.image_data import open_data
 from scarlet_zoo.prediction import open_classifier
@@ -14,7 +15,6 @@ from scarlet_zoo.runs import NETWORK_FILE, SUPERNET_FILE, DataPlan, NetworkPlan,
 from scarlet_zoo.searching import SearchSettings, metrics_of
 from scarlet_zoo.searching.objectives import Objective
 from scarlet_zoo.searching.results import SearchPlan, derive_networks, read_front, run_search
-from scarlet_zoo.space_files import find_space
 from scarlet_zoo.strategies.scarlet import Scarlet
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.utils.files import json_text, write_text

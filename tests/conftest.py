@@ -5,19 +5,22 @@ import random
 from functools import cache
 from pathlib import Path
 
+from scarlet_zoo.arch.architecture import Arch
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet_zoo.cli.main
 
 import pytest
 import torch
 
 from scarlet_zoo import cli
+from scarlet_zoo.arch.choices import mbconv_choices
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import chain_layers
 from scarlet_zoo.array_data import DEBIAN_FOLDER
 from scarlet_zoo.blocks import Stabilizer
-from scarlet_zoo.candidates import chain_layers, mbconv_choices
 from scarlet_zoo.image_data import open_data
 from scarlet_zoo.model import create_model
 from scarlet_zoo.networks import space_preprocessing
-from scarlet_zoo.space import SearchSpace
 
 ROOT = Path(__file__).parent.parent
 # Fashion-MNIST's files: where Debian's package puts them, else where make test has unpacked it.
@@ -65,7 +68,7 @@ def two_files(tmp_path_factory):
     from scarlet_zoo import create_model, export_onnx
 
     folder = tmp_path_factory.mktemp("networks")
-    small, large = (create_model(TINY.arch([token] * 8)).eval() for token in ("e3k3", "e6k5se"))
+    small, large = (create_model(Arch.of(TINY, [token] * 8)).eval() for token in ("e3k3", "e6k5se"))
     return [export_onnx(model, folder / f"{name}.onnx").path for name, model in (("small", small), ("large", large))]
 
 
@@ -78,11 +81,11 @@ def fashion(space, validation=None):
 def skipping_arch(space, seed, share=0.5):
     """A random architecture in which about this share of the layers that may be skipped are."""
     rng = random.Random(seed)
-    tokens = list(space.sample(rng).tokens)
+    tokens = list(Arch.sample(space, rng).tokens)
     for index, layer in enumerate(space.layers):
         if "id" in layer.tokens and rng.random() < share:
             tokens[index] = "id"
-    return space.arch(tokens)
+    return Arch.of(space, tokens)
 
 
 def matrix_of_condition(channels, condition, generator):

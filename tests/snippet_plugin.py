@@ -7,6 +7,7 @@ from onnx import TensorProto, compose, helper
 from snippet_parts import FEEDS, HOSTILE, LABELS
 
 from scarlet_zoo import export_onnx, fold
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.image_files import open_picture
 from scarlet_zoo.onnx_runtime import OnnxClassifier
@@ -49,7 +50,7 @@ def as_uint8(artifact, path):
 
 @pytest.fixture(scope="session")
 def folded():
-    arch = TINY.arch(["e3k3se", "e6k5", "id", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
+    arch = Arch.of(TINY, ["e3k3se", "e6k5", "id", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
     return fold(randomized(arch))
 
 

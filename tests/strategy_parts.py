@@ -7,8 +7,9 @@ from functools import cache
 import torch
 from conftest import fashion
 
-from scarlet_zoo.candidates import chain_layers, mbconv_choices
-from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.arch.choices import mbconv_choices
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import chain_layers
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import train

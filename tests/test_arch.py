@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scarlet_zoo import Arch, SearchSpace, get_arch, get_space, list_archs
-from scarlet_zoo.candidates import Layer, chain_layers, mbconv_choices
+from scarlet_zoo.arch.choices import mbconv_choices
+from scarlet_zoo.arch.space import Layer
+from scarlet_zoo.arch.spaces import chain_layers
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.errors import ArchError, UnknownNameError
-from scarlet_zoo.zoo import ZOO
 
 GENOTYPES = {
     "scarlet_a": "2 4 1 8 9 7 9 0 8 2 1 8 0 8 9 10 6 9 11",
@@ -19,7 +21,7 @@ GENOTYPES = {
 
 
 def archs(space):
-    return st.integers(0, 2**32).map(lambda seed: space.sample(random.Random(seed)))
+    return st.integers(0, 2**32).map(lambda seed: Arch.sample(space, random.Random(seed)))
 
 
 @given(archs(get_space("scarlet")))
@@ -51,7 +53,7 @@ def test_a_skip_is_legal_only_where_a_layer_keeps_size_and_channels():
     tokens = list(get_arch("scarlet_a").tokens)
     tokens[10] = "id"
     with pytest.raises(ArchError, match="layer 10"):
-        get_space("scarlet").arch(tokens)
+        Arch.of(get_space("scarlet"), tokens)
 
 
 def test_the_zoo_is_the_published_genotypes():

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from supernet_parts import agreeing, images, lively, moved_keys, one_step
 
 import scarlet_zoo as zoo
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch, branch_plan
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import get_space, read_space
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.branched import BranchedNet
 from scarlet_zoo.checkpoint import read_metadata, save_weights
@@ -30,9 +32,6 @@ from scarlet_zoo.lut.keys import decision_key, piece_key, pieces_of
 from scarlet_zoo.model_cost import model_cost
 from scarlet_zoo.nets import ScarletNet
 from scarlet_zoo.searching.operators import Coding
-from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.space_files import read_space
-from scarlet_zoo.spaces import get_space
 from scarlet_zoo.store import find_shipped
 from scarlet_zoo.supernet import Supernet
 
@@ -48,7 +47,7 @@ def branched_arch(seed, share=0.5, on=0.4, space=SPACE):
     return Arch(space, skipping_arch(space, seed, share).tokens, tuple(edges))
 
 
-archs = st.integers(0, 2**32).map(lambda seed: SPACE.sample(random.Random(seed)))
+archs = st.integers(0, 2**32).map(lambda seed: Arch.sample(SPACE, random.Random(seed)))
 
 
 def test_the_nineteen_layers_have_the_thirty_five_edges_of_the_abstract():
@@ -57,7 +56,7 @@ def test_the_nineteen_layers_have_the_thirty_five_edges_of_the_abstract():
     assert {target - source for source, target in space.branches} == {2, 3}
     assert space.size == get_space("scarlet").size * 2**35
     assert 2**35 > 3.4e10
-    assert all(space.branch_plan(edge).choice == space.branch_operator for edge in space.branches)
+    assert all(branch_plan(space, edge).choice == space.branch_operator for edge in space.branches)
 
 
 def test_definitions_of_chains_are_the_text_that_files_carry():
@@ -72,7 +71,7 @@ def test_an_identity_string_with_branches_is_lossless(arch):
     assert Arch.parse(str(arch), SPACE) == arch
     assert str(Arch.parse(str(arch), SPACE)) == str(arch)
     assert ("/" in str(arch)) == bool(arch.branches)
-    assert SPACE.arch(arch.decisions) == arch
+    assert Arch.of(SPACE, arch.decisions) == arch
     assert Coding(SPACE).arch(Coding(SPACE).genes(arch)) == arch
 
 
@@ -126,14 +125,14 @@ def test_a_declaration_asks_for_branches(tmp_path):
 @given(st.integers(0, 2**32))
 def test_mutation_and_crossing_decide_branches_too(seed):
     rng = random.Random(seed)
-    one, other = SPACE.sample(rng), SPACE.sample(rng)
-    child = SPACE.cross(one, other, rng)
+    one, other = Arch.sample(SPACE, rng), Arch.sample(SPACE, rng)
+    child = one.cross(other, rng)
     assert all(gene in pair for gene, *pair in zip(child.decisions, one.decisions, other.decisions, strict=True))
-    assert SPACE.mutate(one, rng, 0) == one
-    changed = SPACE.mutate(one, rng, 1)
+    assert one.mutate(rng, 0) == one
+    changed = one.mutate(rng, 1)
     assert all(a != b for a, b in zip(changed.decisions, one.decisions, strict=True))
     rng, again = random.Random(seed), random.Random(seed)
-    assert TINY.sample(rng).tokens == tuple(again.choice(layer.tokens) for layer in TINY.layers)
+    assert Arch.sample(TINY, rng).tokens == tuple(again.choice(layer.tokens) for layer in TINY.layers)
 
 
 def steep():
@@ -146,7 +145,7 @@ def steep():
 @pytest.mark.parametrize("seed", range(4))
 def test_the_closed_form_counts_branches_as_the_model_that_runs(seed):
     space = steep()
-    assert {space.branch_plan(edge).stride for edge in space.branches} == {1, 2, 4}
+    assert {branch_plan(space, edge).stride for edge in space.branches} == {1, 2, 4}
     arch = branched_arch(seed, space=space, share=0.3, on=1)
     size = (32, 33, 47, 51)[seed]
     model = zoo.create_model(arch, in_chans=2, num_classes=7)
@@ -162,10 +161,10 @@ def test_the_closed_form_counts_branches_as_the_model_that_runs(seed):
 @pytest.mark.parametrize("stabilized", [True, False])
 def test_without_branches_it_is_the_chain_bit_for_bit(stabilized):
     tokens = skipping_arch(SPACE, 0).tokens
-    chain_net = randomized(TINY.arch(tokens), stabilized=stabilized, dtype=torch.float32)
-    bare = zoo.create_model(SPACE.arch(tokens), stabilized=stabilized)
+    chain_net = randomized(Arch.of(TINY, tokens), stabilized=stabilized, dtype=torch.float32)
+    bare = zoo.create_model(Arch.of(SPACE, tokens), stabilized=stabilized)
     assert type(bare) is type(chain_net) is ScarletNet
-    walked = BranchedNet(SPACE.arch(tokens), stabilized=stabilized, num_classes=10)
+    walked = BranchedNet(Arch.of(SPACE, tokens), stabilized=stabilized, num_classes=10)
     walked.load_state_dict(chain_net.state_dict())
     x = images(TINY)
     with torch.inference_mode():
@@ -173,7 +172,7 @@ def test_without_branches_it_is_the_chain_bit_for_bit(stabilized):
     supernet, with_branches = lively(TINY), lively(SPACE)
     with_branches.load_state_dict(supernet.state_dict(), strict=False)
     with torch.inference_mode():
-        assert torch.equal(with_branches(x, SPACE.arch(tokens)), supernet(x, TINY.arch(tokens)))
+        assert torch.equal(with_branches(x, Arch.of(SPACE, tokens)), supernet(x, Arch.of(TINY, tokens)))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -183,7 +182,7 @@ def test_a_path_its_subnet_its_fold_and_its_file_agree(seed, tmp_path):
     _, folded = agreeing(supernet, arch, tmp_path)
     x = images(space, 4)
     with torch.inference_mode():
-        truth, chain_only = supernet(x, arch), supernet(x, space.arch(arch.tokens))
+        truth, chain_only = supernet(x, arch), supernet(x, Arch.of(space, arch.tokens))
     assert (truth - chain_only).abs().max() > 1e-2 * truth.abs().max()
     assert not any(isinstance(module, Stabilizer) for module in folded.modules())
 
@@ -192,7 +191,7 @@ def test_a_step_moves_no_branch_that_was_not_sampled():
     supernet = Supernet(SPACE)
     optimizer = torch.optim.SGD(supernet.parameters(), 0.1, 0.9, weight_decay=0.1, nesterov=True)
     for seed in range(4):
-        one_step(supernet, SPACE.sample(random.Random(seed)), optimizer)
+        one_step(supernet, Arch.sample(SPACE, random.Random(seed)), optimizer)
     arch = branched_arch(0, on=0.5)
     before = {key: value.clone() for key, value in supernet.state_dict().items()}
     one_step(supernet, arch, optimizer)
@@ -324,7 +323,7 @@ def test_a_table_knows_every_branch_and_predicts(tmp_path, scarlet):
     assert {key for key in table.blocks if key.startswith("branch")} == wanted
     assert {piece_key(arch, piece) for arch in holders(space) for piece in pieces_of(arch)} == set(table.blocks)
     tokens = next(holders(space)).tokens
-    bare, full = space.arch(tokens), Arch(space, tokens, space.branches)
+    bare, full = Arch.of(space, tokens), Arch(space, tokens, space.branches)
     sums = table.block_sum(table.genes([bare, full]))
     extra = sum(table.blocks[piece_key(full, plan.name)] for plan in full.branch_plans)
     assert sums[1] - sums[0] == pytest.approx(extra)

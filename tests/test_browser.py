@@ -12,7 +12,7 @@ from conftest import FASHION
 from PIL import Image
 from serving_parts import CHROMIUM, browser, page_of, served, wait_for_done, wait_until
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.lab.records import read_records
 from scarlet_zoo.lut.table import read_table

@@ -5,6 +5,7 @@ import torch
 from conftest import TINY
 
 from scarlet_zoo import arch_cost, create_model, get_arch, get_space
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.model_cost import model_cost
 
 EXACT = {
@@ -23,7 +24,7 @@ def test_the_closed_form_gives_the_known_parameters_and_macs(name):
 @pytest.mark.parametrize("space", [get_space("scarlet"), TINY], ids=lambda space: space.name)
 @pytest.mark.parametrize("seed", range(4))
 def test_the_closed_form_agrees_with_the_model_that_runs(space, seed):
-    arch = space.sample(random.Random(seed))
+    arch = Arch.sample(space, random.Random(seed))
     size = random.Random(seed).choice([32, 33, 47, 64])
     model = create_model(arch, in_chans=2, num_classes=7)
     closed = arch_cost(arch, input_size=size, in_chans=2, num_classes=7)

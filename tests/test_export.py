@@ -21,7 +21,7 @@ from scarlet_zoo.tracing import Recipe
 @pytest.fixture(scope="module")
 def model():
     # Gates of 6 squeezed channels (8 * 3 / 4), so that there is something to pad, and two skips.
-    arch = TINY.arch(["e3k3se", "e6k5", "id", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
+    arch = Arch.of(TINY, ["e3k3se", "e6k5", "id", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
     return randomized(arch, dtype=torch.float32)
 
 

@@ -9,6 +9,7 @@ import torch
 from conftest import TINY, randomized
 
 from scarlet_zoo import ParityError, export_onnx, lowering, verify
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.onnx_runtime import OnnxNetwork
@@ -139,7 +140,7 @@ def _fold_the_mean_into_the_stem(source, target, preprocessing):
 
 
 def test_a_file_that_takes_pixels_is_as_near_to_float64_as_one_that_does_not(tmp_path):
-    model = randomized(TINY.arch(["e3k3"] * 8), dtype=torch.float32)
+    model = randomized(Arch.of(TINY, ["e3k3"] * 8), dtype=torch.float32)
     plain, pixels = (export_onnx(model, tmp_path / f"{p}.onnx", Recipe(pixels=p)) for p in (False, True))
     feed = plain.preprocessing
     pictures = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)

@@ -5,16 +5,17 @@ import json
 import pytest
 from conftest import FASHION
 
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.checkpoint import save_weights
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.model import create_model
-from scarlet_zoo.spaces import get_space
 
 
 def test_a_network_reads_its_test_pictures_once(tmp_path):
     space = get_space("scarlet-mini-7")
-    arch = space.arch(layer.tokens[-1] for layer in space.layers)
+    arch = Arch.of(space, (layer.tokens[-1] for layer in space.layers))
     weights, log = tmp_path / "model.safetensors", tmp_path / "reads.jsonl"
     save_weights(create_model(arch), weights, {"labels": json.dumps([str(i) for i in range(10)])})
     row = read_test_once("one", str(arch), weights, "fashion-mnist", log, FASHION)

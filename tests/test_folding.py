@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scarlet_zoo import Stabilizer, fold, get_arch, get_space
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import FoldError
 from scarlet_zoo.folding import basis, stabilizers
 from scarlet_zoo.folding.chain import Region
@@ -82,7 +83,7 @@ def test_both_skips_of_scarlet_b_need_a_change_of_basis():
 
 
 def tokens(text):
-    return TINY.arch(text.split())
+    return Arch.of(TINY, text.split())
 
 
 ROUTES = {
@@ -256,11 +257,11 @@ def test_a_fold_that_turns_out_wrong_is_refused(monkeypatch):
     real = batchnorm.merged_batch_norm
     monkeypatch.setattr(batchnorm, "merged_batch_norm", lambda *a: (real(*a)[0], 1.001 * real(*a)[1]))
     with pytest.raises(FoldError, match="differs by"):
-        fold(randomized(TINY.sample(random.Random(0))))
+        fold(randomized(Arch.sample(TINY, random.Random(0))))
 
 
 def test_train_mode_and_mixed_dtypes_are_refused():
-    model = randomized(TINY.sample(random.Random(0)))
+    model = randomized(Arch.sample(TINY, random.Random(0)))
     with pytest.raises(FoldError, match="train mode"):
         fold(copy.deepcopy(model).train())
     model.conv_head.half()

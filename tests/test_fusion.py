@@ -13,6 +13,7 @@ from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from scarlet_zoo import export_onnx
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.fusion import check_limits, findings, inspect_fusion, parse_limits
 from scarlet_zoo.tracing import Recipe
@@ -28,7 +29,7 @@ def model():
         "wide", TINY.choices, [layer.__class__(16, layer.stride, layer.tokens) for layer in TINY.layers],
         input_size=32, num_classes=10, stem_width=16, first_width=16, head_width=64,
     )  # fmt: skip
-    return randomized(space.arch(TOKENS), dtype=torch.float32)
+    return randomized(Arch.of(space, TOKENS), dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from conftest import FASHION, fashion
 from PIL import Image
 
 from scarlet_zoo import array_data
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.array_data import ArraySplit, fashion_mnist
 from scarlet_zoo.batches import Augment, Batch
 from scarlet_zoo.errors import DatasetError
@@ -18,7 +19,6 @@ from scarlet_zoo.image_data import in_order, open_data, split_indices
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.pictures import photos
 from scarlet_zoo.preprocessing import Preprocessing
-from scarlet_zoo.spaces import get_space
 
 MINI = get_space("scarlet-mini")
 COLOUR = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3, "bilinear", 0.875)

@@ -16,7 +16,7 @@ from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 from timm.utils import CheckpointSaver, ModelEmaV2
 
 from scarlet_zoo import create_model
-from scarlet_zoo.zoo import ZOO
+from scarlet_zoo.arch.zoo import ZOO
 
 PAGE = (Path(__file__).parent.parent / "docs" / "imagenet.md").read_text()
 COMMAND = re.search(r"^torchrun(?:.*\\\n)+.*$", PAGE, re.MULTILINE)[0]

@@ -5,10 +5,11 @@ import random
 from conftest import TINY
 
 import scarlet_zoo as zoo
+from scarlet_zoo.arch.architecture import Arch
 
 
 def test_the_same_architecture_in_every_column(tmp_path):
-    arch = TINY.sample(random.Random(7))
+    arch = Arch.sample(TINY, random.Random(7))
     model = zoo.create_model(arch, stabilized=True).eval()
     folded = zoo.fold(model)
     artifact = zoo.export_onnx(folded, tmp_path / "tiny.onnx", zoo.Recipe(form="blocked"))

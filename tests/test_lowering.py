@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes import common
 
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.lowering import FORMS, lower
 from scarlet_zoo.tracing import Recipe, trace
@@ -46,7 +47,7 @@ def run64(model, images):
 def traced():
     """A network with gates (one of 6 squeezed channels), residuals and a stride, as torch spells it, in float64."""
     network = randomized(
-        TINY.arch(["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"]), dtype=torch.float32
+        Arch.of(TINY, ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"]), dtype=torch.float32
     )
     model = trace(network, images_for(network, dtype=torch.float32), Recipe(), ["logits"])
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

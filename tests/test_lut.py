@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from scarlet_zoo import latency
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.lut.building import build_table, measure_bundle
@@ -28,7 +29,6 @@ from scarlet_zoo.lut.fitting import conformal_error, fit, left_out, spearman
 from scarlet_zoo.lut.keys import block_key, piece_key, pieces_of
 from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.lut.together import measure_together
-from scarlet_zoo.spaces import get_space
 from scarlet_zoo.utils.files import file_sha256
 
 NETWORKS = (10, 5)
@@ -57,7 +57,7 @@ def table_file(table, tmp_path):
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_pieces_in_a_row_are_the_network(precision, tmp_path):
-    arch = TINY.arch(["e6k5se", "e3k3", "id", *["e3k5"] * 5])
+    arch = Arch.of(TINY, ["e6k5se", "e3k3", "id", *["e3k5"] * 5])
     whole = network_graph(arch, precision)
     value = np.random.default_rng(0).standard_normal((1, 3, TINY.input_size, TINY.input_size)).astype(np.float32)
     (truth,) = ort.InferenceSession(whole.SerializeToString()).run(None, {"input": value})
@@ -80,7 +80,7 @@ def test_holders_have_every_block(table):
 def test_blocks_that_differ_have_different_keys():
     space = get_space("scarlet")
     keys = {}
-    for index, plan in enumerate(space.sample(random.Random(0)).layers):
+    for index, plan in enumerate(Arch.sample(space, random.Random(0)).layers):
         for token in space.layers[index].tokens:
             seen = (plan.in_chs, plan.out_chs, plan.stride, token)
             keys.setdefault(block_key(space, index, token), set()).add(seen)
@@ -88,7 +88,7 @@ def test_blocks_that_differ_have_different_keys():
 
 
 def test_a_prediction_is_the_line_through_the_sum_of_blocks(table):
-    archs = [TINY.sample(random.Random(seed)) for seed in range(20)]
+    archs = [Arch.sample(TINY, random.Random(seed)) for seed in range(20)]
     line = table.calibration
     for arch, (p50, low, high) in zip(archs, table.predict(archs), strict=True):
         total = sum(table.blocks[piece_key(arch, piece)] for piece in pieces_of(arch))
@@ -114,7 +114,9 @@ def test_the_error_travels_with_the_table(table, table_file):
 
 def test_a_hundred_thousand_architectures_take_less_than_a_second(table):
     genes = np.random.default_rng(0).integers([len(layer.tokens) for layer in TINY.layers], size=(100_000, 8))
-    archs = [TINY.arch(layer.tokens[g] for layer, g in zip(TINY.layers, row, strict=True)) for row in genes[:2000]]
+    archs = [
+        Arch.of(TINY, (layer.tokens[g] for layer, g in zip(TINY.layers, row, strict=True))) for row in genes[:2000]
+    ]
     assert np.array_equal(table.genes(archs), genes[:2000])
     begun = time.process_time()
     assert table.predict_genes(genes).shape == (100_000, 3)
@@ -188,7 +190,7 @@ def test_a_table_of_another_runtime_is_refused_on_its_device_only(scarlet, table
 
 
 def test_predictions_come_in_the_order_of_the_arguments(scarlet, table_file, table):
-    archs = [str(TINY.sample(random.Random(seed))) for seed in (3, 1, 2)]
+    archs = [str(Arch.sample(TINY, random.Random(seed))) for seed in (3, 1, 2)]
     code, said, _ = scarlet("lut", "predict", *archs, "--lut", table_file, "--json")
     assert code == 0
     rows = json.loads(said)

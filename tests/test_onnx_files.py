@@ -12,6 +12,7 @@ from conftest import TINY, randomized
 from onnx import TensorProto, helper, numpy_helper
 
 from scarlet_zoo import export_onnx
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.fusion import inspect_fusion
 from scarlet_zoo.onnx_files import open_graph
@@ -75,7 +76,7 @@ def test_timms_hard_swish_networks_are_optimised(how, scarlet, tmp_path):
 
 
 def test_the_form_of_our_own_file_is_changed_and_its_description_kept(scarlet, tmp_path):
-    made = export_onnx(randomized(TINY.arch(["e3k3se"] * 8), dtype=torch.float32), tmp_path / "own.onnx")
+    made = export_onnx(randomized(Arch.of(TINY, ["e3k3se"] * 8), dtype=torch.float32), tmp_path / "own.onnx")
     code, out, _ = scarlet("optimize", made.path, "--target", "ort-x64", "--out", tmp_path / "out", "--json")
     assert code == 0
     said = json.loads(out)
@@ -159,7 +160,7 @@ def test_a_hostile_file_is_one_line_and_nothing_is_written(name, scarlet, tmp_pa
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_truncated_file_is_one_line(share, scarlet, tmp_path):
-    made = export_onnx(randomized(TINY.arch(["e3k3"] * 8), dtype=torch.float32), tmp_path / "whole.onnx")
+    made = export_onnx(randomized(Arch.of(TINY, ["e3k3"] * 8), dtype=torch.float32), tmp_path / "whole.onnx")
     content = made.path.read_bytes()
     (tmp_path / "cut.onnx").write_bytes(content[: int(share * len(content))])
     for verb in (("optimize", "--out", tmp_path / "out"), ("inspect",), ("bench",)):

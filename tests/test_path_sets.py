@@ -14,17 +14,16 @@ from hypothesis import strategies as st
 from supernet_parts import agreeing, images, lively, moved_keys, one_step
 
 import scarlet_zoo as zoo
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.choices import members_of
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import get_space, read_space
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import ArchError, UnknownNameError
 from scarlet_zoo.lut.cutting import cut, network_graph
 from scarlet_zoo.lut.keys import pieces_of
 from scarlet_zoo.model_cost import model_cost
 from scarlet_zoo.parallel import ParallelBlock
-from scarlet_zoo.path_sets import members_of
-from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.space_files import read_space
-from scarlet_zoo.spaces import get_space
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 
 SPACE = TINY.with_path_sets(3)
@@ -32,15 +31,15 @@ NAMED = get_space("scarlet-mini+paths2")
 BOTH = TINY.with_path_sets(2).with_branches()
 EXACT = 1e-12  # of the largest logit, in float64
 # A set, a single path, a skip, in residual layers and in others.
-MIXED = SPACE.arch(["e3k3+e6k5se", "e3k3+e3k5+e6k3se", "id", "e6k3", "e3k5", "e3k3+e3k5", "id", "e3k5+e6k3"])
+MIXED = Arch.of(SPACE, ["e3k3+e6k5se", "e3k3+e3k5+e6k3se", "id", "e6k3", "e3k5", "e3k3+e3k5", "id", "e3k5+e6k3"])
 
-archs = st.integers(0, 2**32).map(lambda seed: SPACE.sample(random.Random(seed)))
+archs = st.integers(0, 2**32).map(lambda seed: Arch.sample(SPACE, random.Random(seed)))
 
 
 def sets_arch(space, seed, share=0.4):
     """A random architecture with skips, and with branches where the space has some."""
     tokens = skipping_arch(space, seed, share).tokens
-    return replace(space.sample(random.Random(seed)), tokens=tokens)
+    return replace(Arch.sample(space, random.Random(seed)), tokens=tokens)
 
 
 def test_a_layer_has_every_set_of_its_blocks_once():
@@ -65,9 +64,9 @@ def test_an_identity_string_with_sets_is_lossless(arch):
 
 def test_a_set_has_one_name():
     with pytest.raises(ArchError, match=r"layer 0: got token 'e3k5\+e3k3'"):
-        SPACE.arch(["e3k5+e3k3", *["e3k3"] * 7])
+        Arch.of(SPACE, ["e3k5+e3k3", *["e3k3"] * 7])
     with pytest.raises(ArchError, match="layer 1"):
-        SPACE.arch(["e3k3", "e3k3+id", *["e3k3"] * 6])
+        Arch.of(SPACE, ["e3k3", "e3k3+id", *["e3k3"] * 6])
     for name in ("scarlet-mini+paths", "scarlet-mini+paths02", "scarlet-mini+path2"):
         with pytest.raises(UnknownNameError, match="paths2"):
             get_space(name)
@@ -122,8 +121,8 @@ def test_a_forward_with_so_many_paths_moves_the_norm_of_that_number_only(count):
     supernet = Supernet(SPACE)
     optimizer = torch.optim.SGD(supernet.parameters(), 0.1, 0.9, weight_decay=0.1, nesterov=True)
     for seed in range(6):
-        one_step(supernet, SPACE.sample(random.Random(seed)), optimizer)
-    arch = SPACE.arch(["+".join(("e3k3", "e3k5", "e6k5")[:count])] * 8)
+        one_step(supernet, Arch.sample(SPACE, random.Random(seed)), optimizer)
+    arch = Arch.of(SPACE, ["+".join(("e3k3", "e3k5", "e6k5")[:count])] * 8)
     before = {key: value.clone() for key, value in supernet.state_dict().items()}
     one_step(supernet, arch, optimizer)
     moved = {key for key in moved_keys(supernet, before) if key.startswith("layers.")}
@@ -140,7 +139,7 @@ def test_paths_are_shared_by_all_sets_that_hold_them():
     supernet = lively(SPACE)
     singles = {token for token in SPACE.layers[1].tokens if len(members_of(token)) == 1 and token != "id"}
     assert set(supernet.layers[1].paths) == singles
-    one, other = (supernet.subnet(SPACE.arch(["e3k3+e3k5", *rest])) for rest in (["e3k3"] * 7, ["e6k3"] * 7))
+    one, other = (supernet.subnet(Arch.of(SPACE, ["e3k3+e3k5", *rest])) for rest in (["e3k3"] * 7, ["e6k3"] * 7))
     own, same = (net.get_submodule("blocks.1.0").state_dict() for net in (one, other))
     assert all(torch.equal(own[key], same[key]) for key in own)
 

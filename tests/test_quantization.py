@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scarlet_zoo import export_onnx
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.fusion import inspect_fusion
@@ -26,7 +27,7 @@ from scarlet_zoo.quantization.insertion import mean_error, quantize_weight
 from scarlet_zoo.quantization.planning import Grid
 from scarlet_zoo.quantization.ranges import METHODS, Observed
 
-ARCH = TINY.arch(["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
+ARCH = Arch.of(TINY, ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
 
 
 @pytest.fixture(scope="module")

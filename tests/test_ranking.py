@@ -7,6 +7,7 @@ import pytest
 from conftest import FASHION
 from test_ranking_truth import PLAN, row_of
 
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ArchError
 from scarlet_zoo.ranking.judging import Ranker, Recipe, parse_recipe, read_ranker
 from scarlet_zoo.ranking.truth import read_plan, read_truth, write_rows
@@ -135,8 +136,8 @@ def test_an_architecture_of_the_truth_is_one_of_every_strategys_space(folder, na
     kind = STRATEGIES[name]
     space = kind.extended(plan.search_space, kind.Options())
     for arch in plan.archs:
-        assert space.embed(arch).tokens == arch.tokens
-        assert not space.embed(arch).branches
+        assert arch.embed_in(space).tokens == arch.tokens
+        assert not arch.embed_in(space).branches
     assert space.chain == plan.search_space
     with pytest.raises(ArchError, match=r"got other:.*, wanted an architecture of its own"):
-        space.embed(replace(plan.search_space, name="other").arch(plan.archs[0].tokens))
+        space.embed(Arch.of(replace(plan.search_space, name="other"), plan.archs[0].tokens))

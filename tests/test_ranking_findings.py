@@ -11,6 +11,8 @@ from conftest import FASHION
 from test_ranking import folder  # noqa: F401 - a fixture
 from timm.models._efficientnet_blocks import InvertedResidual
 
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.spaces import space_of
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.ranking.conditions import Condition, look_into, without_shortcuts
@@ -20,7 +22,6 @@ from scarlet_zoo.ranking.stability import Draws, draw_and_rank, stability_of
 from scarlet_zoo.ranking.truth import read_truth
 from scarlet_zoo.ranking.updates import Pool, Pooled, train_and_rank
 from scarlet_zoo.runs import DataPlan
-from scarlet_zoo.space_files import space_of
 from scarlet_zoo.supernet import Supernet
 
 SPACE = space_of(
@@ -43,7 +44,7 @@ def images():
 
 def archs_of(count, seed=0):
     rng = random.Random(seed)
-    return [SPACE.sample(rng) for _ in range(count)]
+    return [Arch.sample(SPACE, rng) for _ in range(count)]
 
 
 def test_a_skip_is_as_alike_to_a_block_as_its_input_is_to_the_blocks_output(supernet, images):
@@ -75,8 +76,8 @@ def test_looking_leaves_the_supernet_as_it_was(supernet, images):
 
 
 def test_features_shift_only_behind_what_differs(supernet, images):
-    one = SPACE.arch(["e1k3", "e1k3", "e1k3", "e1k3"])
-    other = SPACE.arch(["e1k3", "e3k3se", "e1k3", "e1k3"])
+    one = Arch.of(SPACE, ["e1k3", "e1k3", "e1k3", "e1k3"])
+    other = Arch.of(SPACE, ["e1k3", "e3k3se", "e1k3", "e1k3"])
     shifts = feature_shift(supernet, images, [(one, other)])
     assert shifts[:2] == pytest.approx([0, 0], abs=1e-6)
     assert all(shift > 1e-3 for shift in shifts[2:])

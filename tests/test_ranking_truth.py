@@ -8,7 +8,7 @@ from conftest import FASHION
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import ArchError, DatasetError, ScarletError
 from scarlet_zoo.ranking import collecting
 from scarlet_zoo.ranking.collecting import add_latency, collect, write_package

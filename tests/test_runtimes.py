@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import TINY, randomized
 
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.exporting import export_network
 from scarlet_zoo.networks import Network
@@ -24,7 +25,7 @@ RUNNABLE = [name for name, entry in RUNTIMES.items() if entry.runs]
 @pytest.fixture(scope="module")
 def network():
     model = randomized(
-        TINY.arch(["e3k3se", "e6k5", "e3k3", "e3k3", "e3k3", "e6k3se", "id", "e3k3"]), dtype=torch.float32
+        Arch.of(TINY, ["e3k3se", "e6k5", "e3k3", "e3k3", "e3k3", "e6k3se", "id", "e3k3"]), dtype=torch.float32
     )
     feed = Preprocessing((32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
     return Network("tiny", model, model.arch, "made for a test", "0" * 64, feed)

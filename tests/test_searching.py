@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 from strategy_parts import MINI_TOML
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.searching import SearchSettings, metrics_of, search
@@ -26,7 +27,6 @@ from scarlet_zoo.searching.journal import Journal
 from scarlet_zoo.searching.objectives import Limit, Objective, allowed, closed_form, non_dominated
 from scarlet_zoo.searching.operators import Coding, weighted_crowding
 from scarlet_zoo.searching.results import choose_from, read_front
-from scarlet_zoo.spaces import get_space
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 
 MINI = get_space("scarlet-mini-7")
@@ -179,15 +179,15 @@ def test_the_guide_learns_what_scores():
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
 def test_coding_is_lossless(seed):
-    arch = MINI.sample(random.Random(seed))
+    arch = Arch.sample(MINI, random.Random(seed))
     assert Coding(MINI).arch(Coding(MINI).genes(arch)) == arch
 
 
 def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     evaluation = scored(supernet_file)
-    arch = MINI.sample(random.Random(0))
+    arch = Arch.sample(MINI, random.Random(0))
     once = evaluation(arch)
-    assert evaluation(MINI.sample(random.Random(1)))["accuracy"] >= 0
+    assert evaluation(Arch.sample(MINI, random.Random(1)))["accuracy"] >= 0
     assert evaluation(arch) == once == scored(supernet_file)(arch)
     scorer = OneShot(supernet_file, evaluation.data, 100, 100)
     before = {key: value.clone() for key, value in scorer.supernet.state_dict().items()}
@@ -366,5 +366,5 @@ def test_objectives_and_limits_read_and_write():
         assert str(Objective.parse(text)) == text
     assert str(Limit.parse("macs <= 5e6")) == "macs<=5e+06"
     assert Limit.parse("params>=3").excess({"params": 2}) > 0
-    arch = MINI.sample(random.Random(0))
+    arch = Arch.sample(MINI, random.Random(0))
     assert allowed(arch, (Limit.parse("latency<=0.001"),))

@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import find_space, get_space, list_spaces, read_space, space_of
 from scarlet_zoo.errors import ArchError, UnknownNameError
 from scarlet_zoo.model import create_model
-from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.space_files import find_space, read_space, space_of
-from scarlet_zoo.spaces import get_space, list_spaces
 
 FEW_LINES = 'name = "mine"\nstages = [[16, 2, 2], [24, 2, 2]]\nkernel_sizes = [3]\nsqueeze_excite = false\n'
 
@@ -27,7 +26,7 @@ def test_a_few_lines_declare_a_space(tmp_path):
     space = find_space(str(written(tmp_path, FEW_LINES + "num_classes = 7\ninput_size = 32\n")))
     assert (space.name, space.num_classes, len(space.layers)) == ("mine", 7, 4)
     assert [layer.tokens for layer in space.layers] == [("e3k3", "e6k3"), ("e3k3", "e6k3", "id")] * 2
-    arch = space.sample(random.Random(0))
+    arch = Arch.sample(space, random.Random(0))
     model = create_model(arch)
     assert sum(p.numel() for p in model.parameters()) == arch_cost(arch).params
     assert Arch.parse(str(arch), SearchSpace.from_json(space.to_json())) == arch
@@ -45,11 +44,11 @@ def test_named_spaces():
 @pytest.mark.parametrize("name", ["scarlet", "scarlet-mini"])
 def test_mutants_and_children_stay_in_the_space(name):
     space, rng = get_space(name), random.Random(0)
-    one, other = space.sample(rng), space.sample(rng)
-    child = space.cross(one, other, rng)
+    one, other = Arch.sample(space, rng), Arch.sample(space, rng)
+    child = one.cross(other, rng)
     assert all(token in pair for token, *pair in zip(child.tokens, one.tokens, other.tokens, strict=True))
-    assert space.mutate(one, rng, 0.0) == one
-    assert all(a != b for a, b in zip(space.mutate(one, rng, 1.0).tokens, one.tokens, strict=True))
+    assert one.mutate(rng, 0.0) == one
+    assert all(a != b for a, b in zip(one.mutate(rng, 1.0).tokens, one.tokens, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -97,5 +96,5 @@ def test_every_declared_space_survives_its_own_text(widths, depths, seed):
     stages = [[8 * width, depth, 2] for width, depth in zip(widths, depths, strict=False)]
     space = space_of({"name": "x", "stages": stages, "in_chans": 1, "input_size": 16, "first_width": 8})
     assert SearchSpace.from_json(space.to_json()) == space
-    arch = space.sample(random.Random(seed))
+    arch = Arch.sample(space, random.Random(seed))
     assert Arch.parse(str(arch), space) == arch

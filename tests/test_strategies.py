@@ -15,7 +15,7 @@ from conftest import FASHION
 from scipy.stats import chisquare
 from strategy_parts import DATA, MINI, MINI_TOML, Moves, rows_of, run, settings, strategy_of
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import StepBatch

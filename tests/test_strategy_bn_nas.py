@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from strategy_parts import MINI, Moves, run, strategy_of
 
 from scarlet_zoo import image_data, one_shot
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import StepBatch
 from scarlet_zoo.one_shot import OneShot
@@ -80,11 +81,11 @@ def test_the_classifier_and_the_stabilizers_stay_too(tmp_path):
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_score_is_a_sum_of_cells(supernet, first, data):
     table, score = gamma_table(supernet), BnNas.scorer(Bench(supernet))
-    arch = MINI.sample(first)
+    arch = Arch.sample(MINI, first)
     tokens = list(arch.decisions)
     place = data.draw(st.integers(0, len(tokens) - 1))
     old, tokens[place] = tokens[place], data.draw(st.sampled_from(MINI.decisions[place]))
-    difference = score(MINI.arch(tokens))["score"] - score(arch)["score"]
+    difference = score(Arch.of(MINI, tokens))["score"] - score(arch)["score"]
     assert difference == pytest.approx(table[place][tokens[place]] - table[place][old], abs=1e-12)
 
 
@@ -143,7 +144,7 @@ def test_scoring_opens_no_data(supernet, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(one_shot, "open_data", lambda *told: opened.append(told))
     bench = OneShot(tmp_path / "s.safetensors", ("nowhere", None, None))
-    arch = MINI.arch(layer[0] for layer in MINI.decisions)
+    arch = Arch.of(MINI, (layer[0] for layer in MINI.decisions))
     assert BnNas.scorer(bench)(arch)["score"] == len(MINI.decisions)  # scales begin as 1
     assert opened == []
 
@@ -155,7 +156,7 @@ def test_pictures_of_other_classes_are_refused_when_they_are_asked_for(tmp_path,
     monkeypatch.setattr(one_shot, "open_data", lambda *_: data)
     bench = OneShot(tmp_path / "s.safetensors", ("d", None, None))
     with pytest.raises(TrainingError, match="for 7 classes, d has 10"):
-        bench.accuracy(strategy.space.arch(layer[0] for layer in MINI.decisions))
+        bench.accuracy(Arch.of(strategy.space, (layer[0] for layer in MINI.decisions)))
 
 
 def test_without_skips_every_architecture_is_as_deep_as_the_space():
@@ -173,7 +174,9 @@ def test_branches_learn_and_score():
     edge = space.decisions[-1][1]
     off = ["off"] * (len(space.branches) - 1)
     weight = supernet.branches.get_submodule(edge).bn3.weight
-    gained = score(space.arch([*tokens, *off, edge]))["score"] - score(space.arch([*tokens, *off, "off"]))["score"]
+    gained = (
+        score(Arch.of(space, [*tokens, *off, edge]))["score"] - score(Arch.of(space, [*tokens, *off, "off"]))["score"]
+    )
     assert gained == pytest.approx(float(weight.detach().abs().mean()), rel=1e-6)
     assert weight.requires_grad
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import chisquare
 from strategy_parts import MINI, run, strategy_of
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
 
 

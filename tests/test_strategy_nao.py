@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, pearsonr
 from strategy_parts import DATA, MINI, rows_of, settings, strategy_of
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.array_data import ArraySplit
-from scarlet_zoo.cost import arch_cost
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import Course
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.searching import SearchSettings, metrics_of, search
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.objectives import Limit, Objective
-from scarlet_zoo.spaces import get_space
 from scarlet_zoo.strategies.epd import Epd, EpdSettings, Vocabulary, climb, fit_epd, generate, loss_of, scaled
 from scarlet_zoo.strategies.proposals import draw_different, propose
 from scarlet_zoo.supernet import Supernet
@@ -103,7 +103,7 @@ def test_architectures_of_one_size_are_drawn_uniformly():
     # The last three layers of the real space have equal channels: what they choose can change places.
     head, orders = ["e3k3"] * 5, permutations(("e3k3", "e6k5", "id"))
     strategy = nao(SPACE)
-    strategy._take_pool([SPACE.arch([*head, *order]) for order in orders])
+    strategy._take_pool([Arch.of(SPACE, [*head, *order]) for order in orders])
     assert len({arch_cost(arch).params for arch in strategy.pool}) == 1
     assert chisquare(draws_of(strategy, 20_000)).pvalue > 1e-4
 
@@ -260,7 +260,7 @@ def test_it_learns_a_planted_ranking_and_climbs_beyond_the_mean(fitted):
     assert pearsonr(predicted.numpy(), [worth for _, worth in fresh])[0] > 0.7
     H = epd.encode(epd.vocabulary.numbers([arch.tokens for arch, _ in archive]))
     down, here, up = (
-        np.mean([-arch_cost(SPACE.arch(row)).macs / 1e6 for row in epd.vocabulary.rows(epd.decode(moved))])
+        np.mean([-arch_cost(Arch.of(SPACE, row)).macs / 1e6 for row in epd.vocabulary.rows(epd.decode(moved))])
         for moved in climb(epd, H, (-30.0, 0.0, 30.0))
     )
     assert down < here < up
@@ -296,7 +296,7 @@ def test_generated_architectures_are_legal_new_and_different_whatever_the_networ
         again = generate(epd, sorted(known), 100, known | set(rows[:3]), QUICK, lambda row: row[0] != "e3k3")
         assert not set(again) & set(rows[:3])
         for row in rows:
-            SPACE.arch(row)
+            Arch.of(SPACE, row)
             assert row[0] != "e3k3"
 
 
@@ -391,7 +391,7 @@ def test_options_that_are_none():
 
 def test_branches_are_decided_as_tokens_are(tmp_path):
     space = MINI.with_branches()
-    one = space.arch(layer.tokens[0] for layer in space.layers)
+    one = Arch.of(space, (layer.tokens[0] for layer in space.layers))
     with_branch = replace(one, branches=space.branches[:1])
     rng = random.Random(0)
     drawn = draw_different(space, 400, rng, {one.decisions})

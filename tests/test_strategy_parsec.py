@@ -14,7 +14,8 @@ from hypothesis import settings as how_often
 from hypothesis import strategies as st
 from strategy_parts import DATA, MINI, run, settings, strategy_of
 
-from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import Course, StepBatch
 from scarlet_zoo.one_shot import OneShot
@@ -30,7 +31,7 @@ alphas = st.lists(st.lists(numbers, min_size=2, max_size=2), min_size=2, max_siz
 
 
 def every_arch(space):
-    return [space.arch(tokens) for tokens in itertools.product(*space.decisions)]
+    return [Arch.of(space, tokens) for tokens in itertools.product(*space.decisions)]
 
 
 def ready(space=MINI, count=8, **options):
@@ -229,7 +230,9 @@ def test_the_score_is_the_log_probability_from_the_file(tmp_path):
     score = Parsec.scorer(bench)
     scores = {arch: score(arch)["score"] for arch in every_arch(MINI)}
     assert sum(map(math.exp, scores.values())) == pytest.approx(1)
-    best = MINI.arch(tokens[values.index(max(values))] for tokens, values in zip(MINI.decisions, alpha, strict=True))
+    best = Arch.of(
+        MINI, (tokens[values.index(max(values))] for tokens, values in zip(MINI.decisions, alpha, strict=True))
+    )
     assert max(scores, key=scores.__getitem__) == best
     assert bench.metadata["likeliest"] == str(best)
     assert json.loads(bench.metadata["alpha"]) == alpha

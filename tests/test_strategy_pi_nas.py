@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from strategy_parts import DATA, MINI, Moves, rows_of, run, settings, strategy_of
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.batches import Augment, Batch, Views
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import Course, StepBatch

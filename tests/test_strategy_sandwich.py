@@ -9,7 +9,8 @@ import torch
 from scipy.stats import chisquare
 from strategy_parts import DATA, MINI, run, settings, strategy_of
 
-from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import Course, StepBatch
 from scarlet_zoo.macs_sampling import MacsSampler, MacsTable
@@ -18,7 +19,7 @@ from scarlet_zoo.strategies.sandwich import CROSS_ENTROPY, DISTILLATION, distill
 
 
 def every_arch(space):
-    return [space.arch(tokens) for tokens in itertools.product(*space.decisions)]
+    return [Arch.of(space, tokens) for tokens in itertools.product(*space.decisions)]
 
 
 def ready(tmp_path, **options):
@@ -51,7 +52,7 @@ def test_branches_count_and_the_largest_has_them_all():
     space = MINI.with_branches()
     table = MacsTable(space)
     for number in range(30):
-        arch = space.sample(random.Random(number))
+        arch = Arch.sample(space, random.Random(number))
         assert table.macs(arch) == arch_cost(arch).macs
     assert table.largest.branches == space.branches
     assert table.smallest.branches == ()

@@ -10,7 +10,7 @@ import torch
 from conftest import FASHION
 from strategy_parts import DATA, MINI_TOML, Moves, run, settings, strategy_of
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import CheckpointError, TrainingError
 from scarlet_zoo.learners import Course
 from scarlet_zoo.one_shot import OneShot
@@ -112,7 +112,7 @@ def test_as_many_weights_are_kept_as_asked_for_and_the_score_is_their_average(ru
     assert len(files) == 3
     weights = [load_supernet(file)[0] for file in files]
     assert not torch.equal(weights[0].classifier.weight, weights[1].classifier.weight)
-    arch = bench.supernet.space.sample(random.Random(1))
+    arch = Arch.sample(bench.supernet.space, random.Random(1))
     single = [bench.accuracy(arch, one) for one in weights]
     told = scorer_of(bench)(arch)
     assert told["accuracy"] == pytest.approx(fmean(single))

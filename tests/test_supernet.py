@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from supernet_parts import agreeing, images, lively, moved_keys, one_step
 
 import scarlet_zoo as zoo
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.recalibration import recalibrate
 from scarlet_zoo.sampling import FairSampler, UniformSampler
-from scarlet_zoo.spaces import get_space
 from scarlet_zoo.supernet import SKIPS, Supernet, load_supernet, save_supernet
 
 
@@ -92,8 +92,8 @@ def test_a_step_moves_nothing_that_was_not_sampled():
     optimizer = torch.optim.SGD(supernet.parameters(), 0.1, 0.9, weight_decay=0.1, nesterov=True)
     for seed in range(8):
         # So that every choice has a momentum that could move it.
-        one_step(supernet, TINY.sample(random.Random(seed)), optimizer)
-    arch = TINY.sample(random.Random(100))
+        one_step(supernet, Arch.sample(TINY, random.Random(seed)), optimizer)
+    arch = Arch.sample(TINY, random.Random(100))
     before = {key: value.clone() for key, value in supernet.state_dict().items()}
     one_step(supernet, arch, optimizer)
     on_path = tuple(f"layers.{index}.{token}." for index, token in enumerate(arch.tokens))
@@ -163,7 +163,7 @@ def test_bad_supernets_and_paths(tmp_path):
     with pytest.raises(ScarletError, match="'none'"):
         Supernet(TINY, "none")
     with pytest.raises(ArchError, match="wanted one of 'tiny'"):
-        Supernet(TINY)(images(TINY), get_space("scarlet-mini").sample(random.Random(0)))
+        Supernet(TINY)(images(TINY), Arch.sample(get_space("scarlet-mini"), random.Random(0)))
     for content in (None, b"words"):
         path = tmp_path / "s.safetensors"
         if content:
@@ -173,7 +173,7 @@ def test_bad_supernets_and_paths(tmp_path):
     zoo_file = tmp_path / "net.safetensors"
     from scarlet_zoo.checkpoint import save_weights
 
-    save_weights(zoo.create_model(TINY.sample(random.Random(0))), zoo_file, {})
+    save_weights(zoo.create_model(Arch.sample(TINY, random.Random(0))), zoo_file, {})
     with pytest.raises(CheckpointError, match="no supernet"):
         load_supernet(zoo_file)
 

@@ -14,11 +14,12 @@ import safetensors.torch
 import torch
 from conftest import FASHION, TINY, fashion
 
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.batches import Augment, Batch, Batches
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model
-from scarlet_zoo.spaces import get_space
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.strategies.base import StrategyOptions
 from scarlet_zoo.strategies.scarlet import Scarlet
@@ -236,7 +237,7 @@ def test_a_network_learns_and_is_validated(tmp_path, scarlet):
 
 
 def test_a_run_from_other_first_weights_is_another_run(tmp_path):
-    model = create_model(MINI.arch(layer.tokens[0] for layer in MINI.layers))
+    model = create_model(Arch.of(MINI, (layer.tokens[0] for layer in MINI.layers)))
     train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=1), tmp_path, identity={"start": "scratch"})
     with pytest.raises(TrainingError, match="start 'scratch', not 'supernet'"):
         train(
@@ -245,7 +246,7 @@ def test_a_run_from_other_first_weights_is_another_run(tmp_path):
 
 
 def test_a_shorter_run_than_there_is_is_refused_and_a_longer_one_goes_on(tmp_path):
-    model = create_model(MINI.arch(layer.tokens[0] for layer in MINI.layers))
+    model = create_model(Arch.of(MINI, (layer.tokens[0] for layer in MINI.layers)))
     train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=3), tmp_path)
     with pytest.raises(TrainingError, match="holds 3 steps"):
         train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=2), tmp_path)
@@ -307,7 +308,7 @@ def test_a_batch_of_one_index_has_the_shape_of_a_batch():
 def test_dropout_is_the_same_after_a_stop(tmp_path):
     def learner():
         torch.manual_seed(0)
-        return NetworkLearner(create_model(MINI.sample(random.Random(0)), drop_rate=0.5))
+        return NetworkLearner(create_model(Arch.sample(MINI, random.Random(0)), drop_rate=0.5))
 
     whole = train(learner(), fashion(MINI, 100), settings(max_steps=3), tmp_path / "whole")
     train(learner(), fashion(MINI, 100), settings(max_steps=1), tmp_path / "cut")

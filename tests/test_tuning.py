@@ -9,6 +9,7 @@ import torch
 from conftest import TINY, images_for, randomized
 
 from scarlet_zoo import export_onnx, verify
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.lowering import FORMS
 from scarlet_zoo.parity import FLOAT32
@@ -18,7 +19,7 @@ from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.tuning import tune
 from scarlet_zoo.verification import ParityError
 
-ARCH = TINY.arch(["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
+ARCH = Arch.of(TINY, ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
 
 
 @pytest.fixture(scope="module")

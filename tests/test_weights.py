@@ -14,6 +14,7 @@ import timm
 import torch
 
 from scarlet_zoo import create_model, get_arch, store
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.cards import CardError, all_cards, read_card
 from scarlet_zoo.checkpoint import released_module_names
 from scarlet_zoo.errors import CheckpointError
@@ -189,7 +190,7 @@ def test_what_is_saved_for_the_hub_timm_loads_back(tmp_path, scarlet):
 def test_a_space_of_ones_own_goes_through_a_folder_too(tmp_path):
     from conftest import TINY
 
-    arch = TINY.arch(["e3k3se"] * 8)
+    arch = Arch.of(TINY, ["e3k3se"] * 8)
     model = create_model(arch).eval()
     from scarlet_zoo.networks import Network, preprocessing_of
 

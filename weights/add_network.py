@@ -5,12 +5,12 @@ import json
 import shutil
 from pathlib import Path
 
+from scarlet_zoo.arch.zoo import get_arch
 from scarlet_zoo.checkpoint import read_metadata
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, replacing, write_text
-from scarlet_zoo.zoo import get_arch
 
 HERE = Path(__file__).parent
 
@@ -22,7 +22,7 @@ def toml_text(table: dict[str, object]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="of the network in scarlet_zoo/zoo.py")
+    parser.add_argument("name", help="of the network in scarlet_zoo/arch/zoo.py")
     parser.add_argument("run", type=Path, help="folder of scarlet-zoo train")
     parser.add_argument("--command", action="append", required=True, help="what was typed, in order")
     parser.add_argument("--read-as", help="name in the log, where the network's own has other weights there already")

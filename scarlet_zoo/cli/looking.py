@@ -8,11 +8,11 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.arch import Arch, is_identity_string
+from scarlet_zoo.arch.architecture import Arch, is_identity_string
+from scarlet_zoo.arch.cost import Cost, arch_cost
+from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.cards import cards_of
 from scarlet_zoo.cli.console import Json, Name, emit, pairs, table
-from scarlet_zoo.cost import Cost, arch_cost
-from scarlet_zoo.zoo import ZOO, get_arch
 
 _BAR = 24
 

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.cli.console import Json, Name, Weights, emit, pairs, progress_bar, say
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.zoo import safe_name
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write into; it is made if it is not there.")]
 Target = Annotated[str, typer.Option(help="What to export for; scarlet-zoo doctor lists the targets.")]

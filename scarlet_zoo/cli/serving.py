@@ -106,8 +106,8 @@ def _need_web() -> None:
 
 
 def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int]) -> Bundle:
+    from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.lut.bundle import make_bundle
-    from scarlet_zoo.space_files import find_space
 
     with progress_bar("make") as progress:
         return make_bundle(find_space(space), folder, precision, networks, 0, progress)

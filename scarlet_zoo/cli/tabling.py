@@ -51,10 +51,10 @@ def build(
     ] = None,
 ) -> None:
     """Measure every block of a space here and say how wrong the table is; what is measured is kept until it is done."""
+    from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.latency import Settings
     from scarlet_zoo.lut.building import build_table, measure_bundle
     from scarlet_zoo.lut.bundle import make_bundle, read_bundle
-    from scarlet_zoo.space_files import find_space
 
     if (bundle is None) != (not measured):
         raise TableError("lut build: got one of --bundle and --measured, wanted both or none")
@@ -84,8 +84,8 @@ def bundle_files(
     seed: Seed = 0,
 ) -> None:
     """Write what a device has to measure: files, and the script that measures them."""
+    from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.lut.bundle import MANIFEST, make_bundle
-    from scarlet_zoo.space_files import find_space
 
     with progress_bar("make") as progress:
         made = make_bundle(find_space(space), out, precision, (networks, held_out), seed, progress)
@@ -103,9 +103,9 @@ def predict(
     precision: Annotated[str | None, typer.Option(help="Refuse a table of another precision.")] = None,
 ) -> None:
     """Latency of architectures by a table, each with its interval."""
-    from scarlet_zoo.arch import Arch, is_identity_string
+    from scarlet_zoo.arch.architecture import Arch, is_identity_string
+    from scarlet_zoo.arch.zoo import get_arch
     from scarlet_zoo.lut.table import read_table
-    from scarlet_zoo.zoo import get_arch
 
     known = read_table(lut)
     known.require(threads=threads, precision=precision)

@@ -76,9 +76,9 @@ def train_supernet(
     tensorboard: Board = False,
 ) -> None:
     """Train the supernet of a search space; leaves supernet.safetensors and steps.jsonl."""
+    from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.batches import Augment
     from scarlet_zoo.runs import DataPlan, SupernetPlan, run_supernet
-    from scarlet_zoo.space_files import find_space
     from scarlet_zoo.train_settings import TrainSettings
 
     settings = TrainSettings(
@@ -124,9 +124,9 @@ def train_network(
     tensorboard: Board = False,
 ) -> None:
     """Train one network, from scratch or from its supernet weights; leaves model.safetensors and run.json."""
+    from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.batches import Augment
     from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
-    from scarlet_zoo.space_files import find_space
     from scarlet_zoo.train_settings import TrainSettings
 
     settings = TrainSettings(

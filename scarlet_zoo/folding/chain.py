@@ -23,10 +23,10 @@ from timm.models import _efficientnet_blocks as timm_blocks
 from timm.models._features import FeatureGetterNet
 from torch import nn
 
+from scarlet_zoo.arch.branches import edge_name
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.branched import Branch
 from scarlet_zoo.parallel import ParallelBlock
-from scarlet_zoo.topology import edge_name
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_zoo.arch import Arch, block_names
+from scarlet_zoo.arch.architecture import Arch, block_names
 from scarlet_zoo.artifact import read_artifact, read_onnx
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.lab.layers import Layers

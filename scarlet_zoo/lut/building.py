@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.latency import Settings, measure_groups
 from scarlet_zoo.lut.bundle import CALIBRATION, HELD_OUT, PIECES, Bundle, Progress

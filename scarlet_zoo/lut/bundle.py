@@ -18,11 +18,11 @@ from typing import Any
 import onnx
 
 from scarlet_zoo import latency
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.lut.cutting import cut, holders, network_graph
 from scarlet_zoo.lut.keys import FORMS, pieces_of
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 MANIFEST = "manifest.json"
@@ -115,7 +115,7 @@ def _groups(space: SearchSpace, networks: tuple[int, int], seed: int) -> Iterato
     drawn: dict[Arch, None] = {}
     for _ in range(_TRIES * sum(networks)):
         if len(drawn) < sum(networks):
-            drawn[space.sample(rng)] = None
+            drawn[Arch.sample(space, rng)] = None
     calibration = min(networks[0], 2 * len(drawn) // 3)
     if calibration < _FEWEST:
         raise TableError(f"search space {space.name!r}: {len(drawn)} architectures found, wanted {2 * _FEWEST} or more")

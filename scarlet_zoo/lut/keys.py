@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.topology import OFF, read_edges
+from scarlet_zoo.arch.architecture import Arch, branch_plan
+from scarlet_zoo.arch.branches import OFF, read_edges
+from scarlet_zoo.arch.space import SearchSpace
 
 # Each with the graph form that it is measured in.
 FORMS: Mapping[str, str] = {"float32": "native", "int8": "friendly"}
@@ -44,7 +44,7 @@ def decision_key(space: SearchSpace, position: int, token: str) -> str | None:
 def branch_key(space: SearchSpace, name: str) -> str:
     """``branch``, operator, channels, stride and side of the input, of an edge."""
     (edge,) = read_edges([name], space.branches, f"search space {space.name!r}")
-    plan = space.branch_plan(edge)
+    plan = branch_plan(space, edge)
     return f"branch {plan.token} {plan.in_chs}-{plan.out_chs} s{plan.stride} {_side(space, plan.source)}px"
 
 

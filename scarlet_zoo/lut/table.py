@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.lut.keys import HEAD, STEM, decision_key
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.utils.files import write_text
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.ranking.truth import PACKAGE_FILE, ROWS_FILE, TruthPlan, TruthRow, read_plan, read_rows, write_rows
@@ -23,7 +24,6 @@ from scarlet_zoo.searching.meter import LatencyMeter
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.utils.files import file_sha256, write_text
 from scarlet_zoo.utils.jobs import run_jobs
-from scarlet_zoo.zoo import safe_name
 
 Progress = Callable[[int, int], None]
 _SITTINGS = 3

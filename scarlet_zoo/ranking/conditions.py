@@ -14,6 +14,8 @@ import torch
 from timm.models._efficientnet_blocks import InvertedResidual
 from torch import nn
 
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import DivergedError
 from scarlet_zoo.image_data import in_order
 from scarlet_zoo.networks import space_preprocessing
@@ -21,7 +23,6 @@ from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.similarity import feature_shift, layer_similarity, parameter_shift
 from scarlet_zoo.recalibration import batch_statistics
 from scarlet_zoo.runs import DataPlan
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.strategies.base import Strategy
 from scarlet_zoo.training import train
@@ -107,7 +108,7 @@ def _measured(strategy: Strategy, data: DataPlan) -> dict[str, Any]:
     space = supernet.space
     split = data.open(space_preprocessing(space)).part("validation")
     images, targets = next(in_order(split, _PICTURES, _PICTURES))
-    scored = [space.sample(rng) for _ in range(_SCORED)]
+    scored = [Arch.sample(space, rng) for _ in range(_SCORED)]
     archs = scored[:_PATHS]
     skippable = [
         index for index, layer in enumerate(space.layers) if any(space.choice(t).is_skip for t in layer.tokens)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.ranking.judging import RankerJob, Recipe, make_ranker
@@ -16,7 +17,6 @@ from scarlet_zoo.ranking.truth import GroundTruth, read_truth
 from scarlet_zoo.ranking.verdict import verdict
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
 from scarlet_zoo.utils.jobs import run_jobs
-from scarlet_zoo.zoo import safe_name
 
 RANK_FILE = "rank.json"
 Progress = Callable[[int, int], None]

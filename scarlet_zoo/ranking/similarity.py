@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.recalibration import batch_statistics
 from scarlet_zoo.supernet import Supernet
@@ -136,7 +136,7 @@ def parameter_shift(supernet: Supernet, images: Tensor, targets: Tensor, rng: ra
             for _ in range(pairs):
                 token = rng.choice([t for t in supernet.space.layers[layer].tokens
                                     if not supernet.space.choice(t).is_skip])  # fmt: skip
-                archs = [_with(supernet.space.sample(rng), layer, token) for _ in range(2)]
+                archs = [_with(Arch.sample(supernet.space, rng), layer, token) for _ in range(2)]
                 block = list(choices[token].parameters())  # type: ignore[index]
                 grads = []
                 for arch in archs:
@@ -150,7 +150,7 @@ def parameter_shift(supernet: Supernet, images: Tensor, targets: Tensor, rng: ra
 def _with(arch: Arch, layer: int, token: str) -> Arch:
     tokens = [*arch.tokens]
     tokens[layer] = token
-    return arch.space.arch(tokens)
+    return Arch.of(arch.space, tokens)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.ranking.agreement import Numbers, kendall_tau

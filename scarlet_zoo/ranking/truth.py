@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.branches import OFF
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import space_of
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.space_files import space_of
-from scarlet_zoo.topology import OFF
 from scarlet_zoo.utils.files import write_text
 
 PLAN_FILE, ROWS_FILE, PACKAGE_FILE = "plan.toml", "ground_truth.csv", "datapackage.json"
@@ -47,7 +47,7 @@ class TruthPlan(BaseModel):
         data: name of the data set.
         pictures: training pictures that are used.
         training: fields of :class:`scarlet_zoo.train_settings.TrainSettings`.
-        space: as in a space's TOML file, see :mod:`scarlet_zoo.space_files`.
+        space: as in a space's TOML file, see :mod:`scarlet_zoo.arch.spaces`.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -87,7 +87,7 @@ class TruthPlan(BaseModel):
 
 def _drawn(space: SearchSpace, rng: random.Random, wide: float | None) -> Arch:
     if wide is None:
-        return space.sample(rng)
+        return Arch.sample(space, rng)
     share = rng.uniform(0, wide)
     # Gamma variates in proportion are a Dirichlet variate; their sum does not matter to a weighted draw. The least
     # positive number keeps a layer drawable whose blocks all came out as zero.
@@ -98,7 +98,7 @@ def _drawn(space: SearchSpace, rng: random.Random, wide: float | None) -> Arch:
         blocks = [token for token in layer.tokens if token not in skips]
         skipped = bool(skips) and rng.random() < share
         tokens.append(skips[0] if skipped else rng.choices(blocks, [weights[token] for token in blocks])[0])
-    return space.arch([*tokens, *(OFF for _ in space.branches)])
+    return Arch.of(space, [*tokens, *(OFF for _ in space.branches)])
 
 
 class TruthRow(BaseModel):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.one_shot import OneShot

@@ -24,7 +24,7 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.problems.static import StaticProblem
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.searching.engines import Engine, get_engine
 from scarlet_zoo.searching.evaluation import Evaluation

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.lut.table import LatencyTable, read_table
 from scarlet_zoo.searching.objectives import CLOSED_FORM, METRICS, closed_form
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.utils.files import file_sha256
 
 _SCORED = ("accuracy", "score")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.searching.objectives import Values
 from scarlet_zoo.utils.files import make_folder, write_text

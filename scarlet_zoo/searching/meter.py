@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.latency import Runner, Settings
 from scarlet_zoo.lut.cutting import network_graph
-from scarlet_zoo.space import SearchSpace
 
 _BURSTS, _BURST = 20, 5
 _REFERENCE_BURSTS = 60
@@ -36,7 +36,7 @@ class LatencyMeter:
         self._precision = precision
         self._settings = Settings(threads=threads, spin=False)
         self._folder = tempfile.TemporaryDirectory(prefix="scarlet-zoo-")
-        self._reference = self._runner(space.arch(layer.tokens[0] for layer in space.layers))
+        self._reference = self._runner(Arch.of(space, (layer.tokens[0] for layer in space.layers)))
         self.reference_ms = reference_ms or self._measure_reference()
 
     def __call__(self, arch: Arch) -> float:

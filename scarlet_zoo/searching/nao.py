@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.objectives import Values, allowed

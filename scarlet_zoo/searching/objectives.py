@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import TrainingError
 
 Values = Mapping[str, float]

@@ -17,10 +17,10 @@ from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
 from pymoo.core.sampling import Sampling
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.searching.guide import Guide
-from scarlet_zoo.space import SearchSpace
 
 Genes = NDArray[np.int64]
 Random = np.random.Generator
@@ -40,7 +40,7 @@ class Coding:
 
     def arch(self, genes: Genes) -> Arch:
         """The architecture of a row."""
-        return self.space.arch(allowed[int(g)] for allowed, g in zip(self.space.decisions, genes, strict=True))
+        return Arch.of(self.space, (allowed[int(g)] for allowed, g in zip(self.space.decisions, genes, strict=True)))
 
     def draw(self, random: Random) -> Genes:
         """Each decision uniformly."""

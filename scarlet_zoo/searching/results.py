@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import find_space
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.checkpoint import read_metadata, save_state
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.searching import Candidate, Progress, SearchSettings, search
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.objectives import METRICS, Limit, Objective
 from scarlet_zoo.searching.plots import plot_front
-from scarlet_zoo.space import SearchSpace
-from scarlet_zoo.space_files import find_space
 from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_text
-from scarlet_zoo.zoo import safe_name
 
 FRONT_FILE, JOURNAL_FILE, ARCHS_FILE = "front.json", "evaluations.jsonl", "archs.json"
 

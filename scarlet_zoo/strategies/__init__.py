@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import unknown_name
 from scarlet_zoo.one_shot import OneShot
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import Score, Strategy, read_options
 from scarlet_zoo.strategies.bn_nas import BnNas
 from scarlet_zoo.strategies.fairnas import FairNas

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.strategies.base import Strategy, StrategyOptions
 
 
@@ -49,7 +49,7 @@ class MixPath(Strategy):
         rng = random.Random(f"{self.seed} {step}")
         tokens = [self._draw(layer.tokens, rng) for layer in self.space.layers]
         branches = [rng.choice(allowed) for allowed in self.space.decisions[len(tokens) :]]
-        return (self.space.arch([*tokens, *branches]),)
+        return (Arch.of(self.space, [*tokens, *branches]),)
 
     def _draw(self, tokens: tuple[str, ...], rng: random.Random) -> str:
         numbers = [len(self.space.choice(token).blocks) for token in tokens]

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import torch
 from pydantic import PositiveInt
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.cost import arch_cost
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.image_data import in_order
 from scarlet_zoo.learners import Course
 from scarlet_zoo.recalibration import batch_statistics
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import Strategy, StrategyOptions
 from scarlet_zoo.strategies.epd import EpdSettings
 from scarlet_zoo.strategies.proposals import draw_different, propose

@@ -17,12 +17,12 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import StepBatch, Term
 from scarlet_zoo.macs_sampling import MacsTable
 from scarlet_zoo.one_shot import OneShot
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import CROSS_ENTROPY, Score, Strategy, StrategyOptions
 from scarlet_zoo.strategies.path_distribution import PathDistribution
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 
 
 class PathDistribution:
@@ -48,13 +48,14 @@ class PathDistribution:
         weights = [values.tolist() for values in self.probabilities]
         decisions = self.space.decisions
         return [
-            self.space.arch(rng.choices(t, w)[0] for t, w in zip(decisions, weights, strict=True)) for _ in range(count)
+            Arch.of(self.space, (rng.choices(t, w)[0] for t, w in zip(decisions, weights, strict=True)))
+            for _ in range(count)
         ]
 
     def likeliest(self) -> Arch:
         """The likeliest token of each decision: the architecture with the largest P(A)."""
         picks = zip(self.space.decisions, self.alpha, strict=True)
-        return self.space.arch(tokens[int(values.argmax())] for tokens, values in picks)
+        return Arch.of(self.space, (tokens[int(values.argmax())] for tokens, values in picks))
 
     def gradient(self, weights: Mapping[Arch, float]) -> list[Tensor]:
         """Sum over architectures of weight times the gradient of log P(A), which is onehot(A_l) - softmax(alpha_l)."""

@@ -11,11 +11,11 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.batches import Augment
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import Course, StepBatch, Term
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import CROSS_ENTROPY, PositiveShare, Share, Strategy, StrategyOptions
 from scarlet_zoo.strategies.contrast import KeyQueue, Necked, Teacher, info_nce, unit
 from scarlet_zoo.train_settings import learning_rate
@@ -115,7 +115,7 @@ class PiNas(Strategy):
             return super().paths(step)
         rng = random.Random(f"{self.seed} {step} {self.name}")
         pairs = [rng.sample(tokens, 2) if len(tokens) > 1 else tokens * 2 for tokens in self.space.decisions]
-        return tuple(self.space.arch(tokens) for tokens in zip(*pairs, strict=True))
+        return tuple(Arch.of(self.space, tokens) for tokens in zip(*pairs, strict=True))
 
     def learning_rate(self, step: int) -> float:
         """Of a step: each phase has a schedule of its own, the second without a warm-up."""

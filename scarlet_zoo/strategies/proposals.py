@@ -7,8 +7,8 @@ import math
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from scarlet_zoo.arch import Arch
-from scarlet_zoo.space import SearchSpace
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.strategies.epd import EpdSettings, Tokens, fit_epd, generate
 
 Accept = Callable[[Arch], bool]
@@ -51,8 +51,8 @@ def _candidates(space: SearchSpace, rng: random.Random, tries: int) -> Iterator[
     if math.prod(map(len, space.decisions)) <= _FEW:
         rows = list(itertools.product(*space.decisions))
         rng.shuffle(rows)
-        return (space.arch(row) for row in rows)
-    return (space.sample(rng) for _ in range(tries))
+        return (Arch.of(space, row) for row in rows)
+    return (Arch.sample(space, rng) for _ in range(tries))
 
 
 def propose(
@@ -83,8 +83,10 @@ def propose(
     epd = fit_epd(
         space.decisions, [arch.decisions for arch, _ in archive], [worth for _, worth in archive], settings, seed
     )
-    rows = generate(epd, [arch.decisions for arch in best], count, known, settings, lambda row: accept(space.arch(row)))
-    found = [space.arch(row) for row in rows]
+    rows = generate(
+        epd, [arch.decisions for arch in best], count, known, settings, lambda row: accept(Arch.of(space, row))
+    )
+    found = [Arch.of(space, row) for row in rows]
     rng = random.Random(f"{seed} proposals")
     found += _mutated(best, count - len(found), rng, known | set(rows), accept)
     known |= {arch.decisions for arch in found}
@@ -100,7 +102,7 @@ def _mutated(
         if len(found) == count:
             break
         parent = rng.choice(best)
-        arch = parent.space.mutate(parent, rng, min(2 / len(parent.decisions), 1.0))
+        arch = parent.mutate(rng, min(2 / len(parent.decisions), 1.0))
         if arch.decisions not in taken and accept(arch):
             taken.add(arch.decisions)
             found.append(arch)

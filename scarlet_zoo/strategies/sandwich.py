@@ -12,11 +12,11 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.learners import StepBatch, Term
 from scarlet_zoo.macs_sampling import MacsSampler, MacsTable
 from scarlet_zoo.sampling import UniformSampler
-from scarlet_zoo.space import SearchSpace
 from scarlet_zoo.strategies.base import CROSS_ENTROPY, Strategy, StrategyOptions
 
 DISTILLATION = "distillation"

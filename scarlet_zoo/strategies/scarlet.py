@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scarlet_zoo.arch import Arch
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.sampling import FairSampler
 from scarlet_zoo.strategies.base import Strategy
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from scarlet_zoo.arch import Arch, BlockPlan, BranchPlan
+from scarlet_zoo.arch.architecture import Arch, BlockPlan, BranchPlan
 
 
 @dataclass(frozen=True, slots=True)

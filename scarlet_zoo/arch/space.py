@@ -2,27 +2,39 @@
 
 A space is a chain: a stem convolution, a depthwise-separable block, the searchable
 layers, a 1x1 head convolution, pooling and a linear classifier. Its tokens are its own. It may
-have branches besides (:mod:`scarlet_zoo.topology`).
+have branches besides (:mod:`scarlet_zoo.arch.branches`).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import random
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from scarlet_zoo.arch import Arch, BranchPlan, Choice
-from scarlet_zoo.candidates import Layer, block_token, choice_fields, choice_of
+from scarlet_zoo.arch.branches import OFF, Edge, edge_name, every_edge, read_edges
+from scarlet_zoo.arch.choices import (
+    Choice,
+    choice_fields,
+    choice_of,
+    members_of,
+    path_sets,
+    without_sets,
+)
 from scarlet_zoo.errors import ArchError
-from scarlet_zoo.path_sets import members_of, path_sets, without_sets
-from scarlet_zoo.topology import OFF, Edge, edge_name, every_edge, read_edges
 
 BRANCHES, PATHS = "branches", "paths"
 _BRANCH_OPERATOR = Choice(expand_ratio=3, kernel_size=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A searchable layer: its output channels, its stride and the tokens that it allows."""
+
+    width: int
+    stride: int
+    tokens: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -137,37 +149,13 @@ class SearchSpace:
         """What may be decided: each layer's tokens, then for each branch ``off`` or its name."""
         return (*(layer.tokens for layer in self.layers), *((OFF, edge_name(edge)) for edge in self.branches))
 
-    def arch(self, tokens: Iterable[str]) -> Arch:
-        """The architecture with these tokens, one a layer, or with these decisions (:attr:`decisions`)."""
-        given, layers = tuple(tokens), len(self.layers)
-        if len(given) != len(self.decisions):
-            return Arch(self, given)
-        on = [name for name in given[layers:] if name != OFF]
-        return Arch(self, given[:layers], read_edges(on, self.branches, f"architecture of space {self.name!r}"))
-
-    def sample(self, rng: random.Random) -> Arch:
-        """Draw an architecture, each layer's token and each branch uniformly."""
-        return self.arch(rng.choice(allowed) for allowed in self.decisions)
-
-    def mutate(self, arch: Arch, rng: random.Random, probability: float = 0.1) -> Arch:
-        """Decide each layer and each branch anew with this probability, uniformly among its other tokens."""
-        made = []
-        for allowed, token in zip(self.decisions, arch.decisions, strict=True):
-            others = [other for other in allowed if other != token]
-            made.append(rng.choice(others) if others and rng.random() < probability else token)
-        return self.arch(made)
-
-    def cross(self, one: Arch, other: Arch, rng: random.Random) -> Arch:
-        """Take each layer's token and each branch from one of two architectures, by a fair coin."""
-        return self.arch(rng.choice(pair) for pair in zip(one.decisions, other.decisions, strict=True))
-
     @property
     def size(self) -> int:
         """How many architectures the space holds."""
         return math.prod(map(len, self.decisions))
 
     def with_branches(self) -> SearchSpace:
-        """The same chain with every branch that may be, named ``<name>+branches`` (:mod:`scarlet_zoo.topology`).
+        """The same chain with every branch that may be, named ``<name>+branches`` (:mod:`scarlet_zoo.arch.branches`).
 
         Raises:
             ArchError: it has branches, or is too short for any.
@@ -203,28 +191,10 @@ class SearchSpace:
         layers = tuple(replace(layer, tokens=without_sets(layer.tokens)) for layer in self.layers)
         return replace(self, name=self.name.partition("+")[0], choices=choices, layers=layers, branches=())
 
-    def embed(self, arch: Arch) -> Arch:
-        """The same network in this space: the architecture of a space that this one extends has no branch on.
-
-        Raises:
-            ArchError: it is none of this space.
-        """
-        if arch.space.chain.name != self.chain.name:
-            raise ArchError(f"search space {self.name!r}: got {arch}, wanted an architecture of its own")
-        return self.arch((*arch.tokens, *(arch.decisions[len(arch.tokens) :] or (OFF for _ in self.branches))))
-
     @property
     def most_paths(self) -> int:
         """Blocks that may stand side by side in a layer; 1 where there are no sets."""
         return max(len(choice.blocks) for _, choice in self.choices)
-
-    def branch_plan(self, edge: Edge) -> BranchPlan:
-        """Channels and stride of one branch."""
-        source, target = edge
-        widths = (self.first_width, *(layer.width for layer in self.layers))
-        stride = math.prod(layer.stride for layer in self.layers[source:target])
-        operator = self.branch_operator
-        return BranchPlan(block_token(operator), operator, widths[source], widths[target], stride, source, target)
 
     def to_json(self) -> str:
         """The definition as one line of JSON, which :meth:`from_json` reads back to an equal value."""

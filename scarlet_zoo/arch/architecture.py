@@ -8,47 +8,17 @@ record and report of this package.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import math
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from scarlet_zoo.arch.branches import OFF, Edge, edge_name, edges_text, read_edges
+from scarlet_zoo.arch.choices import Choice, block_token
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import ArchError
-from scarlet_zoo.topology import OFF, Edge, edge_name, edges_text, read_edges
-
-if TYPE_CHECKING:
-    from scarlet_zoo.space import SearchSpace
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One candidate of a layer: an inverted residual block (MBConv) or :data:`SKIP`.
-
-    Attributes:
-        expand_ratio: hidden channels over input channels; 0 marks the skip.
-        kernel_size: side of the depthwise kernel, in pixels.
-        squeeze_excite: whether a squeeze-and-excitation gate follows the depthwise convolution.
-        beside: further blocks on the same input, whose outputs are added (:mod:`scarlet_zoo.path_sets`).
-    """
-
-    expand_ratio: int
-    kernel_size: int
-    squeeze_excite: bool = False
-    beside: tuple[Choice, ...] = ()
-
-    @property
-    def is_skip(self) -> bool:
-        """Whether the layer is left out."""
-        return self.expand_ratio == 0
-
-    @property
-    def blocks(self) -> tuple[Choice, ...]:
-        """The blocks of a set, each as a choice of its own; of a single one, itself."""
-        return (replace(self, beside=()), *self.beside) if self.beside else (self,)
-
-
-SKIP = Choice(expand_ratio=0, kernel_size=0)
-
 
 # What may stand before a colon without being a search space's name: timm's sources of models.
 _SOURCES = ("hf-hub", "hf_hub", "local-dir")
@@ -170,9 +140,6 @@ class Arch:
         if not colon:
             raise ArchError(f"identity string {text!r}: no colon, wanted '<space>:<token>-<token>-...'")
         if space is None:
-            # The one look-up that runs upwards: named spaces are built from these values.
-            from scarlet_zoo.spaces import get_space
-
             space = get_space(name)
         if name != space.name:
             raise ArchError(f"identity string {text!r}: got space {name!r}, wanted {space.name!r}")
@@ -180,6 +147,44 @@ class Arch:
         where = f"identity string {text!r}"
         branches = read_edges(edges.split("-"), space.branches, where) if slash else ()
         return cls(space, tuple(tokens.split("-")), branches)
+
+    @classmethod
+    def of(cls, space: SearchSpace, tokens: Iterable[str]) -> Arch:
+        """The architecture with these tokens, one a layer, or with these decisions (:attr:`SearchSpace.decisions`)."""
+        given, layers = tuple(tokens), len(space.layers)
+        if len(given) != len(space.decisions):
+            return cls(space, given)
+        on = [name for name in given[layers:] if name != OFF]
+        return cls(space, given[:layers], read_edges(on, space.branches, f"architecture of space {space.name!r}"))
+
+    @classmethod
+    def sample(cls, space: SearchSpace, rng: random.Random) -> Arch:
+        """Draw an architecture of a space, each layer's token and each branch uniformly."""
+        return cls.of(space, (rng.choice(allowed) for allowed in space.decisions))
+
+    def mutate(self, rng: random.Random, probability: float = 0.1) -> Arch:
+        """Decide each layer and each branch anew with this probability, uniformly among its other tokens."""
+        mutated = []
+        for allowed, token in zip(self.space.decisions, self.decisions, strict=True):
+            others = [other for other in allowed if other != token]
+            mutated.append(rng.choice(others) if others and rng.random() < probability else token)
+        return Arch.of(self.space, mutated)
+
+    def cross(self, other: Arch, rng: random.Random) -> Arch:
+        """Take each layer's token and each branch from this architecture or from another, by a fair coin."""
+        pairs = zip(self.decisions, other.decisions, strict=True)
+        return Arch.of(self.space, (rng.choice(pair) for pair in pairs))
+
+    def embed_in(self, space: SearchSpace) -> Arch:
+        """The same network in a space that extends this one's, with no branch on that it did not have.
+
+        Raises:
+            ArchError: the other space is no extension of this one's.
+        """
+        if self.space.chain.name != space.chain.name:
+            raise ArchError(f"search space {space.name!r}: got {self}, wanted an architecture of its own")
+        edges = self.decisions[len(self.tokens) :] or (OFF for _ in space.branches)
+        return Arch.of(space, (*self.tokens, *edges))
 
     def __str__(self) -> str:
         return f"{self.space.name}:{'-'.join(self.tokens)}{edges_text(self.branches)}"
@@ -214,12 +219,21 @@ class Arch:
     @cached_property
     def branch_plans(self) -> tuple[BranchPlan, ...]:
         """Every branch that is on, with its channels and stride."""
-        return tuple(self.space.branch_plan(edge) for edge in self.branches)
+        return tuple(branch_plan(self.space, edge) for edge in self.branches)
 
     @property
     def skipped(self) -> tuple[int, ...]:
         """Indices of the layers that the architecture leaves out."""
         return tuple(plan.index for plan in self.layers if plan.choice.is_skip)
+
+
+def branch_plan(space: SearchSpace, edge: Edge) -> BranchPlan:
+    """Channels and stride of one branch of a space; the stride is the product of those of the layers it spans."""
+    source, target = edge
+    widths = (space.first_width, *(layer.width for layer in space.layers))
+    stride = math.prod(layer.stride for layer in space.layers[source:target])
+    operator = space.branch_operator
+    return BranchPlan(block_token(operator), operator, widths[source], widths[target], stride, source, target)
 
 
 def block_names(arch: Arch, *, stabilized: bool) -> dict[int, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from scarlet_zoo.arch import Arch, is_identity_string
+from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.errors import unknown_name
 
 

@@ -1,0 +1,173 @@
+"""The search spaces that have a name, and those that a user declares in a few lines of TOML.
+
+A declaration gives the terms in which papers print a space::
+
+    name = "mine"
+    in_chans = 3
+    input_size = 64
+    num_classes = 100
+    stages = [[24, 2, 2], [40, 3, 2], [80, 4, 2]]  # channels, layers, stride
+    kernel_sizes = [3, 5]
+    expand_ratios = [3, 6]
+    squeeze_excite = true
+    paths = 2  # up to two blocks of a layer at once, their outputs summed; see scarlet_zoo.arch.choices
+    branches = true  # between feature maps two or three layers apart; see scarlet_zoo.arch.branches
+
+What is left out has the defaults of :func:`scarlet_zoo.arch.choices.mbconv_choices` and
+:class:`scarlet_zoo.arch.space.SearchSpace`. A layer may be skipped wherever its input and output have the same shape.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any
+
+from scarlet_zoo.arch.choices import Choice, mbconv_choices
+from scarlet_zoo.arch.space import BRANCHES, PATHS, Layer, SearchSpace
+from scarlet_zoo.errors import ArchError, unknown_name
+
+
+def chain_layers(
+    stages: Iterable[tuple[int, int, int]], choices: Iterable[tuple[str, Choice]], in_chs: int = 16
+) -> tuple[Layer, ...]:
+    """Layers of a chain given as (channels, layers, stride) per stage; a skip is legal wherever it fits.
+
+    It fits where the layer has stride 1 and as many output as input channels, and is not the first.
+    """
+    named = tuple(choices)
+    every = tuple(token for token, _ in named)
+    blocks = tuple(token for token, choice in named if not choice.is_skip)
+    layers: list[Layer] = []
+    for width, depth, stride in stages:
+        for position in range(depth):
+            step = stride if position == 0 else 1
+            fits = step == 1 and width == in_chs and bool(layers)
+            layers.append(Layer(width, step, every if fits else blocks))
+            in_chs = width
+    return tuple(layers)
+
+
+# SCARLET-NAS, architecture figure; (channels, layers, stride) per stage.
+_SCARLET_STAGES = ((32, 2, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1))
+# Ours, for pictures of 28 pixels: benchmarks/README.md says what was measured to choose it.
+_MINI_STAGES = ((16, 1, 2), (24, 3, 1), (48, 4, 2))
+_MINI: dict[str, Any] = {
+    "in_chans": 1, "input_size": 28, "num_classes": 10, "stem_width": 16, "first_width": 8, "head_width": 256,
+    "stem_stride": 1, "mean": (0.286,), "std": (0.353,), "crop": 1.0,
+}  # fmt: skip
+
+
+def _chain(name: str, stages: Iterable[tuple[int, int, int]], squeeze_excite: bool = True, **rest: Any) -> SearchSpace:
+    choices = mbconv_choices(squeeze_excite=squeeze_excite)
+    layers = chain_layers(stages, choices, in_chs=rest.get("first_width", SearchSpace.first_width))
+    return SearchSpace(name, choices, layers, **rest)
+
+
+# The names with -7 have the smaller choice set of SCARLET-NAS's analysis: six MBConv and the skip.
+_SPACES: Mapping[str, SearchSpace] = {
+    space.name: space
+    for space in (
+        _chain("scarlet", _SCARLET_STAGES),
+        _chain("scarlet-7", _SCARLET_STAGES, squeeze_excite=False),
+        _chain("scarlet-mini", _MINI_STAGES, **_MINI),
+        _chain("scarlet-mini-7", _MINI_STAGES, squeeze_excite=False, **_MINI),
+    )
+}
+
+
+def get_space(name: str) -> SearchSpace:
+    """The named search space; ``<name>+branches`` is the one with branches, ``<name>+paths2`` with sets of paths.
+
+    Raises:
+        UnknownNameError: no such space; the message lists the near ones.
+    """
+    base, *added = name.split("+")
+    if base not in _SPACES or not all(re.fullmatch(rf"{BRANCHES}|{PATHS}[1-9]\d*", feature) for feature in added):
+        near = [f"{known}{feature}" for known in _SPACES for feature in ("", f"+{BRANCHES}", f"+{PATHS}2")]
+        raise unknown_name("search space", name, near)
+    space = _SPACES[base]
+    for feature in added:
+        most = feature.removeprefix(PATHS)
+        space = space.with_branches() if feature == BRANCHES else space.with_path_sets(int(most))
+    return space
+
+
+def list_spaces() -> list[str]:
+    """The names of all search spaces."""
+    return list(_SPACES)
+
+
+_CHOICES = {"expand_ratios", "kernel_sizes", "squeeze_excite"}
+_ADDED = {BRANCHES, PATHS}
+_DERIVED = {"branches", "branch_operator"}
+_GIVEN = {field.name for field in fields(SearchSpace) if field.default is not MISSING} - _DERIVED
+_KNOWN = {"name", "stages", *_CHOICES, *_GIVEN, *_ADDED}
+
+
+def find_space(text: str) -> SearchSpace:
+    """The space of a name, or of a TOML file where the text ends in ``.toml``.
+
+    Raises:
+        UnknownNameError: no such name; the message lists the near ones.
+        ArchError: a file that declares no space.
+    """
+    return read_space(Path(text)) if text.endswith(".toml") else get_space(text)
+
+
+def read_space(path: Path) -> SearchSpace:
+    """Read a declaration, strictly: every key known, none missing.
+
+    Raises:
+        ArchError: what is wrong in which file.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArchError(f"{path}: no such file, wanted a search space in TOML") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ArchError(f"{path}: not a search space: {str(error).splitlines()[0]}") from error
+    try:
+        return space_of(content)
+    except ArchError as error:
+        raise ArchError(f"{path}: {error}") from error
+    except (TypeError, ValueError, KeyError) as error:
+        raise ArchError(f"{path}: a value of the wrong kind: {error}") from error
+
+
+def space_of(content: Mapping[str, Any]) -> SearchSpace:
+    """The space of a declaration's values; see this module.
+
+    Raises:
+        ArchError: unknown or missing keys, or a space that cannot be.
+    """
+    unknown = sorted(set(content) - _KNOWN)
+    missing = sorted({"name", "stages"} - set(content))
+    if unknown or missing:
+        raise ArchError(f"unknown keys {unknown}, missing keys {missing}, wanted {' '.join(sorted(_KNOWN))}")
+    # Bad values in it are found where the space is made.
+    choices = mbconv_choices(**{key: content[key] for key in _CHOICES & set(content)})
+    rest: dict[str, Any] = {
+        key: tuple(content[key]) if key in ("mean", "std") else content[key] for key in _GIVEN & set(content)
+    }
+    if rest.get("in_chans", 3) != 3:
+        # ImageNet's colours say nothing here; half and quarter are the field's neutral values.
+        rest = {"mean": (0.5,) * rest["in_chans"], "std": (0.25,) * rest["in_chans"], **rest}
+    first = rest.get("first_width", SearchSpace.first_width)
+    stages = [(int(width), int(depth), int(stride)) for width, depth, stride in content["stages"]]
+    space = SearchSpace(str(content["name"]), choices, chain_layers(stages, choices, in_chs=first), **rest)
+    return _augmented(space, content)
+
+
+def _augmented(space: SearchSpace, content: Mapping[str, Any]) -> SearchSpace:
+    """With what is asked for besides the chain, under the name that was declared."""
+    branches, most = content.get(BRANCHES, False), content.get(PATHS, 2)
+    if type(most) is not int:
+        raise ArchError(f"search space {space.name!r}: got paths {most!r}, wanted a whole number from 2")
+    if not isinstance(branches, bool):
+        raise ArchError(f"search space {space.name!r}: got branches {branches!r}, wanted true or false")
+    made = space.with_branches() if branches else space
+    return replace(made.with_path_sets(content[PATHS]) if PATHS in content else made, name=space.name)
