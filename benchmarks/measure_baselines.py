@@ -9,7 +9,7 @@ import torch
 
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
-from scarlet_zoo.batches import Augment
+from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.latency import measure
 from scarlet_zoo.model import create_model

@@ -14,6 +14,7 @@ import torch
 from timm.utils import reparameterize_model
 from timm.utils.onnx import onnx_export
 
+from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.exporting import export_network
 from scarlet_zoo.fusion import inspect_fusion
@@ -23,7 +24,6 @@ from scarlet_zoo.model import create_model
 from scarlet_zoo.model_cost import model_cost
 from scarlet_zoo.networks import Network, load_network
 from scarlet_zoo.onnx_export import export_onnx
-from scarlet_zoo.pictures import photos
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import json_text, make_folder, write_text

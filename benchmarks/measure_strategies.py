@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from scarlet_zoo.arch.spaces import get_space
-from scarlet_zoo.image_data import open_data
+from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.latency import cpu_model
-from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.strategies import STRATEGIES, create_strategy
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import Loop

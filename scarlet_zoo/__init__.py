@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.arch.zoo import list_archs as list_archs
     from scarlet_zoo.artifact import Artifact as Artifact
     from scarlet_zoo.blocks import Stabilizer as Stabilizer
-    from scarlet_zoo.class_folders import read_dataset as read_dataset
+    from scarlet_zoo.data.folders import read_dataset as read_dataset
     from scarlet_zoo.deployment import deploy as deploy
     from scarlet_zoo.errors import ScarletError as ScarletError
     from scarlet_zoo.folding import FoldResult as FoldResult
@@ -50,7 +50,7 @@ _HOME = {
     "arch": ("SKIP", "Arch", "Choice"),
     "artifact": ("Artifact",),
     "blocks": ("Stabilizer",),
-    "class_folders": ("read_dataset",),
+    "data.folders": ("read_dataset",),
     "lab.comparison": ("compare",),
     "arch.cost": ("arch_cost",),
     "deployment": ("deploy",),

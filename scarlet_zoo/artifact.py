@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.utils.files import file_sha256
 
 _ONNX_DOMAINS = ("", "ai.onnx")

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.errors import CheckFailedError
-from scarlet_zoo.image_data import open_data
 from scarlet_zoo.prediction import open_classifier
 from scarlet_zoo.utils.files import file_sha256, write_text
 from scarlet_zoo.validation import validate_part

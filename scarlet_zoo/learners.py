@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.batches import Augment
-from scarlet_zoo.image_data import ImageData
+from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.train_settings import TrainSettings, learning_rate
 
 

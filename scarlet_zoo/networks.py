@@ -15,12 +15,12 @@ from torch import nn
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.checkpoint import read_metadata, state_sha256
+from scarlet_zoo.data.labels import labels_of
+from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.sample_images import extremes, photos
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.initialization import RANDOM_WEIGHTS, randomize
-from scarlet_zoo.labels import labels_of
 from scarlet_zoo.model import create_model
-from scarlet_zoo.pictures import extremes, photos
-from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.store import find_shipped, find_weights
 
 _CALIBRATION_PHOTOS = 12
@@ -166,11 +166,6 @@ def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preproc
     channels = getattr(model, "in_chans", config["input_size"][0])
     height, width = (input_size, input_size) if input_size else config["input_size"][1:]
     return Preprocessing.from_config({**config, "input_size": (channels, height, width)})
-
-
-def space_preprocessing(space: SearchSpace) -> Preprocessing:
-    """How the networks of a space are fed."""
-    return Preprocessing((space.input_size,) * 2, space.mean, space.std, "bilinear", space.crop)
 
 
 def calibration_images(preprocessing: Preprocessing) -> torch.Tensor:

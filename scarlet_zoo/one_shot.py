@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.batches import Batch
+from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.datasets import ImageData, open_data
+from scarlet_zoo.data.preprocessing import space_preprocessing
+from scarlet_zoo.data.splits import Split, evenly
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.image_data import ImageData, Split, evenly, open_data
-from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.recalibration import recalibrate
 from scarlet_zoo.scoring import accuracy
 from scarlet_zoo.supernet import Supernet, load_supernet

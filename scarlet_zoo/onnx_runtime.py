@@ -11,8 +11,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.preprocessing import Preprocessing
 
 
 def run_in_batches(

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 
 from scarlet_zoo.artifact import Artifact, read_artifact
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.lowering import Lowering, lower, tidy
 from scarlet_zoo.onnx_files import check_size, open_graph
 from scarlet_zoo.onnx_runtime import OnnxNetwork
 from scarlet_zoo.parity import Parity
-from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.tuning import Tuning, tune
 from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.verification import ParityError, verify

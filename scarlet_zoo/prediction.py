@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_zoo.artifact import Artifact, read_artifact
+from scarlet_zoo.data.image_io import check_picture_path, open_picture, prepare_picture, strict_decoders
+from scarlet_zoo.data.labels import labels_of
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError, ScarletError
-from scarlet_zoo.image_files import check_picture_path, open_picture, prepare_picture, strict_decoders
-from scarlet_zoo.labels import labels_of
 from scarlet_zoo.onnx_runtime import OnnxClassifier
-from scarlet_zoo.preprocessing import Preprocessing
 
 Array = NDArray[np.float32]
 Logits = NDArray[np.float64]
@@ -177,7 +177,7 @@ def predict(
 
     Args:
         classifier: from :func:`open_classifier`.
-        files: pictures of any kind that :mod:`scarlet_zoo.image_files` opens.
+        files: pictures of any kind that :mod:`scarlet_zoo.data.image_io` opens.
         top: how many classes to name.
         progress: told (done, expected).
 

@@ -16,12 +16,12 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.checkpoint import save_state
+from scarlet_zoo.data.datasets import ImageData, open_data, trained_on
+from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
 from scarlet_zoo.errors import ArchError, TrainingError
-from scarlet_zoo.image_data import ImageData, open_data, trained_on
 from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model
-from scarlet_zoo.networks import preprocessing_of, space_preprocessing
-from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.networks import preprocessing_of
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.train_settings import TrainSettings
@@ -33,10 +33,10 @@ SUPERNET_FILE, NETWORK_FILE, RUN_FILE = "supernet.safetensors", "model.safetenso
 
 @dataclass(frozen=True, kw_only=True)
 class DataPlan:
-    """Which pictures: arguments of :func:`scarlet_zoo.image_data.open_data`.
+    """Which pictures: arguments of :func:`scarlet_zoo.data.datasets.open_data`.
 
     Attributes:
-        pictures: of the training part that are trained on, see :func:`scarlet_zoo.image_data.trained_on`; all when
+        pictures: of the training part that are trained on, see :func:`scarlet_zoo.data.datasets.trained_on`; all when
             None.
     """
 

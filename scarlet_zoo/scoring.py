@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from scarlet_zoo.data.splits import Split, in_order
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.image_data import Split, in_order
 
 
 def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None) -> float:

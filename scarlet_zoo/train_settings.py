@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from scarlet_zoo.batches import Augment
+from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.errors import TrainingError
 
 

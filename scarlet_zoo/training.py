@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from scarlet_zoo.acceleration import accelerator_of, shared_value
-from scarlet_zoo.batches import Batches, Views
+from scarlet_zoo.data.batches import Batches, Views
+from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.errors import DivergedError, TrainingError
-from scarlet_zoo.image_data import ImageData
 from scarlet_zoo.learners import Course, Learner, StepBatch
 from scarlet_zoo.scoring import accuracy
 from scarlet_zoo.train_settings import TrainSettings

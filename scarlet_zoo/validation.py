@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scarlet_zoo.class_folders import Dataset
+from scarlet_zoo.data.folders import Dataset
+from scarlet_zoo.data.image_io import printable, strict_decoders
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.image_files import printable, strict_decoders
 from scarlet_zoo.prediction import Classifier, Logits, Progress, answers, likeliest
-from scarlet_zoo.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from scarlet_zoo.image_data import ImageData
+    from scarlet_zoo.data.datasets import ImageData
 
 _TOP = 5
 
@@ -87,7 +87,7 @@ def validate_part(
 
     Args:
         classifier: from :func:`scarlet_zoo.prediction.open_classifier`.
-        data: from :func:`scarlet_zoo.image_data.open_data`, for the classifier's preprocessing.
+        data: from :func:`scarlet_zoo.data.datasets.open_data`, for the classifier's preprocessing.
         part: ``validation``, or ``test``, which is for the end.
         batch: pictures at a time.
         limit: so many, spread evenly; all when left out.
@@ -96,7 +96,7 @@ def validate_part(
     Raises:
         DatasetError: no such part, or another number of classes than of logits.
     """
-    from scarlet_zoo.image_data import in_order
+    from scarlet_zoo.data.splits import in_order
 
     _check_classes(classifier, Path(data.name), len(data.classes), "classes")
     split = data.part(part)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.artifact import Artifact, read_artifact
+from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.sample_images import extremes, photos
 from scarlet_zoo.errors import ArtifactError, CheckFailedError
 from scarlet_zoo.onnx_runtime import OnnxNetwork
 from scarlet_zoo.parity import CaseParity, Parity, Tolerance, tolerance_of
-from scarlet_zoo.pictures import extremes, photos
-from scarlet_zoo.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn

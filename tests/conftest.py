@@ -16,11 +16,11 @@ from scarlet_zoo import cli
 from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import chain_layers
-from scarlet_zoo.array_data import DEBIAN_FOLDER
 from scarlet_zoo.blocks import Stabilizer
-from scarlet_zoo.image_data import open_data
+from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.data.fashion_mnist import DEBIAN_FOLDER
+from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.model import create_model
-from scarlet_zoo.networks import space_preprocessing
 
 ROOT = Path(__file__).parent.parent
 # Fashion-MNIST's files: where Debian's package puts them, else where make test has unpacked it.

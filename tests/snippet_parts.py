@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.data.preprocessing import Preprocessing
 
 HOSTILE = """it's "my" @FILE@ net \\ ${x} %s \U0001f431 */ """.replace("/", "") + "\n#.onnx"
 LABELS = ["cat", 'the "dog"', '"""', "*/ //", "two\nlines", "`${1}`", "\\", "Käfer \U0001f431", "@MEAN@", "?" * 3]

@@ -9,9 +9,9 @@ from snippet_parts import FEEDS, HOSTILE, LABELS
 from scarlet_zoo import export_onnx, fold
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.artifact import read_artifact
-from scarlet_zoo.image_files import open_picture
+from scarlet_zoo.data.image_io import open_picture
+from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.onnx_runtime import OnnxClassifier
-from scarlet_zoo.pictures import photos
 from scarlet_zoo.tracing import Recipe
 
 

@@ -10,15 +10,16 @@ import torch
 from conftest import FASHION, fashion
 from PIL import Image
 
-from scarlet_zoo import array_data
 from scarlet_zoo.arch.spaces import get_space
-from scarlet_zoo.array_data import ArraySplit, fashion_mnist
-from scarlet_zoo.batches import Augment, Batch
+from scarlet_zoo.data import fashion_mnist as files
+from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.datasets import open_data, split_indices
+from scarlet_zoo.data.fashion_mnist import fashion_mnist
+from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
+from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.data.splits import ArraySplit, in_order
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.image_data import in_order, open_data, split_indices
-from scarlet_zoo.networks import space_preprocessing
-from scarlet_zoo.pictures import photos
-from scarlet_zoo.preprocessing import Preprocessing
 
 MINI = get_space("scarlet-mini")
 COLOUR = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3, "bilinear", 0.875)
@@ -116,7 +117,7 @@ def test_without_debians_package_torchvision_is_asked_to_download(tmp_path, monk
         make_fashion(folder)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(array_data, "DEBIAN_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(files, "DEBIAN_FOLDER", tmp_path / "none")
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", download)
     assert len(fashion_mnist("train")[0]) == 30
 

@@ -16,14 +16,15 @@ from PIL import Image, ImageFile
 from torchvision.transforms import v2
 
 import scarlet_zoo as zoo
-from scarlet_zoo import class_folders, cli, networks, prediction, validation
+from scarlet_zoo import cli, networks, prediction, validation
+from scarlet_zoo.data import folders
+from scarlet_zoo.data.image_io import PictureError, open_picture, prepare_picture, strict_decoders
+from scarlet_zoo.data.labels import imagenet_labels
+from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import ArtifactError, ScarletError
-from scarlet_zoo.image_files import PictureError, open_picture, prepare_picture, strict_decoders
 from scarlet_zoo.initialization import RANDOM_WEIGHTS
-from scarlet_zoo.labels import imagenet_labels
 from scarlet_zoo.onnx_export import export_onnx
-from scarlet_zoo.pictures import photos
-from scarlet_zoo.preprocessing import Preprocessing
 
 NAME = "mobilenetv3_small_050"
 TURNED = 9  # of the labelled pictures
@@ -171,7 +172,7 @@ def test_without_the_rotation_it_is_what_torchvision_opens(tmp_path):
     for path in tmp_path.iterdir():
         theirs = np.asarray(torchvision.datasets.folder.default_loader(str(path)))
         np.testing.assert_array_equal(open_picture(path, upright=False), theirs)
-    assert class_folders.EXTENSIONS == torchvision.datasets.folder.IMG_EXTENSIONS
+    assert folders.EXTENSIONS == torchvision.datasets.folder.IMG_EXTENSIONS
 
 
 ENDINGS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000")
@@ -536,9 +537,9 @@ def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled
 def test_a_rotation_carried_out_or_a_class_moved_changes_the_numbers(labelled, tmp_path):
     _, path, folder = labelled
     classifier = prediction.open_classifier(str(path), "random")
-    dataset = class_folders.read_dataset(folder)
+    dataset = folders.read_dataset(folder)
     right = validation.validate(classifier, dataset)
-    moved = class_folders.Dataset(folder, dataset.classes, dataset.files, tuple((t + 1) % 10 for t in dataset.targets))
+    moved = folders.Dataset(folder, dataset.classes, dataset.files, tuple((t + 1) % 10 for t in dataset.targets))
     assert validation.validate(classifier, moved).top1 != right.top1
     turned = dict(prediction.answers(classifier, dataset.files, batch=8))
     stored = dict(prediction.answers(classifier, dataset.files, batch=8, upright=False))
@@ -551,10 +552,10 @@ def test_a_rotation_carried_out_or_a_class_moved_changes_the_numbers(labelled, t
 
 def test_a_limit_is_spread_over_the_classes(labelled, scarlet):
     _, path, folder = labelled
-    everything = class_folders.read_dataset(folder)
-    half = class_folders.read_dataset(folder, 7)
+    everything = folders.read_dataset(folder)
+    half = folders.read_dataset(folder, 7)
     assert half.files == everything.files[::2]
-    assert class_folders.read_dataset(folder, 99) == everything
+    assert folders.read_dataset(folder, 99) == everything
     assert json.loads(scarlet("validate", path, folder, "--limit", 3, "--json")[1])["images"] == 3
 
 
@@ -562,7 +563,7 @@ def test_a_fixed_batch_gives_the_same_numbers(labelled, tmp_path):
     network, path, folder = labelled
     recipe = zoo.Recipe(batch=3)
     fixed = export_onnx(network.model, tmp_path / "fixed.onnx", recipe, weights="file ten.pth").path
-    dataset = class_folders.read_dataset(folder, 8)
+    dataset = folders.read_dataset(folder, 8)
     results = [validation.validate(prediction.open_classifier(str(file), ""), dataset) for file in (path, fixed)]
     assert (results[0].top1, results[0].top5) == (results[1].top1, results[1].top5)
 
@@ -604,7 +605,7 @@ def test_top5_of_few_classes_is_all_of_them(tmp_path):
         (tmp_path / "val" / str(index)).mkdir(parents=True)
         photo(index).save(tmp_path / "val" / str(index) / "one.png")
     result = validation.validate(
-        prediction.open_classifier(str(path), ""), class_folders.read_dataset(tmp_path / "val")
+        prediction.open_classifier(str(path), ""), folders.read_dataset(tmp_path / "val")
     )
     assert (result.images, result.top5) == (3, 100.0)
 
@@ -614,7 +615,7 @@ def test_linked_class_folders_are_followed(tmp_path):
     photo(0).save(tmp_path / "elsewhere" / "one.png")
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "cat").symlink_to(tmp_path / "elsewhere")
-    assert len(class_folders.read_dataset(tmp_path / "val").files) == 1
+    assert len(folders.read_dataset(tmp_path / "val").files) == 1
 
 
 def test_an_onnx_file_without_labels_and_a_network_of_features_are_told_apart(monkeypatch, tmp_path):

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.pictures import photos
-from scarlet_zoo.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize("name", ["scarlet_a", "resnet18", "efficientnet_b0", "mobileone_s1"])

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from scarlet_zoo import export_onnx
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.artifact import read_artifact
+from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.fusion import inspect_fusion
-from scarlet_zoo.image_data import in_order, open_data
 from scarlet_zoo.networks import load_network
 from scarlet_zoo.onnx_runtime import OnnxClassifier
-from scarlet_zoo.pictures import photos
 from scarlet_zoo.quantization import Int8, quantize_int8, ranges
 from scarlet_zoo.quantization.golden import Golden, check_golden, generate
 from scarlet_zoo.quantization.insertion import mean_error, quantize_weight

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from snippet_parts import HOSTILE, KINDS, top_labels
 
-from scarlet_zoo.image_files import open_picture
+from scarlet_zoo.data.image_io import open_picture
 from scarlet_zoo.snippets import snippet
 
 pytest_plugins = ["snippet_plugin"]

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategy_parts import MINI, Moves, run, strategy_of
 
-from scarlet_zoo import image_data, one_shot
+from scarlet_zoo import one_shot
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.data import datasets
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import StepBatch
 from scarlet_zoo.one_shot import OneShot
@@ -152,7 +153,7 @@ def test_scoring_opens_no_data(supernet, tmp_path, monkeypatch):
 def test_pictures_of_other_classes_are_refused_when_they_are_asked_for(tmp_path, monkeypatch):
     strategy = strategy_of("bn-nas", replace(MINI, num_classes=7))
     save_supernet(strategy.supernet, tmp_path / "s.safetensors", {})
-    data = image_data.ImageData("d", tuple("0123456789"), lambda *_: None)
+    data = datasets.ImageData("d", tuple("0123456789"), lambda *_: None)
     monkeypatch.setattr(one_shot, "open_data", lambda *_: data)
     bench = OneShot(tmp_path / "s.safetensors", ("d", None, None))
     with pytest.raises(TrainingError, match="for 7 classes, d has 10"):

@@ -20,10 +20,10 @@ from strategy_parts import DATA, MINI, rows_of, settings, strategy_of
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.spaces import get_space
-from scarlet_zoo.array_data import ArraySplit
+from scarlet_zoo.data.preprocessing import space_preprocessing
+from scarlet_zoo.data.splits import ArraySplit
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import Course
-from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.searching import SearchSettings, metrics_of, search
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.objectives import Limit, Objective

@@ -19,7 +19,8 @@ from scipy.stats import chisquare
 from strategy_parts import DATA, MINI, Moves, rows_of, run, settings, strategy_of
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.batches import Augment, Batch, Views
+from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.batches import Batch, Views
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import Course, StepBatch
 from scarlet_zoo.strategies.contrast import KeyQueue, info_nce, unit

@@ -16,7 +16,8 @@ from conftest import FASHION, TINY, fashion
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
-from scarlet_zoo.batches import Augment, Batch, Batches
+from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.batches import Batch, Batches
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.model import create_model

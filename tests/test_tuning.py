@@ -10,10 +10,10 @@ from conftest import TINY, images_for, randomized
 
 from scarlet_zoo import export_onnx, verify
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.lowering import FORMS
 from scarlet_zoo.parity import FLOAT32
-from scarlet_zoo.pictures import photos
 from scarlet_zoo.quantization.sensitivity import sensitivities
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.tuning import tune

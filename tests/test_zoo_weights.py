@@ -14,7 +14,7 @@ from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.cards import all_cards
 from scarlet_zoo.checkpoint import read_metadata, read_state_dict, state_sha256
-from scarlet_zoo.image_data import open_data
+from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.prediction import open_classifier
 from scarlet_zoo.utils.files import file_sha256
 from scarlet_zoo.validation import validate_part

@@ -60,7 +60,7 @@ def export(
     halves: Halves = False,
 ) -> None:
     """Write the file of a target, folded, in its form; integers are calibrated, other runtimes verified."""
-    from scarlet_zoo.calibration import calibration_images as read_calibration
+    from scarlet_zoo.data.calibration import calibration_images as read_calibration
     from scarlet_zoo.exporting import export_network, tune_export
     from scarlet_zoo.networks import load_network
     from scarlet_zoo.quantization import Int8

@@ -89,7 +89,7 @@ def sensitivity(
 ) -> None:
     """Say what each layer loses in integers, the worst first; leaves sensitivity.json and sensitivity.png."""
     from scarlet_zoo.artifact import read_artifact
-    from scarlet_zoo.calibration import calibration_images
+    from scarlet_zoo.data.calibration import calibration_images
     from scarlet_zoo.errors import ArtifactError
     from scarlet_zoo.quantization.sensitivity import plot_sensitivities, sensitivities
     from scarlet_zoo.utils.files import json_text, write_text

@@ -43,7 +43,7 @@ def predict_pictures(
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
 ) -> None:
     """Tell what a trained network sees in pictures."""
-    from scarlet_zoo.image_files import check_picture_path
+    from scarlet_zoo.data.image_io import check_picture_path
     from scarlet_zoo.prediction import predict
 
     for image in images:
@@ -64,7 +64,7 @@ def predict_pictures(
 
 
 def _row(prediction: Prediction, classifier: Classifier) -> dict[str, Any]:
-    from scarlet_zoo.image_files import printable
+    from scarlet_zoo.data.image_io import printable
 
     guesses = [asdict(guess) for guess in prediction.guesses]
     return {"file": printable(prediction.file), "weights": classifier.weights, "predictions": guesses}
@@ -87,7 +87,7 @@ def validate_network(
     validation: Held = None,
 ) -> None:
     """Measure accuracy on an ImageNet-style folder, or on a part of a data set."""
-    from scarlet_zoo.class_folders import read_dataset
+    from scarlet_zoo.data.folders import read_dataset
     from scarlet_zoo.validation import validate, validate_part
 
     named = not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
@@ -97,7 +97,7 @@ def validate_network(
         if dataset is not None:
             result = validate(classifier, dataset, batch=batch, progress=progress)
         else:
-            from scarlet_zoo.image_data import open_data
+            from scarlet_zoo.data.datasets import open_data
 
             pictures = open_data(data, classifier.preprocessing, data_dir, validation)
             result = validate_part(classifier, pictures, split, batch=batch, limit=limit, progress=progress)
@@ -134,7 +134,7 @@ def write_pictures(
     data_dir: DataDir = None,
 ) -> None:
     """Write pictures of a data set as PNG files that are named after their class."""
-    from scarlet_zoo.image_data import save_pictures
+    from scarlet_zoo.data.datasets import save_pictures
 
     files = save_pictures(data, split, limit, out, data_dir)
     emit(as_json, [str(file) for file in files], lambda console: console.print("\n".join(map(str, files))))

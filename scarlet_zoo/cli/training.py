@@ -77,7 +77,7 @@ def train_supernet(
 ) -> None:
     """Train the supernet of a search space; leaves supernet.safetensors and steps.jsonl."""
     from scarlet_zoo.arch.spaces import find_space
-    from scarlet_zoo.batches import Augment
+    from scarlet_zoo.data.augment import Augment
     from scarlet_zoo.runs import DataPlan, SupernetPlan, run_supernet
     from scarlet_zoo.train_settings import TrainSettings
 
@@ -125,7 +125,7 @@ def train_network(
 ) -> None:
     """Train one network, from scratch or from its supernet weights; leaves model.safetensors and run.json."""
     from scarlet_zoo.arch.spaces import find_space
-    from scarlet_zoo.batches import Augment
+    from scarlet_zoo.data.augment import Augment
     from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
     from scarlet_zoo.train_settings import TrainSettings
 

@@ -82,7 +82,7 @@ def _exported(
     calibration: str | None,
     say: Callable[[str], None],
 ) -> list[Subject]:
-    from scarlet_zoo.calibration import calibration_images
+    from scarlet_zoo.data.calibration import calibration_images
     from scarlet_zoo.exporting import export_network
     from scarlet_zoo.networks import load_network
     from scarlet_zoo.targets import get_target

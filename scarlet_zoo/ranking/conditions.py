@@ -16,9 +16,9 @@ from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.data.preprocessing import space_preprocessing
+from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.errors import DivergedError
-from scarlet_zoo.image_data import in_order
-from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.similarity import feature_shift, layer_similarity, parameter_shift
 from scarlet_zoo.recalibration import batch_statistics

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.networks import space_preprocessing
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.ranking.agreement import kendall_tau
 from scarlet_zoo.ranking.schedule import Schedule

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.latency import MeasurementError, Runner, Settings, in_fresh_process, measure_cold, ort_cold_start
 from scarlet_zoo.onnx_runtime import run_in_batches
-from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.runtimes import Array, get_runtime, runtime_of, versions
 
 

@@ -14,7 +14,7 @@ from pydantic import PositiveInt
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.image_data import in_order
+from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.learners import Course
 from scarlet_zoo.recalibration import batch_statistics
 from scarlet_zoo.strategies.base import Strategy, StrategyOptions

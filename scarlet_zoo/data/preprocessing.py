@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import ArtifactError
 
 _FILTERS = {
@@ -127,3 +128,8 @@ class Preprocessing:
         left = round((image.width - width) / 2)
         top = round((image.height - height) / 2)
         return image.crop((left, top, left + width, top + height))
+
+
+def space_preprocessing(space: SearchSpace) -> Preprocessing:
+    """How the networks of a space are fed."""
+    return Preprocessing((space.input_size,) * 2, space.mean, space.std, "bilinear", space.crop)

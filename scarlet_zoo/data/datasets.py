@@ -6,43 +6,33 @@ every choice is made on them. The test pictures are for the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from scarlet_zoo.array_data import FASHION_MNIST_CLASSES, ArraySplit, fashion_mnist
-from scarlet_zoo.batches import Augment, Batch
-from scarlet_zoo.class_folders import read_dataset
-from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.picture_data import (
-    Item,
-    PictureSplit,
+from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
+from scarlet_zoo.data.folders import read_dataset
+from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.sources import (
     folder_item,
     hugging_face_item,
     hugging_face_sets,
     torchvision_item,
     torchvision_sets,
 )
-from scarlet_zoo.preprocessing import Preprocessing
+from scarlet_zoo.data.splits import ArraySplit, Item, PictureSplit, Some, Split, evenly, in_order
+from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
 
 VALIDATION_PICTURES = 5_000
 _SPLIT_SEED = 0
 PARTS = ("train", "validation", "test")
-
-
-class Split(Protocol):
-    """Labelled pictures, a batch at a time."""
-
-    def __len__(self) -> int: ...
-
-    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -68,39 +58,6 @@ class ImageData:
         if name not in PARTS:
             raise DatasetError(f"data {self.name}: no part {name!r}, wanted one of {' '.join(PARTS)}")
         return self.open_part(name, augment)
-
-
-@dataclass(frozen=True)
-class Some:
-    """Some pictures of a split.
-
-    Attributes:
-        split: whose pictures they are.
-        indices: which ones.
-    """
-
-    split: Split
-    indices: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """As the split gives them."""
-        return self.split.__getitems__(Batch(tuple(self.indices[index] for index in batch.indices), batch.seed))
-
-
-def evenly(count: int, limit: int) -> tuple[int, ...]:
-    """So many of ``count`` positions, spread evenly: a folder's first pictures would all be of its first classes."""
-    kept = min(limit, count)
-    return tuple(position * count // kept for position in range(kept))
-
-
-def in_order(split: Split, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """The pictures of a split in their order, ``size`` at a time; a limit is spread evenly over all of them."""
-    picked = evenly(len(split), len(split) if limit is None else limit)
-    for start in range(0, len(picked), size):
-        yield split.__getitems__(Batch(picked[start : start + size], 0))
 
 
 def trained_on(data: ImageData, pictures: int) -> ImageData:

@@ -1,4 +1,4 @@
-"""Labelled pictures that fit in memory: Fashion-MNIST's four files, and batches made of arrays at once."""
+"""Fashion-MNIST: its four files where Debian's package puts them, or downloaded once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
-from scarlet_zoo.batches import Augment, Batch
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.preprocessing import Preprocessing
 from scarlet_zoo.utils.files import cache_folder
 
 # Where Debian's package dataset-fashion-mnist puts its files.
@@ -24,13 +19,11 @@ DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FASHION_MNIST_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
                          "ankle boot")  # fmt: skip
 _PARTS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
-_UINT8, _IMAGE_DIMENSIONS = 0x08, 3
-
-Pixels = NDArray[np.uint8]
-Targets = NDArray[np.int64]
+# What the IDX format calls unsigned bytes.
+_UINT8 = 0x08
 
 
-def fashion_mnist(part: str, folder: Path | None = None) -> tuple[Pixels, Targets]:
+def fashion_mnist(part: str, folder: Path | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Fashion-MNIST's ``train`` or ``test`` part: pictures uint8 (N, 28, 28, 1) and class indices (N,).
 
     Args:
@@ -92,37 +85,3 @@ def _unpacked(path: Path, dimensions: int, _version: tuple[int, int]) -> NDArray
     if len(content) - header != int(np.prod(shape, dtype=np.int64)):
         raise DatasetError(f"{path}: {len(content) - header} bytes, wanted {'x'.join(map(str, shape))}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-class ArraySplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Pictures in memory, augmented and normalised a batch at a time.
-
-    Args:
-        pixels: uint8 (N, H, W, C), of any size; resized once to what the network takes.
-        targets: class indices (N,).
-        preprocessing: how the network is fed.
-        augment: what training does to them; nothing when left out.
-    """
-
-    def __init__(
-        self, pixels: Pixels, targets: Targets, preprocessing: Preprocessing, augment: Augment | None = None
-    ) -> None:
-        if pixels.shape[1:] != (*preprocessing.size, preprocessing.channels):
-            modes = [Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels]
-            pixels = np.stack([preprocessing.pixels(picture) for picture in modes])
-        self.pixels = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
-        self.targets, self.preprocessing, self.augment = torch.from_numpy(targets.copy()), preprocessing, augment
-        mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-        self._scale, self._offset = 1 / (255 * std), mean / std
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Normalised pictures float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
-        index = torch.as_tensor(batch.indices)
-        pixels = self.pixels[index]
-        if self.augment is not None:
-            pixels = self.augment.arrays(pixels, batch.seed)
-        images = pixels.float().mul_(self._scale).sub_(self._offset)
-        return images.contiguous(memory_format=torch.channels_last), self.targets[index]

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.preprocessing import Preprocessing
 
 # Not all that Pillow reads: a page of PostScript would start another program.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")

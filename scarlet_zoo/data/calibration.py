@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_zoo.class_folders import EXTENSIONS
+from scarlet_zoo.data.folders import EXTENSIONS
+from scarlet_zoo.data.image_io import prepare_picture, strict_decoders
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.image_files import prepare_picture, strict_decoders
-from scarlet_zoo.preprocessing import Preprocessing
 
 RANDOM = "random"
 _RANDOM_IMAGES = 16

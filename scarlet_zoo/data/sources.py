@@ -1,73 +1,15 @@
-"""Labelled pictures that are opened one at a time: folders, torchvision's data sets, Hugging Face's."""
+"""Where labelled images come from: folders, torchvision's data sets, Hugging Face's."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
-from timm.data import create_transform
-from torch import Tensor
 
-from scarlet_zoo.batches import Batch
+from scarlet_zoo.data.image_io import open_picture
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.image_files import open_picture
-from scarlet_zoo.preprocessing import Preprocessing
-
-# A picture and its class index, by position.
-Item = Callable[[int], tuple[Image.Image, int]]
-
-
-class PictureSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Pictures opened when they are needed, prepared by timm's training transform or as for evaluation.
-
-    Args:
-        kept: positions of those that belong to this split.
-        item: opens the picture at a position.
-        preprocessing: how the network is fed.
-        augment: whether to crop and mirror at random (Inception's crop: 8 to 100 % of the area).
-    """
-
-    def __init__(self, kept: Sequence[int], item: Item, preprocessing: Preprocessing, augment: bool = False) -> None:
-        self._kept, self._item, self.preprocessing = kept, item, preprocessing
-        self._augment: Any = None
-        if augment:
-            self._augment = create_transform(
-                (preprocessing.channels, *preprocessing.size),
-                is_training=True,
-                mean=preprocessing.mean,
-                std=preprocessing.std,
-                interpolation=preprocessing.interpolation,
-                color_jitter=0.0,
-            )
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Normalised pictures float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
-        images, targets = [], []
-        state, generator = random.getstate(), random.Random(batch.seed)
-        with torch.random.fork_rng(devices=[]):
-            for index in batch.indices:
-                # timm's transforms draw from both of the process's generators.
-                seed = generator.getrandbits(32)
-                random.seed(seed)
-                torch.manual_seed(seed)
-                picture, target = self._item(int(self._kept[index]))
-                images.append(self._prepare(picture))
-                targets.append(target)
-        random.setstate(state)
-        return torch.stack(images).contiguous(memory_format=torch.channels_last), torch.tensor(targets)
-
-    def _prepare(self, picture: Image.Image) -> Tensor:
-        if self._augment is None:
-            return torch.from_numpy(self.preprocessing(picture))
-        made: Tensor = self._augment(picture.convert("L" if self.preprocessing.channels == 1 else "RGB"))
-        return made
 
 
 def folder_item(files: Sequence[Path], targets: Sequence[int], index: int) -> tuple[Image.Image, int]:

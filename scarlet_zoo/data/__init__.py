@@ -1,0 +1,1 @@
+"""Which images a network sees, and how they are prepared."""

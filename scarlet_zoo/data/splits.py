@@ -1,0 +1,150 @@
+"""Parts of a data set that give batches: from arrays in memory, or from files that are opened one at a time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from timm.data import create_transform
+from torch import Tensor
+
+from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.preprocessing import Preprocessing
+
+Pixels = NDArray[np.uint8]
+Targets = NDArray[np.int64]
+
+
+class ArraySplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Pictures in memory, augmented and normalised a batch at a time.
+
+    Args:
+        pixels: uint8 (N, H, W, C), of any size; resized once to what the network takes.
+        targets: class indices (N,).
+        preprocessing: how the network is fed.
+        augment: what training does to them; nothing when left out.
+    """
+
+    def __init__(
+        self, pixels: Pixels, targets: Targets, preprocessing: Preprocessing, augment: Augment | None = None
+    ) -> None:
+        if pixels.shape[1:] != (*preprocessing.size, preprocessing.channels):
+            modes = [Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels]
+            pixels = np.stack([preprocessing.pixels(picture) for picture in modes])
+        self.pixels = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
+        self.targets, self.preprocessing, self.augment = torch.from_numpy(targets.copy()), preprocessing, augment
+        mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+        self._scale, self._offset = 1 / (255 * std), mean / std
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Normalised pictures float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
+        index = torch.as_tensor(batch.indices)
+        pixels = self.pixels[index]
+        if self.augment is not None:
+            pixels = self.augment.arrays(pixels, batch.seed)
+        images = pixels.float().mul_(self._scale).sub_(self._offset)
+        return images.contiguous(memory_format=torch.channels_last), self.targets[index]
+
+
+class Split(Protocol):
+    """Labelled pictures, a batch at a time."""
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Some:
+    """Some pictures of a split.
+
+    Attributes:
+        split: whose pictures they are.
+        indices: which ones.
+    """
+
+    split: Split
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As the split gives them."""
+        return self.split.__getitems__(Batch(tuple(self.indices[index] for index in batch.indices), batch.seed))
+
+
+def evenly(count: int, limit: int) -> tuple[int, ...]:
+    """So many of ``count`` positions, spread evenly: a folder's first pictures would all be of its first classes."""
+    kept = min(limit, count)
+    return tuple(position * count // kept for position in range(kept))
+
+
+def in_order(split: Split, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pictures of a split in their order, ``size`` at a time; a limit is spread evenly over all of them."""
+    picked = evenly(len(split), len(split) if limit is None else limit)
+    for start in range(0, len(picked), size):
+        yield split.__getitems__(Batch(picked[start : start + size], 0))
+
+
+# A picture and its class index, by position.
+Item = Callable[[int], tuple[Image.Image, int]]
+
+
+class PictureSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Pictures opened when they are needed, prepared by timm's training transform or as for evaluation.
+
+    Args:
+        kept: positions of those that belong to this split.
+        item: opens the picture at a position.
+        preprocessing: how the network is fed.
+        augment: whether to crop and mirror at random (Inception's crop: 8 to 100 % of the area).
+    """
+
+    def __init__(self, kept: Sequence[int], item: Item, preprocessing: Preprocessing, augment: bool = False) -> None:
+        self._kept, self._item, self.preprocessing = kept, item, preprocessing
+        self._augment: Any = None
+        if augment:
+            self._augment = create_transform(
+                (preprocessing.channels, *preprocessing.size),
+                is_training=True,
+                mean=preprocessing.mean,
+                std=preprocessing.std,
+                interpolation=preprocessing.interpolation,
+                color_jitter=0.0,
+            )
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Normalised pictures float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
+        images, targets = [], []
+        state, generator = random.getstate(), random.Random(batch.seed)
+        with torch.random.fork_rng(devices=[]):
+            for index in batch.indices:
+                # timm's transforms draw from both of the process's generators.
+                seed = generator.getrandbits(32)
+                random.seed(seed)
+                torch.manual_seed(seed)
+                picture, target = self._item(int(self._kept[index]))
+                images.append(self._prepare(picture))
+                targets.append(target)
+        random.setstate(state)
+        return torch.stack(images).contiguous(memory_format=torch.channels_last), torch.tensor(targets)
+
+    def _prepare(self, picture: Image.Image) -> Tensor:
+        if self._augment is None:
+            return torch.from_numpy(self.preprocessing(picture))
+        made: Tensor = self._augment(picture.convert("L" if self.preprocessing.channels == 1 else "RGB"))
+        return made
