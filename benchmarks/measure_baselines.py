@@ -12,9 +12,9 @@ from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.latency import measure
-from scarlet_zoo.model import create_model
-from scarlet_zoo.model_cost import model_cost
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.cost import model_cost
+from scarlet_zoo.models.loading import load_network
+from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.onnx_export import export_onnx
 from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
 from scarlet_zoo.tracing import Recipe

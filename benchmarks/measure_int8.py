@@ -13,7 +13,7 @@ from scarlet_zoo.exporting import export_network
 from scarlet_zoo.fusion import inspect_fusion
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Settings, measure
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.onnx_runtime import OnnxClassifier
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe

@@ -13,7 +13,7 @@ from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.exporting import export_network
 from scarlet_zoo.final_test import read_test_once
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.prediction import open_classifier
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe

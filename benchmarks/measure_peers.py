@@ -20,9 +20,9 @@ from scarlet_zoo.exporting import export_network
 from scarlet_zoo.fusion import inspect_fusion
 from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.latency import Settings, measure
-from scarlet_zoo.model import create_model
-from scarlet_zoo.model_cost import model_cost
-from scarlet_zoo.networks import Network, load_network
+from scarlet_zoo.models.cost import model_cost
+from scarlet_zoo.models.loading import Network, load_network
+from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.onnx_export import export_onnx
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe

@@ -10,7 +10,7 @@ from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.folding import fold
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Settings, measure
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.onnx_export import export_onnx
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import json_text, write_text

@@ -17,8 +17,8 @@ from torch import nn
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.latency import cpu_model, peak_rss_bytes
-from scarlet_zoo.model import create_model
-from scarlet_zoo.supernet import Supernet
+from scarlet_zoo.models.scarlet import create_model
+from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.utils.files import write_text
 
 ROUNDS, ARCHS, PROCESSES = 20, 6, 5

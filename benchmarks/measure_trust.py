@@ -10,7 +10,7 @@ from typing import Any
 from scarlet_zoo.exporting import export_network
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Runner, Settings, measure
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import write_text
 

@@ -11,7 +11,7 @@ from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.device.proof import Case, other_processors, prove, this_processor
 from scarlet_zoo.device.sysroot import make_sysroot
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.onnx_runtime import OnnxClassifier
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe

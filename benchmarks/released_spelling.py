@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu6
 
 from scarlet_zoo.arch.zoo import ZOO
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 
 
 class HardSwish(nn.Module):  # noqa: D101

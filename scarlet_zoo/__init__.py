@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from scarlet_zoo.arch.zoo import get_arch as get_arch
     from scarlet_zoo.arch.zoo import list_archs as list_archs
     from scarlet_zoo.artifact import Artifact as Artifact
-    from scarlet_zoo.blocks import Stabilizer as Stabilizer
     from scarlet_zoo.data.folders import read_dataset as read_dataset
     from scarlet_zoo.deployment import deploy as deploy
     from scarlet_zoo.errors import ScarletError as ScarletError
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
     from scarlet_zoo.latency import Settings as Settings
     from scarlet_zoo.latency import Timing as Timing
     from scarlet_zoo.latency import measure as measure
-    from scarlet_zoo.model import create_model as create_model
+    from scarlet_zoo.models.blocks import Stabilizer as Stabilizer
+    from scarlet_zoo.models.scarlet import create_model as create_model
     from scarlet_zoo.onnx_export import export_onnx as export_onnx
     from scarlet_zoo.parity import Parity as Parity
     from scarlet_zoo.parity import Tolerance as Tolerance
@@ -49,7 +49,7 @@ __version__ = "0.1.0"
 _HOME = {
     "arch": ("SKIP", "Arch", "Choice"),
     "artifact": ("Artifact",),
-    "blocks": ("Stabilizer",),
+    "models.blocks": ("Stabilizer",),
     "data.folders": ("read_dataset",),
     "lab.comparison": ("compare",),
     "arch.cost": ("arch_cost",),
@@ -57,7 +57,7 @@ _HOME = {
     "errors": ("ScarletError",),
     "folding": ("FoldResult", "fold"),
     "latency": ("Settings", "Timing", "measure"),
-    "model": ("create_model",),
+    "models.scarlet": ("create_model",),
     "onnx_export": ("export_onnx",),
     "prediction": ("open_classifier", "predict"),
     "arch.space": ("SearchSpace",),
@@ -82,4 +82,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-wrapt.register_post_import_hook(lambda _timm: importlib.import_module(f"{__name__}.model"), "timm")
+wrapt.register_post_import_hook(lambda _timm: importlib.import_module(f"{__name__}.models.scarlet"), "timm")

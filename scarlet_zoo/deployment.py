@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.arch.cost import Cost, arch_cost
+from scarlet_zoo.arch.cost import Cost
 from scarlet_zoo.arch.zoo import ZOO, safe_name
 from scarlet_zoo.artifact import Artifact
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding import FoldResult, fold
 from scarlet_zoo.latency import Settings, Timing, measure
-from scarlet_zoo.model_cost import model_cost
-from scarlet_zoo.networks import Network, load_network
+from scarlet_zoo.models.cost import network_cost
+from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.onnx_export import export_onnx
 from scarlet_zoo.parity import Parity
 from scarlet_zoo.report import deployment_markdown
@@ -119,13 +119,3 @@ def deploy(
     if failure is not None:
         raise failure
     return result
-
-
-def network_cost(network: Network) -> Cost:
-    """In closed form for networks of our spaces, counted for others; at the network's own input size."""
-    feed = network.preprocessing
-    classifies = hasattr(network.model, "classifier")
-    if network.arch is not None and classifies and feed.size[0] == feed.size[1]:
-        classes = int(getattr(network.model, "num_classes", network.arch.space.num_classes))
-        return arch_cost(network.arch, input_size=feed.size[0], in_chans=feed.channels, num_classes=classes)
-    return model_cost(network.model, (feed.channels, *feed.size))

@@ -17,7 +17,7 @@ from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding import fold
 from scarlet_zoo.latency import Settings
-from scarlet_zoo.networks import Network
+from scarlet_zoo.models.loading import Network
 from scarlet_zoo.onnx_export import export_onnx, output_names
 from scarlet_zoo.parity import Parity, Tolerance
 from scarlet_zoo.quantization import Int8, Quantized, quantize_int8
@@ -70,7 +70,7 @@ def export_network(
     """Write a network's file for a target.
 
     Args:
-        network: from :func:`scarlet_zoo.networks.load_network`.
+        network: from :func:`scarlet_zoo.models.loading.load_network`.
         out: folder of the file.
         target: one of :data:`scarlet_zoo.targets.TARGETS`.
         recipe: how to export; its form is the target's.

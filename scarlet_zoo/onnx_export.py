@@ -23,7 +23,7 @@ from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding import FoldResult, fold
 from scarlet_zoo.folding.probe import model_dtype
 from scarlet_zoo.lowering import accept_pixels, lower, store_halves
-from scarlet_zoo.networks import preprocessing_of
+from scarlet_zoo.models.loading import preprocessing_of
 from scarlet_zoo.tracing import INPUT_NAME, Recipe, trace
 from scarlet_zoo.utils.files import replacing
 

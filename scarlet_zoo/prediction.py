@@ -102,7 +102,7 @@ def open_classifier(source: str, weights: str, *, trained_only: bool = False) ->
 
 
 def _open_file(path: Path, trained_only: bool) -> Classifier:
-    from scarlet_zoo.initialization import RANDOM_WEIGHTS
+    from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
 
     artifact = read_artifact(path)
     trained = artifact.weights != RANDOM_WEIGHTS
@@ -133,7 +133,7 @@ def _carried_labels(artifact: Artifact) -> list[str] | None:
 def _open_name(name: str, weights: str, trained_only: bool) -> Classifier:
     import torch
 
-    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.models.loading import load_network
 
     network = load_network(name, weights)
     if trained_only and not network.trained:

@@ -14,16 +14,16 @@ from torch import nn
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.zoo import ZOO
-from scarlet_zoo.blocks import Stabilizer
-from scarlet_zoo.checkpoint import save_state
 from scarlet_zoo.data.datasets import ImageData, open_data, trained_on
 from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
 from scarlet_zoo.errors import ArchError, TrainingError
 from scarlet_zoo.learners import NetworkLearner
-from scarlet_zoo.model import create_model
-from scarlet_zoo.networks import preprocessing_of
+from scarlet_zoo.models.blocks import Stabilizer
+from scarlet_zoo.models.loading import preprocessing_of
+from scarlet_zoo.models.scarlet import create_model
+from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
+from scarlet_zoo.models.weights.checkpoint import save_state
 from scarlet_zoo.strategies import create_strategy
-from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.training import Progress, Training, train
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
@@ -58,7 +58,7 @@ class SupernetPlan:
     Attributes:
         space: its classes become those of the data.
         strategy: how it is trained, see :mod:`scarlet_zoo.strategies`; the default recipe when None.
-        skip: what stands on its skips, see :class:`scarlet_zoo.supernet.Supernet`; the choice of the
+        skip: what stands on its skips, see :class:`scarlet_zoo.models.supernet.Supernet`; the choice of the
             strategy or of the default recipe when None.
         options: of the strategy, by name, as text.
     """

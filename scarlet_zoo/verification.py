@@ -147,7 +147,7 @@ def _is_function(reference: object) -> bool:
 
 
 def _torch_preprocessing(model: Any) -> Preprocessing:
-    from scarlet_zoo.networks import preprocessing_of
+    from scarlet_zoo.models.loading import preprocessing_of
 
     return preprocessing_of(model)
 

@@ -16,11 +16,11 @@ from scarlet_zoo import cli
 from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import chain_layers
-from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.fashion_mnist import DEBIAN_FOLDER
 from scarlet_zoo.data.preprocessing import space_preprocessing
-from scarlet_zoo.model import create_model
+from scarlet_zoo.models.blocks import Stabilizer
+from scarlet_zoo.models.scarlet import create_model
 
 ROOT = Path(__file__).parent.parent
 # Fashion-MNIST's files: where Debian's package puts them, else where make test has unpacked it.

@@ -4,8 +4,8 @@ import torch
 from conftest import TINY
 
 import scarlet_zoo as zoo
-from scarlet_zoo.blocks import Stabilizer
-from scarlet_zoo.supernet import Supernet
+from scarlet_zoo.models.blocks import Stabilizer
+from scarlet_zoo.models.supernet import Supernet
 
 
 def lively(space, skip="identity", seed=0):

@@ -17,9 +17,6 @@ import scarlet_zoo as zoo
 from scarlet_zoo.arch.architecture import Arch, branch_plan
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space, read_space
-from scarlet_zoo.blocks import Stabilizer
-from scarlet_zoo.branched import BranchedNet
-from scarlet_zoo.checkpoint import read_metadata, save_weights
 from scarlet_zoo.errors import ArchError, FoldError, ScarletError, UnknownNameError
 from scarlet_zoo.folding import chain, stabilizers
 from scarlet_zoo.lab.profiling import profile
@@ -29,11 +26,14 @@ from scarlet_zoo.lut.building import build_table, measure_bundle
 from scarlet_zoo.lut.bundle import make_bundle
 from scarlet_zoo.lut.cutting import cut, holders, network_graph
 from scarlet_zoo.lut.keys import decision_key, piece_key, pieces_of
-from scarlet_zoo.model_cost import model_cost
-from scarlet_zoo.nets import ScarletNet
+from scarlet_zoo.models.blocks import Stabilizer
+from scarlet_zoo.models.branched import BranchedNet
+from scarlet_zoo.models.cost import model_cost
+from scarlet_zoo.models.scarlet_net import ScarletNet
+from scarlet_zoo.models.supernet import Supernet
+from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights
+from scarlet_zoo.models.weights.store import find_shipped
 from scarlet_zoo.searching.operators import Coding
-from scarlet_zoo.store import find_shipped
-from scarlet_zoo.supernet import Supernet
 
 SPACE = TINY.with_branches()
 NAMED = get_space("scarlet-mini+branches")

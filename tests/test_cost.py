@@ -6,7 +6,7 @@ from conftest import TINY
 
 from scarlet_zoo import arch_cost, create_model, get_arch, get_space
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.model_cost import model_cost
+from scarlet_zoo.models.cost import model_cost
 
 EXACT = {
     "scarlet_a": (6_707_720, 365_307_392),

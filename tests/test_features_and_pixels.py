@@ -12,7 +12,7 @@ from scarlet_zoo import ParityError, export_onnx, lowering, verify
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.data.sample_images import photos
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.onnx_runtime import OnnxNetwork
 from scarlet_zoo.tracing import Recipe
 

@@ -7,10 +7,10 @@ from conftest import FASHION
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
-from scarlet_zoo.checkpoint import save_weights
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.final_test import read_test_once
-from scarlet_zoo.model import create_model
+from scarlet_zoo.models.scarlet import create_model
+from scarlet_zoo.models.weights.checkpoint import save_weights
 
 
 def test_a_network_reads_its_test_pictures_once(tmp_path):

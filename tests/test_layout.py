@@ -73,6 +73,18 @@ def test_no_module_hides_a_public_function():
     assert not {path.stem for path in PACKAGE} & set(scarlet_zoo.__all__)
 
 
+def test_the_root_and_the_packages_below_data_load_no_torch():
+    import subprocess
+    import sys
+
+    light = {"", "utils", "arch", "graph", "cli"}
+    modules = [name for name in map(module_name, PACKAGE) if (f"{name}..".split(".")[1] if name.count(".") > 1 else "") in light]
+    code = "import sys\n" + "".join(f"import {name}\n" for name in modules if not name.endswith("__main__"))
+    code += "print(sorted({'torch', 'timm', 'onnxscript', 'inspect'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_a_supernet_costs_what_it_may():
     rows = json.loads((ROOT / "benchmarks" / "results" / "supernet.json").read_text())
     assert {row["space"] for row in rows} == {"scarlet", "scarlet-mini"}

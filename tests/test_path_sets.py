@@ -18,13 +18,13 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.choices import members_of
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space, read_space
-from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import ArchError, UnknownNameError
 from scarlet_zoo.lut.cutting import cut, network_graph
 from scarlet_zoo.lut.keys import pieces_of
-from scarlet_zoo.model_cost import model_cost
-from scarlet_zoo.parallel import ParallelBlock
-from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
+from scarlet_zoo.models.blocks import Stabilizer
+from scarlet_zoo.models.cost import model_cost
+from scarlet_zoo.models.path_sets import ParallelBlock
+from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
 
 SPACE = TINY.with_path_sets(3)
 NAMED = get_space("scarlet-mini+paths2")

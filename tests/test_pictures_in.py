@@ -16,14 +16,15 @@ from PIL import Image, ImageFile
 from torchvision.transforms import v2
 
 import scarlet_zoo as zoo
-from scarlet_zoo import cli, networks, prediction, validation
+from scarlet_zoo import cli, prediction, validation
 from scarlet_zoo.data import folders
 from scarlet_zoo.data.image_io import PictureError, open_picture, prepare_picture, strict_decoders
 from scarlet_zoo.data.labels import imagenet_labels
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import ArtifactError, ScarletError
-from scarlet_zoo.initialization import RANDOM_WEIGHTS
+from scarlet_zoo.models import loading
+from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
 from scarlet_zoo.onnx_export import export_onnx
 
 NAME = "mobilenetv3_small_050"
@@ -43,7 +44,7 @@ def make_decisive(model, images):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A weights file of a network that is as sure of itself as a trained one, and counts as one."""
-    network = networks.load_network(NAME, "random")
+    network = loading.load_network(NAME, "random")
     model = network.model
     make_decisive(model, torch.from_numpy(network.preprocessing.batch(photos(4))))
     path = tmp_path_factory.mktemp("weights") / "trained.pth"
@@ -250,7 +251,7 @@ def test_both_backends_see_the_same_in_every_kind_of_file(scarlet, weights, onnx
 
 def test_scores_are_the_softmax_of_the_models_logits(scarlet, weights, tmp_path):
     photo(2).save(tmp_path / "cat.png")
-    network = networks.load_network(NAME, str(weights))
+    network = loading.load_network(NAME, str(weights))
     images = torch.from_numpy(network.preprocessing.batch([photo(2)]))
     with torch.inference_mode():
         scores, indices = network.model(images).softmax(1).topk(3)
@@ -475,8 +476,8 @@ def labelled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("labelled")
     torch.manual_seed(0)
     model = zoo.create_model("scarlet_c", num_classes=10)
-    feed = networks.preprocessing_of(model)
-    networks.randomize(model, networks.calibration_images(feed)[:4])
+    feed = loading.preprocessing_of(model)
+    loading.randomize(model, loading.calibration_images(feed)[:4])
     pictures = photos(14)
     # Of one picture the camera was turned, and is counted as it is stored.
     stored = [p.transpose(Image.Transpose.ROTATE_90) if n == TURNED else p for n, p in enumerate(pictures)]
@@ -495,7 +496,7 @@ def labelled(tmp_path_factory):
             picture.save(place / f"{number:02d}.PNG")
     (folder / "val" / ".hidden").mkdir()
     (folder / "val" / "n00" / "notes.txt").write_text("no picture")
-    network = networks.Network("ten", model, model.arch, "file ten.pth", "", feed)
+    network = loading.Network("ten", model, model.arch, "file ten.pth", "", feed)
     return network, path, folder / "val"
 
 
@@ -523,7 +524,7 @@ def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled
     count, top1, top5 = by_hand(network.model, folder)
     assert count == 14
     assert 0 < top1 < top5 < 100
-    monkeypatch.setattr(networks, "load_network", lambda name, weights: network)
+    monkeypatch.setattr(loading, "load_network", lambda name, weights: network)
     for source in ("ten", path):
         code, out, err = scarlet("validate", source, folder, "--batch", 4, "--json")
         assert (code, err) == (0, "")
@@ -604,9 +605,7 @@ def test_top5_of_few_classes_is_all_of_them(tmp_path):
     for index in range(3):
         (tmp_path / "val" / str(index)).mkdir(parents=True)
         photo(index).save(tmp_path / "val" / str(index) / "one.png")
-    result = validation.validate(
-        prediction.open_classifier(str(path), ""), folders.read_dataset(tmp_path / "val")
-    )
+    result = validation.validate(prediction.open_classifier(str(path), ""), folders.read_dataset(tmp_path / "val"))
     assert (result.images, result.top5) == (3, 100.0)
 
 
@@ -621,8 +620,8 @@ def test_linked_class_folders_are_followed(tmp_path):
 def test_an_onnx_file_without_labels_and_a_network_of_features_are_told_apart(monkeypatch, tmp_path):
     torch.manual_seed(0)
     model = zoo.create_model(NAME, num_classes=0).eval()
-    network = networks.Network("headless", model, None, "file x", "", networks.preprocessing_of(model))
-    monkeypatch.setattr(networks, "load_network", lambda name, weights: network)
+    network = loading.Network("headless", model, None, "file x", "", loading.preprocessing_of(model))
+    monkeypatch.setattr(loading, "load_network", lambda name, weights: network)
     with pytest.raises(ScarletError, match="gives features"):
         prediction.open_classifier("headless", "random")
     with pytest.raises(ArtifactError, match="no such file"):

@@ -12,7 +12,7 @@ from scarlet_zoo.device.sysroot import CPUS
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.exporting import export_network
 from scarlet_zoo.latency import EMULATED, MeasurementError, measure
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.onnx_runtime import OnnxClassifier
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.tracing import Recipe

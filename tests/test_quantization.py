@@ -20,7 +20,7 @@ from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.fusion import inspect_fusion
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.onnx_runtime import OnnxClassifier
 from scarlet_zoo.quantization import Int8, quantize_int8, ranges
 from scarlet_zoo.quantization.golden import Golden, check_golden, generate

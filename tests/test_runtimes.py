@@ -11,7 +11,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.networks import Network
+from scarlet_zoo.models.loading import Network
 from scarlet_zoo.runtimes import RUNTIMES, missing_modules, runtime_of
 from scarlet_zoo.runtimes.running import OtherNetwork, description_path, read_description
 from scarlet_zoo.targets import TARGETS

@@ -19,6 +19,7 @@ from strategy_parts import MINI_TOML
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.searching import SearchSettings, metrics_of, search
 from scarlet_zoo.searching.evaluation import Evaluation
@@ -27,7 +28,6 @@ from scarlet_zoo.searching.journal import Journal
 from scarlet_zoo.searching.objectives import Limit, Objective, allowed, closed_form, non_dominated
 from scarlet_zoo.searching.operators import Coding, weighted_crowding
 from scarlet_zoo.searching.results import choose_from, read_front
-from scarlet_zoo.supernet import Supernet, load_supernet, save_supernet
 
 MINI = get_space("scarlet-mini-7")
 GOALS = (Objective.parse("params:max*0.4"), Objective.parse("macs*0.6"))

@@ -11,7 +11,7 @@ from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import find_space, get_space, list_spaces, read_space, space_of
 from scarlet_zoo.errors import ArchError, UnknownNameError
-from scarlet_zoo.model import create_model
+from scarlet_zoo.models.scarlet import create_model
 
 FEW_LINES = 'name = "mine"\nstages = [[16, 2, 2], [24, 2, 2]]\nkernel_sizes = [3]\nsqueeze_excite = false\n'
 

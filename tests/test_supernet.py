@@ -14,11 +14,11 @@ from supernet_parts import agreeing, images, lively, moved_keys, one_step
 import scarlet_zoo as zoo
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
-from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
-from scarlet_zoo.recalibration import recalibrate
+from scarlet_zoo.models.batchnorm import recalibrate
+from scarlet_zoo.models.blocks import Stabilizer
+from scarlet_zoo.models.supernet import SKIPS, Supernet, load_supernet, save_supernet
 from scarlet_zoo.sampling import FairSampler, UniformSampler
-from scarlet_zoo.supernet import SKIPS, Supernet, load_supernet, save_supernet
 
 
 @pytest.mark.parametrize("space", [TINY, get_space("scarlet-mini")], ids=lambda space: space.name)
@@ -171,7 +171,7 @@ def test_bad_supernets_and_paths(tmp_path):
         with pytest.raises(CheckpointError, match="wanted the supernet"):
             load_supernet(path)
     zoo_file = tmp_path / "net.safetensors"
-    from scarlet_zoo.checkpoint import save_weights
+    from scarlet_zoo.models.weights.checkpoint import save_weights
 
     save_weights(zoo.create_model(Arch.sample(TINY, random.Random(0))), zoo_file, {})
     with pytest.raises(CheckpointError, match="no supernet"):

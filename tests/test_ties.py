@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.quantization import Int8
 from scarlet_zoo.quantization.golden import generate
 from scarlet_zoo.quantization.ties import is_clear_of_ties, scale_without_ties

@@ -13,13 +13,14 @@ import pytest
 import timm
 import torch
 
-from scarlet_zoo import create_model, get_arch, store
+from scarlet_zoo import create_model, get_arch
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.cards import CardError, all_cards, read_card
-from scarlet_zoo.checkpoint import released_module_names
 from scarlet_zoo.errors import CheckpointError
-from scarlet_zoo.hub import push_to_hub, save_for_hub
-from scarlet_zoo.networks import load_network
+from scarlet_zoo.models.hub import push_to_hub, save_for_hub
+from scarlet_zoo.models.loading import load_network
+from scarlet_zoo.models.weights import store
+from scarlet_zoo.models.weights.cards import CardError, all_cards, read_card
+from scarlet_zoo.models.weights.checkpoint import released_module_names
 
 NAME = "scarlet_c"
 
@@ -192,7 +193,7 @@ def test_a_space_of_ones_own_goes_through_a_folder_too(tmp_path):
 
     arch = Arch.of(TINY, ["e3k3se"] * 8)
     model = create_model(arch).eval()
-    from scarlet_zoo.networks import Network, preprocessing_of
+    from scarlet_zoo.models.loading import Network, preprocessing_of
 
     network = Network("tiny", model, arch, "made for a test", "", preprocessing_of(model))
     save_for_hub(network, tmp_path)

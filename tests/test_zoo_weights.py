@@ -12,9 +12,9 @@ from conftest import FASHION, ROOT
 
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
-from scarlet_zoo.cards import all_cards
-from scarlet_zoo.checkpoint import read_metadata, read_state_dict, state_sha256
 from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.models.weights.cards import all_cards
+from scarlet_zoo.models.weights.checkpoint import read_metadata, read_state_dict, state_sha256
 from scarlet_zoo.prediction import open_classifier
 from scarlet_zoo.utils.files import file_sha256
 from scarlet_zoo.validation import validate_part

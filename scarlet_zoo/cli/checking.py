@@ -31,7 +31,7 @@ def verify_file(
 ) -> None:
     """Compare a file with the network it was made from, or with its own golden outputs; exit code 1 if they differ."""
     from scarlet_zoo.artifact import read_artifact
-    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.verification import ParityError, verify
 
     artifact = read_artifact(file)
@@ -88,7 +88,7 @@ def _verify_golden(artifact: Artifact, as_json: bool) -> None:
 
 def _source(metadata: dict[str, str], file: Path, name: str | None, weights: str | None) -> tuple[str, str]:
     """Which network, with which weights: as told, else as the file says."""
-    from scarlet_zoo.initialization import RANDOM_WEIGHTS
+    from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
 
     source = name or metadata.get("arch") or metadata.get("model")
     if source is None:

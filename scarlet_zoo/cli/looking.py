@@ -11,8 +11,8 @@ from rich.console import Console
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.cost import Cost, arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
-from scarlet_zoo.cards import cards_of
 from scarlet_zoo.cli.console import Json, Name, emit, pairs, table
+from scarlet_zoo.models.weights.cards import cards_of
 
 _BAR = 24
 
@@ -72,9 +72,9 @@ def _look_up(name: str, input_size: int | None) -> tuple[Arch | None, Cost]:
     elif is_identity_string(name):
         arch = Arch.parse(name)
     else:
-        from scarlet_zoo.model import create_model
-        from scarlet_zoo.model_cost import model_cost
-        from scarlet_zoo.networks import preprocessing_of
+        from scarlet_zoo.models.cost import model_cost
+        from scarlet_zoo.models.loading import preprocessing_of
+        from scarlet_zoo.models.scarlet import create_model
 
         model = create_model(name).eval()
         feed = preprocessing_of(model, input_size)

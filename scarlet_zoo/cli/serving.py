@@ -117,7 +117,7 @@ def _classifier(subjects: list[Subject], folder: Path) -> Subject | None:
     """A trained network for pictures, unless one that was named is."""
     from scarlet_zoo.artifact import read_artifact
     from scarlet_zoo.lab.subjects import Subject
-    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.onnx_export import export_onnx
     from scarlet_zoo.tracing import Recipe
 

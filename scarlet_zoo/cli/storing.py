@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cards import all_cards, cards_of
 from scarlet_zoo.cli.console import Json, Name, Weights, emit, pairs, table
 from scarlet_zoo.errors import CheckpointError, UnknownNameError
+from scarlet_zoo.models.weights.cards import all_cards, cards_of
 
 
 def register(app: typer.Typer) -> None:
@@ -32,8 +32,8 @@ def import_file(
     as_json: Json = False,
 ) -> None:
     """Check a weights file, convert it to safetensors, and keep it for NAME."""
-    from scarlet_zoo.model import create_model
-    from scarlet_zoo.store import import_weights
+    from scarlet_zoo.models.scarlet import create_model
+    from scarlet_zoo.models.weights.store import import_weights
 
     stored = import_weights(name, create_model(name), file)
     value = {"name": name, "path": str(stored.path), "sha256": stored.sha256, "metadata": stored.metadata}
@@ -42,7 +42,7 @@ def import_file(
 
 def list_all(as_json: Json = False) -> None:
     """List the weights that are known, and those that this machine has."""
-    from scarlet_zoo.store import find_weights, list_weights
+    from scarlet_zoo.models.weights.store import find_weights, list_weights
 
     rows = [
         {"name": card.name, "tag": card.tag, "dataset": card.dataset, "licence": card.licence,
@@ -65,7 +65,7 @@ def list_all(as_json: Json = False) -> None:
 
 def show_card(name: Name, as_json: Json = False) -> None:
     """Show what is known of a network's weights, and how to get them."""
-    from scarlet_zoo.store import find_weights
+    from scarlet_zoo.models.weights.store import find_weights
 
     stored = find_weights(name)
     cards = cards_of(name)
@@ -84,7 +84,7 @@ def show_card(name: Name, as_json: Json = False) -> None:
 
 def verify_stored(name: Name, as_json: Json = False) -> None:
     """Check that imported weights are still what was imported."""
-    from scarlet_zoo.store import check_weights, require_weights
+    from scarlet_zoo.models.weights.store import check_weights, require_weights
 
     stored = require_weights(name)
     check_weights(stored)
@@ -99,7 +99,7 @@ def save_folder(
     weights: Weights = "auto",
 ) -> None:
     """Write config.json, model.safetensors and README.md as timm and the hub read them."""
-    from scarlet_zoo.hub import save_for_hub
+    from scarlet_zoo.models.hub import save_for_hub
 
     files = save_for_hub(_trained(name, weights), folder)
     value = {"name": name, "files": [str(file) for file in files]}
@@ -114,7 +114,7 @@ def push(
     private: bool = typer.Option(False, help="Make a new repository private."),
 ) -> None:
     """Upload a network to the Hugging Face hub (log in first: hf auth login)."""
-    from scarlet_zoo.hub import push_to_hub
+    from scarlet_zoo.models.hub import push_to_hub
 
     commit = push_to_hub(_trained(name, weights), repository, private=private)
     emit(as_json, {"name": name, "repository": repository, "commit": commit}, lambda console: console.print(commit))
@@ -122,8 +122,8 @@ def push(
 
 def _trained(name: str, weights: str) -> Any:
     """A network with weights worth sharing; random ones only if they were asked for by that word."""
-    from scarlet_zoo.networks import load_network
-    from scarlet_zoo.store import require_weights
+    from scarlet_zoo.models.loading import load_network
+    from scarlet_zoo.models.weights.store import require_weights
 
     network = load_network(name, weights)
     if not network.trained and weights != "random":

@@ -9,12 +9,12 @@ import torch
 from timm.utils.model import reparameterize_model
 from torch import nn
 
-from scarlet_zoo.checkpoint import state_sha256
 from scarlet_zoo.errors import FoldError
 from scarlet_zoo.folding.batchnorm import fold_batch_norms
 from scarlet_zoo.folding.certificate import FoldResult, Skipped, Step
 from scarlet_zoo.folding.probe import Probe, model_dtype
 from scarlet_zoo.folding.stabilizers import fold_stabilizers
+from scarlet_zoo.models.weights.checkpoint import state_sha256
 
 __all__ = ["FoldResult", "Skipped", "Step", "fold"]
 

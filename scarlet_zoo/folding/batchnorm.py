@@ -27,8 +27,8 @@ from timm.layers import BatchNormAct2d
 from timm.models import get_notrace_functions, get_notrace_modules
 from torch import Tensor, fx, nn
 
-from scarlet_zoo.blocks import Stabilizer
 from scarlet_zoo.folding.certificate import Skipped, Step
+from scarlet_zoo.models.blocks import Stabilizer
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _LINEAR = (nn.Conv1d, nn.Conv2d, nn.Linear)

@@ -6,7 +6,7 @@ stabilizer. Replacing every tensor x of a region by T x (T invertible) leaves th
 function alone if each convolution that writes into the region becomes T W and each that reads
 from it becomes R T^-1.
 
-A branch (:mod:`scarlet_zoo.branched`) is one more reader of the region of the feature map that it
+A branch (:mod:`scarlet_zoo.models.branched`) is one more reader of the region of the feature map that it
 leaves and one more writer of the region of the one that it is added to. Between its two ends stand
 activations, so the bases there have nothing to do with one another: a stage may change one end
 and another stage the other.
@@ -24,9 +24,9 @@ from timm.models._features import FeatureGetterNet
 from torch import nn
 
 from scarlet_zoo.arch.branches import edge_name
-from scarlet_zoo.blocks import Stabilizer
-from scarlet_zoo.branched import Branch
-from scarlet_zoo.parallel import ParallelBlock
+from scarlet_zoo.models.blocks import Stabilizer
+from scarlet_zoo.models.branched import Branch
+from scarlet_zoo.models.path_sets import ParallelBlock
 
 
 @dataclass

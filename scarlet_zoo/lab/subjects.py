@@ -84,7 +84,7 @@ def _exported(
 ) -> list[Subject]:
     from scarlet_zoo.data.calibration import calibration_images
     from scarlet_zoo.exporting import export_network
-    from scarlet_zoo.networks import load_network
+    from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.targets import get_target
     from scarlet_zoo.tracing import Recipe
 

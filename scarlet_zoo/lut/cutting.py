@@ -19,7 +19,7 @@ from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.folding import fold
 from scarlet_zoo.lowering import lower
 from scarlet_zoo.lut.keys import FORMS, HEAD, STEM
-from scarlet_zoo.model import create_model
+from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.quantization import Int8, quantize_int8
 from scarlet_zoo.tracing import Recipe, trace
 

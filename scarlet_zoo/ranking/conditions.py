@@ -19,9 +19,9 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.errors import DivergedError
+from scarlet_zoo.models.batchnorm import batch_statistics
 from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.similarity import feature_shift, layer_similarity, parameter_shift
-from scarlet_zoo.recalibration import batch_statistics
 from scarlet_zoo.runs import DataPlan
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.strategies.base import Strategy

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.recalibration import batch_statistics
-from scarlet_zoo.supernet import Supernet
+from scarlet_zoo.models.batchnorm import batch_statistics
+from scarlet_zoo.models.supernet import Supernet
 
 
 @dataclass(frozen=True, slots=True)

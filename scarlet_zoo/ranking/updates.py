@@ -17,6 +17,7 @@ import torch
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.ranking.agreement import kendall_tau
 from scarlet_zoo.ranking.schedule import Schedule
@@ -25,7 +26,6 @@ from scarlet_zoo.runs import SUPERNET_FILE, DataPlan
 from scarlet_zoo.strategies.base import StrategyOptions
 from scarlet_zoo.strategies.proposals import draw_different
 from scarlet_zoo.strategies.spos import Spos
-from scarlet_zoo.supernet import save_supernet
 from scarlet_zoo.training import train
 from scarlet_zoo.utils.jobs import kept
 

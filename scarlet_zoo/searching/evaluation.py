@@ -84,7 +84,7 @@ class Evaluation:
         """What the values depend on, as JSON values."""
         said: dict[str, Any] = {"space": self.space.to_json(), "metrics": list(self.metrics)}
         if self._is_scored and self.supernet is not None and self.data is not None:
-            from scarlet_zoo.checkpoint import read_metadata
+            from scarlet_zoo.models.weights.checkpoint import read_metadata
 
             # Of the tensors: the file's own bytes differ from one writing to the next.
             digest = read_metadata(self.supernet).get("sha256") or file_sha256(self.supernet)

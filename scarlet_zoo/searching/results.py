@@ -12,8 +12,8 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import find_space
 from scarlet_zoo.arch.zoo import safe_name
-from scarlet_zoo.checkpoint import read_metadata, save_state
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.models.weights.checkpoint import read_metadata, save_state
 from scarlet_zoo.searching import Candidate, Progress, SearchSettings, search
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.objectives import METRICS, Limit, Objective

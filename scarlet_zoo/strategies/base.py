@@ -13,9 +13,9 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.learners import Learner, StepBatch, Term
+from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.sampling import UniformSampler
-from scarlet_zoo.supernet import Supernet
 from scarlet_zoo.utils.files import json_text
 
 CROSS_ENTROPY = "cross_entropy"
@@ -43,7 +43,7 @@ class Strategy(Learner):
 
     Args:
         space: of the supernet; :meth:`extended` gives what becomes of a chain space first.
-        skip: what stands on skips, see :class:`scarlet_zoo.supernet.Supernet`.
+        skip: what stands on skips, see :class:`scarlet_zoo.models.supernet.Supernet`.
         options: a value of :attr:`Options`, see :func:`read_options`.
         seed: of everything that the strategy draws.
 

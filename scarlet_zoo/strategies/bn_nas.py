@@ -11,9 +11,9 @@ from torch import nn
 from scarlet_zoo.arch.branches import OFF
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.strategies.base import Score, Strategy, StrategyOptions
-from scarlet_zoo.supernet import Supernet
 
 # For each decision, the score of each of its tokens.
 GammaTable = tuple[dict[str, float], ...]

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.supernet import Supernet
+from scarlet_zoo.models.supernet import Supernet
 
 NECK = "neck"
 

@@ -33,7 +33,7 @@ class MixPath(Strategy):
     cannot hold. The authors' code for NAS-Bench-101 makes the shadow norms and does not use them, and recalibrates
     on validation pictures; ours uses them, and recalibrates on training pictures as every strategy here. Its
     paths are kernels inside one block; ours are whole MBConv blocks whose last norm the shadow norm takes the place
-    of, and a skip, where there is one, is a path alone: see :mod:`scarlet_zoo.parallel`.
+    of, and a skip, where there is one, is a path alone: see :mod:`scarlet_zoo.models.path_sets`.
     """
 
     name = "mixpath"

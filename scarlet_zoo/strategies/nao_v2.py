@@ -16,11 +16,11 @@ from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.learners import Course
-from scarlet_zoo.recalibration import batch_statistics
+from scarlet_zoo.models.batchnorm import batch_statistics
+from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.strategies.base import Strategy, StrategyOptions
 from scarlet_zoo.strategies.epd import EpdSettings
 from scarlet_zoo.strategies.proposals import draw_different, propose
-from scarlet_zoo.supernet import Supernet
 from scarlet_zoo.train_settings import learning_rate
 
 

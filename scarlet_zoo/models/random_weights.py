@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.recalibration import recalibrate
+from scarlet_zoo.models.batchnorm import recalibrate
 
 RANDOM_WEIGHTS = "random (structure and latency only)"
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

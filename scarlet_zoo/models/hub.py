@@ -9,12 +9,12 @@ from pathlib import Path
 from timm.models import _hub as timm_hub
 
 from scarlet_zoo.arch.zoo import ZOO
-from scarlet_zoo.cards import WeightsCard, cards_of
-from scarlet_zoo.checkpoint import save_weights, state_sha256
-from scarlet_zoo.deployment import network_cost
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.model import SHA256_NOTE
-from scarlet_zoo.networks import Network
+from scarlet_zoo.models.cost import network_cost
+from scarlet_zoo.models.loading import Network
+from scarlet_zoo.models.scarlet import SHA256_NOTE
+from scarlet_zoo.models.weights.cards import WeightsCard, cards_of
+from scarlet_zoo.models.weights.checkpoint import save_weights, state_sha256
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 from scarlet_zoo.utils.markdown import markdown_table
 

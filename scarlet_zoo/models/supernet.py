@@ -19,13 +19,13 @@ from scarlet_zoo.arch.architecture import Arch, block_names, branch_plan
 from scarlet_zoo.arch.branches import edge_name
 from scarlet_zoo.arch.choices import without_sets
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.blocks import Stabilizer
-from scarlet_zoo.branched import FeatureMaps, make_branches
-from scarlet_zoo.checkpoint import load_state, save_state
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
-from scarlet_zoo.model import create_model
-from scarlet_zoo.nets import ScarletNet
-from scarlet_zoo.parallel import PathSets
+from scarlet_zoo.models.blocks import Stabilizer
+from scarlet_zoo.models.branched import FeatureMaps, make_branches
+from scarlet_zoo.models.path_sets import PathSets
+from scarlet_zoo.models.scarlet import create_model
+from scarlet_zoo.models.scarlet_net import ScarletNet
+from scarlet_zoo.models.weights.checkpoint import load_state, save_state
 
 # What may stand on a skip: a stabilizer in one of its initialisations, or nothing.
 PLAIN_SKIP = "plain"

@@ -16,10 +16,10 @@ from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space, list_spaces
 from scarlet_zoo.arch.zoo import ZOO, name_of
-from scarlet_zoo.cards import all_cards
-from scarlet_zoo.checkpoint import load_checkpoint, state_sha256
 from scarlet_zoo.errors import CheckpointError, ScarletError, unknown_name
-from scarlet_zoo.store import find_shipped, require_weights
+from scarlet_zoo.models.weights.cards import all_cards
+from scarlet_zoo.models.weights.checkpoint import load_checkpoint, state_sha256
+from scarlet_zoo.models.weights.store import find_shipped, require_weights
 
 # Before the digest, in the notes of a configuration file.
 SHA256_NOTE = "sha256:"
@@ -76,8 +76,8 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
 def _class_of(arch: Arch, listed: bool) -> type[nn.Module]:
     """A chain is timm's own class with its architecture; branches need a walk of their own."""
     # Imported when needed: this module runs as soon as timm is imported, which may be by one of these two.
-    from scarlet_zoo.branched import BranchedFeatures, BranchedNet
-    from scarlet_zoo.nets import ScarletFeatures, ScarletNet
+    from scarlet_zoo.models.branched import BranchedFeatures, BranchedNet
+    from scarlet_zoo.models.scarlet_net import ScarletFeatures, ScarletNet
 
     if arch.branches:
         return BranchedFeatures if listed else BranchedNet

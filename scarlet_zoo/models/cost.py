@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.arch.cost import Cost, LayerCost
+from scarlet_zoo.arch.cost import Cost, LayerCost, arch_cost
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.models.loading import Network
 
 
 def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
@@ -60,3 +61,13 @@ def _recorder(name: str, rows: list[LayerCost]) -> Any:
             rows.append(LayerCost(name, "linear", module.in_features, module.out_features, 1, 1, 1, params, macs))
 
     return record
+
+
+def network_cost(network: Network) -> Cost:
+    """In closed form for networks of our spaces, counted for others; at the network's own input size."""
+    feed = network.preprocessing
+    classifies = hasattr(network.model, "classifier")
+    if network.arch is not None and classifies and feed.size[0] == feed.size[1]:
+        classes = int(getattr(network.model, "num_classes", network.arch.space.num_classes))
+        return arch_cost(network.arch, input_size=feed.size[0], in_chans=feed.channels, num_classes=classes)
+    return model_cost(network.model, (feed.channels, *feed.size))

@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from scarlet_zoo.arch.zoo import safe_name
-from scarlet_zoo.cards import WEIGHTS_FOLDER, all_cards, cards_of
-from scarlet_zoo.checkpoint import load_checkpoint, save_weights, state_sha256
 from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.models.weights.cards import WEIGHTS_FOLDER, all_cards, cards_of
+from scarlet_zoo.models.weights.checkpoint import load_checkpoint, save_weights, state_sha256
 from scarlet_zoo.utils.files import cache_folder, file_sha256
 
 

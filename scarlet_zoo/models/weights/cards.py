@@ -17,10 +17,11 @@ from typing import Any
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ScarletError
 
-_HERE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[2]
 # Beside the package in a checkout, inside it in a wheel.
 WEIGHTS_FOLDER = next(
-    (folder for folder in (_HERE / "_weights", _HERE.parent / "weights") if folder.is_dir()), _HERE / "_weights"
+    (folder for folder in (_PACKAGE / "_weights", _PACKAGE.parent / "weights") if folder.is_dir()),
+    _PACKAGE / "_weights",
 )
 
 

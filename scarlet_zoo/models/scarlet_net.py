@@ -14,8 +14,8 @@ from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch, LayerPlan, block_names
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.blocks import SE_LAYER, Stabilizer
-from scarlet_zoo.parallel import ParallelBlock
+from scarlet_zoo.models.blocks import SE_LAYER, Stabilizer
+from scarlet_zoo.models.path_sets import ParallelBlock
 
 
 def _first_block(space: SearchSpace) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import LayerPlan
 from scarlet_zoo.arch.choices import Choice, members_of
-from scarlet_zoo.blocks import mbconv_arguments
+from scarlet_zoo.models.blocks import mbconv_arguments
 
 
 class ParallelBlock(nn.Module):

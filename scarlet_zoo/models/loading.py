@@ -14,14 +14,14 @@ from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.checkpoint import read_metadata, state_sha256
 from scarlet_zoo.data.labels import labels_of
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.initialization import RANDOM_WEIGHTS, randomize
-from scarlet_zoo.model import create_model
-from scarlet_zoo.store import find_shipped, find_weights
+from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS, randomize
+from scarlet_zoo.models.scarlet import create_model
+from scarlet_zoo.models.weights.checkpoint import read_metadata, state_sha256
+from scarlet_zoo.models.weights.store import find_shipped, find_weights
 
 _CALIBRATION_PHOTOS = 12
 

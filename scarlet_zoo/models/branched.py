@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch, BranchPlan
 from scarlet_zoo.arch.branches import Edge, edge_name
-from scarlet_zoo.blocks import mbconv_arguments
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.nets import ScarletFeatures, ScarletNet
+from scarlet_zoo.models.blocks import mbconv_arguments
+from scarlet_zoo.models.scarlet_net import ScarletFeatures, ScarletNet
 
 
 class Branch(timm_blocks.InvertedResidual):

@@ -1,0 +1,1 @@
+"""Weights with provenance: their cards, their files, and where they are kept."""
