@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from scarlet_zoo.arch.zoo import ZOO
-from scarlet_zoo.folding import fold
+from scarlet_zoo.folding.fold import fold
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.models.loading import load_network

@@ -14,11 +14,11 @@ import onnx
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.exporting import export_network
-from scarlet_zoo.fusion import inspect_fusion
+from scarlet_zoo.graph.fusion import inspect_fusion
+from scarlet_zoo.graph.runtime_versions import interpreter_of
+from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.onnx_runtime import OnnxClassifier
-from scarlet_zoo.other_runtimes import interpreter_of
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import write_text
 

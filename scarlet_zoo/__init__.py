@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from scarlet_zoo.arch.spaces import list_spaces as list_spaces
     from scarlet_zoo.arch.zoo import get_arch as get_arch
     from scarlet_zoo.arch.zoo import list_archs as list_archs
-    from scarlet_zoo.artifact import Artifact as Artifact
     from scarlet_zoo.data.folders import read_dataset as read_dataset
     from scarlet_zoo.deployment import deploy as deploy
     from scarlet_zoo.errors import ScarletError as ScarletError
-    from scarlet_zoo.folding import FoldResult as FoldResult
-    from scarlet_zoo.folding import fold as fold
+    from scarlet_zoo.folding.fold import FoldResult as FoldResult
+    from scarlet_zoo.folding.fold import fold as fold
+    from scarlet_zoo.graph.artifact import Artifact as Artifact
     from scarlet_zoo.lab.comparison import compare as compare
     from scarlet_zoo.latency import Settings as Settings
     from scarlet_zoo.latency import Timing as Timing
@@ -48,14 +48,14 @@ __version__ = "0.1.0"
 # No module is named like a public function: an imported module would hide it here.
 _HOME = {
     "arch": ("SKIP", "Arch", "Choice"),
-    "artifact": ("Artifact",),
+    "graph.artifact": ("Artifact",),
     "models.blocks": ("Stabilizer",),
     "data.folders": ("read_dataset",),
     "lab.comparison": ("compare",),
     "arch.cost": ("arch_cost",),
     "deployment": ("deploy",),
     "errors": ("ScarletError",),
-    "folding": ("FoldResult", "fold"),
+    "folding.fold": ("FoldResult", "fold"),
     "latency": ("Settings", "Timing", "measure"),
     "models.scarlet": ("create_model",),
     "onnx_export": ("export_onnx",),

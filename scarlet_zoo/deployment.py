@@ -10,9 +10,9 @@ from typing import Any
 
 from scarlet_zoo.arch.cost import Cost
 from scarlet_zoo.arch.zoo import ZOO, safe_name
-from scarlet_zoo.artifact import Artifact
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.folding import FoldResult, fold
+from scarlet_zoo.folding.fold import FoldResult, fold
+from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.latency import Settings, Timing, measure
 from scarlet_zoo.models.cost import network_cost
 from scarlet_zoo.models.loading import Network, load_network

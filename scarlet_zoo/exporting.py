@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_zoo.arch.zoo import safe_name
-from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.folding import fold
+from scarlet_zoo.folding.fold import fold
+from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.quantization.quantize import Int8, Quantized, quantize_int8
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.models.loading import Network
 from scarlet_zoo.onnx_export import export_onnx, output_names
 from scarlet_zoo.parity import Parity, Tolerance
-from scarlet_zoo.quantization import Int8, Quantized, quantize_int8
 from scarlet_zoo.runtimes import RUNTIMES, Source, get_runtime, versions
 from scarlet_zoo.runtimes.running import Described, OtherNetwork, description_path, silence
 from scarlet_zoo.targets import Target, get_target

@@ -13,12 +13,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError, ExportError
-from scarlet_zoo.lowering import Lowering, lower, tidy
-from scarlet_zoo.onnx_files import check_size, open_graph
-from scarlet_zoo.onnx_runtime import OnnxNetwork
+from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.load import check_size, open_graph
+from scarlet_zoo.graph.passes.lower import Lowering, lower, tidy
+from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.parity import Parity
 from scarlet_zoo.tuning import Tuning, tune
 from scarlet_zoo.utils.files import replacing
@@ -59,7 +59,7 @@ def optimize_file(source: Path, path: Path, form: str) -> Optimized:
     Args:
         source: a float network with one image input, of any exporter.
         path: of the new file.
-        form: one of :data:`scarlet_zoo.lowering.FORMS`.
+        form: one of :data:`scarlet_zoo.graph.passes.lower.FORMS`.
 
     Raises:
         ArtifactError: the source is no sound graph, or has another kind of input.

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.data.image_io import check_picture_path, open_picture, prepare_picture, strict_decoders
 from scarlet_zoo.data.labels import labels_of
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError, ScarletError
-from scarlet_zoo.onnx_runtime import OnnxClassifier
+from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.session import OnnxClassifier
 
 Array = NDArray[np.float32]
 Logits = NDArray[np.float64]

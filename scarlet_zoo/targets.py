@@ -15,7 +15,7 @@ class Target:
     """A runtime, with the spelling that is the fastest exact one on it.
 
     Attributes:
-        form: of the graph, see :mod:`scarlet_zoo.lowering`.
+        form: of the graph, see :mod:`scarlet_zoo.graph.passes.lower`.
         runtime: that runs the file, see :mod:`scarlet_zoo.runtimes`.
         precision: ``float32`` or ``int8``.
         suffix: of the file.

@@ -32,7 +32,7 @@ class Recipe:
         batch: a fixed batch size; dynamic when left out.
         input_size: (height, width) in pixels; the model's own when left out.
         exporter: ``torchscript`` (torch's fast one) or ``dynamo`` (opset 18 and up).
-        form: spelling of the operators, see :mod:`scarlet_zoo.lowering`.
+        form: spelling of the operators, see :mod:`scarlet_zoo.graph.passes.lower`.
         pixels: take uint8 pictures (N, H, W, C) of the network's own size, with scaling, mean and
             deviation inside the graph.
         halves: store weights as float16; they are computed with as float32.

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import CheckFailedError
+from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.latency import Settings, measure
-from scarlet_zoo.lowering import FORMS
 from scarlet_zoo.parity import Parity
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
 from scarlet_zoo.verification import ParityError
@@ -25,7 +25,7 @@ class Tried:
     """A form on this machine.
 
     Attributes:
-        form: of :data:`scarlet_zoo.lowering.FORMS`.
+        form: of :data:`scarlet_zoo.graph.passes.lower.FORMS`.
         verified: whether its file computes what its source computes.
         reason: why not.
         sqnr_db: of its outputs.

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
 from scarlet_zoo.errors import ArtifactError, CheckFailedError
-from scarlet_zoo.onnx_runtime import OnnxNetwork
+from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.parity import CaseParity, Parity, Tolerance, tolerance_of
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def verify(
 
 
 class Candidate(Protocol):
-    """A network on any runtime, as :class:`scarlet_zoo.onnx_runtime.OnnxNetwork` is one."""
+    """A network on any runtime, as :class:`scarlet_zoo.graph.session.OnnxNetwork` is one."""
 
     path: Path
     outputs: list[str]

@@ -18,7 +18,8 @@ from scarlet_zoo.arch.architecture import Arch, branch_plan
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space, read_space
 from scarlet_zoo.errors import ArchError, FoldError, ScarletError, UnknownNameError
-from scarlet_zoo.folding import chain, stabilizers
+from scarlet_zoo.folding import regions as chain
+from scarlet_zoo.folding import stabilizers
 from scarlet_zoo.lab.profiling import profile
 from scarlet_zoo.lab.roofline import Machine
 from scarlet_zoo.latency import Settings

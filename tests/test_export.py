@@ -12,9 +12,9 @@ import torch
 from conftest import TINY, images_for, randomized, skipping_arch
 
 from scarlet_zoo import Arch, SearchSpace, create_model, export_onnx, fold
-from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.errors import ArtifactError, ExportError
-from scarlet_zoo.lowering import FORMS
+from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.tracing import Recipe
 
 
@@ -78,7 +78,7 @@ def test_a_network_whose_norms_cannot_all_fold_is_exported_with_those(tmp_path):
 
 
 def test_a_wrong_form_shows_in_that_comparison(model, tmp_path, monkeypatch):
-    from scarlet_zoo.lowering import released
+    from scarlet_zoo.graph.passes import released
 
     monkeypatch.setattr(released, "constant", _constants_off_by_a_hair(released.constant))
     artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(form="released"))

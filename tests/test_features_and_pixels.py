@@ -8,12 +8,13 @@ import pytest
 import torch
 from conftest import TINY, randomized
 
-from scarlet_zoo import ParityError, export_onnx, lowering, verify
+from scarlet_zoo import ParityError, export_onnx, verify
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.graph.passes import lower as lowering
+from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.onnx_runtime import OnnxNetwork
 from scarlet_zoo.tracing import Recipe
 
 

@@ -12,7 +12,7 @@ from scarlet_zoo import Stabilizer, fold, get_arch, get_space
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import FoldError
 from scarlet_zoo.folding import basis, stabilizers
-from scarlet_zoo.folding.chain import Region
+from scarlet_zoo.folding.regions import Region
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
 EXACT = 1e-9  # of the largest logit, in float64

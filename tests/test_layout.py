@@ -78,7 +78,11 @@ def test_the_root_and_the_packages_below_data_load_no_torch():
     import sys
 
     light = {"", "utils", "arch", "graph", "cli"}
-    modules = [name for name in map(module_name, PACKAGE) if (f"{name}..".split(".")[1] if name.count(".") > 1 else "") in light]
+    modules = [
+        name
+        for name in map(module_name, PACKAGE)
+        if (f"{name}..".split(".")[1] if name.count(".") > 1 else "") in light
+    ]
     code = "import sys\n" + "".join(f"import {name}\n" for name in modules if not name.endswith("__main__"))
     code += "print(sorted({'torch', 'timm', 'onnxscript', 'inspect'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

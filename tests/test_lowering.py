@@ -15,7 +15,7 @@ from onnx_ir.passes import common
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.lowering import FORMS, lower
+from scarlet_zoo.graph.passes.lower import FORMS, lower
 from scarlet_zoo.tracing import Recipe, trace
 
 SIXTH = 1 / 6
@@ -90,7 +90,7 @@ def test_friendly_leaves_nothing_but_clips_between_convolutions(traced):
 
 
 def test_a_wrong_constant_is_seen(traced, monkeypatch):
-    from scarlet_zoo.lowering import friendly
+    from scarlet_zoo.graph.passes import quantizable as friendly
 
     def off(owner, name, value, dtype):
         return real(owner, name, np.asarray(value) * (1.001 if name == "scaled" else 1), dtype)

@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from scarlet_zoo import export_onnx
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.fusion import inspect_fusion
-from scarlet_zoo.onnx_files import open_graph
-from scarlet_zoo.onnx_runtime import OnnxNetwork
+from scarlet_zoo.graph.fusion import inspect_fusion
+from scarlet_zoo.graph.load import open_graph
+from scarlet_zoo.graph.session import OnnxNetwork
 
 
 def torch_export(model, path, size=64, **how):

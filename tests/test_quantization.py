@@ -14,19 +14,20 @@ from hypothesis import strategies as st
 
 from scarlet_zoo import export_onnx
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.errors import ArtifactError, ExportError
-from scarlet_zoo.fusion import inspect_fusion
+from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.graph.fusion import inspect_fusion
+from scarlet_zoo.graph.quantization import calibrate as ranges
+from scarlet_zoo.graph.quantization.calibrate import METHODS, Observed
+from scarlet_zoo.graph.quantization.golden import Golden, check_golden, generate
+from scarlet_zoo.graph.quantization.insert_qdq import mean_error, quantize_weight
+from scarlet_zoo.graph.quantization.plan import Grid
+from scarlet_zoo.graph.quantization.quantize import Int8, quantize_int8
+from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.onnx_runtime import OnnxClassifier
-from scarlet_zoo.quantization import Int8, quantize_int8, ranges
-from scarlet_zoo.quantization.golden import Golden, check_golden, generate
-from scarlet_zoo.quantization.insertion import mean_error, quantize_weight
-from scarlet_zoo.quantization.planning import Grid
-from scarlet_zoo.quantization.ranges import METHODS, Observed
 
 ARCH = Arch.of(TINY, ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
 
@@ -128,7 +129,7 @@ def test_it_follows_its_source_and_says_how_well(source, quantized):
 
 
 def test_a_wrong_grid_is_seen(source, quantized, tmp_path, monkeypatch):
-    from scarlet_zoo.quantization import planning
+    from scarlet_zoo.graph.quantization import plan as planning
 
     real = planning.Grid.of_swish
     monkeypatch.setattr(

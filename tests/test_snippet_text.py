@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from snippet_parts import FEEDS, HOSTILE, KINDS
 
 from scarlet_zoo import cli, export_onnx
-from scarlet_zoo.artifact import read_artifact
 from scarlet_zoo.errors import ArtifactError, ScarletError
+from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.snippets import LANGUAGES, snippet
 from scarlet_zoo.snippets.literals import comment, literal
 from scarlet_zoo.tracing import Recipe

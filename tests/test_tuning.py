@@ -12,9 +12,9 @@ from scarlet_zoo import export_onnx, verify
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import CheckFailedError
-from scarlet_zoo.lowering import FORMS
+from scarlet_zoo.graph.passes.lower import FORMS
+from scarlet_zoo.graph.quantization.sensitivity import sensitivities
 from scarlet_zoo.parity import FLOAT32
-from scarlet_zoo.quantization.sensitivity import sensitivities
 from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.tuning import tune
 from scarlet_zoo.verification import ParityError

@@ -24,7 +24,7 @@ def print_snippet(
     as_json: Json = False,
 ) -> None:
     """Print the lines that load this very file in an app, with its own preprocessing and labels."""
-    from scarlet_zoo.artifact import read_artifact
+    from scarlet_zoo.graph.artifact import read_artifact
     from scarlet_zoo.snippets import LANGUAGES, snippet
 
     code = snippet(read_artifact(file), lang)

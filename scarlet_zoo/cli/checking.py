@@ -13,7 +13,7 @@ from scarlet_zoo.cli.console import Json, emit, pairs, table
 from scarlet_zoo.errors import ArtifactError, CheckFailedError
 
 if TYPE_CHECKING:
-    from scarlet_zoo.artifact import Artifact
+    from scarlet_zoo.graph.artifact import Artifact
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def verify_file(
     weights: Annotated[str | None, typer.Option(help="Where that network's weights are.", metavar="FILE")] = None,
 ) -> None:
     """Compare a file with the network it was made from, or with its own golden outputs; exit code 1 if they differ."""
-    from scarlet_zoo.artifact import read_artifact
+    from scarlet_zoo.graph.artifact import read_artifact
     from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.verification import ParityError, verify
 
@@ -73,7 +73,7 @@ def verify_file(
 
 def _verify_golden(artifact: Artifact, as_json: bool) -> None:
     """Yes or no from the file alone."""
-    from scarlet_zoo.quantization.golden import check_golden
+    from scarlet_zoo.graph.quantization.golden import check_golden
 
     check = check_golden(artifact)
     exact = {True: "yes", False: "NO", None: "not promised here"}[check.exact]

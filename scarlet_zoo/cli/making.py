@@ -38,7 +38,7 @@ def fold_network(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for folded weights and certificate.")] = None,
 ) -> None:
     """Merge batch norms and stabilizers into the convolutions, and print the certificate."""
-    from scarlet_zoo.folding import fold
+    from scarlet_zoo.folding.fold import fold
     from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.models.weights.checkpoint import save_weights
     from scarlet_zoo.utils.files import make_folder, write_text

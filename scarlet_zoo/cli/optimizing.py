@@ -59,7 +59,7 @@ def inspect(
     fail_on: Annotated[str | None, typer.Option(help="Exit code 1 above these: unfused=0,reorders=40,...")] = None,
 ) -> None:
     """Say what the runtime really runs of a file: what is fused, what is copied, what is left in float."""
-    from scarlet_zoo.fusion import TOTALS, check_limits, findings, inspect_fusion, parse_limits
+    from scarlet_zoo.graph.fusion import TOTALS, check_limits, findings, inspect_fusion, parse_limits
 
     limits = parse_limits(fail_on) if fail_on is not None else {}
     report = inspect_fusion(file, runtime)
@@ -88,10 +88,10 @@ def sensitivity(
     images: Annotated[int, typer.Option(min=1, help="Calibration pictures to use.")] = 32,
 ) -> None:
     """Say what each layer loses in integers, the worst first; leaves sensitivity.json and sensitivity.png."""
-    from scarlet_zoo.artifact import read_artifact
     from scarlet_zoo.data.calibration import calibration_images
     from scarlet_zoo.errors import ArtifactError
-    from scarlet_zoo.quantization.sensitivity import plot_sensitivities, sensitivities
+    from scarlet_zoo.graph.artifact import read_artifact
+    from scarlet_zoo.graph.quantization.sensitivity import plot_sensitivities, sensitivities
     from scarlet_zoo.utils.files import json_text, write_text
 
     probe_folder(out)

@@ -115,7 +115,7 @@ def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int])
 
 def _classifier(subjects: list[Subject], folder: Path) -> Subject | None:
     """A trained network for pictures, unless one that was named is."""
-    from scarlet_zoo.artifact import read_artifact
+    from scarlet_zoo.graph.artifact import read_artifact
     from scarlet_zoo.lab.subjects import Subject
     from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.onnx_export import export_onnx

@@ -16,14 +16,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from scarlet_zoo.artifact import Artifact
 from scarlet_zoo.device import answers
 from scarlet_zoo.device.sysroot import CPUS, Sysroot, qemu
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.fusion import report_of_graph
+from scarlet_zoo.graph.artifact import Artifact
+from scarlet_zoo.graph.fusion import report_of_graph
+from scarlet_zoo.graph.quantization.golden import KEY, check_answers, golden_input
+from scarlet_zoo.graph.quantization.isa import this_isa
 from scarlet_zoo.latency import EMULATED
-from scarlet_zoo.quantization.golden import KEY, check_answers, golden_input
-from scarlet_zoo.quantization.presets import this_isa
 from scarlet_zoo.utils.files import make_folder, write_text
 
 # What x64 was before it had an instruction for products of bytes.
@@ -35,7 +35,7 @@ class Processor:
     """Something that runs a Python with ONNX Runtime.
 
     Attributes:
-        isa: class of :mod:`scarlet_zoo.quantization.presets`.
+        isa: class of :mod:`scarlet_zoo.graph.quantization.isa`.
         command, environment: of its interpreter.
         emulated: whether qemu plays it.
         prepare: called before it runs.

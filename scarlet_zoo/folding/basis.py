@@ -22,7 +22,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from scarlet_zoo.folding.chain import Chain
+from scarlet_zoo.folding.regions import Chain
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from scarlet_zoo.folding.basis import Basis, Plan, Planner
 from scarlet_zoo.folding.certificate import Skipped, Step
-from scarlet_zoo.folding.chain import Chain, branched_sites, find_chains
 from scarlet_zoo.folding.probe import Probe
+from scarlet_zoo.folding.regions import Chain, branched_sites, find_chains
 from scarlet_zoo.models.blocks import Stabilizer
 
 # No dtype of ours survives an inverse worse than this; it spares a measurement, no more.

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from scarlet_zoo.arch.architecture import Arch, block_names
-from scarlet_zoo.artifact import read_artifact, read_onnx
 from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.lab.layers import Layers
 from scarlet_zoo.lab.roofline import Machine
 from scarlet_zoo.latency import Runner, Settings

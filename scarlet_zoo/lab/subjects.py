@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scarlet_zoo.artifact import read_onnx
+from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.runtimes import RUNTIMES, runtime_of
 
 _SUFFIXES = (".onnx", ".ort", *(entry.suffix for entry in RUNTIMES.values()))

@@ -18,8 +18,8 @@ from PIL import Image
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.session import run_in_batches
 from scarlet_zoo.latency import MeasurementError, Runner, Settings, in_fresh_process, measure_cold, ort_cold_start
-from scarlet_zoo.onnx_runtime import run_in_batches
 from scarlet_zoo.runtimes import Array, get_runtime, runtime_of, versions
 
 
@@ -83,7 +83,7 @@ def read_description(path: Path) -> Described:
 
 
 class OtherNetwork:
-    """A file of another runtime on images, with the attributes of :class:`scarlet_zoo.onnx_runtime.OnnxNetwork`."""
+    """A file of another runtime on images, with the attributes of :class:`scarlet_zoo.graph.session.OnnxNetwork`."""
 
     takes_pixels = False
     dynamic_batch = False

@@ -11,9 +11,10 @@ from types import MappingProxyType
 
 import onnx
 
-from scarlet_zoo.artifact import Artifact, read_onnx
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError, ScarletError
+from scarlet_zoo.graph.artifact import Artifact
+from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.snippets.literals import comment, literal
 
 _NHWC = "NHWC uint8"

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from scarlet_zoo.lowering.rewriting import (
+from scarlet_zoo.graph.passes.rewrite import (
     RefusedError,
     Rewrite,
     array_of,

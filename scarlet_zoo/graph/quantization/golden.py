@@ -22,11 +22,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from scarlet_zoo.artifact import Artifact
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.onnx_runtime import OnnxClassifier
-from scarlet_zoo.quantization.presets import this_isa
+from scarlet_zoo.graph.artifact import Artifact
+from scarlet_zoo.graph.quantization.isa import this_isa
+from scarlet_zoo.graph.session import OnnxClassifier
 
 GENERATOR = "lcg 1664525 1013904223 mod 2^32, value = state >> 24, order NHWC"
 KEY = "golden"

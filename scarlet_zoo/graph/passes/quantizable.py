@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from scarlet_zoo.lowering.raising import is_standard, with_shift
-from scarlet_zoo.lowering.released import clip_to_six, shift_and_clip
-from scarlet_zoo.lowering.rewriting import RefusedError, Rewrite, array_of, constant, float_type, producer, scalar_of
+from scarlet_zoo.graph.passes.native import is_standard, with_shift
+from scarlet_zoo.graph.passes.released import clip_to_six, shift_and_clip
+from scarlet_zoo.graph.passes.rewrite import RefusedError, Rewrite, array_of, constant, float_type, producer, scalar_of
 
 # f(c * x) = c * f(x) for every c > 0; they read nothing but x that depends on data.
 _HOMOGENEOUS = frozenset({

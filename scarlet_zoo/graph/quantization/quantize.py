@@ -1,6 +1,6 @@
 """A float network to an integer one: calibrated on real images, all of it in uint8 and int8.
 
-The steps: the friendly form (:mod:`scarlet_zoo.lowering.friendly`), the range of every tensor on calibration
+The steps: the friendly form (:mod:`scarlet_zoo.graph.passes.quantizable`), the range of every tensor on calibration
 images (:mod:`.ranges`), quantise and dequantise operators around everything (:mod:`.insertion`), the mean error
 that rounding weights causes taken back into the biases, and golden outputs into the file (:mod:`.golden`).
 """
@@ -18,16 +18,16 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from scarlet_zoo.artifact import Artifact, read_artifact
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.lowering import lower, tidy
-from scarlet_zoo.onnx_files import open_graph
-from scarlet_zoo.onnx_runtime import OnnxClassifier
-from scarlet_zoo.quantization.golden import KEY, make_golden
-from scarlet_zoo.quantization.insertion import insert
-from scarlet_zoo.quantization.planning import choose_grids, plan, tensors_of
-from scarlet_zoo.quantization.presets import preset, this_isa
-from scarlet_zoo.quantization.ranges import METHODS, Array, Observed, observe
+from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.load import open_graph
+from scarlet_zoo.graph.passes.lower import lower, tidy
+from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, Observed, observe
+from scarlet_zoo.graph.quantization.golden import KEY, make_golden
+from scarlet_zoo.graph.quantization.insert_qdq import insert
+from scarlet_zoo.graph.quantization.isa import preset, this_isa
+from scarlet_zoo.graph.quantization.plan import choose_grids, plan, tensors_of
+from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.utils.files import replacing
 
 AUTO = "auto"

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from scarlet_zoo.lowering.rewriting import array_of, constant
+from scarlet_zoo.graph.passes.rewrite import array_of, constant
 
 
 def accept_pixels(model: ir.Model, mean: Sequence[float], std: Sequence[float]) -> None:

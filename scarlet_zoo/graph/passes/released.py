@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from scarlet_zoo.lowering.raising import is_standard
-from scarlet_zoo.lowering.rewriting import Rewrite, constant, float_type, opset, producer
+from scarlet_zoo.graph.passes.native import is_standard
+from scarlet_zoo.graph.passes.rewrite import Rewrite, constant, float_type, opset, producer
 
 
 def spell_hard_swish(node: ir.Node) -> Sequence[ir.Node]:

@@ -12,7 +12,7 @@ brought to the operators that it means.
     (NCHWc) that ONNX Runtime uses on x64. Made for that layout; not measured without it.
 ``friendly``
     Quantisation-friendly: nothing but Clip, products and sums between convolutions, see
-    :mod:`scarlet_zoo.lowering.friendly`. For integers, and for accelerators that know no hard-swish.
+    :mod:`scarlet_zoo.graph.passes.quantizable`. For integers, and for accelerators that know no hard-swish.
 ``released``
     The arithmetic of the released SCARLET code, ``x * clip(x + 3, 0, 6) / 6`` and a mean over rows
     after a mean over columns: the baseline to measure against, never one to ship.
@@ -27,15 +27,15 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.lowering.blocked import BLOCK
-from scarlet_zoo.lowering.friendly import CLIP, SINK
-from scarlet_zoo.lowering.halves import store_halves as store_halves
-from scarlet_zoo.lowering.pixels import accept_pixels as accept_pixels
-from scarlet_zoo.lowering.raising import RAISE
-from scarlet_zoo.lowering.released import RELEASE
-from scarlet_zoo.lowering.rewriting import Lowering as Lowering
-from scarlet_zoo.lowering.rewriting import Refusal as Refusal
-from scarlet_zoo.lowering.rewriting import Rewrite, apply
+from scarlet_zoo.graph.passes.blocked import BLOCK
+from scarlet_zoo.graph.passes.float16_weights import store_halves as store_halves
+from scarlet_zoo.graph.passes.native import RAISE
+from scarlet_zoo.graph.passes.quantizable import CLIP, SINK
+from scarlet_zoo.graph.passes.released import RELEASE
+from scarlet_zoo.graph.passes.rewrite import Lowering as Lowering
+from scarlet_zoo.graph.passes.rewrite import Refusal as Refusal
+from scarlet_zoo.graph.passes.rewrite import Rewrite, apply
+from scarlet_zoo.graph.passes.uint8_input import accept_pixels as accept_pixels
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from scarlet_zoo.lowering.rewriting import array_of
+from scarlet_zoo.graph.passes.rewrite import array_of
 
 _SMALLEST = 256
 _LARGEST_HALF = float(np.finfo(np.float16).max)

@@ -16,10 +16,10 @@ from typing import Any
 
 import onnx
 
-from scarlet_zoo import optimized_graph
-from scarlet_zoo.artifact import read_onnx
 from scarlet_zoo.errors import ArtifactError, CheckFailedError, ScarletError
-from scarlet_zoo.other_runtimes import interpreter_of
+from scarlet_zoo.graph import optimized_graph
+from scarlet_zoo.graph.load import read_onnx
+from scarlet_zoo.graph.runtime_versions import interpreter_of
 
 _BLOCKED = "com.microsoft.nchwc"
 _REORDERS = {"ReorderInput", "ReorderOutput"}

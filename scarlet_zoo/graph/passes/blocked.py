@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from scarlet_zoo.lowering.rewriting import Rewrite, array_of, constant, only_reader, producer
+from scarlet_zoo.graph.passes.rewrite import Rewrite, array_of, constant, only_reader, producer
 
 
 def _image_shape(value: ir.Value | None) -> tuple[int, int, int] | None:

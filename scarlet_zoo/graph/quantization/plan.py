@@ -1,6 +1,6 @@
 """Which operators of a network can compute in integers, and on which grid each tensor lies.
 
-What is planned for is the friendly form, see :mod:`scarlet_zoo.lowering.friendly`: a clip behind a convolution
+What is planned for is the friendly form, see :mod:`scarlet_zoo.graph.passes.quantizable`: a clip behind a convolution
 becomes the range of its integers, and the two factors of a hard-swish are read from one tensor.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from scarlet_zoo.lowering.rewriting import array_of, only_reader, producer, scalar_of
-from scarlet_zoo.quantization.ranges import LEVELS
-from scarlet_zoo.quantization.ties import scale_without_ties
+from scarlet_zoo.graph.passes.rewrite import array_of, only_reader, producer, scalar_of
+from scarlet_zoo.graph.quantization.calibrate import LEVELS
+from scarlet_zoo.graph.quantization.rounding import scale_without_ties
 
 _SHAPES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Identity")
 _COMPUTES = ("Conv", "Gemm", "Mul", "Add", "GlobalAveragePool", "AveragePool")

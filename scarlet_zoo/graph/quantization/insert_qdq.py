@@ -16,9 +16,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from scarlet_zoo.lowering.rewriting import array_of, producer, scalar_of
-from scarlet_zoo.quantization.planning import Grid, Plan, Swish, data_of
-from scarlet_zoo.quantization.ranges import LEVELS
+from scarlet_zoo.graph.passes.rewrite import array_of, producer, scalar_of
+from scarlet_zoo.graph.quantization.calibrate import LEVELS
+from scarlet_zoo.graph.quantization.plan import Grid, Plan, Swish, data_of
 
 _MOST = 127
 # A bias takes at most so much of its 32 bits, which leaves room for the sum of products.

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
-from google.protobuf.message import DecodeError
-
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.preprocessing import Preprocessing
-from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.utils.files import file_sha256
 
 _ONNX_DOMAINS = ("", "ai.onnx")
@@ -28,7 +25,7 @@ class Artifact:
         sha256: digest of its bytes.
         opset: version of the standard operators.
         ir_version: version of the ONNX format.
-        form: how its operators are spelled (see :mod:`scarlet_zoo.lowering`).
+        form: how its operators are spelled (see :mod:`scarlet_zoo.graph.passes.lower`).
         precision: ``float32``, ``int8``, ...
         weights: where the weights come from.
         metadata: all that ``metadata_props`` holds.
@@ -76,23 +73,6 @@ class Artifact:
         }
 
 
-def read_onnx(path: Path) -> onnx.ModelProto:
-    """Parse an ONNX file.
-
-    Raises:
-        ArtifactError: missing, a folder, or not an ONNX model.
-    """
-    if not path.is_file():
-        raise ArtifactError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, wanted an ONNX file")
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except (DecodeError, ValueError, OSError) as error:
-        raise ArtifactError(f"{path}: not an ONNX file (it does not parse as one)") from error
-    if not model.graph.node or not model.opset_import:
-        raise ArtifactError(f"{path}: not an ONNX file (it has no graph)")
-    return model
-
-
 def read_artifact(path: Path) -> Artifact:
     """Open an ONNX file of any origin; what it does not say of itself is ``unknown``.
 
@@ -112,11 +92,3 @@ def read_artifact(path: Path) -> Artifact:
         weights=metadata.get("weights", "unknown"),
         metadata=metadata,
     )
-
-
-def input_shapes(path: Path) -> dict[str, list[int]]:
-    """Sides of a file's inputs by name, dynamic ones as 1."""
-    graph = read_onnx(path).graph
-    constants = {tensor.name for tensor in graph.initializer}
-    return {value.name: [side.dim_value or 1 for side in value.type.tensor_type.shape.dim]
-            for value in graph.input if value.name not in constants}  # fmt: skip

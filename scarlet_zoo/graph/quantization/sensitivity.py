@@ -13,11 +13,11 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.lowering import lower, tidy
-from scarlet_zoo.onnx_files import open_graph
-from scarlet_zoo.quantization.insertion import insert
-from scarlet_zoo.quantization.planning import choose_grids, plan, tensors_of
-from scarlet_zoo.quantization.ranges import METHODS, Array, observe
+from scarlet_zoo.graph.load import open_graph
+from scarlet_zoo.graph.passes.lower import lower, tidy
+from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, observe
+from scarlet_zoo.graph.quantization.insert_qdq import insert
+from scarlet_zoo.graph.quantization.plan import choose_grids, plan, tensors_of
 from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.utils.plotting import new_figure
 

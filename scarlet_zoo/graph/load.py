@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper
 
-from scarlet_zoo.artifact import read_onnx
 from scarlet_zoo.errors import ArtifactError
 
 _OLDEST_OPSET = 7
@@ -116,3 +116,28 @@ def check_size(model: onnx.ModelProto, path: Path) -> None:
     """
     if model.ByteSize() > _LARGEST_BYTES:
         raise ArtifactError(f"{path}: would be {model.ByteSize()} bytes, one ONNX file holds less than 2 GiB")
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """Parse an ONNX file.
+
+    Raises:
+        ArtifactError: missing, a folder, or not an ONNX model.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, wanted an ONNX file")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, ValueError, OSError) as error:
+        raise ArtifactError(f"{path}: not an ONNX file (it does not parse as one)") from error
+    if not model.graph.node or not model.opset_import:
+        raise ArtifactError(f"{path}: not an ONNX file (it has no graph)")
+    return model
+
+
+def input_shapes(path: Path) -> dict[str, list[int]]:
+    """Sides of a file's inputs by name, dynamic ones as 1."""
+    graph = read_onnx(path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    return {value.name: [side.dim_value or 1 for side in value.type.tensor_type.shape.dim]
+            for value in graph.input if value.name not in constants}  # fmt: skip

@@ -1,0 +1,1 @@
+"""ONNX graphs without torch: read, rewritten, quantised and run."""

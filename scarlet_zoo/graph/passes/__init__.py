@@ -1,0 +1,1 @@
+"""Exact rewrites of an ONNX graph, one derivation a module."""
