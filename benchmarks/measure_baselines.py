@@ -10,14 +10,14 @@ import torch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.deployment.to_onnx import export_onnx
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.latency import measure
 from scarlet_zoo.models.cost import model_cost
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.models.scarlet import create_model
-from scarlet_zoo.onnx_export import export_onnx
 from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
-from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.utils.files import file_sha256, write_text
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from scarlet_zoo.arch.zoo import ZOO, list_archs
 from scarlet_zoo.data.sample_images import photos
-from scarlet_zoo.exporting import export_network
+from scarlet_zoo.deployment.to_target import export_network
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.graph.fusion import inspect_fusion
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import write_text
 
 HERE = Path(__file__).parent

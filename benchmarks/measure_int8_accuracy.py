@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.datasets import open_data
-from scarlet_zoo.exporting import export_network
+from scarlet_zoo.deployment.to_target import export_network
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.prediction import open_classifier
-from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import file_sha256, write_text
 from scarlet_zoo.validation import validate_part
 

@@ -15,8 +15,10 @@ from timm.utils import reparameterize_model
 from timm.utils.onnx import onnx_export
 
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.deployment.to_onnx import export_onnx
+from scarlet_zoo.deployment.to_target import export_network
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.exporting import export_network
 from scarlet_zoo.graph.fusion import inspect_fusion
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.lab.published import published_peers
@@ -24,8 +26,6 @@ from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.models.cost import model_cost
 from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.models.scarlet import create_model
-from scarlet_zoo.onnx_export import export_onnx
-from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
 
 HERE = Path(__file__).parent

@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.deployment.to_target import export_network
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.exporting import export_network
 from scarlet_zoo.graph.fusion import inspect_fusion
 from scarlet_zoo.graph.runtime_versions import interpreter_of
 from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import write_text
 
 HERE = Path(__file__).parent
@@ -52,7 +52,7 @@ def files_of(name: str, folder: Path) -> tuple[dict[tuple[int, str], Path], Path
         out = folder / f"{form}-{opset}"
         made = export_network(network, out, target, recipe, lambda: images[:24]).path
         if form == "released":
-            from scarlet_zoo.optimizing import optimize_file
+            from scarlet_zoo.deployment.optimize import optimize_file
 
             made = optimize_file(made, out / "released" / made.name, "released").artifact.path
         proto = onnx.load(made)

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from scarlet_zoo.arch.zoo import get_arch as get_arch
     from scarlet_zoo.arch.zoo import list_archs as list_archs
     from scarlet_zoo.data.folders import read_dataset as read_dataset
-    from scarlet_zoo.deployment import deploy as deploy
+    from scarlet_zoo.deployment.deploy import deploy as deploy
+    from scarlet_zoo.deployment.parity import Parity as Parity
+    from scarlet_zoo.deployment.parity import ParityError as ParityError
+    from scarlet_zoo.deployment.parity import Tolerance as Tolerance
+    from scarlet_zoo.deployment.to_onnx import export_onnx as export_onnx
+    from scarlet_zoo.deployment.trace import Recipe as Recipe
+    from scarlet_zoo.deployment.verify import verify as verify
     from scarlet_zoo.errors import ScarletError as ScarletError
     from scarlet_zoo.folding.fold import FoldResult as FoldResult
     from scarlet_zoo.folding.fold import fold as fold
@@ -33,15 +39,9 @@ if TYPE_CHECKING:
     from scarlet_zoo.latency import measure as measure
     from scarlet_zoo.models.blocks import Stabilizer as Stabilizer
     from scarlet_zoo.models.scarlet import create_model as create_model
-    from scarlet_zoo.onnx_export import export_onnx as export_onnx
-    from scarlet_zoo.parity import Parity as Parity
-    from scarlet_zoo.parity import Tolerance as Tolerance
     from scarlet_zoo.prediction import open_classifier as open_classifier
     from scarlet_zoo.prediction import predict as predict
-    from scarlet_zoo.tracing import Recipe as Recipe
     from scarlet_zoo.validation import validate as validate
-    from scarlet_zoo.verification import ParityError as ParityError
-    from scarlet_zoo.verification import verify as verify
 
 __version__ = "0.1.0"
 
@@ -53,19 +53,19 @@ _HOME = {
     "data.folders": ("read_dataset",),
     "lab.comparison": ("compare",),
     "arch.cost": ("arch_cost",),
-    "deployment": ("deploy",),
+    "deployment.deploy": ("deploy",),
     "errors": ("ScarletError",),
     "folding.fold": ("FoldResult", "fold"),
     "latency": ("Settings", "Timing", "measure"),
     "models.scarlet": ("create_model",),
-    "onnx_export": ("export_onnx",),
+    "deployment.to_onnx": ("export_onnx",),
     "prediction": ("open_classifier", "predict"),
     "arch.space": ("SearchSpace",),
     "arch.spaces": ("get_space", "list_spaces"),
-    "parity": ("Parity", "Tolerance"),
-    "tracing": ("Recipe",),
+    "deployment.parity": ("Parity", "Tolerance"),
+    "deployment.trace": ("Recipe",),
     "validation": ("validate",),
-    "verification": ("ParityError", "verify"),
+    "deployment.verify": ("ParityError", "verify"),
     "arch.zoo": ("get_arch", "list_archs"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -151,7 +151,7 @@ def measure(
         files: ONNX files; inputs of any number, dynamic dimensions are taken as 1.
         settings: how; the defaults when left out.
         progress: called after every turn with turns done and turns expected.
-        open_runner, cold_start: for files of other runtimes, see :mod:`scarlet_zoo.runtimes.running`.
+        open_runner, cold_start: for files of other runtimes, see :mod:`scarlet_zoo.deployment.runtimes.runner`.
 
     Raises:
         MeasurementError: no files, a file that ONNX Runtime does not load, or not on the CPU.

@@ -9,7 +9,7 @@ from typing import Any
 
 from scarlet_zoo.arch.spaces import find_space
 from scarlet_zoo.data.datasets import open_data
-from scarlet_zoo.deployment import deploy
+from scarlet_zoo.deployment.deploy import deploy
 from scarlet_zoo.prediction import open_classifier
 from scarlet_zoo.runs import NETWORK_FILE, SUPERNET_FILE, DataPlan, NetworkPlan, SupernetPlan, run_network, run_supernet
 from scarlet_zoo.searching import SearchSettings, metrics_of

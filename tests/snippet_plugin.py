@@ -10,9 +10,9 @@ from scarlet_zoo import export_onnx, fold
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.image_io import open_picture
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.session import OnnxClassifier
-from scarlet_zoo.tracing import Recipe
 
 
 def as_uint8(artifact, path):

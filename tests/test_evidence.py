@@ -9,13 +9,13 @@ from conftest import ROOT
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO
+from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.models.supernet import SKIPS
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.ranking.truth import read_truth
 from scarlet_zoo.strategies import DEFAULT, DEFAULT_SKIP, STRATEGIES
-from scarlet_zoo.targets import TARGETS
 from scarlet_zoo.utils.files import file_sha256
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -12,10 +12,10 @@ import torch
 from conftest import TINY, images_for, randomized, skipping_arch
 
 from scarlet_zoo import Arch, SearchSpace, create_model, export_onnx, fold
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.passes.lower import FORMS
-from scarlet_zoo.tracing import Recipe
 
 
 @pytest.fixture(scope="module")

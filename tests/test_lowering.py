@@ -14,9 +14,9 @@ from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes import common
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.deployment.trace import Recipe, trace
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.graph.passes.lower import FORMS, lower
-from scarlet_zoo.tracing import Recipe, trace
 
 SIXTH = 1 / 6
 

@@ -22,10 +22,10 @@ from scarlet_zoo.data.image_io import PictureError, open_picture, prepare_pictur
 from scarlet_zoo.data.labels import imagenet_labels
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.errors import ArtifactError, ScarletError
 from scarlet_zoo.models import loading
 from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
-from scarlet_zoo.onnx_export import export_onnx
 
 NAME = "mobilenetv3_small_050"
 TURNED = 9  # of the labelled pictures

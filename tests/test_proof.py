@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from adb_stand_in import arm64_root
 
+from scarlet_zoo.deployment.to_target import export_network
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.device.proof import Case, Processor, other_processors, prove, this_processor
 from scarlet_zoo.device.sysroot import CPUS
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.exporting import export_network
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.latency import EMULATED, MeasurementError, measure
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.tracing import Recipe
 
 EMULATORS = all(map(shutil.which, ("qemu-aarch64-static", "qemu-x86_64-static", "apt-get", "dpkg-deb")))
 

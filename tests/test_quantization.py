@@ -242,7 +242,7 @@ def test_only_float_classifiers_are_quantised(quantized, source, tmp_path):
     with pytest.raises(ExportError, match="integer"):
         quantize_int8(quantized.artifact.path, tmp_path / "q.onnx", source[1])
     pixels = tmp_path / "pixels.onnx"
-    from scarlet_zoo.tracing import Recipe
+    from scarlet_zoo.deployment.trace import Recipe
 
     export_onnx(randomized(ARCH, dtype=torch.float32), pixels, Recipe(pixels=True))
     with pytest.raises(ExportError, match="uint8 pixels"):

@@ -9,14 +9,14 @@ from conftest import TINY, randomized
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.parity import ParityError
+from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, missing_modules, runtime_of
+from scarlet_zoo.deployment.runtimes.runner import OtherNetwork, description_path, read_description
+from scarlet_zoo.deployment.targets import TARGETS
+from scarlet_zoo.deployment.to_target import export_network
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.exporting import export_network
 from scarlet_zoo.models.loading import Network
-from scarlet_zoo.runtimes import RUNTIMES, missing_modules, runtime_of
-from scarlet_zoo.runtimes.running import OtherNetwork, description_path, read_description
-from scarlet_zoo.targets import TARGETS
-from scarlet_zoo.tracing import Recipe
-from scarlet_zoo.verification import ParityError
 
 INSTALLED = [name for name in RUNTIMES if not missing_modules(name)]
 RUNNABLE = [name for name, entry in RUNTIMES.items() if entry.runs]
@@ -57,7 +57,7 @@ def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tm
 
 
 def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monkeypatch):
-    from scarlet_zoo.runtimes import with_openvino
+    from scarlet_zoo.deployment.runtimes import with_openvino
 
     class Wrong(with_openvino.OpenVino):
         def open(self, path, threads):
@@ -82,7 +82,7 @@ def test_bench_measures_them_beside_each_other(network, scarlet, tmp_path):
 
 
 def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
-    from scarlet_zoo import runtimes
+    from scarlet_zoo.deployment.runtimes import registry as runtimes
 
     def found(module):
         return None if module == "ncnn" else real(module)
@@ -104,7 +104,7 @@ def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
 
 
 def test_a_missing_extra_is_one_sentence(scarlet, tmp_path, monkeypatch):
-    from scarlet_zoo import runtimes
+    from scarlet_zoo.deployment.runtimes import registry as runtimes
 
     monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda _: None)
     code, out, err = scarlet("export", "scarlet_mini_s", "--target", "openvino", "--out", tmp_path / "out")

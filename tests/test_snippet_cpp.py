@@ -11,7 +11,7 @@ import pytest
 from snippet_parts import HOSTILE, KINDS, top_labels
 
 from scarlet_zoo.data.image_io import open_picture
-from scarlet_zoo.snippets import snippet
+from scarlet_zoo.deployment.snippets.render import snippet
 
 pytest_plugins = ["snippet_plugin"]
 

@@ -14,11 +14,11 @@ from onnx import TensorProto, helper
 from snippet_parts import FEEDS, HOSTILE, KINDS
 
 from scarlet_zoo import cli, export_onnx
+from scarlet_zoo.deployment.snippets.literals import comment, literal
+from scarlet_zoo.deployment.snippets.render import LANGUAGES, snippet
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError, ScarletError
 from scarlet_zoo.graph.artifact import read_artifact
-from scarlet_zoo.snippets import LANGUAGES, snippet
-from scarlet_zoo.snippets.literals import comment, literal
-from scarlet_zoo.tracing import Recipe
 
 pytest_plugins = ["snippet_plugin"]
 

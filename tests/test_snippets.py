@@ -15,8 +15,8 @@ from snippet_parts import KINDS, TOLERANCE, gap, top_labels
 
 from scarlet_zoo.data.image_io import open_picture
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.deployment.snippets.render import snippet
 from scarlet_zoo.graph.session import OnnxClassifier
-from scarlet_zoo.snippets import snippet
 
 pytest_plugins = ["snippet_plugin"]
 VERSIONS = {"onnxruntime-node": "1.30.0", "sharp": "0.35.5"}

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scarlet_zoo.exporting import export_network
+from scarlet_zoo.deployment.to_target import export_network
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.graph.quantization.golden import generate
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.graph.quantization.rounding import is_clear_of_ties, scale_without_ties
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.tracing import Recipe
 
 GRIDS = st.tuples(st.floats(0.005, 0.2), st.integers(0, 255))
 

@@ -11,13 +11,12 @@ from conftest import TINY, images_for, randomized
 from scarlet_zoo import export_onnx, verify
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.deployment.parity import FLOAT32, ParityError
+from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.deployment.tune import tune
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.graph.quantization.sensitivity import sensitivities
-from scarlet_zoo.parity import FLOAT32
-from scarlet_zoo.tracing import Recipe
-from scarlet_zoo.tuning import tune
-from scarlet_zoo.verification import ParityError
 
 ARCH = Arch.of(TINY, ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
 

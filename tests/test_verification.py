@@ -8,9 +8,9 @@ import torch
 
 from scarlet_zoo import ParityError, export_onnx, verify
 from scarlet_zoo.data.sample_images import extremes, photos
+from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.tracing import Recipe
 
 
 @pytest.fixture(scope="module")

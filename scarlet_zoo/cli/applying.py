@@ -24,8 +24,8 @@ def print_snippet(
     as_json: Json = False,
 ) -> None:
     """Print the lines that load this very file in an app, with its own preprocessing and labels."""
+    from scarlet_zoo.deployment.snippets.render import LANGUAGES, snippet
     from scarlet_zoo.graph.artifact import read_artifact
-    from scarlet_zoo.snippets import LANGUAGES, snippet
 
     code = snippet(read_artifact(file), lang)
     value = {"lang": lang, "file": str(file), "code": code, "executed": LANGUAGES[lang].executed}

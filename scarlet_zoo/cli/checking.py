@@ -30,9 +30,10 @@ def verify_file(
     weights: Annotated[str | None, typer.Option(help="Where that network's weights are.", metavar="FILE")] = None,
 ) -> None:
     """Compare a file with the network it was made from, or with its own golden outputs; exit code 1 if they differ."""
+    from scarlet_zoo.deployment.parity import ParityError
+    from scarlet_zoo.deployment.verify import verify
     from scarlet_zoo.graph.artifact import read_artifact
     from scarlet_zoo.models.loading import load_network
-    from scarlet_zoo.verification import ParityError, verify
 
     artifact = read_artifact(file)
     if name is None and weights is None and "golden" in artifact.metadata:

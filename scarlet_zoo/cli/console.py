@@ -17,7 +17,7 @@ from rich.table import Table
 from scarlet_zoo.utils.files import json_text
 
 if TYPE_CHECKING:
-    from scarlet_zoo.tuning import Tuning
+    from scarlet_zoo.deployment.tune import Tuning
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Name = Annotated[str, typer.Argument(help="A registered name, an identity string, or any timm name.")]

@@ -61,11 +61,11 @@ def export(
 ) -> None:
     """Write the file of a target, folded, in its form; integers are calibrated, other runtimes verified."""
     from scarlet_zoo.data.calibration import calibration_images as read_calibration
-    from scarlet_zoo.exporting import export_network, tune_export
+    from scarlet_zoo.deployment.targets import get_target
+    from scarlet_zoo.deployment.to_target import export_network, tune_export
+    from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.graph.quantization.quantize import Int8
     from scarlet_zoo.models.loading import load_network
-    from scarlet_zoo.targets import get_target
-    from scarlet_zoo.tracing import Recipe
 
     recipe = Recipe(
         form=get_target(target).form, opset=opset, batch=batch, exporter=exporter, pixels=pixels, halves=halves

@@ -81,10 +81,10 @@ def deploy_network(
     threads: Threads = 1,
 ) -> None:
     """Do the main job: create, fold, export, verify and measure; leaves the ONNX file and its report."""
-    from scarlet_zoo.deployment import deploy
+    from scarlet_zoo.deployment.deploy import deploy
+    from scarlet_zoo.deployment.deploy_report import deployment_rows
+    from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.latency import Settings
-    from scarlet_zoo.report import deployment_rows
-    from scarlet_zoo.tracing import Recipe
 
     size = (input_size, input_size) if input_size else None
     recipe = Recipe(form=form_of(target), opset=opset, batch=batch, exporter=exporter, input_size=size, pixels=pixels)
@@ -121,7 +121,7 @@ def levels_of(features: str | None) -> tuple[int, ...] | None:
 
 def form_of(target: str) -> str:
     """The graph form of a target of ONNX Runtime in float32; an error that says what there is instead."""
-    from scarlet_zoo.targets import TARGETS, get_target
+    from scarlet_zoo.deployment.targets import TARGETS, get_target
 
     found = get_target(target)
     if (found.runtime, found.precision) != ("ort", "float32"):

@@ -30,7 +30,7 @@ def optimize(
     tune: Tune = False,
 ) -> None:
     """Rewrite an ONNX file into the form of a target, or into the fastest one here, verified against itself."""
-    from scarlet_zoo.optimizing import optimize_file, tune_file
+    from scarlet_zoo.deployment.optimize import optimize_file, tune_file
 
     form, table_of = form_of(target), None
     probe_folder(out)
@@ -109,7 +109,7 @@ def sensitivity(
 
 def doctor(as_json: Json = False) -> None:
     """Say for which targets this machine can export and run, and how to install what is missing."""
-    from scarlet_zoo.runtimes.checkup import check_up
+    from scarlet_zoo.deployment.runtimes.doctor import check_up
 
     rows = check_up()
 

@@ -115,11 +115,11 @@ def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int])
 
 def _classifier(subjects: list[Subject], folder: Path) -> Subject | None:
     """A trained network for pictures, unless one that was named is."""
+    from scarlet_zoo.deployment.to_onnx import export_onnx
+    from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.graph.artifact import read_artifact
     from scarlet_zoo.lab.subjects import Subject
     from scarlet_zoo.models.loading import load_network
-    from scarlet_zoo.onnx_export import export_onnx
-    from scarlet_zoo.tracing import Recipe
 
     if any(read_artifact(one.path).labels for one in subjects if one.path.suffix == ".onnx"):
         return None

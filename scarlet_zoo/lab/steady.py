@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from scarlet_zoo.deployment.runtimes.runner import cold_start, open_runner, quiet_runtimes
 from scarlet_zoo.lab.records import Record, record_of
 from scarlet_zoo.lab.subjects import Subject
 from scarlet_zoo.latency import STEADY_CV, Settings, Timing, measure, statistics
-from scarlet_zoo.runtimes.running import cold_start, open_runner, quiet_runtimes
 from scarlet_zoo.utils.jobs import worker_pool
 
 Progress = Callable[[int, int], None]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, runtime_of
 from scarlet_zoo.graph.load import read_onnx
-from scarlet_zoo.runtimes import RUNTIMES, runtime_of
 
 _SUFFIXES = (".onnx", ".ort", *(entry.suffix for entry in RUNTIMES.values()))
 
@@ -65,7 +65,7 @@ def gather(
 
 
 def _file(path: Path) -> Subject:
-    from scarlet_zoo.runtimes.running import read_description
+    from scarlet_zoo.deployment.runtimes.runner import read_description
 
     if runtime_of(path):
         read_description(path)
@@ -83,10 +83,10 @@ def _exported(
     say: Callable[[str], None],
 ) -> list[Subject]:
     from scarlet_zoo.data.calibration import calibration_images
-    from scarlet_zoo.exporting import export_network
+    from scarlet_zoo.deployment.targets import get_target
+    from scarlet_zoo.deployment.to_target import export_network
+    from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.models.loading import load_network
-    from scarlet_zoo.targets import get_target
-    from scarlet_zoo.tracing import Recipe
 
     for target in targets:
         get_target(target)

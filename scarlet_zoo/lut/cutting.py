@@ -15,13 +15,13 @@ from onnx_ir.passes import common
 
 from scarlet_zoo.arch.architecture import Arch, block_names
 from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.deployment.trace import Recipe, trace
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.folding.fold import fold
 from scarlet_zoo.graph.passes.lower import lower
 from scarlet_zoo.graph.quantization.quantize import Int8, quantize_int8
 from scarlet_zoo.lut.keys import FORMS, HEAD, STEM
 from scarlet_zoo.models.scarlet import create_model
-from scarlet_zoo.tracing import Recipe, trace
 
 _BETWEEN = ("QuantizeLinear", "DequantizeLinear")
 _CALIBRATION = (2, 0)  # images and seed: latency does not depend on the ranges

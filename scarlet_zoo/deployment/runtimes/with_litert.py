@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
+from scarlet_zoo.deployment.runtimes.registry import Array, Source
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.runtimes import Array, Source
 
 
 class LiteRt:

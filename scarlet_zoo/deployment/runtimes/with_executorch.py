@@ -13,8 +13,8 @@ from executorch.exir import to_edge_transform_and_lower
 from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
 from executorch.runtime import Runtime as Loader
 
+from scarlet_zoo.deployment.runtimes.registry import Array, Source
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.runtimes import Array, Source
 
 
 class ExecuTorch:

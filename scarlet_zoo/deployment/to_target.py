@@ -13,21 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_zoo.arch.zoo import safe_name
+from scarlet_zoo.deployment.parity import Parity, ParityError, Tolerance
+from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, Source, get_runtime, versions
+from scarlet_zoo.deployment.runtimes.runner import Described, OtherNetwork, description_path, silence
+from scarlet_zoo.deployment.targets import Target, get_target
+from scarlet_zoo.deployment.to_onnx import export_onnx, output_names
+from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.deployment.tune import Tuning, tune
+from scarlet_zoo.deployment.verify import compare_networks, verify
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding.fold import fold
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.quantization.quantize import Int8, Quantized, quantize_int8
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.models.loading import Network
-from scarlet_zoo.onnx_export import export_onnx, output_names
-from scarlet_zoo.parity import Parity, Tolerance
-from scarlet_zoo.runtimes import RUNTIMES, Source, get_runtime, versions
-from scarlet_zoo.runtimes.running import Described, OtherNetwork, description_path, silence
-from scarlet_zoo.targets import Target, get_target
-from scarlet_zoo.tracing import Recipe
-from scarlet_zoo.tuning import Tuning, tune
 from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_text
-from scarlet_zoo.verification import ParityError, compare_networks, verify
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def export_network(
     Args:
         network: from :func:`scarlet_zoo.models.loading.load_network`.
         out: folder of the file.
-        target: one of :data:`scarlet_zoo.targets.TARGETS`.
+        target: one of :data:`scarlet_zoo.deployment.targets.TARGETS`.
         recipe: how to export; its form is the target's.
         calibration: gives images as the network takes them, for targets with integers.
         int8: how to quantise for them.

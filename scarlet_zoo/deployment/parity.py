@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+from scarlet_zoo.errors import CheckFailedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,3 +110,15 @@ class Parity:
         if not self.top1_agreement >= self.tolerance.min_top1_agreement:
             told.append(f"top-1 agreement {self.top1_agreement:.1%}, at least {self.tolerance.min_top1_agreement:.1%}")
         return told
+
+
+class ParityError(CheckFailedError):
+    """An exported network that does not compute what its source computes.
+
+    Attributes:
+        parity: the numbers.
+    """
+
+    def __init__(self, path: Path, parity: Parity) -> None:
+        super().__init__(f"{path}: differs from its source: {'; '.join(parity.failures())}")
+        self.parity = parity

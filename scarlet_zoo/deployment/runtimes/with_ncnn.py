@@ -12,8 +12,8 @@ import numpy as np
 import pnnx
 import torch
 
+from scarlet_zoo.deployment.runtimes.registry import Array, Source
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.runtimes import Array, Source
 
 
 class Ncnn:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scarlet_zoo.deployment.parity import Tolerance
 from scarlet_zoo.errors import ScarletError, unknown_name
-from scarlet_zoo.parity import Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,7 +111,7 @@ def get_runtime(name: str) -> Runtime:
         raise MissingRuntimeError(
             f"target {name}: {' and '.join(missing)} not installed, wanted: pip install 'scarlet-zoo[{name}]'"
         )
-    module: Any = importlib.import_module(f"{__name__}.{RUNTIMES[name].module}")
+    module: Any = importlib.import_module(f"{__package__}.{RUNTIMES[name].module}")
     runtime: Runtime = module.RUNTIME
     return runtime
 

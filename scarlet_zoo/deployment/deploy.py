@@ -10,18 +10,18 @@ from typing import Any
 
 from scarlet_zoo.arch.cost import Cost
 from scarlet_zoo.arch.zoo import ZOO, safe_name
+from scarlet_zoo.deployment.deploy_report import deployment_markdown
+from scarlet_zoo.deployment.parity import Parity, ParityError
+from scarlet_zoo.deployment.to_onnx import export_onnx
+from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.deployment.verify import verify
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding.fold import FoldResult, fold
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.latency import Settings, Timing, measure
 from scarlet_zoo.models.cost import network_cost
 from scarlet_zoo.models.loading import Network, load_network
-from scarlet_zoo.onnx_export import export_onnx
-from scarlet_zoo.parity import Parity
-from scarlet_zoo.report import deployment_markdown
-from scarlet_zoo.tracing import Recipe
 from scarlet_zoo.utils.files import json_text, write_text
-from scarlet_zoo.verification import ParityError, verify
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.trace import INPUT_NAME, Recipe, trace
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding.fold import FoldResult, fold
 from scarlet_zoo.folding.probe import model_dtype
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.passes.lower import accept_pixels, lower, store_halves
 from scarlet_zoo.models.loading import preprocessing_of
-from scarlet_zoo.tracing import INPUT_NAME, Recipe, trace
 from scarlet_zoo.utils.files import replacing
 
 OUTPUT_NAME = "logits"

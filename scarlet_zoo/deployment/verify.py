@@ -14,30 +14,19 @@ from PIL import Image
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
-from scarlet_zoo.errors import ArtifactError, CheckFailedError
+from scarlet_zoo.deployment.parity import CaseParity, Parity, Tolerance, tolerance_of
+from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.session import OnnxNetwork
-from scarlet_zoo.parity import CaseParity, Parity, Tolerance, tolerance_of
 
 if TYPE_CHECKING:
     from torch import nn
+from scarlet_zoo.deployment.parity import ParityError
 
 Array = NDArray[np.float32]
 Logits = NDArray[np.float64]
 _PHOTOS, _PHOTOGRAPHS = 12, "photographs"
 _BATCHES = (1, 3, 8)
-
-
-class ParityError(CheckFailedError):
-    """An exported network that does not compute what its source computes.
-
-    Attributes:
-        parity: the numbers.
-    """
-
-    def __init__(self, path: Path, parity: Parity) -> None:
-        super().__init__(f"{path}: differs from its source: {'; '.join(parity.failures())}")
-        self.parity = parity
 
 
 def verify(

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.runtimes.registry import Array, get_runtime, runtime_of, versions
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.session import run_in_batches
 from scarlet_zoo.latency import MeasurementError, Runner, Settings, in_fresh_process, measure_cold, ort_cold_start
-from scarlet_zoo.runtimes import Array, get_runtime, runtime_of, versions
 
 
 def description_path(path: Path) -> Path:

@@ -9,8 +9,8 @@ from pathlib import Path
 import coremltools
 import torch
 
+from scarlet_zoo.deployment.runtimes.registry import Array, Source
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.runtimes import Array, Source
 
 
 class CoreMl:

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.deployment.parity import Parity, ParityError
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.latency import Settings, measure
-from scarlet_zoo.parity import Parity
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
-from scarlet_zoo.verification import ParityError
 
 # Gives the file of a form, verified.
 Make = Callable[[str, Path], Parity]

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.parity import Parity, ParityError
+from scarlet_zoo.deployment.tune import Tuning, tune
+from scarlet_zoo.deployment.verify import verify
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.load import check_size, open_graph
 from scarlet_zoo.graph.passes.lower import Lowering, lower, tidy
 from scarlet_zoo.graph.session import OnnxNetwork
-from scarlet_zoo.parity import Parity
-from scarlet_zoo.tuning import Tuning, tune
 from scarlet_zoo.utils.files import replacing
-from scarlet_zoo.verification import ParityError, verify
 
 # What a file is tried on that does not say what it wants: the size of a picture, and the usual mean and deviation.
 _ASSUMED_SIZE = (224, 224)

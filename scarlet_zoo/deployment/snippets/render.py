@@ -12,10 +12,10 @@ from types import MappingProxyType
 import onnx
 
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.snippets.literals import comment, literal
 from scarlet_zoo.errors import ArtifactError, ScarletError
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.graph.load import read_onnx
-from scarlet_zoo.snippets.literals import comment, literal
 
 _NHWC = "NHWC uint8"
 
@@ -84,7 +84,7 @@ def snippet(artifact: Artifact, lang: str) -> str:
         *({"random"} if artifact.weights.startswith("random") else ()),
     }
     values = _values(artifact, preprocessing, lang)
-    template = resources.files(__name__).joinpath(language.template).read_text(encoding="utf-8")
+    template = resources.files(__package__).joinpath(language.template).read_text(encoding="utf-8")
     # In one pass, so that what a file says of itself is never taken for a mark.
     return _MARKS.sub(lambda mark: values[mark[1]], _select(template, flags))
 

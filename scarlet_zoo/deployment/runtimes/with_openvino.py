@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
+from scarlet_zoo.deployment.runtimes.registry import Array, Source
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.runtimes import Array, Source
 
 
 class OpenVino:

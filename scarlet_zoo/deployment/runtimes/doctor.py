@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from scarlet_zoo.runtimes import RUNTIMES, get_runtime, missing_modules, versions
-from scarlet_zoo.runtimes.running import silence
-from scarlet_zoo.targets import TARGETS
+from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, get_runtime, missing_modules, versions
+from scarlet_zoo.deployment.runtimes.runner import silence
+from scarlet_zoo.deployment.targets import TARGETS
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class CheckUp:
     """What a target can do here.
 
     Attributes:
-        target, form, precision: of :data:`scarlet_zoo.targets.TARGETS`.
+        target, form, precision: of :data:`scarlet_zoo.deployment.targets.TARGETS`.
         exports: whether its file can be written.
         runs: whether its file can be run, so that it is verified and can be measured.
         versions: of its packages.

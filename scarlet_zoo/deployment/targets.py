@@ -16,7 +16,7 @@ class Target:
 
     Attributes:
         form: of the graph, see :mod:`scarlet_zoo.graph.passes.lower`.
-        runtime: that runs the file, see :mod:`scarlet_zoo.runtimes`.
+        runtime: that runs the file, see :mod:`scarlet_zoo.deployment.runtimes.registry`.
         precision: ``float32`` or ``int8``.
         suffix: of the file.
         why: where the choice comes from.

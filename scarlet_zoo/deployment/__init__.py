@@ -1,0 +1,1 @@
+"""From a network to a verified file in the form that is fastest on its target."""

@@ -1,0 +1,1 @@
+"""Runtimes beside ONNX Runtime: how each converts and runs a network."""
