@@ -15,10 +15,10 @@ from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.final_test import read_test_once
 from scarlet_zoo.graph.quantization.quantize import Int8
+from scarlet_zoo.inference.accuracy import validate_part
+from scarlet_zoo.inference.classifier import open_classifier
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.prediction import open_classifier
 from scarlet_zoo.utils.files import file_sha256, write_text
-from scarlet_zoo.validation import validate_part
 
 HERE = Path(__file__).parent
 DATA, PICTURES = "fashion-mnist", 512

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from scarlet_zoo.folding.fold import FoldResult as FoldResult
     from scarlet_zoo.folding.fold import fold as fold
     from scarlet_zoo.graph.artifact import Artifact as Artifact
+    from scarlet_zoo.inference.accuracy import validate as validate
+    from scarlet_zoo.inference.classifier import open_classifier as open_classifier
+    from scarlet_zoo.inference.predict import predict as predict
     from scarlet_zoo.lab.comparison import compare as compare
     from scarlet_zoo.latency import Settings as Settings
     from scarlet_zoo.latency import Timing as Timing
     from scarlet_zoo.latency import measure as measure
     from scarlet_zoo.models.blocks import Stabilizer as Stabilizer
     from scarlet_zoo.models.scarlet import create_model as create_model
-    from scarlet_zoo.prediction import open_classifier as open_classifier
-    from scarlet_zoo.prediction import predict as predict
-    from scarlet_zoo.validation import validate as validate
 
 __version__ = "0.1.0"
 
@@ -59,13 +59,14 @@ _HOME = {
     "latency": ("Settings", "Timing", "measure"),
     "models.scarlet": ("create_model",),
     "deployment.to_onnx": ("export_onnx",),
-    "prediction": ("open_classifier", "predict"),
+    "inference.classifier": ("open_classifier",),
+    "inference.predict": ("predict",),
     "arch.space": ("SearchSpace",),
     "arch.spaces": ("get_space", "list_spaces"),
-    "deployment.parity": ("Parity", "Tolerance"),
+    "deployment.parity": ("Parity", "ParityError", "Tolerance"),
     "deployment.trace": ("Recipe",),
-    "validation": ("validate",),
-    "deployment.verify": ("ParityError", "verify"),
+    "inference.accuracy": ("validate",),
+    "deployment.verify": ("verify",),
     "arch.zoo": ("get_arch", "list_archs"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -9,9 +9,9 @@ from typing import Any
 
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.errors import CheckFailedError
-from scarlet_zoo.prediction import open_classifier
+from scarlet_zoo.inference.accuracy import validate_part
+from scarlet_zoo.inference.classifier import open_classifier
 from scarlet_zoo.utils.files import file_sha256, write_text
-from scarlet_zoo.validation import validate_part
 
 
 def read_test_once(

@@ -14,9 +14,9 @@ from scarlet_zoo.data.datasets import ImageData, open_data
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import Split, evenly
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.inference.accuracy import accuracy
 from scarlet_zoo.models.batchnorm import recalibrate
 from scarlet_zoo.models.supernet import Supernet, load_supernet
-from scarlet_zoo.scoring import accuracy
 
 _BATCH = 250
 

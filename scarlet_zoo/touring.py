@@ -10,7 +10,8 @@ from typing import Any
 from scarlet_zoo.arch.spaces import find_space
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.deployment.deploy import deploy
-from scarlet_zoo.prediction import open_classifier
+from scarlet_zoo.inference.accuracy import validate_part
+from scarlet_zoo.inference.classifier import open_classifier
 from scarlet_zoo.runs import NETWORK_FILE, SUPERNET_FILE, DataPlan, NetworkPlan, SupernetPlan, run_network, run_supernet
 from scarlet_zoo.searching import SearchSettings, metrics_of
 from scarlet_zoo.searching.objectives import Objective
@@ -19,7 +20,6 @@ from scarlet_zoo.strategies.scarlet import Scarlet
 from scarlet_zoo.train_settings import TrainSettings
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.markdown import markdown_table
-from scarlet_zoo.validation import validate_part
 
 Move = Callable[[int, int], None]
 

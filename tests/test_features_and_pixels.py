@@ -108,7 +108,8 @@ def test_the_graph_is_exact_at_padded_borders_and_the_naive_fold_of_the_mean_is_
 
 
 def test_predictions_from_pixels_are_those_from_floats(network, tmp_path):
-    from scarlet_zoo.prediction import open_classifier, predict
+    from scarlet_zoo.inference.classifier import open_classifier
+    from scarlet_zoo.inference.predict import predict
 
     photos(1)[0].save(tmp_path / "p.png")
     said = {"weights": "made for a test", "preprocessing": network.preprocessing}

@@ -13,11 +13,11 @@ from conftest import FASHION, ROOT
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.inference.accuracy import validate_part
+from scarlet_zoo.inference.classifier import open_classifier
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.models.weights.checkpoint import read_metadata, read_state_dict, state_sha256
-from scarlet_zoo.prediction import open_classifier
 from scarlet_zoo.utils.files import file_sha256
-from scarlet_zoo.validation import validate_part
 
 SHIPPED = {name: card for name, card in all_cards().items() if card.redistributed}
 FOUR_MB = 4_000_000

@@ -14,7 +14,8 @@ from scarlet_zoo.cli.training import DataDir, Held
 from scarlet_zoo.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from scarlet_zoo.prediction import Classifier, Prediction
+    from scarlet_zoo.inference.classifier import Classifier
+    from scarlet_zoo.inference.predict import Prediction
 
 # What --weights is when left out; an ONNX file holds its own.
 _DEFAULT_WEIGHTS = "auto"
@@ -44,7 +45,7 @@ def predict_pictures(
 ) -> None:
     """Tell what a trained network sees in pictures."""
     from scarlet_zoo.data.image_io import check_picture_path
-    from scarlet_zoo.prediction import predict
+    from scarlet_zoo.inference.predict import predict
 
     for image in images:
         check_picture_path(image)
@@ -88,7 +89,7 @@ def validate_network(
 ) -> None:
     """Measure accuracy on an ImageNet-style folder, or on a part of a data set."""
     from scarlet_zoo.data.folders import read_dataset
-    from scarlet_zoo.validation import validate, validate_part
+    from scarlet_zoo.inference.accuracy import validate, validate_part
 
     named = not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
     dataset = None if named else read_dataset(Path(data), limit)
@@ -118,7 +119,7 @@ def validate_network(
 
 
 def _open(source: str, weights: str | None, *, trained_only: bool = False) -> Classifier:
-    from scarlet_zoo.prediction import is_onnx, open_classifier
+    from scarlet_zoo.inference.classifier import is_onnx, open_classifier
 
     if weights is not None and is_onnx(source):
         raise ArtifactError(f"{source}: an ONNX file holds its own weights, got --weights {weights}")

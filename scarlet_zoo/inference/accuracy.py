@@ -1,8 +1,8 @@
-"""Accuracy on a folder of labelled pictures, as the released evaluation measures it.
+"""How often a network is right: on a folder of labelled images, on a part of a data set, and while it trains.
 
-A folder a class, in the order of their names, as torchvision's ``ImageFolder`` has it. Pictures are
-opened as it opens them, too: a camera's rotation is not carried out, since published accuracies
-were measured without.
+A folder holds one folder a class, in the order of their names, as torchvision's ``ImageFolder`` has it. Images are
+opened as it opens them, too: a camera's rotation is not carried out, since published accuracies were measured
+without.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING, Any
 from scarlet_zoo.data.folders import Dataset
 from scarlet_zoo.data.image_io import printable, strict_decoders
 from scarlet_zoo.data.preprocessing import Preprocessing
-from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.prediction import Classifier, Logits, Progress, answers, likeliest
+from scarlet_zoo.errors import DatasetError, ScarletError
+from scarlet_zoo.inference.classifier import Classifier, Logits, Progress
+from scarlet_zoo.inference.predict import answers, likeliest
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from scarlet_zoo.data.datasets import ImageData
+    from scarlet_zoo.data.splits import Split
+
 
 _TOP = 5
 
@@ -63,7 +68,7 @@ def validate(
     """Count how often a network names the right class first, and among the first five.
 
     Args:
-        classifier: from :func:`scarlet_zoo.prediction.open_classifier`; random weights are allowed.
+        classifier: from :func:`scarlet_zoo.inference.classifier.open_classifier`; random weights are allowed.
         dataset: from :func:`read_dataset`.
         batch: pictures at a time; a file with a fixed batch keeps its own.
         progress: told (done, expected).
@@ -86,7 +91,7 @@ def validate_part(
     """The same on a part of a data set that has a name.
 
     Args:
-        classifier: from :func:`scarlet_zoo.prediction.open_classifier`.
+        classifier: from :func:`scarlet_zoo.inference.classifier.open_classifier`.
         data: from :func:`scarlet_zoo.data.datasets.open_data`, for the classifier's preprocessing.
         part: ``validation``, or ``test``, which is for the end.
         batch: pictures at a time.
@@ -139,3 +144,20 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
         top1=100 * first / done,
         top5=100 * among / done,
     )
+
+
+def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None) -> float:
+    """Top-1 of a network on a split, in percent; the network is left in eval mode."""
+    import torch
+
+    from scarlet_zoo.data.splits import in_order
+
+    model.eval()
+    right = count = 0
+    with torch.inference_mode():
+        for images, targets in in_order(split, batch, limit):
+            right += int((model(images.to(device)).argmax(1).cpu() == targets).sum())
+            count += len(targets)
+    if not count:
+        raise ScarletError("accuracy: no pictures")
+    return 100 * right / count
