@@ -14,8 +14,8 @@ from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.graph.fusion import inspect_fusion
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.graph.session import OnnxClassifier
-from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Settings, measure
+from scarlet_zoo.measurement.compare import compare
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import write_text
 

@@ -14,12 +14,12 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.latency import Settings
-from scarlet_zoo.lut.building import build_table, measure_bundle
-from scarlet_zoo.lut.bundle import Bundle, Group, make_bundle
-from scarlet_zoo.lut.cutting import network_graph
-from scarlet_zoo.lut.fitting import errors_of, fit
-from scarlet_zoo.lut.table import LatencyTable
 from scarlet_zoo.lut.together import measure_together
+from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
+from scarlet_zoo.measurement.lut.bundle import Bundle, Group, make_bundle
+from scarlet_zoo.measurement.lut.cut import network_graph
+from scarlet_zoo.measurement.lut.fit import errors_of, fit
+from scarlet_zoo.measurement.lut.table import LatencyTable
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 RESULTS = Path(__file__).parent / "results"

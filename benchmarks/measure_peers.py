@@ -21,8 +21,8 @@ from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.graph.fusion import inspect_fusion
 from scarlet_zoo.graph.quantization.quantize import Int8
-from scarlet_zoo.lab.published import published_peers
 from scarlet_zoo.latency import Settings, measure
+from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.models.cost import model_cost
 from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.models.scarlet import create_model

@@ -4,9 +4,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from scarlet_zoo.lab.profiling import profile
-from scarlet_zoo.lab.roofline import measure_machine
-from scarlet_zoo.lab.subjects import gather
+from scarlet_zoo.measurement.profiling import profile
+from scarlet_zoo.measurement.roofline import measure_machine
+from scarlet_zoo.measurement.workloads import gather
 from scarlet_zoo.utils.files import json_text, write_text
 
 NAMES = ("scarlet_a", "scarlet_b", "scarlet_c", "mobilenetv3_large_100", "mnasnet_100")

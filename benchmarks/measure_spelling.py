@@ -10,8 +10,8 @@ from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.folding.fold import fold
-from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Settings, measure
+from scarlet_zoo.measurement.compare import compare
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import json_text, write_text
 

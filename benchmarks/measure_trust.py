@@ -9,8 +9,8 @@ from typing import Any
 
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.lab.comparison import compare
 from scarlet_zoo.latency import Runner, Settings, measure
+from scarlet_zoo.measurement.compare import compare
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import write_text
 

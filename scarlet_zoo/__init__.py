@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from scarlet_zoo.inference.accuracy import validate as validate
     from scarlet_zoo.inference.classifier import open_classifier as open_classifier
     from scarlet_zoo.inference.predict import predict as predict
-    from scarlet_zoo.lab.comparison import compare as compare
     from scarlet_zoo.latency import Settings as Settings
     from scarlet_zoo.latency import Timing as Timing
     from scarlet_zoo.latency import measure as measure
+    from scarlet_zoo.measurement.compare import compare as compare
     from scarlet_zoo.models.blocks import Stabilizer as Stabilizer
     from scarlet_zoo.models.scarlet import create_model as create_model
 
@@ -51,7 +51,7 @@ _HOME = {
     "graph.artifact": ("Artifact",),
     "models.blocks": ("Stabilizer",),
     "data.folders": ("read_dataset",),
-    "lab.comparison": ("compare",),
+    "measurement.compare": ("compare",),
     "arch.cost": ("arch_cost",),
     "deployment.deploy": ("deploy",),
     "errors": ("ScarletError",),

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from scarlet_zoo.device.phone import FOLDER
-from scarlet_zoo.device.sysroot import Sysroot, make_sysroot, qemu
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.measurement.phone.adb import FOLDER
+from scarlet_zoo.measurement.phone.sysroot import Sysroot, make_sysroot, qemu
 from scarlet_zoo.utils.files import cache_folder
 
 LOADER = re.compile(r"""(?P<quote>["']?)(?P<root>/[^\s"':]*)/lib/ld-linux-aarch64\.so\.1(?P=quote)""")

@@ -20,13 +20,13 @@ from scarlet_zoo.arch.spaces import get_space, read_space
 from scarlet_zoo.errors import ArchError, FoldError, ScarletError, UnknownNameError
 from scarlet_zoo.folding import regions as chain
 from scarlet_zoo.folding import stabilizers
-from scarlet_zoo.lab.profiling import profile
-from scarlet_zoo.lab.roofline import Machine
 from scarlet_zoo.latency import Settings
-from scarlet_zoo.lut.building import build_table, measure_bundle
-from scarlet_zoo.lut.bundle import make_bundle
-from scarlet_zoo.lut.cutting import cut, holders, network_graph
-from scarlet_zoo.lut.keys import decision_key, piece_key, pieces_of
+from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
+from scarlet_zoo.measurement.lut.bundle import make_bundle
+from scarlet_zoo.measurement.lut.cut import cut, holders, network_graph
+from scarlet_zoo.measurement.lut.keys import decision_key, piece_key, pieces_of
+from scarlet_zoo.measurement.profiling import profile
+from scarlet_zoo.measurement.roofline import Machine
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.branched import BranchedNet
 from scarlet_zoo.models.cost import model_cost

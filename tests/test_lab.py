@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from lab_parts import CONDITIONS, noisy, record
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.lab import steady
-from scarlet_zoo.lab.comparison import compare
-from scarlet_zoo.lab.records import check_record, read_records, write_records
-from scarlet_zoo.lab.steady import measure_records
-from scarlet_zoo.lab.subjects import Subject, gather
 from scarlet_zoo.latency import Settings, Timing, statistics
+from scarlet_zoo.measurement import steady
+from scarlet_zoo.measurement.compare import compare
+from scarlet_zoo.measurement.records import check_record, read_records, write_records
+from scarlet_zoo.measurement.steady import measure_records
+from scarlet_zoo.measurement.workloads import Subject, gather
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import onnx
 import pytest
 
 from scarlet_zoo import latency, measure
-from scarlet_zoo.lab.comparison import compare
-from scarlet_zoo.lab.records import check_record
 from scarlet_zoo.latency import MODES, MeasurementError, Settings, measure_groups
+from scarlet_zoo.measurement.compare import compare
+from scarlet_zoo.measurement.records import check_record
 
 FIELDS = {"file", "p50_ms", "p90_ms", "p99_ms", "min_ms", "cv", "runs", "load_ms", "first_ms", "peak_rss_bytes",
           "conditions", "samples_ms", "opening_of_sample"}  # fmt: skip

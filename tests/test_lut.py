@@ -22,13 +22,13 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.latency import Settings
-from scarlet_zoo.lut.building import build_table, measure_bundle
-from scarlet_zoo.lut.bundle import Bundle, make_bundle, read_bundle
-from scarlet_zoo.lut.cutting import cut, holders, network_graph
-from scarlet_zoo.lut.fitting import conformal_error, fit, left_out, spearman
-from scarlet_zoo.lut.keys import block_key, piece_key, pieces_of
-from scarlet_zoo.lut.table import read_table
 from scarlet_zoo.lut.together import measure_together
+from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
+from scarlet_zoo.measurement.lut.bundle import Bundle, make_bundle, read_bundle
+from scarlet_zoo.measurement.lut.cut import cut, holders, network_graph
+from scarlet_zoo.measurement.lut.fit import conformal_error, fit, left_out, spearman
+from scarlet_zoo.measurement.lut.keys import block_key, piece_key, pieces_of
+from scarlet_zoo.measurement.lut.table import read_table
 from scarlet_zoo.utils.files import file_sha256
 
 NETWORKS = (10, 5)

@@ -19,8 +19,8 @@ from scarlet_zoo.arch.choices import members_of
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space, read_space
 from scarlet_zoo.errors import ArchError, UnknownNameError
-from scarlet_zoo.lut.cutting import cut, network_graph
-from scarlet_zoo.lut.keys import pieces_of
+from scarlet_zoo.measurement.lut.cut import cut, network_graph
+from scarlet_zoo.measurement.lut.keys import pieces_of
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.cost import model_cost
 from scarlet_zoo.models.path_sets import ParallelBlock

@@ -6,10 +6,10 @@ import onnx
 import pytest
 
 from scarlet_zoo import arch_cost, get_arch
-from scarlet_zoo.lab.layers import Layers, plain_name
-from scarlet_zoo.lab.profiling import block_of, profile, tokens_of
-from scarlet_zoo.lab.roofline import Machine, measure_machine
-from scarlet_zoo.lab.subjects import gather
+from scarlet_zoo.measurement.onnx_layers import Layers, plain_name
+from scarlet_zoo.measurement.profiling import block_of, profile, tokens_of
+from scarlet_zoo.measurement.roofline import Machine, measure_machine
+from scarlet_zoo.measurement.workloads import gather
 
 NAME = "scarlet_mini_s"
 
@@ -120,7 +120,7 @@ def test_a_layer_is_handed_out_once(two_files):
 
 
 def test_the_verb_prints_and_draws(scarlet, two_files, tmp_path, monkeypatch, machine):
-    monkeypatch.setattr("scarlet_zoo.lab.roofline.measure_machine", lambda threads: machine)
+    monkeypatch.setattr("scarlet_zoo.measurement.roofline.measure_machine", lambda threads: machine)
     code, said, _ = scarlet("profile", two_files[0], "--json", "--plot", tmp_path / "p.png")
     assert code == 0
     told = json.loads(said)

@@ -9,12 +9,12 @@ from adb_stand_in import arm64_root
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.device.proof import Case, Processor, other_processors, prove, this_processor
-from scarlet_zoo.device.sysroot import CPUS
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.latency import EMULATED, MeasurementError, measure
+from scarlet_zoo.measurement.phone.sysroot import CPUS
 from scarlet_zoo.models.loading import load_network
 
 EMULATORS = all(map(shutil.which, ("qemu-aarch64-static", "qemu-x86_64-static", "apt-get", "dpkg-deb")))
@@ -92,7 +92,7 @@ def test_nothing_is_measured_on_an_emulated_processor(two_files, monkeypatch):
 def test_the_environment_of_an_emulated_processor_says_that_it_is_one(tmp_path):
     if not EMULATORS:
         pytest.skip("needs qemu-user-static")
-    from scarlet_zoo.device.sysroot import Sysroot
+    from scarlet_zoo.measurement.phone.sysroot import Sysroot
 
     command, environment = Sysroot(tmp_path, "usr/bin/python3", {}).emulated("cortex-a57")
     assert environment[EMULATED] == "cortex-a57"

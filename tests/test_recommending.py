@@ -8,9 +8,9 @@ from conftest import ROOT
 from lab_parts import record
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.lab.comparison import median_interval
-from scarlet_zoo.lab.recommending import network_of, read_evidence, recommend
-from scarlet_zoo.lab.records import check_record
+from scarlet_zoo.measurement.compare import median_interval
+from scarlet_zoo.measurement.recommend import network_of, read_evidence, recommend
+from scarlet_zoo.measurement.records import check_record
 
 PEERS = ROOT / "benchmarks" / "results" / "peers.json"
 

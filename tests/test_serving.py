@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from scarlet_zoo.errors import RecordError, ScarletError
-from scarlet_zoo.lab.comparison import compare
-from scarlet_zoo.lab.records import read_records
-from scarlet_zoo.lab.results import Results, file_name
-from scarlet_zoo.lab.subjects import Subject
-from scarlet_zoo.serving import app as serving_app
-from scarlet_zoo.serving.app import Desk, make_app
-from scarlet_zoo.serving.assets import FILES, WebRuntime
-from scarlet_zoo.serving.catalog import catalog
-from scarlet_zoo.serving.certificate import write_certificate
-from scarlet_zoo.serving.intake import Posted, read_post
-from scarlet_zoo.serving.running import qr_code
+from scarlet_zoo.measurement.browser import app as serving_app
+from scarlet_zoo.measurement.browser.app import Desk, make_app
+from scarlet_zoo.measurement.browser.catalog import catalog
+from scarlet_zoo.measurement.browser.certificate import write_certificate
+from scarlet_zoo.measurement.browser.posts import Posted, read_post
+from scarlet_zoo.measurement.browser.server import qr_code
+from scarlet_zoo.measurement.browser.web_runtime import FILES, WebRuntime
+from scarlet_zoo.measurement.compare import compare
+from scarlet_zoo.measurement.record_folder import Results, file_name
+from scarlet_zoo.measurement.records import read_records
+from scarlet_zoo.measurement.workloads import Subject
 
 TOKEN = "the-token-of-this-run"
 CLIENT = "0123456789abcdef" * 2

@@ -13,7 +13,7 @@ from scarlet_zoo.cli.measuring import Affinity, Mode, Models, Targets, numbers, 
 from scarlet_zoo.errors import ScarletError
 
 if TYPE_CHECKING:
-    from scarlet_zoo.device.sysroot import Sysroot
+    from scarlet_zoo.measurement.phone.sysroot import Sysroot
 
 Serial = Annotated[str | None, typer.Option("--adb", help="Serial number; needless with one phone.", metavar="SERIAL")]
 device = typer.Typer(help="Phones behind adb.", no_args_is_help=True)
@@ -30,7 +30,7 @@ def list_devices(as_json: Json = False, adb: Serial = None) -> None:
     """What a connected phone is, and its temperature."""
     from dataclasses import asdict
 
-    from scarlet_zoo.device.phone import find_phone
+    from scarlet_zoo.measurement.phone.adb import find_phone
 
     phone = find_phone(adb)
     told = {"serial": phone.serial, **asdict(phone.about()), "temperature_c": phone.temperature_c()}
@@ -54,13 +54,13 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder of the records, a file for each device.")] = Path("out/devices"),
 ) -> None:
     """Measure networks on a phone: pushed, run, pulled back, and nothing left on it."""
-    from scarlet_zoo.device.bundle import make_bundle_archive
-    from scarlet_zoo.device.phone import find_phone
-    from scarlet_zoo.device.running import DevicePlan, run_on_phone
-    from scarlet_zoo.device.sysroot import make_sysroot
-    from scarlet_zoo.lab.results import Results
-    from scarlet_zoo.lab.subjects import gather
     from scarlet_zoo.latency import Settings
+    from scarlet_zoo.measurement.phone.adb import find_phone
+    from scarlet_zoo.measurement.phone.archive import make_bundle_archive
+    from scarlet_zoo.measurement.phone.measure import DevicePlan, run_on_phone
+    from scarlet_zoo.measurement.phone.sysroot import make_sysroot
+    from scarlet_zoo.measurement.record_folder import Results
+    from scarlet_zoo.measurement.workloads import gather
     from scarlet_zoo.utils.files import cache_folder
 
     if perf_test is not None and (not perf_test.is_file() or mode != "hot"):

@@ -15,8 +15,8 @@ from scarlet_zoo.cli.exporting import Calibration
 from scarlet_zoo.errors import CheckFailedError, RecordError, ScarletError
 
 if TYPE_CHECKING:
-    from scarlet_zoo.lab.profiling import Part
-    from scarlet_zoo.lab.records import Record
+    from scarlet_zoo.measurement.profiling import Part
+    from scarlet_zoo.measurement.records import Record
 
 Models = Annotated[
     list[str], typer.Argument(help="Files of any runtime; registered names, identity strings, any timm names.")
@@ -57,10 +57,10 @@ def bench(
     out: Annotated[Path | None, typer.Option("--out", help="Also write the records to this file.")] = None,
 ) -> None:
     """Measure files and networks in turns on this machine, each on its own runtime."""
-    from scarlet_zoo.lab.records import write_records
-    from scarlet_zoo.lab.steady import measure_records
-    from scarlet_zoo.lab.subjects import gather
     from scarlet_zoo.latency import Settings
+    from scarlet_zoo.measurement.records import write_records
+    from scarlet_zoo.measurement.steady import measure_records
+    from scarlet_zoo.measurement.workloads import gather
     from scarlet_zoo.utils.markdown import conditions_line
 
     settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=numbers(affinity))
@@ -107,8 +107,8 @@ def compare_records(
     fail_above: Annotated[float | None, typer.Option(help="Exit code 1 if a ratio is surely above this.")] = None,
 ) -> None:
     """Compare measurements: the ratio of medians with its interval, refused where conditions differ."""
-    from scarlet_zoo.lab.comparison import compare
-    from scarlet_zoo.lab.records import read_records
+    from scarlet_zoo.measurement.compare import compare
+    from scarlet_zoo.measurement.records import read_records
 
     rows = [row for path in records for row in read_records(path)]
     if len(rows) < 2:
@@ -137,8 +137,8 @@ def replay_records(
     repeats: Repeats = 2,
 ) -> None:
     """Measure a record again, the same bytes in the same way, and say how well its number holds."""
-    from scarlet_zoo.lab.records import read_records
-    from scarlet_zoo.lab.replaying import replay
+    from scarlet_zoo.measurement.records import read_records
+    from scarlet_zoo.measurement.replay import replay
 
     rows = read_records(record)
     if file and len(file) != len(rows):
@@ -170,9 +170,9 @@ def profile_model(
     plot: Annotated[Path | None, typer.Option(help="Draw it, as .png or .svg.", metavar="FILE")] = None,
 ) -> None:
     """Where a network's time goes: each block and operator beside its physical limit on this machine."""
-    from scarlet_zoo.lab.profiling import profile
-    from scarlet_zoo.lab.roofline import measure_machine
-    from scarlet_zoo.lab.subjects import gather
+    from scarlet_zoo.measurement.profiling import profile
+    from scarlet_zoo.measurement.roofline import measure_machine
+    from scarlet_zoo.measurement.workloads import gather
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         (subject,) = gather([model], Path(temporary), [target], weights, calibration, say)
@@ -181,7 +181,7 @@ def profile_model(
         say("profile")
         result = profile(subject.path, machine, label=subject.label)
     if plot is not None:
-        from scarlet_zoo.lab.profile_plots import plot_profile
+        from scarlet_zoo.measurement.profile_plots import plot_profile
 
         plot_profile(result, plot)
 

@@ -12,7 +12,7 @@ from scarlet_zoo.cli.console import Json, emit, table
 from scarlet_zoo.errors import CheckFailedError
 
 if TYPE_CHECKING:
-    from scarlet_zoo.lab.recommending import Recommendation
+    from scarlet_zoo.measurement.recommend import Recommendation
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def recommend_network(
     as_json: Json = False,
 ) -> None:
     """Which network to deploy, in which form and on which runtime; exit code 1 where none that was measured fits."""
-    from scarlet_zoo.lab.recommending import read_evidence, recommend
+    from scarlet_zoo.measurement.recommend import read_evidence, recommend
 
     records = [record for path in device for record in read_evidence(path)]
     answer = recommend(records, budget_ms, min_top1, threads)

@@ -14,9 +14,9 @@ from scarlet_zoo.cli.console import Json, Weights, emit, pairs, progress_bar, sa
 from scarlet_zoo.errors import ScarletError
 
 if TYPE_CHECKING:
-    from scarlet_zoo.lab.subjects import Subject
-    from scarlet_zoo.lut.bundle import Bundle
-    from scarlet_zoo.serving.app import Desk
+    from scarlet_zoo.measurement.browser.app import Desk
+    from scarlet_zoo.measurement.lut.bundle import Bundle
+    from scarlet_zoo.measurement.workloads import Subject
 
 Models = Annotated[list[str] | None, typer.Argument(help="ONNX files, or names of networks.", metavar="MODEL...")]
 _CLASSIFIER = "scarlet_mini_s"
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 def install(as_json: Json = False) -> None:
     """Get onnxruntime-web into your cache, with npm and by its lock file; serve gives it to phones from there."""
-    from scarlet_zoo.serving.assets import install_web_runtime
+    from scarlet_zoo.measurement.browser.web_runtime import install_web_runtime
 
     made = install_web_runtime()
     told = {"folder": str(made.folder), "version": made.version, "sha256": made.sha256}
@@ -68,13 +68,13 @@ def serve(
 ) -> None:
     """Measure networks in a phone's browser: shows an address to open there, and keeps what comes back."""
     _need_web()
-    from scarlet_zoo.lab.results import Results
-    from scarlet_zoo.lab.subjects import gather
-    from scarlet_zoo.serving.app import Desk
-    from scarlet_zoo.serving.assets import web_runtime
-    from scarlet_zoo.serving.catalog import catalog
-    from scarlet_zoo.serving.running import Place, new_token, run_server
-    from scarlet_zoo.serving.tables import TableRun
+    from scarlet_zoo.measurement.browser.app import Desk
+    from scarlet_zoo.measurement.browser.catalog import catalog
+    from scarlet_zoo.measurement.browser.server import Place, new_token, run_server
+    from scarlet_zoo.measurement.browser.table_run import TableRun
+    from scarlet_zoo.measurement.browser.web_runtime import web_runtime
+    from scarlet_zoo.measurement.record_folder import Results
+    from scarlet_zoo.measurement.workloads import gather
 
     if not models and space is None:
         raise ScarletError("serve: got no networks and no --space, wanted one of them")
@@ -107,7 +107,7 @@ def _need_web() -> None:
 
 def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int]) -> Bundle:
     from scarlet_zoo.arch.spaces import find_space
-    from scarlet_zoo.lut.bundle import make_bundle
+    from scarlet_zoo.measurement.lut.bundle import make_bundle
 
     with progress_bar("make") as progress:
         return make_bundle(find_space(space), folder, precision, networks, 0, progress)
@@ -118,7 +118,7 @@ def _classifier(subjects: list[Subject], folder: Path) -> Subject | None:
     from scarlet_zoo.deployment.to_onnx import export_onnx
     from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.graph.artifact import read_artifact
-    from scarlet_zoo.lab.subjects import Subject
+    from scarlet_zoo.measurement.workloads import Subject
     from scarlet_zoo.models.loading import load_network
 
     if any(read_artifact(one.path).labels for one in subjects if one.path.suffix == ".onnx"):
@@ -132,7 +132,7 @@ def _classifier(subjects: list[Subject], folder: Path) -> Subject | None:
 
 def _show(url: str, fingerprint: str | None, scan: bool) -> None:
     """On stderr, also into a pipe: without the address nothing can be done."""
-    from scarlet_zoo.serving.running import qr_code
+    from scarlet_zoo.measurement.browser.server import qr_code
 
     lines = [qr_code(url)] if scan and sys.stderr.isatty() else []
     if fingerprint is not None:

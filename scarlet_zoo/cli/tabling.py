@@ -12,7 +12,7 @@ from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, say, table
 from scarlet_zoo.errors import TableError
 
 if TYPE_CHECKING:
-    from scarlet_zoo.lut.table import Errors, LatencyTable
+    from scarlet_zoo.measurement.lut.table import Errors, LatencyTable
 
 Space = Annotated[str, typer.Option(help="A space's name, or a TOML file.", metavar="NAME|FILE.toml")]
 Precision = Annotated[str, typer.Option(help="float32 or int8.")]
@@ -53,8 +53,8 @@ def build(
     """Measure every block of a space here and say how wrong the table is; what is measured is kept until it is done."""
     from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.latency import Settings
-    from scarlet_zoo.lut.building import build_table, measure_bundle
-    from scarlet_zoo.lut.bundle import make_bundle, read_bundle
+    from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
+    from scarlet_zoo.measurement.lut.bundle import make_bundle, read_bundle
 
     if (bundle is None) != (not measured):
         raise TableError("lut build: got one of --bundle and --measured, wanted both or none")
@@ -85,7 +85,7 @@ def bundle_files(
 ) -> None:
     """Write what a device has to measure: files, and the script that measures them."""
     from scarlet_zoo.arch.spaces import find_space
-    from scarlet_zoo.lut.bundle import MANIFEST, make_bundle
+    from scarlet_zoo.measurement.lut.bundle import MANIFEST, make_bundle
 
     with progress_bar("make") as progress:
         made = make_bundle(find_space(space), out, precision, (networks, held_out), seed, progress)
@@ -105,7 +105,7 @@ def predict(
     """Latency of architectures by a table, each with its interval."""
     from scarlet_zoo.arch.architecture import Arch, is_identity_string
     from scarlet_zoo.arch.zoo import get_arch
-    from scarlet_zoo.lut.table import read_table
+    from scarlet_zoo.measurement.lut.table import read_table
 
     known = read_table(lut)
     known.require(threads=threads, precision=precision)
@@ -129,7 +129,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """What a table holds for, and how wrong it is."""
-    from scarlet_zoo.lut.table import read_table
+    from scarlet_zoo.measurement.lut.table import read_table
 
     known = read_table(file)
     emit(as_json, _told(known, file), lambda console: _render(console, known, file))

@@ -17,13 +17,13 @@ import onnx
 from numpy.typing import NDArray
 
 from scarlet_zoo.device import answers
-from scarlet_zoo.device.sysroot import CPUS, Sysroot, qemu
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.graph.fusion import report_of_graph
 from scarlet_zoo.graph.quantization.golden import KEY, check_answers, golden_input
 from scarlet_zoo.graph.quantization.isa import this_isa
 from scarlet_zoo.latency import EMULATED
+from scarlet_zoo.measurement.phone.sysroot import CPUS, Sysroot, qemu
 from scarlet_zoo.utils.files import make_folder, write_text
 
 # What x64 was before it had an instruction for products of bytes.

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from scarlet_zoo.latency import Settings
-from scarlet_zoo.lut.building import measure_bundle
-from scarlet_zoo.lut.bundle import Bundle, Group
+from scarlet_zoo.measurement.lut.build import measure_bundle
+from scarlet_zoo.measurement.lut.bundle import Bundle, Group
 from scarlet_zoo.utils.files import make_folder, write_text
 
 
@@ -20,7 +20,8 @@ def measure_together(bundles: Sequence[Bundle], folder: Path, settings: Settings
     """Measure bundles of one space and precision in turns; sittings that are in the folder are not made again.
 
     Returns:
-        For each bundle its files, one a sitting, as :func:`scarlet_zoo.lut.building.measure_bundle` writes them.
+        For each bundle its files, one a sitting, as
+        :func:`scarlet_zoo.measurement.lut.build.measure_bundle` writes them.
     """
     make_folder(folder)
     groups = [group for bundle in bundles for group in _from(folder, bundle)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scarlet_zoo.lab.profile_plots import draw_blocks
+from scarlet_zoo.measurement.profile_plots import draw_blocks
 from scarlet_zoo.utils.plotting import new_figure
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.latency import cpu_model
-from scarlet_zoo.lut.table import LatencyTable, read_table
+from scarlet_zoo.measurement.lut.table import LatencyTable, read_table
 from scarlet_zoo.searching.objectives import CLOSED_FORM, METRICS, closed_form
 from scarlet_zoo.utils.files import file_sha256
 

@@ -10,7 +10,7 @@ import numpy as np
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.latency import Runner, Settings
-from scarlet_zoo.lut.cutting import network_graph
+from scarlet_zoo.measurement.lut.cut import network_graph
 
 _BURSTS, _BURST = 20, 5
 _REFERENCE_BURSTS = 60

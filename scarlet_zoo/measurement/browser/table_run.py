@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.lab.records import Milliseconds
-from scarlet_zoo.lab.results import Results, file_name
-from scarlet_zoo.lut.building import build_table
-from scarlet_zoo.lut.bundle import Bundle
-from scarlet_zoo.serving.intake import Asker, Browser, read_post
+from scarlet_zoo.measurement.browser.posts import Asker, Browser, read_post
+from scarlet_zoo.measurement.lut.build import build_table
+from scarlet_zoo.measurement.lut.bundle import Bundle
+from scarlet_zoo.measurement.record_folder import Results, file_name
+from scarlet_zoo.measurement.records import Milliseconds
 from scarlet_zoo.utils.files import file_sha256, make_folder, write_text
 
 _Samples = Annotated[list[Milliseconds], Field(min_length=3, max_length=2000)]

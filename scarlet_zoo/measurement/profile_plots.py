@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.lab.profiling import Profile
+from scarlet_zoo.measurement.profiling import Profile
 from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.utils.plotting import new_figure
 

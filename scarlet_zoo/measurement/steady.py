@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from scarlet_zoo.deployment.runtimes.runner import cold_start, open_runner, quiet_runtimes
-from scarlet_zoo.lab.records import Record, record_of
-from scarlet_zoo.lab.subjects import Subject
 from scarlet_zoo.latency import STEADY_CV, Settings, Timing, measure, statistics
+from scarlet_zoo.measurement.records import Record, record_of
+from scarlet_zoo.measurement.workloads import Subject
 from scarlet_zoo.utils.jobs import worker_pool
 
 Progress = Callable[[int, int], None]
@@ -29,7 +29,7 @@ def measure_records(
     """Measure subjects together; again while one of them varies by more than 5 %.
 
     Args:
-        subjects: what to measure, see :func:`scarlet_zoo.lab.subjects.gather`.
+        subjects: what to measure, see :func:`scarlet_zoo.measurement.workloads.gather`.
         settings: how.
         processes: fresh processes to measure in, one after the other; 1 is this one. What changes from process to
             process, such as where memory lies, becomes part of what is compared.

@@ -14,10 +14,10 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.latency import Settings, measure_groups
-from scarlet_zoo.lut.bundle import CALIBRATION, HELD_OUT, PIECES, Bundle, Progress
-from scarlet_zoo.lut.fitting import COVERAGE, conformal_error, errors_of, fit, left_out
-from scarlet_zoo.lut.keys import FORMS, piece_key, pieces_of
-from scarlet_zoo.lut.table import Calibration, HeldOut, LatencyTable, Network, Stamp
+from scarlet_zoo.measurement.lut.bundle import CALIBRATION, HELD_OUT, PIECES, Bundle, Progress
+from scarlet_zoo.measurement.lut.fit import COVERAGE, conformal_error, errors_of, fit, left_out
+from scarlet_zoo.measurement.lut.keys import FORMS, piece_key, pieces_of
+from scarlet_zoo.measurement.lut.table import Calibration, HeldOut, LatencyTable, Network, Stamp
 from scarlet_zoo.utils.files import file_sha256, make_folder, write_text
 from scarlet_zoo.utils.jobs import worker_pool
 

@@ -20,7 +20,7 @@ from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.folding.fold import fold
 from scarlet_zoo.graph.passes.lower import lower
 from scarlet_zoo.graph.quantization.quantize import Int8, quantize_int8
-from scarlet_zoo.lut.keys import FORMS, HEAD, STEM
+from scarlet_zoo.measurement.lut.keys import FORMS, HEAD, STEM
 from scarlet_zoo.models.scarlet import create_model
 
 _BETWEEN = ("QuantizeLinear", "DequantizeLinear")

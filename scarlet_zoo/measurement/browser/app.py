@@ -23,11 +23,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from scarlet_zoo.errors import RecordError, ScarletError
-from scarlet_zoo.lab.results import Results
-from scarlet_zoo.serving.assets import FILES, WebRuntime
-from scarlet_zoo.serving.catalog import Served
-from scarlet_zoo.serving.intake import Asker, Posted, read_post, record_of_post
-from scarlet_zoo.serving.tables import TableRun
+from scarlet_zoo.measurement.browser.catalog import Served
+from scarlet_zoo.measurement.browser.posts import Asker, Posted, read_post, record_of_post
+from scarlet_zoo.measurement.browser.table_run import TableRun
+from scarlet_zoo.measurement.browser.web_runtime import FILES, WebRuntime
+from scarlet_zoo.measurement.record_folder import Results
 
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript",

@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 from scarlet_zoo import latency
-from scarlet_zoo.device.sysroot import Sysroot
+from scarlet_zoo.measurement.phone.sysroot import Sysroot
 from scarlet_zoo.utils.files import replacing
 
 ROOT, SCRIPT = "root", "latency.py"

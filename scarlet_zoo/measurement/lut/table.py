@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, Val
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TableError
-from scarlet_zoo.lut.keys import HEAD, STEM, decision_key
+from scarlet_zoo.measurement.lut.keys import HEAD, STEM, decision_key
 from scarlet_zoo.utils.files import write_text
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
@@ -102,7 +102,7 @@ class LatencyTable(_Strict):
 
     Attributes:
         space: the definition of the search space.
-        blocks: milliseconds by :func:`scarlet_zoo.lut.keys.piece_key`.
+        blocks: milliseconds by :func:`scarlet_zoo.measurement.lut.keys.piece_key`.
     """
 
     format: Literal[1] = 1

@@ -21,8 +21,8 @@ from scarlet_zoo import latency
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TableError
-from scarlet_zoo.lut.cutting import cut, holders, network_graph
-from scarlet_zoo.lut.keys import FORMS, pieces_of
+from scarlet_zoo.measurement.lut.cut import cut, holders, network_graph
+from scarlet_zoo.measurement.lut.keys import FORMS, pieces_of
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 MANIFEST = "manifest.json"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.lab.records import Record, check_record
+from scarlet_zoo.measurement.records import Record, check_record
 
 # What must be equal for two latencies to mean the same thing.
 _MUST_AGREE = (

@@ -16,8 +16,8 @@ import segno
 import uvicorn
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.serving.app import Desk, make_app
-from scarlet_zoo.serving.certificate import write_certificate
+from scarlet_zoo.measurement.browser.app import Desk, make_app
+from scarlet_zoo.measurement.browser.certificate import write_certificate
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -91,7 +91,7 @@ def run_server(desk: Desk, place: Place, tell: Callable[[str, str | None], None]
         host = lan_address() if place.lan else "localhost" if place.adb else _LOOPBACK
         tls, fingerprint = _tls(cleanup, host) if place.https else ({}, None)
         if place.adb is not None:
-            from scarlet_zoo.device.phone import find_phone
+            from scarlet_zoo.measurement.phone.adb import find_phone
 
             cleanup.enter_context(find_phone(place.adb).reversed(port))
         server = _Server(make_app(desk), tls, wanted)

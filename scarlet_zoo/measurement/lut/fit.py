@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_zoo.lut.table import Errors
+from scarlet_zoo.measurement.lut.table import Errors
 
 Array = NDArray[np.float64]
 COVERAGE = 0.9

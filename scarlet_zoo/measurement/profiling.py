@@ -20,9 +20,9 @@ from scarlet_zoo.arch.architecture import Arch, block_names
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.load import read_onnx
-from scarlet_zoo.lab.layers import Layers
-from scarlet_zoo.lab.roofline import Machine
 from scarlet_zoo.latency import Runner, Settings
+from scarlet_zoo.measurement.onnx_layers import Layers
+from scarlet_zoo.measurement.roofline import Machine
 
 _RUNS, _WARMUP = 50, 10
 _KERNEL = "_kernel_time"
@@ -101,7 +101,7 @@ def profile(path: Path, machine: Machine, runs: int = _RUNS, label: str | None =
 
     Args:
         path: of the file.
-        machine: from :func:`scarlet_zoo.lab.roofline.measure_machine`.
+        machine: from :func:`scarlet_zoo.measurement.roofline.measure_machine`.
         runs: that count.
         label: how the profile calls the file; its path when left out.
 

@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.device.bundle import ROOT, SCRIPT
-from scarlet_zoo.device.perf_test import PROGRAM, conditions_of, perf_test_command, read_perf_test
-from scarlet_zoo.device.phone import About, DeviceError, Phone
-from scarlet_zoo.device.sysroot import Sysroot
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.load import input_shapes
-from scarlet_zoo.lab.records import Record, check_record
-from scarlet_zoo.lab.subjects import Subject
 from scarlet_zoo.latency import STEADY_CV, Settings
+from scarlet_zoo.measurement.phone.adb import About, DeviceError, Phone
+from scarlet_zoo.measurement.phone.archive import ROOT, SCRIPT
+from scarlet_zoo.measurement.phone.perf_tool import PROGRAM, conditions_of, perf_test_command, read_perf_test
+from scarlet_zoo.measurement.phone.sysroot import Sysroot
+from scarlet_zoo.measurement.records import Record, check_record
+from scarlet_zoo.measurement.workloads import Subject
 
 _ABI = "arm64-v8a"
 _STEP_S, _WITHIN_C, _SETTLED_STEPS = 5.0, 1.0, 3

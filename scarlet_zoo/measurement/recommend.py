@@ -9,9 +9,9 @@ from typing import Any
 
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.lab.comparison import median_interval
-from scarlet_zoo.lab.published import published_peers
-from scarlet_zoo.lab.records import Record, check_record, read_json
+from scarlet_zoo.measurement.compare import median_interval
+from scarlet_zoo.measurement.published import published_peers
+from scarlet_zoo.measurement.records import Record, check_record, read_json
 
 CONFIDENCE = 0.95
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.lab.comparison import compare
-from scarlet_zoo.lab.records import Record
-from scarlet_zoo.lab.steady import Progress, measure_records
-from scarlet_zoo.lab.subjects import Subject, gather
+from scarlet_zoo.measurement.compare import compare
+from scarlet_zoo.measurement.records import Record
+from scarlet_zoo.measurement.steady import Progress, measure_records
+from scarlet_zoo.measurement.workloads import Subject, gather
 from scarlet_zoo.utils.files import file_sha256
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scarlet_zoo.lab.records import Record, read_records, write_records
+from scarlet_zoo.measurement.records import Record, read_records, write_records
 from scarlet_zoo.utils.files import make_folder
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, PositiveInt, ValidationError
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.lab.records import Milliseconds, Record, check_record
 from scarlet_zoo.latency import STEADY_CV, statistics
-from scarlet_zoo.serving.catalog import Served
+from scarlet_zoo.measurement.browser.catalog import Served
+from scarlet_zoo.measurement.records import Milliseconds, Record, check_record
 
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
 Client = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

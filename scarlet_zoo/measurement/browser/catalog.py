@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.session import OnnxNetwork
-from scarlet_zoo.lab.subjects import Subject
 from scarlet_zoo.latency import MeasurementError, Runner, Settings
+from scarlet_zoo.measurement.workloads import Subject
 
 # Largest difference from this host's answers that passes, over their range: kernels sum in another order, and
 # integer ones round once more where a processor has no instruction for a product of bytes.

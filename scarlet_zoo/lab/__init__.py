@@ -1,1 +1,0 @@
-"""The latency lab: what reads, repeats, compares and explains the records that :mod:`scarlet_zoo.latency` makes."""

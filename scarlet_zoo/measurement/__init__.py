@@ -1,0 +1,1 @@
+"""How fast a network is: here, on a phone, in a browser, or as predicted by a table."""
