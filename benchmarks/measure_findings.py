@@ -17,7 +17,7 @@ from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.stability import Draws, draw_and_rank
 from scarlet_zoo.ranking.truth import GroundTruth, read_truth
 from scarlet_zoo.ranking.updates import Pool, train_and_rank
-from scarlet_zoo.runs import DataPlan
+from scarlet_zoo.training.train_network import DataPlan
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.jobs import run_jobs
 

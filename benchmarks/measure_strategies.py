@@ -15,8 +15,8 @@ from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.strategies import STRATEGIES, create_strategy
-from scarlet_zoo.train_settings import TrainSettings
-from scarlet_zoo.training import Loop
+from scarlet_zoo.training.loop import Loop
+from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import write_text
 
 SPACE, BATCH, WARMUP = "scarlet-mini", 128, 2

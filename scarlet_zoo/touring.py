@@ -12,12 +12,20 @@ from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.deployment.deploy import deploy
 from scarlet_zoo.inference.accuracy import validate_part
 from scarlet_zoo.inference.classifier import open_classifier
-from scarlet_zoo.runs import NETWORK_FILE, SUPERNET_FILE, DataPlan, NetworkPlan, SupernetPlan, run_network, run_supernet
 from scarlet_zoo.searching import SearchSettings, metrics_of
 from scarlet_zoo.searching.objectives import Objective
 from scarlet_zoo.searching.results import SearchPlan, derive_networks, read_front, run_search
 from scarlet_zoo.strategies.scarlet import Scarlet
-from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.training.settings import TrainSettings
+from scarlet_zoo.training.train_network import (
+    NETWORK_FILE,
+    SUPERNET_FILE,
+    DataPlan,
+    NetworkPlan,
+    SupernetPlan,
+    run_network,
+    run_supernet,
+)
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.markdown import markdown_table
 

@@ -11,8 +11,8 @@ from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import chain_layers
 from scarlet_zoo.strategies import create_strategy
-from scarlet_zoo.train_settings import TrainSettings
-from scarlet_zoo.training import train
+from scarlet_zoo.training.loop import train
+from scarlet_zoo.training.settings import TrainSettings
 
 _CHOICES = mbconv_choices(expand_ratios=(3, 6), kernel_sizes=(3, 5), squeeze_excite=False)
 # Small pictures and few layers, skips in some of them.

@@ -22,7 +22,7 @@ from scarlet_zoo.ranking.similarity import feature_shift, features_before, layer
 from scarlet_zoo.ranking.stability import Draws, draw_and_rank, stability_of
 from scarlet_zoo.ranking.truth import read_truth
 from scarlet_zoo.ranking.updates import Pool, Pooled, train_and_rank
-from scarlet_zoo.runs import DataPlan
+from scarlet_zoo.training.train_network import DataPlan
 
 SPACE = space_of(
     {"name": "few", "in_chans": 1, "input_size": 28, "num_classes": 10, "stem_width": 8, "first_width": 8,

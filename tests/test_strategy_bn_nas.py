@@ -12,12 +12,12 @@ from scarlet_zoo import one_shot
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data import datasets
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.learners import StepBatch
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.searching.results import habits_of
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.strategies.bn_nas import BnNas, gamma_table, last_norm
+from scarlet_zoo.training.learner import StepBatch
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 

@@ -17,12 +17,12 @@ from strategy_parts import DATA, MINI, run, settings, strategy_of
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.learners import Course, StepBatch
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.searching.results import habits_of
 from scarlet_zoo.strategies.parsec import Parsec, importance
 from scarlet_zoo.strategies.path_distribution import PathDistribution
+from scarlet_zoo.training.learner import Course, StepBatch
 
 # Two layers of two choices each: four architectures.
 FOUR = replace(MINI, layers=tuple(replace(layer, tokens=layer.tokens[:2]) for layer in MINI.layers[:2]))

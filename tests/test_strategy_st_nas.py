@@ -12,13 +12,13 @@ from strategy_parts import DATA, MINI_TOML, Moves, run, settings, strategy_of
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import CheckpointError, TrainingError
-from scarlet_zoo.learners import Course
 from scarlet_zoo.models.supernet import load_supernet
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.strategies import scorer_of
 from scarlet_zoo.strategies.spos import Spos
 from scarlet_zoo.strategies.st_nas import langevin_noise, noise_deviation
-from scarlet_zoo.training import train
+from scarlet_zoo.training.learner import Course
+from scarlet_zoo.training.loop import train
 
 
 def test_the_noise_has_the_deviation_of_the_formula():

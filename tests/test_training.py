@@ -19,15 +19,15 @@ from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch, Batches
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.supernet import Supernet, load_supernet
 from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.strategies.base import StrategyOptions
 from scarlet_zoo.strategies.scarlet import Scarlet
-from scarlet_zoo.train_settings import TrainSettings, learning_rate
-from scarlet_zoo.training import train
-from scarlet_zoo.training_state import EmaWeights
+from scarlet_zoo.training.learner import NetworkLearner
+from scarlet_zoo.training.loop import train
+from scarlet_zoo.training.settings import TrainSettings, learning_rate
+from scarlet_zoo.training.state import EmaWeights
 
 MINI = get_space("scarlet-mini-7")
 COMMAND = (sys.executable, "-m", "scarlet_zoo", "supernet", "train", "--space", "scarlet-mini-7",

@@ -19,9 +19,9 @@ from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.ranking.truth import PACKAGE_FILE, ROWS_FILE, TruthPlan, TruthRow, read_plan, read_rows, write_rows
-from scarlet_zoo.runs import DataPlan, NetworkPlan, run_network
 from scarlet_zoo.searching.meter import LatencyMeter
-from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.training.settings import TrainSettings
+from scarlet_zoo.training.train_network import DataPlan, NetworkPlan, run_network
 from scarlet_zoo.utils.files import file_sha256, write_text
 from scarlet_zoo.utils.jobs import run_jobs
 

@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.truth import GroundTruth
-from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
 from scarlet_zoo.searching.evaluation import Evaluation
 from scarlet_zoo.searching.journal import Journal
 from scarlet_zoo.strategies import find_strategy
 from scarlet_zoo.strategies.base import read_options
+from scarlet_zoo.training.train_network import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
 from scarlet_zoo.utils.files import json_text, write_text
 
 RANKER_FILE = "ranker.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.training.settings import TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.ranking.agreement import Numbers, kendall_tau
 from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.truth import GroundTruth
-from scarlet_zoo.runs import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
+from scarlet_zoo.training.train_network import SUPERNET_FILE, DataPlan, SupernetPlan, run_supernet
 from scarlet_zoo.utils.jobs import kept
 
 _CALIBRATION, _VALIDATION = 1000, 1000

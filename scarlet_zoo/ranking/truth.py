@@ -46,7 +46,7 @@ class TruthPlan(BaseModel):
         seeds: each architecture is trained once with each.
         data: name of the data set.
         pictures: training pictures that are used.
-        training: fields of :class:`scarlet_zoo.train_settings.TrainSettings`.
+        training: fields of :class:`scarlet_zoo.training.settings.TrainSettings`.
         space: as in a space's TOML file, see :mod:`scarlet_zoo.arch.spaces`.
     """
 

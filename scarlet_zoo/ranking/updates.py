@@ -22,11 +22,11 @@ from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.ranking.agreement import kendall_tau
 from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.truth import GroundTruth
-from scarlet_zoo.runs import SUPERNET_FILE, DataPlan
 from scarlet_zoo.strategies.base import StrategyOptions
 from scarlet_zoo.strategies.proposals import draw_different
 from scarlet_zoo.strategies.spos import Spos
-from scarlet_zoo.training import train
+from scarlet_zoo.training.loop import train
+from scarlet_zoo.training.train_network import SUPERNET_FILE, DataPlan
 from scarlet_zoo.utils.jobs import kept
 
 _CALIBRATION, _VALIDATION = 1000, 2000

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.learners import Learner, StepBatch, Term
 from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.sampling import UniformSampler
+from scarlet_zoo.training.learner import Learner, StepBatch, Term
 from scarlet_zoo.utils.files import json_text
 
 CROSS_ENTROPY = "cross_entropy"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.learners import StepBatch, Term
 from scarlet_zoo.sampling import FairSampler
 from scarlet_zoo.strategies.base import CROSS_ENTROPY, Strategy, StrategyOptions
+from scarlet_zoo.training.learner import StepBatch, Term
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,13 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.splits import in_order
-from scarlet_zoo.learners import Course
 from scarlet_zoo.models.batchnorm import batch_statistics
 from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.strategies.base import Strategy, StrategyOptions
 from scarlet_zoo.strategies.epd import EpdSettings
 from scarlet_zoo.strategies.proposals import draw_different, propose
-from scarlet_zoo.train_settings import learning_rate
+from scarlet_zoo.training.learner import Course
+from scarlet_zoo.training.settings import learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,11 +20,11 @@ from torch.nn import functional
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.learners import StepBatch, Term
 from scarlet_zoo.macs_sampling import MacsTable
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.strategies.base import CROSS_ENTROPY, Score, Strategy, StrategyOptions
 from scarlet_zoo.strategies.path_distribution import PathDistribution
+from scarlet_zoo.training.learner import StepBatch, Term
 
 # Below this a path's share of the gradient is lost in float32: it is not run a second time.
 _NEGLIGIBLE = 1e-7

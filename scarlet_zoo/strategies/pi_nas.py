@@ -15,10 +15,10 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.learners import Course, StepBatch, Term
 from scarlet_zoo.strategies.base import CROSS_ENTROPY, PositiveShare, Share, Strategy, StrategyOptions
 from scarlet_zoo.strategies.contrast import KeyQueue, Necked, Teacher, info_nce, unit
-from scarlet_zoo.train_settings import learning_rate
+from scarlet_zoo.training.learner import Course, StepBatch, Term
+from scarlet_zoo.training.settings import learning_rate
 
 CONTRASTIVE = "contrastive"
 

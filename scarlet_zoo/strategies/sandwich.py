@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.learners import StepBatch, Term
 from scarlet_zoo.macs_sampling import MacsSampler, MacsTable
 from scarlet_zoo.sampling import UniformSampler
 from scarlet_zoo.strategies.base import CROSS_ENTROPY, Strategy, StrategyOptions
+from scarlet_zoo.training.learner import StepBatch, Term
 
 DISTILLATION = "distillation"
 

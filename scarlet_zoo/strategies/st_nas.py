@@ -17,11 +17,11 @@ from torch import nn
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import CheckpointError, TrainingError
-from scarlet_zoo.learners import Course, StepBatch, Term
 from scarlet_zoo.models.supernet import load_supernet, save_supernet
 from scarlet_zoo.one_shot import OneShot
 from scarlet_zoo.strategies.base import PositiveShare, Score, Strategy, StrategyOptions
-from scarlet_zoo.train_settings import learning_rate
+from scarlet_zoo.training.learner import Course, StepBatch, Term
+from scarlet_zoo.training.settings import learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.datasets import ImageData
-from scarlet_zoo.train_settings import TrainSettings, learning_rate
+from scarlet_zoo.training.settings import TrainSettings, learning_rate
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.acceleration import accelerator_of, shared_value
 from scarlet_zoo.data.batches import Batches, Views
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.errors import DivergedError, TrainingError
 from scarlet_zoo.inference.accuracy import accuracy
-from scarlet_zoo.learners import Course, Learner, StepBatch
-from scarlet_zoo.train_settings import TrainSettings
-from scarlet_zoo.training_state import EmaWeights, Spent, StepLog, Writes, read_state, write_state
+from scarlet_zoo.training.acceleration import accelerator_of, shared_value
+from scarlet_zoo.training.learner import Course, Learner, StepBatch
+from scarlet_zoo.training.settings import TrainSettings
+from scarlet_zoo.training.state import EmaWeights, Spent, StepLog, Writes, read_state, write_state
 
 Progress = Callable[[int, int], None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.train_settings import TrainSettings
+from scarlet_zoo.training.settings import TrainSettings
 
 
 def accelerator_of(settings: TrainSettings, out: Path) -> Any:

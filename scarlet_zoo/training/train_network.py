@@ -17,15 +17,15 @@ from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.data.datasets import ImageData, open_data, trained_on
 from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
 from scarlet_zoo.errors import ArchError, TrainingError
-from scarlet_zoo.learners import NetworkLearner
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.loading import preprocessing_of
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.models.weights.checkpoint import save_state
 from scarlet_zoo.strategies import create_strategy
-from scarlet_zoo.train_settings import TrainSettings
-from scarlet_zoo.training import Progress, Training, train
+from scarlet_zoo.training.learner import NetworkLearner
+from scarlet_zoo.training.loop import Progress, Training, train
+from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
 
 SUPERNET_FILE, NETWORK_FILE, RUN_FILE = "supernet.safetensors", "model.safetensors", "run.json"
