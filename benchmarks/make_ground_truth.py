@@ -5,7 +5,7 @@ import datetime
 from pathlib import Path
 
 from scarlet_zoo.cli.console import progress_bar
-from scarlet_zoo.ranking.collecting import add_latency, collect, write_package
+from scarlet_zoo.nas.ranking.collect import add_latency, collect, write_package
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

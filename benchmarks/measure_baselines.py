@@ -17,8 +17,9 @@ from scarlet_zoo.latency import measure
 from scarlet_zoo.models.cost import model_cost
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.models.scarlet import create_model
+from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.training.train_network import DataPlan, NetworkPlan, run_network
+from scarlet_zoo.training.train_network import NetworkPlan, run_network
 from scarlet_zoo.utils.files import file_sha256, write_text
 
 HERE = Path(__file__).parent

@@ -12,12 +12,13 @@ import numpy as np
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.latency import cpu_model
-from scarlet_zoo.searching import SearchSettings, metrics_of
-from scarlet_zoo.searching.meter import LatencyMeter
-from scarlet_zoo.searching.objectives import Objective
-from scarlet_zoo.searching.results import SearchPlan, choose_from, read_front, run_search
+from scarlet_zoo.nas.search.latency_meter import LatencyMeter
+from scarlet_zoo.nas.search.objectives import Objective
+from scarlet_zoo.nas.search.results import SearchPlan, choose_from, read_front, run_search
+from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
+from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.training.train_network import DataPlan, NetworkPlan, run_network
+from scarlet_zoo.training.train_network import NetworkPlan, run_network
 from scarlet_zoo.utils.files import write_text
 
 SEEDS, PER_FRONT, SLACK = (0, 1, 2), 3, 0.03

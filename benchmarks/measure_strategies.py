@@ -14,7 +14,7 @@ from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.latency import cpu_model
-from scarlet_zoo.strategies import STRATEGIES, create_strategy
+from scarlet_zoo.nas.strategies.registry import STRATEGIES, create_strategy
 from scarlet_zoo.training.loop import Loop
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import write_text

@@ -10,7 +10,7 @@ from conftest import fashion
 from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import chain_layers
-from scarlet_zoo.strategies import create_strategy
+from scarlet_zoo.nas.strategies.registry import create_strategy
 from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.settings import TrainSettings
 

@@ -34,7 +34,7 @@ from scarlet_zoo.models.scarlet_net import ScarletNet
 from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights
 from scarlet_zoo.models.weights.store import find_shipped
-from scarlet_zoo.searching.operators import Coding
+from scarlet_zoo.nas.search.operators import Coding
 
 SPACE = TINY.with_branches()
 NAMED = get_space("scarlet-mini+branches")

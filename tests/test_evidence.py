@@ -14,8 +14,8 @@ from scarlet_zoo.measurement.lut.table import read_table
 from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.models.supernet import SKIPS
 from scarlet_zoo.models.weights.cards import all_cards
-from scarlet_zoo.ranking.truth import read_truth
-from scarlet_zoo.strategies import DEFAULT, DEFAULT_SKIP, STRATEGIES
+from scarlet_zoo.nas.ranking.ground_truth import read_truth
+from scarlet_zoo.nas.strategies.registry import DEFAULT, DEFAULT_SKIP, STRATEGIES
 from scarlet_zoo.utils.files import file_sha256
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -9,10 +9,10 @@ from test_ranking_truth import PLAN, row_of
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ArchError
-from scarlet_zoo.ranking.judging import Ranker, Recipe, parse_recipe, read_ranker
-from scarlet_zoo.ranking.truth import read_plan, read_truth, write_rows
-from scarlet_zoo.ranking.verdict import verdict
-from scarlet_zoo.strategies import STRATEGIES
+from scarlet_zoo.nas.ranking.ground_truth import read_plan, read_truth, write_rows
+from scarlet_zoo.nas.ranking.ranker import Ranker, Recipe, parse_recipe, read_ranker
+from scarlet_zoo.nas.ranking.verdict import verdict
+from scarlet_zoo.nas.strategies.registry import STRATEGIES
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from scarlet_zoo.arch.spaces import space_of
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.supernet import Supernet
+from scarlet_zoo.nas.ranking.ground_truth import read_truth
+from scarlet_zoo.nas.ranking.schedule import Schedule
 from scarlet_zoo.ranking.conditions import Condition, look_into, without_shortcuts
-from scarlet_zoo.ranking.schedule import Schedule
 from scarlet_zoo.ranking.similarity import feature_shift, features_before, layer_similarity, parameter_shift
 from scarlet_zoo.ranking.stability import Draws, draw_and_rank, stability_of
-from scarlet_zoo.ranking.truth import read_truth
 from scarlet_zoo.ranking.updates import Pool, Pooled, train_and_rank
-from scarlet_zoo.training.train_network import DataPlan
+from scarlet_zoo.training.run import DataPlan
 
 SPACE = space_of(
     {"name": "few", "in_chans": 1, "input_size": 28, "num_classes": 10, "stem_width": 8, "first_width": 8,

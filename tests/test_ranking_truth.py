@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import ArchError, DatasetError, ScarletError
-from scarlet_zoo.ranking import collecting
-from scarlet_zoo.ranking.collecting import add_latency, collect, write_package
-from scarlet_zoo.ranking.truth import TruthRow, read_plan, read_rows, read_truth, write_rows
+from scarlet_zoo.nas.ranking import collect as collecting
+from scarlet_zoo.nas.ranking.collect import add_latency, collect, write_package
+from scarlet_zoo.nas.ranking.ground_truth import TruthRow, read_plan, read_rows, read_truth, write_rows
 from scarlet_zoo.utils.files import file_sha256
 
 PLAN = """

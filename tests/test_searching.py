@@ -20,14 +20,15 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
-from scarlet_zoo.one_shot import OneShot
-from scarlet_zoo.searching import SearchSettings, metrics_of, search
-from scarlet_zoo.searching.evaluation import Evaluation
-from scarlet_zoo.searching.guide import GUIDED, PRIOR, RANDOM, Guide
-from scarlet_zoo.searching.journal import Journal
-from scarlet_zoo.searching.objectives import Limit, Objective, allowed, closed_form, non_dominated
-from scarlet_zoo.searching.operators import Coding, weighted_crowding
-from scarlet_zoo.searching.results import choose_from, read_front
+from scarlet_zoo.nas.one_shot import OneShot
+from scarlet_zoo.nas.search.evaluator import Evaluation
+from scarlet_zoo.nas.search.journal import Journal
+from scarlet_zoo.nas.search.mutation_policy import GUIDED, PRIOR, RANDOM, Guide
+from scarlet_zoo.nas.search.objectives import Limit, Objective, allowed, closed_form, non_dominated
+from scarlet_zoo.nas.search.operators import Coding, weighted_crowding
+from scarlet_zoo.nas.search.results import choose_from, read_front
+from scarlet_zoo.nas.search.search import search
+from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 
 MINI = get_space("scarlet-mini-7")
 GOALS = (Objective.parse("params:max*0.4"), Objective.parse("macs*0.6"))

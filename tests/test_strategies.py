@@ -19,10 +19,10 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.supernet import load_supernet
-from scarlet_zoo.strategies import DEFAULT, DEFAULT_SKIP, STRATEGIES
+from scarlet_zoo.nas.strategies.registry import DEFAULT, DEFAULT_SKIP, STRATEGIES
+from scarlet_zoo.nas.train_supernet import SUPERNET_FILE
 from scarlet_zoo.training.learner import StepBatch
 from scarlet_zoo.training.loop import train
-from scarlet_zoo.training.train_network import SUPERNET_FILE
 
 COMMAND = ("supernet", "train", "--data", "fashion-mnist", "--data-dir", str(FASHION), "--batch-size", "8",
            "--threads", "1")  # fmt: skip

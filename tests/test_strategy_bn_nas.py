@@ -8,15 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategy_parts import MINI, Moves, run, strategy_of
 
-from scarlet_zoo import one_shot
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data import datasets
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import save_supernet
-from scarlet_zoo.one_shot import OneShot
-from scarlet_zoo.searching.results import habits_of
-from scarlet_zoo.strategies import create_strategy
-from scarlet_zoo.strategies.bn_nas import BnNas, gamma_table, last_norm
+from scarlet_zoo.nas import one_shot
+from scarlet_zoo.nas.one_shot import OneShot
+from scarlet_zoo.nas.search.results import habits_of
+from scarlet_zoo.nas.strategies.bn_nas import BnNas, gamma_table, last_norm
+from scarlet_zoo.nas.strategies.registry import create_strategy
 from scarlet_zoo.training.learner import StepBatch
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

@@ -24,11 +24,12 @@ from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import ArraySplit
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import Supernet
-from scarlet_zoo.searching import SearchSettings, metrics_of, search
-from scarlet_zoo.searching.evaluation import Evaluation
-from scarlet_zoo.searching.objectives import Limit, Objective
-from scarlet_zoo.strategies.epd import Epd, EpdSettings, Vocabulary, climb, fit_epd, generate, loss_of, scaled
-from scarlet_zoo.strategies.proposals import draw_different, propose
+from scarlet_zoo.nas.nao.predictor import Epd, EpdSettings, Vocabulary, climb, fit_epd, generate, loss_of, scaled
+from scarlet_zoo.nas.nao.proposals import draw_different, propose
+from scarlet_zoo.nas.search.evaluator import Evaluation
+from scarlet_zoo.nas.search.objectives import Limit, Objective
+from scarlet_zoo.nas.search.search import search
+from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 from scarlet_zoo.training.learner import Course
 from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.settings import learning_rate

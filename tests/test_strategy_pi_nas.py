@@ -22,7 +22,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch, Views
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.strategies.contrast import KeyQueue, info_nce, unit
+from scarlet_zoo.nas.strategies.contrast import KeyQueue, info_nce, unit
 from scarlet_zoo.training.learner import Course, StepBatch
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

@@ -12,9 +12,9 @@ from strategy_parts import DATA, MINI, run, settings, strategy_of
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.macs_sampling import MacsSampler, MacsTable
-from scarlet_zoo.strategies import sandwich
-from scarlet_zoo.strategies.sandwich import CROSS_ENTROPY, DISTILLATION, distillation
+from scarlet_zoo.nas.sampling import MacsSampler, MacsTable
+from scarlet_zoo.nas.strategies import sandwich
+from scarlet_zoo.nas.strategies.sandwich import CROSS_ENTROPY, DISTILLATION, distillation
 from scarlet_zoo.training.learner import Course, StepBatch
 
 

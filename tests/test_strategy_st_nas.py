@@ -13,10 +13,10 @@ from strategy_parts import DATA, MINI_TOML, Moves, run, settings, strategy_of
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import CheckpointError, TrainingError
 from scarlet_zoo.models.supernet import load_supernet
-from scarlet_zoo.one_shot import OneShot
-from scarlet_zoo.strategies import scorer_of
-from scarlet_zoo.strategies.spos import Spos
-from scarlet_zoo.strategies.st_nas import langevin_noise, noise_deviation
+from scarlet_zoo.nas.one_shot import OneShot
+from scarlet_zoo.nas.strategies.registry import scorer_of
+from scarlet_zoo.nas.strategies.spos import Spos
+from scarlet_zoo.nas.strategies.st_nas import langevin_noise, noise_deviation
 from scarlet_zoo.training.learner import Course
 from scarlet_zoo.training.loop import train
 

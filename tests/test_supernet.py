@@ -18,7 +18,7 @@ from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.models.batchnorm import recalibrate
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.supernet import SKIPS, Supernet, load_supernet, save_supernet
-from scarlet_zoo.sampling import FairSampler, UniformSampler
+from scarlet_zoo.nas.sampling import FairSampler, UniformSampler
 
 
 @pytest.mark.parametrize("space", [TINY, get_space("scarlet-mini")], ids=lambda space: space.name)

@@ -21,9 +21,9 @@ from scarlet_zoo.data.batches import Batch, Batches
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.supernet import Supernet, load_supernet
-from scarlet_zoo.strategies import create_strategy
-from scarlet_zoo.strategies.base import StrategyOptions
-from scarlet_zoo.strategies.scarlet import Scarlet
+from scarlet_zoo.nas.strategies.base import StrategyOptions
+from scarlet_zoo.nas.strategies.registry import create_strategy
+from scarlet_zoo.nas.strategies.scarlet import Scarlet
 from scarlet_zoo.training.learner import NetworkLearner
 from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.settings import TrainSettings, learning_rate

@@ -36,9 +36,9 @@ def rank(
     workers: Annotated[int, typer.Option(min=1, help="Rankers made at a time, one thread each.")] = 1,
 ) -> None:
     """Judge strategies against a ground truth; leaves rank.json, rank.png and rank.svg."""
-    from scarlet_zoo.ranking.judging import Recipe, parse_recipe
-    from scarlet_zoo.ranking.running import RankPlan, run_rank
-    from scarlet_zoo.strategies import STRATEGIES
+    from scarlet_zoo.nas.ranking.rank import RankPlan, run_rank
+    from scarlet_zoo.nas.ranking.ranker import Recipe, parse_recipe
+    from scarlet_zoo.nas.strategies.registry import STRATEGIES
 
     how: dict[str, Any] = {"budget": budget, "batch_size": batch_size, "lr": lr, "calibration": calibration_images,
                            "validation": validation_images}  # fmt: skip

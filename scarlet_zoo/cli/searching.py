@@ -58,9 +58,9 @@ def search_space(
     seed: Seed = 0,
 ) -> None:
     """Search a space; leaves front.json, front.png, front.svg and evaluations.jsonl."""
-    from scarlet_zoo.searching import SearchSettings, metrics_of
-    from scarlet_zoo.searching.objectives import Limit, Objective
-    from scarlet_zoo.searching.results import SearchPlan, habits_of, run_search
+    from scarlet_zoo.nas.search.objectives import Limit, Objective
+    from scarlet_zoo.nas.search.results import SearchPlan, habits_of, run_search
+    from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 
     metric, own_method = habits_of(strategy, supernet)
     goals = tuple(Objective.parse(text) for text in (objectives or f"{metric},macs").split(","))
@@ -102,8 +102,8 @@ def derive(
     names: Annotated[str | None, typer.Option(help="Names for the files, separated by commas.")] = None,
 ) -> None:
     """Choose architectures of a front; writes archs.json and, with --supernet, each with its supernet weights."""
-    from scarlet_zoo.searching.objectives import Limit
-    from scarlet_zoo.searching.results import choose_from, derive_networks, read_front
+    from scarlet_zoo.nas.search.objectives import Limit
+    from scarlet_zoo.nas.search.results import choose_from, derive_networks, read_front
 
     rows = read_front(front, tuple(Limit.parse(text) for text in limit or []))
     chosen = choose_from(rows, choose)

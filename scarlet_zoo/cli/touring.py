@@ -30,8 +30,8 @@ def run_tour(
     threads: Threads = 0,
 ) -> None:
     """Go the whole way: train a supernet, search it, train, fold, export, verify, measure and validate a network."""
-    from scarlet_zoo.touring import TourSettings, tour, tour_rows
-    from scarlet_zoo.training.train_network import DataPlan
+    from scarlet_zoo.nas.tour import TourSettings, tour, tour_rows
+    from scarlet_zoo.training.run import DataPlan
 
     settings = TourSettings.smoke(threads) if smoke else TourSettings.usual(threads)
     pictures = DataPlan(name=data, folder=data_dir, validation=validation)

@@ -78,8 +78,9 @@ def train_supernet(
     """Train the supernet of a search space; leaves supernet.safetensors and steps.jsonl."""
     from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.data.augment import Augment
+    from scarlet_zoo.nas.train_supernet import SupernetPlan, run_supernet
+    from scarlet_zoo.training.run import DataPlan
     from scarlet_zoo.training.settings import TrainSettings
-    from scarlet_zoo.training.train_network import DataPlan, SupernetPlan, run_supernet
 
     settings = TrainSettings(
         epochs=epochs, max_steps=max_steps, checkpoint_every=checkpoint_every, batch_size=batch_size, lr=lr,
@@ -126,8 +127,9 @@ def train_network(
     """Train one network, from scratch or from its supernet weights; leaves model.safetensors and run.json."""
     from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.data.augment import Augment
+    from scarlet_zoo.training.run import DataPlan
     from scarlet_zoo.training.settings import TrainSettings
-    from scarlet_zoo.training.train_network import DataPlan, NetworkPlan, run_network
+    from scarlet_zoo.training.train_network import NetworkPlan, run_network
 
     settings = TrainSettings(
         epochs=epochs, max_steps=max_steps, checkpoint_every=checkpoint_every, batch_size=batch_size, lr=lr,

@@ -1,10 +1,8 @@
-"""From names to a finished training on disk: the supernet of a space, or one network."""
+"""From a network's name to a finished training on disk."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,96 +12,29 @@ from torch import nn
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.zoo import ZOO
-from scarlet_zoo.data.datasets import ImageData, open_data, trained_on
-from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
+from scarlet_zoo.data.datasets import ImageData
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArchError, TrainingError
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.loading import preprocessing_of
 from scarlet_zoo.models.scarlet import create_model
-from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
+from scarlet_zoo.models.supernet import Supernet, load_supernet
 from scarlet_zoo.models.weights.checkpoint import save_state
-from scarlet_zoo.strategies import create_strategy
 from scarlet_zoo.training.learner import NetworkLearner
-from scarlet_zoo.training.loop import Progress, Training, train
+from scarlet_zoo.training.loop import Progress, train
+from scarlet_zoo.training.run import (
+    RUN_FILE,
+    DataPlan,
+    is_main_process,
+    run_metadata,
+    run_report,
+    set_up,
+    wait_for_the_files,
+)
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
 
-SUPERNET_FILE, NETWORK_FILE, RUN_FILE = "supernet.safetensors", "model.safetensors", "run.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataPlan:
-    """Which pictures: arguments of :func:`scarlet_zoo.data.datasets.open_data`.
-
-    Attributes:
-        pictures: of the training part that are trained on, see :func:`scarlet_zoo.data.datasets.trained_on`; all when
-            None.
-    """
-
-    name: str
-    folder: Path | None = None
-    validation: int | None = None
-    pictures: int | None = None
-
-    def open(self, preprocessing: Preprocessing) -> ImageData:
-        """The data for a network that is fed so."""
-        data = open_data(self.name, preprocessing, self.folder, self.validation)
-        return data if self.pictures is None else trained_on(data, self.pictures)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SupernetPlan:
-    """What supernet to train.
-
-    Attributes:
-        space: its classes become those of the data.
-        strategy: how it is trained, see :mod:`scarlet_zoo.strategies`; the default recipe when None.
-        skip: what stands on its skips, see :class:`scarlet_zoo.models.supernet.Supernet`; the choice of the
-            strategy or of the default recipe when None.
-        options: of the strategy, by name, as text.
-    """
-
-    space: SearchSpace
-    data: DataPlan
-    strategy: str | None = None
-    skip: str | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-def run_supernet(plan: SupernetPlan, settings: TrainSettings, out: Path, progress: Progress | None = None
-                 ) -> dict[str, Any]:  # fmt: skip
-    """Train a supernet; ``out`` gets ``supernet.safetensors``, ``run.json`` and ``steps.jsonl``.
-
-    Returns:
-        What ``run.json`` holds.
-
-    Raises:
-        TrainingError: ``out`` holds another run.
-    """
-    make_folder(out)
-    data = plan.data.open(space_preprocessing(plan.space))
-    _set_up(settings)
-    space = replace(plan.space, num_classes=len(data.classes))
-    strategy = create_strategy(plan.strategy, space, plan.skip, plan.options, settings.seed)
-    supernet = strategy.supernet
-    done = train(strategy, data, settings, out, progress)
-    said = {"strategy": strategy.name, "options": asdict(strategy.options)}
-    report = {
-        "space": strategy.space.name,
-        **said,
-        "skip": supernet.skip,
-        "batch_share": strategy.batch_share,
-        "params": sum(parameter.numel() for parameter in supernet.parameters()),
-        **_report(data, settings, done),
-        "path": str(out / SUPERNET_FILE),
-    }
-    supernet.load_state_dict(done.state)
-    if is_main_process():
-        metadata = {**_metadata(plan.data, data, settings), **strategy.metadata()}
-        save_supernet(supernet, out / SUPERNET_FILE, metadata)
-        write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
-    _wait_for_the_files()
-    return report
+NETWORK_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +73,7 @@ def run_network(plan: NetworkPlan, settings: TrainSettings, out: Path, progress:
         TrainingError: ``out`` holds another run, or the supernet is of another space or other classes.
     """
     make_folder(out)
-    _set_up(settings)
+    set_up(settings)
     supernet = load_supernet(plan.supernet) if plan.supernet is not None else None
     network = _network_of(plan, supernet[0].space if supernet else plan.space)
     bare = model if model is not None else create_model(network)
@@ -165,16 +96,16 @@ def run_network(plan: NetworkPlan, settings: TrainSettings, out: Path, progress:
         "arch": str(arch) if arch is not None else None,
         "from": start,
         "params": sum(parameter.numel() for parameter in bare.parameters()),
-        **_report(data, settings, done),
+        **run_report(data, settings, done),
         "top1": list(done.top1),
         "path": str(out / NETWORK_FILE),
     }
     if is_main_process():
         said = {"name": plan.name, "preprocessing": feed.to_json(), "validation_top1": str(done.top1[-1])}
-        said |= {**_metadata(plan.data, data, settings), **_anatomy(bare)}
+        said |= {**run_metadata(plan.data, data, settings), **_anatomy(bare)}
         save_state(done.state, out / NETWORK_FILE, said)
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
-    _wait_for_the_files()
+    wait_for_the_files()
     return report
 
 
@@ -217,42 +148,3 @@ def _try_out(model: nn.Module, feed: Preprocessing, name: str) -> None:
         reason = str(error).strip().split("\n")[0]
         raise TrainingError(f"network {name!r}: does not run on {feed.size} pixels: {reason}") from error
     model.train()
-
-
-def _set_up(settings: TrainSettings) -> None:
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one of a training that writes files."""
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-
-
-def _report(data: ImageData, settings: TrainSettings, done: Training) -> dict[str, Any]:
-    return {
-        "data": data.name,
-        "classes": len(data.classes),
-        "pictures": len(data.part("train")),
-        "validation_pictures": len(data.part("validation")),
-        "steps": done.steps,
-        "seconds": round(done.seconds, 1),
-        "core_seconds": round(done.core_seconds, 1),
-        "settings": settings.to_dict(),
-    }
-
-
-def _metadata(plan: DataPlan, data: ImageData, settings: TrainSettings) -> dict[str, str]:
-    return {
-        "data": plan.name,
-        "validation": str(len(data.part("validation"))),
-        "labels": json.dumps(list(data.classes)),
-        "settings": json_text(settings.to_dict()),
-    }
-
-
-def _wait_for_the_files() -> None:
-    """Whoever comes next reads what the main process has written."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()

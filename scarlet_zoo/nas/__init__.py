@@ -1,0 +1,1 @@
+"""How a search space is searched: supernets, strategies, search and ranking."""

@@ -1,0 +1,91 @@
+"""A whole verdict on disk: every recipe with every seed, then the table and its picture."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scarlet_zoo.arch.zoo import safe_name
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.latency import cpu_model
+from scarlet_zoo.nas.ranking.ground_truth import GroundTruth, read_truth
+from scarlet_zoo.nas.ranking.plots import plot_verdict
+from scarlet_zoo.nas.ranking.ranker import RankerJob, Recipe, make_ranker
+from scarlet_zoo.nas.ranking.verdict import verdict
+from scarlet_zoo.utils.files import json_text, make_folder, write_text
+from scarlet_zoo.utils.jobs import run_jobs
+
+RANK_FILE = "rank.json"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankPlan:
+    """What is ranked by what.
+
+    Attributes:
+        truth: folder of the ground truth.
+        recipes: that are judged.
+        seeds: of the supernets of each.
+        data_dir: where the data is.
+        architectures: the first ones of the ground truth; all when None.
+        workers: rankers made at a time, each on one thread.
+    """
+
+    truth: Path
+    recipes: tuple[Recipe, ...]
+    seeds: tuple[int, ...]
+    data_dir: Path | None = None
+    architectures: int | None = None
+    workers: int = 1
+
+
+def run_rank(plan: RankPlan, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Make every ranker that is not there yet, and judge them; ``out`` gets ``rank.json`` and its picture.
+
+    Returns:
+        What ``rank.json`` holds.
+
+    Raises:
+        DatasetError: no ground truth, or a broken one.
+        TrainingError: no recipe or seed, one twice, or ``out`` holds rankers made otherwise.
+    """
+    names = [recipe.name for recipe in plan.recipes]
+    for what, given in (("recipes", names), ("seeds", list(plan.seeds))):
+        if not given or len(set(given)) < len(given):
+            raise TrainingError(f"rank: got {what} {given}, wanted one or more, each once")
+    truth = _first(read_truth(plan.truth), plan.architectures)
+    make_folder(out)
+    jobs = [RankerJob(truth=truth, recipe=recipe, seed=seed, data_dir=plan.data_dir,
+                      out=out / safe_name(recipe.name) / str(seed))
+            for seed in plan.seeds for recipe in plan.recipes]  # fmt: skip
+    made = []
+    for done, (_, ranker) in enumerate(run_jobs(make_ranker, jobs, plan.workers), start=1):
+        made.append(ranker)
+        if progress is not None:
+            progress(done, len(jobs))
+    made.sort(key=lambda ranker: (names.index(ranker.recipe), ranker.seed))
+    report = {
+        "truth": truth.plan.title,
+        "device": cpu_model(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "recipes": [asdict(recipe) for recipe in plan.recipes],
+        "seeds": list(plan.seeds),
+        **verdict(truth, made),
+    }
+    write_text(out / RANK_FILE, json_text(report, indent=1) + "\n")
+    plot_verdict(report, out / "rank")
+    return report
+
+
+def _first(truth: GroundTruth, count: int | None) -> GroundTruth:
+    if count is None:
+        return truth
+    if not 2 <= count <= len(truth.archs):
+        raise TrainingError(f"rank: got {count} architectures, wanted 2 to {len(truth.archs)}, which the truth has")
+    kept = slice(count)
+    return GroundTruth(truth.plan, truth.archs[kept], truth.top1[:, kept], truth.macs[kept], truth.params[kept],
+                       truth.latency_ms[kept])  # fmt: skip

@@ -1,0 +1,204 @@
+"""Training a supernet and scoring the architectures of a ground truth with it: one ranker."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.nas.ranking.ground_truth import GroundTruth
+from scarlet_zoo.nas.ranking.schedule import Schedule
+from scarlet_zoo.nas.search.evaluator import Evaluation
+from scarlet_zoo.nas.search.journal import Journal
+from scarlet_zoo.nas.strategies.base import read_options
+from scarlet_zoo.nas.strategies.registry import find_strategy
+from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, SupernetPlan, run_supernet
+from scarlet_zoo.training.run import DataPlan
+from scarlet_zoo.utils.files import json_text, write_text
+
+RANKER_FILE = "ranker.json"
+# A chain is what the ground truth has; branches would be trained and never asked for.
+_OPTIONS: Mapping[str, Mapping[str, str]] = {"st-nas": {"branches": "false"}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a supernet is trained and scored, but for its seed.
+
+    Attributes:
+        strategy: see :mod:`scarlet_zoo.nas.strategies.registry`.
+        skip: what stands on skips; the strategy's own when None.
+        options: of the strategy, besides its defaults.
+        budget: pictures run through paths in training, each as often as it is, with gradient or without, but for those
+            that only a teacher sees. A strategy that runs ten paths a step gets a tenth of the steps, an epoch at
+            least.
+        batch_size, lr, clip_norm: of the training; all gradients are clipped, so that none of those that are
+            compared diverges.
+        calibration, validation: pictures for statistics and for accuracy.
+    """
+
+    strategy: str
+    skip: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    budget: int
+    batch_size: int = 64
+    lr: float = 0.1
+    clip_norm: float = 5.0
+    calibration: int = 1000
+    validation: int = 2000
+
+    @property
+    def name(self) -> str:
+        """Strategy, with what is not its default."""
+        added = [f"skip={self.skip}"] if self.skip else []
+        return " ".join([self.strategy, *added, *(f"{key}={value}" for key, value in sorted(self.options.items()))])
+
+    def schedule(self, epochs: int, seed: int) -> Schedule:
+        """Of a training of so many epochs."""
+        return Schedule(epochs=epochs, batch_size=self.batch_size, lr=self.lr, clip_norm=self.clip_norm, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankerJob:
+    """One ranker to be made: what a process must know."""
+
+    truth: GroundTruth
+    recipe: Recipe
+    seed: int
+    data_dir: Path | None
+    out: Path
+
+
+class Ranker(BaseModel):
+    """What a trained supernet says of the architectures, and what it cost to get.
+
+    Attributes:
+        recipe, strategy, seed: which one.
+        scores: by identity string; what the strategy ranks by.
+        accuracies: one-shot accuracy in percent by identity string.
+        epochs, steps: of the training.
+        images: pictures run through paths in training, each as often as it was.
+        train_core_seconds, score_core_seconds: processor time.
+        conditions: all that the numbers depend on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    strategy: str
+    seed: int
+    scores: dict[str, float]
+    accuracies: dict[str, float]
+    epochs: int
+    steps: int
+    images: int
+    train_core_seconds: float
+    score_core_seconds: float
+    conditions: dict[str, Any]
+
+
+def make_ranker(job: RankerJob) -> Ranker:
+    """Train and score, or read what was made so before; a killed one goes on where it stopped."""
+    file, conditions = job.out / RANKER_FILE, _conditions(job)
+    made = read_ranker(file) if file.is_file() else None
+    if made is not None and made.conditions == conditions:
+        return made
+    if made is not None:
+        raise TrainingError(f"{file}: a ranker made under other conditions, wanted another --out")
+    report = _train(job)
+    begun = time.process_time()
+    told = _score(job)
+    spent = time.process_time() - begun
+    lines = [json.loads(line) for line in (job.out / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
+    ranker = Ranker(
+        recipe=job.recipe.name, strategy=job.recipe.strategy, seed=job.seed,
+        scores={arch: values["score"] for arch, values in told.items()},
+        accuracies={arch: values["accuracy"] for arch, values in told.items()},
+        epochs=report["settings"]["epochs"], steps=report["steps"],
+        images=round(report["batch_share"] * sum(line["images"] * len(line["archs"]) for line in lines)),
+        train_core_seconds=report["core_seconds"], score_core_seconds=round(spent, 1), conditions=conditions,
+    )  # fmt: skip
+    write_text(file, ranker.model_dump_json(indent=1) + "\n")
+    return ranker
+
+
+def read_ranker(path: Path) -> Ranker:
+    """A ranker that was made before.
+
+    Raises:
+        TrainingError: the file is none.
+    """
+    try:
+        return TypeAdapter(Ranker).validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise TrainingError(f"{path}: no ranker: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _conditions(job: RankerJob) -> dict[str, Any]:
+    plan, recipe = job.truth.plan, job.recipe
+    said = {"space": plan.search_space.to_json(), "data": plan.data, "pictures": plan.pictures, "seed": job.seed,
+            "recipe": asdict(recipe), "archs": len(job.truth.archs)}  # fmt: skip
+    return dict(json.loads(json_text(said)))
+
+
+def _train(job: RankerJob) -> dict[str, Any]:
+    plan, recipe = job.truth.plan, job.recipe
+    options = {**_OPTIONS.get(recipe.strategy, {}), **recipe.options}
+    data = DataPlan(name=plan.data, folder=job.data_dir, pictures=plan.pictures)
+    supernet = SupernetPlan(space=plan.search_space, data=data, strategy=recipe.strategy, skip=recipe.skip,
+                            options=options)  # fmt: skip
+    epochs = max(1, round(recipe.budget / (plan.pictures * _batches_of_a_step(supernet, recipe, job.out / "probe"))))
+    return run_supernet(supernet, recipe.schedule(epochs, job.seed).settings(), job.out)
+
+
+def _batches_of_a_step(supernet: SupernetPlan, recipe: Recipe, out: Path) -> float:
+    """How often the strategy runs a batch through a path, parts of it counted as such: one step of it is made."""
+    report = run_supernet(supernet, recipe.schedule(1, 0).settings(max_steps=1), out)
+    (line,) = (out / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+    return float(report["batch_share"]) * max(len(json.loads(line)["archs"]), 1)
+
+
+def _score(job: RankerJob) -> dict[str, dict[str, float]]:
+    plan, recipe, file = job.truth.plan, job.recipe, job.out / SUPERNET_FILE
+    evaluation = Evaluation(plan.search_space, ("score", "accuracy"), file, (plan.data, job.data_dir, None),
+                            recipe.calibration, recipe.validation)  # fmt: skip
+    journal = Journal(job.out / "evaluations.jsonl", evaluation.conditions)
+    told = {}
+    for arch in job.truth.archs:
+        values = journal.get(arch)
+        if values is None:
+            begun = time.monotonic()
+            values = evaluation(arch)
+            journal.add(arch, values, time.monotonic() - begun)
+        told[str(arch)] = dict(values)
+    journal.close()
+    return told
+
+
+def parse_recipe(text: str, **how: Any) -> Recipe:
+    """A recipe of its name: ``scarlet``, ``scarlet:skip=plain``, ``sandwich:KEY=VALUE:KEY=VALUE``.
+
+    Args:
+        text: strategy, then what is not its default; ``skip`` among the keys.
+        how: the other fields of :class:`Recipe`.
+
+    Raises:
+        UnknownNameError: no such strategy.
+        TrainingError: an option without a value, or that there is not.
+    """
+    name, *given = text.split(":")
+    pairs = [option.partition("=") for option in given]
+    wrong = next((option for option, (_, mark, _) in zip(given, pairs, strict=True) if not mark), None)
+    if wrong is not None:
+        raise TrainingError(f"strategy {text!r}: got {wrong!r}, wanted KEY=VALUE")
+    options = {key: value for key, _, value in pairs}
+    skip = options.pop("skip", None)
+    read_options(find_strategy(name).Options, options, name)
+    return Recipe(strategy=name, skip=skip, options=options, **how)

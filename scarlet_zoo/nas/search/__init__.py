@@ -1,0 +1,1 @@
+"""The search for architectures on the front between accuracy, size and latency."""

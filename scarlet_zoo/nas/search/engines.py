@@ -1,0 +1,107 @@
+"""Where evaluations run: in this process, or on Ray's workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.errors import TrainingError, unknown_name
+from scarlet_zoo.nas.search.evaluator import Evaluation
+
+Done = tuple[int, dict[str, float], float]
+
+
+class Engine(Protocol):
+    """Evaluates architectures."""
+
+    def run(self, archs: Sequence[Arch]) -> Iterator[Done]:
+        """Position, values and seconds of each, as they are done."""
+
+
+class InProcess:
+    """One after the other, here."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self._evaluation = evaluation
+
+    def run(self, archs: Sequence[Arch]) -> Iterator[Done]:
+        """Position, values and seconds of each, in order."""
+        for position, arch in enumerate(archs):
+            begun = time.monotonic()
+            values = self._evaluation(arch)
+            yield position, values, time.monotonic() - begun
+
+
+class OnRay:
+    """On the workers of a Ray cluster: the one that ``RAY_ADDRESS`` names, else workers on this machine.
+
+    Args:
+        evaluation: what each worker does.
+        workers: how many.
+
+    Raises:
+        TrainingError: Ray is not installed.
+    """
+
+    def __init__(self, evaluation: Evaluation, workers: int) -> None:
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise TrainingError("engine ray: Ray is not installed, wanted it: pip install 'scarlet-zoo[ray]'"
+                                ) from error  # fmt: skip
+        self._ray: Any = ray
+        if not ray.is_initialized():
+            local: dict[str, Any] = (
+                {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers, "include_dashboard": False}
+            )
+            try:
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                reason = str(error).strip().split("\n")[0]
+                raise TrainingError(f"engine ray: does not start: {reason}") from error
+        worker = ray.remote(num_cpus=1)(_Worker)
+        self._workers: list[Any] = [worker.remote(evaluation) for _ in range(workers)]
+
+    def run(self, archs: Sequence[Arch]) -> Iterator[Done]:
+        """Position, values and seconds of each, as they are done."""
+        waiting, running = list(enumerate(archs)), dict[Any, tuple[int, Any]]()
+        idle: list[Any] = list(self._workers)
+        while waiting or running:
+            while waiting and idle:
+                position, arch = waiting.pop(0)
+                worker = idle.pop()
+                running[worker.evaluate.remote(arch)] = (position, worker)
+            ready, _ = self._ray.wait(list(running), num_returns=1)
+            for reference in ready:
+                position, worker = running.pop(reference)
+                idle.append(worker)
+                values, seconds = self._ray.get(reference)
+                yield position, values, seconds
+
+
+class _Worker:
+    """What lives in one of Ray's processes."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self._evaluation = evaluation
+
+    def evaluate(self, arch: Arch) -> tuple[dict[str, float], float]:
+        begun = time.monotonic()
+        return self._evaluation(arch), time.monotonic() - begun
+
+
+def get_engine(name: str, evaluation: Evaluation, workers: int) -> Engine:
+    """The named engine.
+
+    Raises:
+        UnknownNameError: no such engine.
+    """
+    if name == "local":
+        return InProcess(evaluation)
+    if name == "ray":
+        return OnRay(evaluation, workers)
+    raise unknown_name("engine", name, ("local", "ray"))

@@ -1,0 +1,136 @@
+"""What an architecture is worth: the values of the metrics, each from where it can be had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.latency import cpu_model
+from scarlet_zoo.measurement.lut.table import LatencyTable, read_table
+from scarlet_zoo.nas.search.objectives import CLOSED_FORM, METRICS, closed_form
+from scarlet_zoo.utils.files import file_sha256
+
+_SCORED = ("accuracy", "score")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How architectures are evaluated; called with one, it gives its values by metric.
+
+    What a strategy tells besides, such as a variance, is among the values under its own name.
+
+    It holds names and paths only, so that it travels to other processes and machines.
+
+    Attributes:
+        space: of the architectures.
+        metrics: names among ``accuracy score macs params latency``; ``score`` is what the strategy ranks by, and where
+            that is an accuracy, the same as it.
+        supernet: file of the weights that accuracy is measured with.
+        data: name of the data set, its folder, and how many pictures are held out.
+        calibration: training pictures that batch norm statistics are taken from.
+        validation: validation pictures that count; all when None.
+        threads: of ONNX Runtime, for latency, and of torch.
+        reference_ms: see :class:`scarlet_zoo.nas.search.latency_meter.LatencyMeter`; measured when None.
+        lut: file of a latency table that predicts latency; measured when None.
+        strategy: that scores; the supernet's own when None.
+    """
+
+    space: SearchSpace
+    metrics: tuple[str, ...]
+    supernet: Path | None = None
+    data: tuple[str, Path | None, int | None] | None = None
+    calibration: int = 2000
+    validation: int | None = None
+    threads: int = 1
+    reference_ms: float | None = None
+    lut: Path | None = None
+    strategy: str | None = None
+    _loaded: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self._is_scored and (self.supernet is None or self.data is None):
+            name = next(name for name in _SCORED if name in self.metrics)
+            raise TrainingError(f"search: the objective {name} needs a supernet and its data, wanted --supernet FILE")
+        if self.lut is not None:
+            table = read_table(self.lut)
+            table.require(space=replace(self.space, num_classes=table.search_space.num_classes), threads=self.threads)
+            table.require_here()
+            self._loaded["table"] = table
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loaded": {}}
+
+    def __call__(self, arch: Arch) -> dict[str, float]:
+        """Values of the metrics."""
+        told = closed_form(arch) if set(CLOSED_FORM) & set(self.metrics) else {}
+        if self._is_scored:
+            told |= self._score(arch)
+        if "latency" in self.metrics:
+            told["latency"] = self._meter(arch) if self.table is None else float(self.table.predict([arch])[0, 0])
+        besides = {name: value for name, value in told.items() if name not in METRICS}
+        return {**{name: told[name] for name in self.metrics}, **besides}
+
+    @property
+    def _is_scored(self) -> bool:
+        return not set(_SCORED).isdisjoint(self.metrics)
+
+    @cached_property
+    def conditions(self) -> dict[str, Any]:
+        """What the values depend on, as JSON values."""
+        said: dict[str, Any] = {"space": self.space.to_json(), "metrics": list(self.metrics)}
+        if self._is_scored and self.supernet is not None and self.data is not None:
+            from scarlet_zoo.models.weights.checkpoint import read_metadata
+
+            # Of the tensors: the file's own bytes differ from one writing to the next.
+            digest = read_metadata(self.supernet).get("sha256") or file_sha256(self.supernet)
+            said |= {"supernet_sha256": digest, "data": self.data[0], "held_out": self.data[2],
+                     "calibration": self.calibration, "validation": self.validation}  # fmt: skip
+            said |= {"strategy": self.strategy} if self.strategy is not None else {}
+        if "latency" in self.metrics and self.table is not None:
+            said["latency_table"] = self.table.stamp.model_dump(mode="json")
+            said["latency_table_sha256"] = file_sha256(Path(str(self.lut)))
+        elif "latency" in self.metrics:
+            import onnxruntime
+
+            said |= {
+                "device": cpu_model(),
+                "runtime": f"onnxruntime {onnxruntime.__version__}",
+                "threads": self.threads,
+            }
+        return said
+
+    @property
+    def table(self) -> LatencyTable | None:
+        """What predicts latency, where something does."""
+        if self.lut is not None and "table" not in self._loaded:
+            self._loaded["table"] = read_table(self.lut)
+        table: LatencyTable | None = self._loaded.get("table")
+        return table
+
+    def _score(self, arch: Arch) -> dict[str, float]:
+        """What the strategy says, and the accuracy where somebody asks for it beside another score."""
+        from scarlet_zoo.nas.one_shot import OneShot
+        from scarlet_zoo.nas.strategies.registry import scorer_of
+
+        if "bench" not in self._loaded:
+            assert self.supernet is not None
+            assert self.data is not None
+            bench = OneShot(self.supernet, self.data, self.calibration, self.validation, self.threads)
+            self._loaded.update(bench=bench, scorer=scorer_of(bench, self.strategy))
+        told: dict[str, float] = self._loaded["scorer"](arch)
+        if "accuracy" in self.metrics and "accuracy" not in told:
+            told = {**told, "accuracy": self._loaded["bench"].accuracy(arch)}
+        return {**told, "score": told["score"] if "score" in told else told["accuracy"]}
+
+    @property
+    def _meter(self) -> Any:
+        from scarlet_zoo.nas.search.latency_meter import LatencyMeter
+
+        if "meter" not in self._loaded:
+            self._loaded["meter"] = LatencyMeter(self.space, self.threads, self.reference_ms)
+        return self._loaded["meter"]

@@ -1,0 +1,90 @@
+"""NSGA-II, pymoo's, over architectures: with SCARLET's weighted crowding distance and mutations (section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.evaluator import Evaluator
+from pymoo.core.problem import Problem
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+from pymoo.problems.static import StaticProblem
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+from scarlet_zoo.nas.search.evaluator import Evaluation
+from scarlet_zoo.nas.search.mutation_policy import Guide
+from scarlet_zoo.nas.search.objectives import Values, allowed
+from scarlet_zoo.nas.search.operators import (
+    ArchCrossover,
+    ArchMutation,
+    ArchSampling,
+    Coding,
+    OnlyNew,
+    weighted_crowding,
+)
+from scarlet_zoo.nas.search.settings import Generation, SearchSettings
+
+
+def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Iterator[Generation]:
+    """Generations of pymoo's NSGA-II, asked and told."""
+    coding = Coding(evaluation.space)
+    guide = Guide(coding.sizes)
+    only_new = OnlyNew(coding, partial(allowed, limits=settings.limits))
+    algorithm, problem = _algorithm(coding, guide, only_new, settings)
+    left = settings.evaluations
+    genes_seen: list[NDArray[np.int64]] = []
+    values_seen: list[Values] = []
+    while left > 0:
+        children = algorithm.ask()
+        if children is None or not len(children):
+            return
+        children = children[:left]
+        left -= len(children)
+        genes = children.get("X")
+        only_new.seen |= {tuple(row) for row in genes.tolist()}
+
+        def tell(values: list[Values], children: Any = children, genes: NDArray[np.int64] = genes) -> None:
+            costs = np.array([[objective.cost(value) for objective in settings.objectives] for value in values])
+            over = np.array([[limit.excess(value) for limit in settings.limits] for value in values])
+            told = {"F": costs} | ({"G": over} if settings.limits else {})
+            Evaluator().eval(StaticProblem(problem, **told), children)
+            algorithm.tell(infills=children)
+            genes_seen.extend(genes)
+            values_seen.extend(values)
+            _learn(guide, np.array(genes_seen), values_seen, len(genes), settings)
+
+        yield [coding.arch(row) for row in genes], tell
+
+
+def _algorithm(coding: Coding, guide: Guide, only_new: OnlyNew, settings: SearchSettings) -> tuple[Any, Any]:
+    accept = partial(allowed, limits=settings.limits)
+    weights = np.array([objective.weight for objective in settings.objectives])
+    problem = Problem(
+        n_var=len(coding.sizes), n_obj=len(settings.objectives), n_ieq_constr=len(settings.limits), xl=0,
+        xu=coding.sizes - 1, vtype=int,
+    )  # fmt: skip
+    algorithm = NSGA2(
+        pop_size=settings.population,
+        sampling=ArchSampling(coding, accept, settings.max_tries),
+        crossover=ArchCrossover(),
+        mutation=ArchMutation(coding, guide, settings.mutated, settings.kinds),
+        survival=RankAndCrowding(crowding_func=partial(weighted_crowding, weights=weights)),
+        eliminate_duplicates=only_new,
+    )
+    # It is asked until the evaluations are used up, whatever it thinks of its convergence.
+    algorithm.setup(problem, termination=("n_gen", settings.evaluations + 1), seed=settings.seed, verbose=False)
+    return algorithm, problem
+
+
+def _learn(
+    guide: Guide, genes: NDArray[np.int64], values: Sequence[Values], new: int, settings: SearchSettings
+) -> None:
+    """Reward the newest generation by its rank among all so far."""
+    costs = np.array([[objective.cost(value) for objective in settings.objectives] for value in values])
+    _, ranks = NonDominatedSorting().do(costs, return_rank=True)
+    rewards = 1 - ranks / max(ranks.max(), 1)
+    guide.learn(genes[-new:], rewards[-new:], genes[ranks == 0])

@@ -1,0 +1,85 @@
+"""How to search, and what a search gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.nas.search.objectives import CLOSED_FORM, Limit, Objective, Values
+
+Progress = Callable[[int, int], None]
+
+
+METHODS = ("nsga2", "nao", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How to search.
+
+    Attributes:
+        objectives: what for; their weights are those of the crowding distance.
+        limits: what no architecture may break.
+        method: ``nsga2``, ``nao`` (for the first objective), or ``random``.
+        evaluations: architectures to evaluate in all.
+        population: of a generation.
+        mutated: share of the children that are mutated.
+        kinds: shares of random, guided and prior mutations.
+        max_tries: draws for a place in the first population before the limits are called impossible.
+        seed: of everything random.
+        engine, workers: where evaluations run: ``local``, or ``ray`` with so many workers.
+    """
+
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...] = ()
+    method: str = "nsga2"
+    evaluations: int = 200
+    population: int = 20
+    mutated: float = 0.8
+    kinds: tuple[float, float, float] = (0.2, 0.65, 0.15)
+    max_tries: int = 1000
+    seed: int = 0
+    engine: str = "local"
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise TrainingError(f"search: got method {self.method!r}, wanted one of {' '.join(METHODS)}")
+        if self.population < 2 or self.evaluations < self.population:
+            got = f"{self.evaluations} evaluations of populations of {self.population}"
+            raise TrainingError(f"search: got {got}, wanted a population of 2 or more, evaluated at least once")
+        names = [objective.name for objective in self.objectives]
+        if not names or len(set(names)) != len(names):
+            raise TrainingError(f"search: got objectives {' '.join(names) or 'none'}, wanted different ones")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture and its values by metric."""
+
+    arch: Arch
+    values: Values
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        front: the candidates that keep all limits and that none of the others beats, by the first objective.
+        evaluated: all of them, in order.
+    """
+
+    front: tuple[Candidate, ...]
+    evaluated: tuple[Candidate, ...]
+
+
+# A generation: its architectures, and where to tell their values.
+Generation = tuple[list[Arch], Callable[[list[Values]], None]]
+
+
+def metrics_of(objectives: Sequence[Objective], limits: Sequence[Limit]) -> tuple[str, ...]:
+    """What must be known of an architecture: objectives, limits, and what is told for nothing."""
+    return tuple(dict.fromkeys([*(o.name for o in objectives), *(limit.name for limit in limits), *CLOSED_FORM]))

@@ -1,0 +1,156 @@
+"""The whole way in one call: pictures, a supernet, a search, a network trained, a file verified and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scarlet_zoo.arch.spaces import find_space
+from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.deployment.deploy import deploy
+from scarlet_zoo.inference.accuracy import validate_part
+from scarlet_zoo.inference.classifier import open_classifier
+from scarlet_zoo.nas.search.objectives import Objective
+from scarlet_zoo.nas.search.results import SearchPlan, derive_networks, read_front, run_search
+from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
+from scarlet_zoo.nas.strategies.scarlet import Scarlet
+from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, SupernetPlan, run_supernet
+from scarlet_zoo.training.run import DataPlan
+from scarlet_zoo.training.settings import TrainSettings
+from scarlet_zoo.training.train_network import NETWORK_FILE, NetworkPlan, run_network
+from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.markdown import markdown_table
+
+Move = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TourSettings:
+    """How long each part of the tour takes.
+
+    Attributes:
+        supernet, network: how the supernet and the chosen network are trained.
+        evaluations, population: of the search.
+        validation: validation pictures that the search scores on; all when None.
+    """
+
+    supernet: TrainSettings
+    network: TrainSettings
+    evaluations: int = 60
+    population: int = 12
+    validation: int | None = 2000
+
+    @classmethod
+    def usual(cls, threads: int = 0) -> TourSettings:
+        """Under half an hour on a laptop's processor, Fashion-MNIST."""
+        return cls(
+            supernet=TrainSettings(epochs=2, batch_size=64, threads=threads),
+            network=TrainSettings(epochs=4, batch_size=64, lr=0.2, ema=0.998, threads=threads),
+        )
+
+    @classmethod
+    def smoke(cls, threads: int = 0) -> TourSettings:
+        """Every part for a moment, to see that all of them work."""
+        short = TrainSettings(epochs=1, max_steps=12, batch_size=32, lr=0.2, checkpoint_every=6, threads=threads)
+        return cls(supernet=short, network=short, evaluations=4, population=4, validation=200)
+
+
+def tour(
+    out: Path,
+    settings: TourSettings,
+    data: DataPlan,
+    space: str = "scarlet-mini",
+    stage: Callable[[str], None] | None = None,
+    progress: Move | None = None,
+) -> dict[str, Any]:
+    """Train a supernet, search it for accuracy against measured latency, train, deploy and validate a network.
+
+    ``out`` gets a folder for each part, and ``tour.json`` and ``tour.md``; the same call continues it.
+    The supernet is trained as SCARLET's, with a stabilizer on every skip, so that there is one to be folded.
+    The network is the one in the middle of the front, and starts from its supernet weights.
+
+    Args:
+        out: folder of the tour.
+        settings: how long each part takes.
+        data: pictures.
+        space: a search space's name or TOML file.
+        stage: told what begins.
+        progress: told how far the part is.
+
+    Returns:
+        What ``tour.json`` holds.
+    """
+    say = stage or (lambda _: None)
+    say("train the supernet")
+    plan = SupernetPlan(space=find_space(space), data=data, strategy=Scarlet.name)
+    trained = run_supernet(plan, settings.supernet, out / "supernet", progress)
+    say("search it")
+    supernet = out / "supernet" / SUPERNET_FILE
+    found = _search(out, supernet, settings, data, progress)
+    say("train the network in the middle of the front")
+    front = read_front(out / "search" / "front.json")
+    chosen = front[len(front) // 2]
+    derived = derive_networks([chosen], out / "derived", supernet, data=data.name, data_dir=data.folder)
+    wanted = NetworkPlan(name=str(chosen.arch), data=data, supernet=supernet)
+    network = run_network(wanted, settings.network, out / "network", progress)
+    say("fold, export, verify, measure and validate it")
+    deployed = deploy(str(chosen.arch), out / "deployed", weights=str(out / "network" / NETWORK_FILE))
+    report = {
+        "space": space,
+        "data": data.name,
+        "supernet": trained,
+        "search": {key: found[key] for key in ("objectives", "evaluations", "front")},
+        "chosen": {"arch": str(chosen.arch), "values": dict(chosen.values), "one_shot": derived[0]["path"]},
+        "network": network,
+        "deployment": deployed.to_dict(),
+        "validation_top1": _validate(deployed.artifact.path, data),
+    }
+    write_text(out / "tour.json", json_text(report, indent=1) + "\n")
+    write_text(out / "tour.md", _markdown(report))
+    return report
+
+
+def _search(out: Path, supernet: Path, settings: TourSettings, data: DataPlan, progress: Move | None) -> dict[str, Any]:
+    goals = (Objective.parse("accuracy"), Objective.parse("latency"))
+    how = SearchSettings(objectives=goals, evaluations=settings.evaluations, population=settings.population)
+    plan = SearchPlan(supernet=supernet, space=None, metrics=metrics_of(goals, ()), data=data.name,
+                      data_dir=data.folder, validation=settings.validation)  # fmt: skip
+    return run_search(plan, how, out / "search", progress)
+
+
+def _validate(path: Path, data: DataPlan) -> float:
+    classifier = open_classifier(str(path), "auto")
+    pictures = open_data(data.name, classifier.preprocessing, data.folder, data.validation)
+    return validate_part(classifier, pictures, "validation", batch=500).top1
+
+
+def tour_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a person wants to know of a tour, as (what, value)."""
+    supernet, network, deployment = report["supernet"], report["network"], report["deployment"]
+    timing, values = deployment["timing"], report["chosen"]["values"]
+    return [
+        (
+            "data",
+            f"{report['data']}: {supernet['pictures']:,} to train on, {supernet['validation_pictures']:,} held out",
+        ),
+        ("supernet", f"{supernet['params']:,} parameters, {supernet['steps']:,} steps, {supernet['seconds']:.0f} s"),
+        ("search", f"{report['search']['evaluations']} evaluated, {len(report['search']['front'])} on the front"),
+        ("chosen", report["chosen"]["arch"]),
+        ("one-shot accuracy", f"{values['accuracy']:.2f} %"),
+        ("network", f"{deployment['params']:,} parameters, {deployment['macs']:,} multiply-adds"),
+        (
+            "trained",
+            f"{network['steps']:,} steps, {network['seconds']:.0f} s, {network['top1'][-1]:.2f} % of the held out",
+        ),
+        ("fold", deployment["fold"]["summary"]),
+        ("file", f"{deployment['artifact']['path']}, verified: {'yes' if deployment['parity']['passed'] else 'NO'}"),
+        ("accuracy of the file", f"{report['validation_top1']:.2f} % of the held out"),
+        ("latency p50", f"{timing['p50_ms']:.3f} ms, {timing['conditions']['device']}, 1 thread"),
+    ]
+
+
+def _markdown(report: dict[str, Any]) -> str:
+    table = markdown_table(("what", "value"), tour_rows(report))
+    return f"# From pictures to a file\n\n{table}\n\n![the front](search/front.png)\n"
