@@ -4,8 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
+from scarlet_zoo.evidence.report.pages import EVIDENCE, OPTIONAL, drawings, report_html, report_markdown
 from scarlet_zoo.measurement.published import published_peers
-from scarlet_zoo.reporting.pages import EVIDENCE, OPTIONAL, drawings, report_html, report_markdown
 from scarlet_zoo.utils.files import write_text
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.final_test import read_test_once
+from scarlet_zoo.evidence.read_once import read_test_once
 from scarlet_zoo.latency import measure
 from scarlet_zoo.models.cost import model_cost
 from scarlet_zoo.models.loading import load_network

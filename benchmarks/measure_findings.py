@@ -10,13 +10,13 @@ from typing import Any
 
 from scarlet_zoo.arch.spaces import space_of
 from scarlet_zoo.cli.console import progress_bar
+from scarlet_zoo.evidence.findings.conditions import Condition, look_into
+from scarlet_zoo.evidence.findings.stability import Draws, draw_and_rank
+from scarlet_zoo.evidence.findings.updates import Pool, train_and_rank
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.models.supernet import SKIPS
 from scarlet_zoo.nas.ranking.ground_truth import GroundTruth, read_truth
 from scarlet_zoo.nas.ranking.schedule import Schedule
-from scarlet_zoo.ranking.conditions import Condition, look_into
-from scarlet_zoo.ranking.stability import Draws, draw_and_rank
-from scarlet_zoo.ranking.updates import Pool, train_and_rank
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.jobs import run_jobs

@@ -13,7 +13,7 @@ from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.final_test import read_test_once
+from scarlet_zoo.evidence.read_once import read_test_once
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.inference.accuracy import validate_part
 from scarlet_zoo.inference.classifier import open_classifier

@@ -13,8 +13,8 @@ import onnx
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.spaces import get_space
+from scarlet_zoo.evidence.interleaved_bundles import measure_together
 from scarlet_zoo.latency import Settings
-from scarlet_zoo.lut.together import measure_together
 from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
 from scarlet_zoo.measurement.lut.bundle import Bundle, Group, make_bundle
 from scarlet_zoo.measurement.lut.cut import network_graph

@@ -9,7 +9,7 @@ from scarlet_zoo.arch.zoo import list_archs
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.device.proof import Case, other_processors, prove, this_processor
+from scarlet_zoo.evidence.emulation import Case, other_processors, prove, this_processor
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.graph.session import OnnxClassifier

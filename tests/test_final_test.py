@@ -8,7 +8,7 @@ from conftest import FASHION
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import CheckFailedError
-from scarlet_zoo.final_test import read_test_once
+from scarlet_zoo.evidence.read_once import read_test_once
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.weights.checkpoint import save_weights
 

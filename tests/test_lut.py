@@ -21,8 +21,8 @@ from scarlet_zoo import latency
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import TableError
+from scarlet_zoo.evidence.interleaved_bundles import measure_together
 from scarlet_zoo.latency import Settings
-from scarlet_zoo.lut.together import measure_together
 from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
 from scarlet_zoo.measurement.lut.bundle import Bundle, make_bundle, read_bundle
 from scarlet_zoo.measurement.lut.cut import cut, holders, network_graph

@@ -8,8 +8,8 @@ from adb_stand_in import arm64_root
 
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.device.proof import Case, Processor, other_processors, prove, this_processor
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.evidence.emulation import Case, Processor, other_processors, prove, this_processor
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.graph.session import OnnxClassifier

@@ -14,14 +14,14 @@ from timm.models._efficientnet_blocks import InvertedResidual
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import space_of
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.evidence.findings.conditions import Condition, look_into, without_shortcuts
+from scarlet_zoo.evidence.findings.similarity import feature_shift, features_before, layer_similarity, parameter_shift
+from scarlet_zoo.evidence.findings.stability import Draws, draw_and_rank, stability_of
+from scarlet_zoo.evidence.findings.updates import Pool, Pooled, train_and_rank
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.nas.ranking.ground_truth import read_truth
 from scarlet_zoo.nas.ranking.schedule import Schedule
-from scarlet_zoo.ranking.conditions import Condition, look_into, without_shortcuts
-from scarlet_zoo.ranking.similarity import feature_shift, features_before, layer_similarity, parameter_shift
-from scarlet_zoo.ranking.stability import Draws, draw_and_rank, stability_of
-from scarlet_zoo.ranking.updates import Pool, Pooled, train_and_rank
 from scarlet_zoo.training.run import DataPlan
 
 SPACE = space_of(
@@ -141,10 +141,10 @@ def test_means_of_draws_agree_better_than_draws_do():
 
 
 def test_draws_rank_and_a_pool_ranks(folder, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("scarlet_zoo.ranking.stability._CALIBRATION", 20)
-    monkeypatch.setattr("scarlet_zoo.ranking.stability._VALIDATION", 40)
-    monkeypatch.setattr("scarlet_zoo.ranking.updates._CALIBRATION", 20)
-    monkeypatch.setattr("scarlet_zoo.ranking.updates._VALIDATION", 40)
+    monkeypatch.setattr("scarlet_zoo.evidence.findings.stability._CALIBRATION", 20)
+    monkeypatch.setattr("scarlet_zoo.evidence.findings.stability._VALIDATION", 40)
+    monkeypatch.setattr("scarlet_zoo.evidence.findings.updates._CALIBRATION", 20)
+    monkeypatch.setattr("scarlet_zoo.evidence.findings.updates._VALIDATION", 40)
     truth = read_truth(folder)
     drawn = draw_and_rank(Draws(truth=truth, temperature=1.0, samples=2, schedule=SHORT), tmp_path / "draws")
     assert np.array(drawn["accuracies"]).shape == (2, 6)

@@ -12,10 +12,10 @@ from conftest import ROOT
 from lab_parts import record
 
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.evidence.report.latency import Peers
+from scarlet_zoo.evidence.report.pages import EVIDENCE, report_html, report_markdown, sections
+from scarlet_zoo.evidence.report.structure import Table
 from scarlet_zoo.measurement.published import published_peers
-from scarlet_zoo.reporting.latency import Peers
-from scarlet_zoo.reporting.pages import EVIDENCE, report_html, report_markdown, sections
-from scarlet_zoo.reporting.structure import Table
 
 BENCHMARKS = ROOT / "benchmarks"
 CHROMIUM = shutil.which("chromium")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scarlet_zoo.arch.zoo import get_arch
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.final_test import read_test_once
+from scarlet_zoo.evidence.read_once import read_test_once
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.models.weights.checkpoint import read_metadata
 from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, replacing, write_text

@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from scarlet_zoo.device import answers
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.evidence import answers
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.graph.fusion import report_of_graph
 from scarlet_zoo.graph.quantization.golden import KEY, check_answers, golden_input

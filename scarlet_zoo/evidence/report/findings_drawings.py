@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from scarlet_zoo.reporting.drawings import svg
+from scarlet_zoo.evidence.report.drawings import svg
 from scarlet_zoo.utils.plotting import new_figure
 
 Row = Mapping[str, Any]

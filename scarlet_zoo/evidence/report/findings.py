@@ -8,9 +8,9 @@ from itertools import groupby
 from statistics import fmean, stdev
 from typing import Any
 
-from scarlet_zoo.reporting.findings_drawings import alike, shifts, stability, updates
-from scarlet_zoo.reporting.ranking import tau_text
-from scarlet_zoo.reporting.structure import Section, Table
+from scarlet_zoo.evidence.report.findings_drawings import alike, shifts, stability, updates
+from scarlet_zoo.evidence.report.ranking import tau_text
+from scarlet_zoo.evidence.report.structure import Section, Table
 
 Row = Mapping[str, Any]
 # A supernet with less than this times the accuracy of guessing has learned nothing.

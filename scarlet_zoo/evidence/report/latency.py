@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from scarlet_zoo.reporting.drawings import Point, blocks, pareto
-from scarlet_zoo.reporting.structure import Cell, Section, Table
+from scarlet_zoo.evidence.report.drawings import Point, blocks, pareto
+from scarlet_zoo.evidence.report.structure import Cell, Section, Table
 from scarlet_zoo.utils.markdown import conditions_line
 
 # Our float32 forms; a network's latency is that of the fastest one.

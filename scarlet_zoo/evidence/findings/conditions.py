@@ -19,11 +19,11 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.errors import DivergedError
+from scarlet_zoo.evidence.findings.similarity import feature_shift, layer_similarity, parameter_shift
 from scarlet_zoo.models.batchnorm import batch_statistics
 from scarlet_zoo.nas.ranking.schedule import Schedule
 from scarlet_zoo.nas.strategies.base import Strategy
 from scarlet_zoo.nas.strategies.registry import create_strategy
-from scarlet_zoo.ranking.similarity import feature_shift, layer_similarity, parameter_shift
 from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.utils.jobs import kept

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.reporting.findings import findings_sections
-from scarlet_zoo.reporting.latency import LATENCY_EVIDENCE, latency_sections
-from scarlet_zoo.reporting.ranking import verdict_section
-from scarlet_zoo.reporting.structure import Section, Table
+from scarlet_zoo.evidence.report.findings import findings_sections
+from scarlet_zoo.evidence.report.latency import LATENCY_EVIDENCE, latency_sections
+from scarlet_zoo.evidence.report.ranking import verdict_section
+from scarlet_zoo.evidence.report.structure import Section, Table
 from scarlet_zoo.utils.markdown import markdown_table
 
 TITLE = "scarlet-zoo, measured"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scarlet_zoo.evidence.report.drawings import svg
+from scarlet_zoo.evidence.report.structure import Section, Table
 from scarlet_zoo.nas.ranking.plots import draw_verdict
 from scarlet_zoo.nas.strategies.registry import DEFAULT, DEFAULT_SKIP
-from scarlet_zoo.reporting.drawings import svg
-from scarlet_zoo.reporting.structure import Section, Table
 
 Row = Mapping[str, Any]
 

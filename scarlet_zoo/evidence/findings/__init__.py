@@ -1,0 +1,1 @@
+"""Experiments behind the papers' claims, one question a module."""
