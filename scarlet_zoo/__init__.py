@@ -80,7 +80,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 wrapt.register_post_import_hook(lambda _timm: importlib.import_module(f"{__name__}.models.scarlet"), "timm")

@@ -1,5 +1,5 @@
 """``python -m scarlet_zoo``: the command line."""
 
-from scarlet_zoo.cli import main
+from scarlet_zoo.cli.main import main
 
 main()

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from scarlet_zoo.arch.architecture import Arch
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet_zoo.cli.main
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet_zoo.cli.main.main
 
 import pytest
 import torch
 
-from scarlet_zoo import cli
 from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import chain_layers
+from scarlet_zoo.cli import main
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.fashion_mnist import DEBIAN_FOLDER
 from scarlet_zoo.data.preprocessing import space_preprocessing
@@ -55,7 +55,7 @@ def scarlet(capsys):
     """Run the command line in this process: (exit code, stdout, stderr)."""
 
     def run(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
+        code = main.run([str(argument) for argument in arguments])
         said = capsys.readouterr()
         return code, said.out, said.err
 

@@ -18,8 +18,7 @@ from scarlet_zoo.arch.architecture import Arch, branch_plan
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space, read_space
 from scarlet_zoo.errors import ArchError, FoldError, ScarletError, UnknownNameError
-from scarlet_zoo.folding import regions as chain
-from scarlet_zoo.folding import stabilizers
+from scarlet_zoo.folding import regions, stabilizers
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
 from scarlet_zoo.measurement.lut.bundle import make_bundle
@@ -222,7 +221,7 @@ BETWEEN = f"tiny+branches:{'-'.join(['e3k3'] + ['id'] * 3 + ['e3k3'] * 4)}"
 def test_a_fold_that_forgets_the_branches_is_caught(text, monkeypatch):
     model = randomized(Arch.parse(text, SPACE))
     assert not zoo.fold(model).skipped
-    monkeypatch.setattr(chain, "_branch_off", lambda *_: None)
+    monkeypatch.setattr(regions, "_branch_off", lambda *_: None)
     monkeypatch.setattr(stabilizers, "branched_sites", lambda *_: set())
     monkeypatch.setattr(stabilizers, "_excess", lambda *_: "")
     with pytest.raises(FoldError, match="differs by"):

@@ -8,14 +8,15 @@ import sys
 
 import pytest
 
-from scarlet_zoo import cli, get_arch, list_archs
+from scarlet_zoo import get_arch, list_archs
+from scarlet_zoo.cli import main
 from scarlet_zoo.latency import statistics
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    assert cli.run(["export", "scarlet_c", "--out", str(folder), "--input-size", "64", "--json"]) == 0
+    assert main.run(["export", "scarlet_c", "--out", str(folder), "--input-size", "64", "--json"]) == 0
     return folder / "scarlet_c.onnx"
 
 

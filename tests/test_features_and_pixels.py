@@ -13,7 +13,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.graph.artifact import read_artifact
-from scarlet_zoo.graph.passes import lower as lowering
+from scarlet_zoo.graph.passes import lower
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.models.loading import load_network
 
@@ -156,7 +156,7 @@ def test_a_file_that_takes_pixels_is_as_near_to_float64_as_one_that_does_not(tmp
 
 
 def test_a_mean_left_out_is_caught(network, tmp_path, monkeypatch):
-    real = lowering.accept_pixels
+    real = lower.accept_pixels
     monkeypatch.setattr(
         "scarlet_zoo.deployment.to_onnx.accept_pixels", lambda graph, mean, std: real(graph, [0.5] * 3, std)
     )

@@ -90,13 +90,13 @@ def test_friendly_leaves_nothing_but_clips_between_convolutions(traced):
 
 
 def test_a_wrong_constant_is_seen(traced, monkeypatch):
-    from scarlet_zoo.graph.passes import quantizable as friendly
+    from scarlet_zoo.graph.passes import quantizable
 
     def off(owner, name, value, dtype):
         return real(owner, name, np.asarray(value) * (1.001 if name == "scaled" else 1), dtype)
 
-    real = friendly.constant
-    monkeypatch.setattr(friendly, "constant", off)
+    real = quantizable.constant
+    monkeypatch.setattr(quantizable, "constant", off)
     model, images = traced[0].clone(), traced[1]
     lower(model, "friendly")
     truth = run64(traced[0], images)

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from torchvision.transforms import v2
 
 import scarlet_zoo as zoo
-from scarlet_zoo import cli
+from scarlet_zoo.cli import main
 from scarlet_zoo.data import folders
 from scarlet_zoo.data.image_io import PictureError, open_picture, prepare_picture, strict_decoders
 from scarlet_zoo.data.labels import imagenet_labels
@@ -57,7 +57,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def onnx_file(weights):
-    code = cli.run(["export", NAME, "--weights", str(weights), "--out", str(weights.parent), "--json"])
+    code = main.run(["export", NAME, "--weights", str(weights), "--out", str(weights.parent), "--json"])
     assert code == 0
     return weights.parent / f"{NAME}.onnx"
 
@@ -65,7 +65,7 @@ def onnx_file(weights):
 @pytest.fixture(scope="module")
 def random_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("random")
-    assert cli.run(["export", NAME, "--weights", "random", "--out", str(folder), "--json"]) == 0
+    assert main.run(["export", NAME, "--weights", "random", "--out", str(folder), "--json"]) == 0
     return folder / f"{NAME}.onnx"
 
 

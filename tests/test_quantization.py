@@ -20,7 +20,7 @@ from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.fusion import inspect_fusion
-from scarlet_zoo.graph.quantization import calibrate as ranges
+from scarlet_zoo.graph.quantization import calibrate
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Observed
 from scarlet_zoo.graph.quantization.golden import Golden, check_golden, generate
 from scarlet_zoo.graph.quantization.insert_qdq import mean_error, quantize_weight
@@ -129,11 +129,11 @@ def test_it_follows_its_source_and_says_how_well(source, quantized):
 
 
 def test_a_wrong_grid_is_seen(source, quantized, tmp_path, monkeypatch):
-    from scarlet_zoo.graph.quantization import plan as planning
+    from scarlet_zoo.graph.quantization import plan
 
-    real = planning.Grid.of_swish
+    real = plan.Grid.of_swish
     monkeypatch.setattr(
-        planning.Grid, "of_swish", classmethod(lambda _, high: Grid(real(high).scale * 1.2, real(high).zero))
+        plan.Grid, "of_swish", classmethod(lambda _, high: Grid(real(high).scale * 1.2, real(high).zero))
     )
     artifact, images = source
     worse = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(isa="x64-vnni"))
@@ -266,9 +266,9 @@ def test_photographs_calibrate_from_a_folder(scarlet, tmp_path):
 
 @pytest.mark.parametrize("extremes", [(0.5, 0.5 + 1e-7), (0.0, 0.0), (-1e-30, 1e-30), (-3.0, -3.0), (1e6, 1e6 + 0.06)])
 def test_a_tensor_that_is_almost_constant_has_a_histogram(extremes):
-    low, high = ranges._edges(extremes)
+    low, high = calibrate._edges(extremes)
     values = np.array(extremes, np.float32)
-    counts, edges = np.histogram(values, bins=ranges._BINS, range=(low, high))
+    counts, edges = np.histogram(values, bins=calibrate._BINS, range=(low, high))
     assert counts.sum() == 2
     assert np.all(np.diff(edges) > 0)
 

@@ -82,13 +82,13 @@ def test_bench_measures_them_beside_each_other(network, scarlet, tmp_path):
 
 
 def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
-    from scarlet_zoo.deployment.runtimes import registry as runtimes
+    from scarlet_zoo.deployment.runtimes import registry
 
     def found(module):
         return None if module == "ncnn" else real(module)
 
-    real = runtimes.importlib.util.find_spec
-    monkeypatch.setattr(runtimes.importlib.util, "find_spec", found)
+    real = registry.importlib.util.find_spec
+    monkeypatch.setattr(registry.importlib.util, "find_spec", found)
     code, out, _ = scarlet("doctor", "--json")
     assert code == 0
     rows = {row["target"]: row for row in json.loads(out)}
@@ -104,9 +104,9 @@ def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
 
 
 def test_a_missing_extra_is_one_sentence(scarlet, tmp_path, monkeypatch):
-    from scarlet_zoo.deployment.runtimes import registry as runtimes
+    from scarlet_zoo.deployment.runtimes import registry
 
-    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda _: None)
     code, out, err = scarlet("export", "scarlet_mini_s", "--target", "openvino", "--out", tmp_path / "out")
     assert (code, out) == (2, "")
     assert err == "error: target openvino: openvino not installed, wanted: pip install 'scarlet-zoo[openvino]'\n"

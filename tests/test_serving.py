@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from scarlet_zoo.errors import RecordError, ScarletError
-from scarlet_zoo.measurement.browser import app as serving_app
+from scarlet_zoo.measurement.browser import app
 from scarlet_zoo.measurement.browser.app import Desk, make_app
 from scarlet_zoo.measurement.browser.catalog import catalog
 from scarlet_zoo.measurement.browser.certificate import write_certificate
@@ -153,13 +153,13 @@ def test_a_page_that_was_not_handed_a_network_has_not_measured_it(client, models
 
 
 def test_bodies_and_rates_are_bounded(client, desk, models, monkeypatch):
-    too_long = client.post("/records", headers=HEADERS, content=b"x" * (serving_app.MOST_BYTES + 1))
+    too_long = client.post("/records", headers=HEADERS, content=b"x" * (app.MOST_BYTES + 1))
     assert too_long.status_code == 413
     ask_for(client, models[0])
-    monkeypatch.setattr(serving_app, "MOST_POSTS", 5)
+    monkeypatch.setattr(app, "MOST_POSTS", 5)
     codes = [client.post("/records", headers=HEADERS, json=posted(models[0])).status_code for _ in range(8)]
     assert codes == [201] * 4 + [429] * 4  # the long one counts
-    monkeypatch.setattr(serving_app, "_WINDOW_S", 0.0)
+    monkeypatch.setattr(app, "_WINDOW_S", 0.0)
     time.sleep(0.01)
     assert client.post("/records", headers=HEADERS, json=posted(models[0])).status_code == 201
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from snippet_parts import FEEDS, HOSTILE, KINDS
 
-from scarlet_zoo import cli, export_onnx
+from scarlet_zoo import export_onnx
+from scarlet_zoo.cli import main
 from scarlet_zoo.deployment.snippets.literals import comment, literal
 from scarlet_zoo.deployment.snippets.render import LANGUAGES, snippet
 from scarlet_zoo.deployment.trace import Recipe
@@ -145,9 +146,9 @@ def test_what_is_no_classifier_of_one_picture_is_refused(folded, files, tmp_path
 def test_the_command_prints_the_snippet_and_nothing_else(files, capsys):
     path = files["oblong"].path
     for lang in LANGUAGES:
-        assert cli.run(["snippet", str(path), "--lang", lang]) == 0
+        assert main.run(["snippet", str(path), "--lang", lang]) == 0
         assert capsys.readouterr() == (snippet(files["oblong"], lang), "")
-        assert cli.run(["snippet", str(path), "--lang", lang, "--json"]) == 0
+        assert main.run(["snippet", str(path), "--lang", lang, "--json"]) == 0
         said = json.loads(capsys.readouterr().out)
         assert said == {"lang": lang, "file": str(path), "code": snippet(files["oblong"], lang),
                         "executed": lang in ("js", "python")}  # fmt: skip
@@ -158,7 +159,7 @@ def test_the_command_prints_the_snippet_and_nothing_else(files, capsys):
     [(("{tmp}/no.onnx", "--lang", "js"), "no such file"), (("{tmp}/no.onnx",), "--lang"), ((), "file")],
 )
 def test_a_bad_command_is_one_line(arguments, says, capsys, tmp_path):
-    assert cli.run(["snippet", *(argument.format(tmp=tmp_path) for argument in arguments)]) == 2
+    assert main.run(["snippet", *(argument.format(tmp=tmp_path) for argument in arguments)]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("error: ")
@@ -167,5 +168,5 @@ def test_a_bad_command_is_one_line(arguments, says, capsys, tmp_path):
 
 
 def test_an_unknown_language_is_one_line(files, capsys):
-    assert cli.run(["snippet", str(files["bilinear"].path), "--lang", "cobol"]) == 2
+    assert main.run(["snippet", str(files["bilinear"].path), "--lang", "cobol"]) == 2
     assert "wanted one of kotlin swift cpp js python" in capsys.readouterr().err

@@ -107,7 +107,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_result(name, tmp_path):
 def test_two_processes_run_the_same_paths(space_file, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
-        "import sys; from scarlet_zoo.cli import main\n"
+        "import sys; from scarlet_zoo.cli.main import main\n"
         "for name in sys.argv[2].split(','):\n"
         "    try: main([*sys.argv[3:], '--strategy', name, '--out', f'{sys.argv[1]}/{name}'])\n"
         "    except SystemExit as end: assert not end.code, name\n"

@@ -92,11 +92,11 @@ def test_noise_is_on_the_path_or_everywhere(everywhere, tmp_path):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """A whole run of a short schedule, by the command line, whose samples stay where they were written."""
-    from scarlet_zoo import cli
+    from scarlet_zoo.cli import main
 
     folder = tmp_path_factory.mktemp("st")
     (folder / "small.toml").write_text(MINI_TOML)
-    code = cli.run([
+    code = main.run([
         "supernet", "train", "--space", str(folder / "small.toml"), "--data", "fashion-mnist",
         "--data-dir", str(FASHION),
         "--validation", "59920", "--batch-size", "8", "--epochs", "2", "--strategy", "st-nas", "--option", "samples=3",

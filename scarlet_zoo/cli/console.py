@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,14 +17,7 @@ from scarlet_zoo.utils.files import json_text
 
 if TYPE_CHECKING:
     from scarlet_zoo.deployment.tune import Tuning
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Name = Annotated[str, typer.Argument(help="A registered name, an identity string, or any timm name.")]
-Weights = Annotated[
-    str, typer.Option(help="A file, 'pretrained', 'random', or 'auto': imported ones, else random.", metavar="FILE")
-]
-
-Tune = Annotated[bool, typer.Option("--tune", help="Try all forms on this machine and keep the fastest that verifies.")]
+    from scarlet_zoo.measurement.records import Record
 
 
 def _speaks() -> bool:
@@ -101,3 +93,15 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, expected: progress.update(task, completed=done, total=expected)
+
+
+def records_table(records: Sequence[Record]) -> object:
+    """A row for each record."""
+    header = ("file", "p50 ms", "p90 ms", "p99 ms", "min ms", "variation", "runs", "load ms", "first ms", "peak MiB")
+    rows = [
+        (r.file, f"{r.p50_ms:.3f}", f"{r.p90_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.min_ms:.3f}",
+         f"{r.cv:.1%}{'' if r.stable else ' UNSTABLE'}", r.runs, f"{r.load_ms:.0f}", f"{r.first_ms:.1f}",
+         f"{r.peak_rss_bytes / 2**20:.0f}" if r.peak_rss_bytes else "")
+        for r in records
+    ]  # fmt: skip
+    return table(header, rows)

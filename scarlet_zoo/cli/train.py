@@ -8,26 +8,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, Name, emit, pairs, progress_bar
+from scarlet_zoo.cli.console import emit, pairs, progress_bar
+from scarlet_zoo.cli.options import BatchSize, Data, DataDir, Held, Json, Name, Pictures, Rate, Seed
 from scarlet_zoo.errors import TrainingError
 
 Out = Annotated[Path, typer.Option("--out", help="Folder of the run; the same command again continues it.")]
-Data = Annotated[str, typer.Option(help="fashion-mnist, a folder a class, torchvision:NAME or hf:NAME.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the data is, or is to be kept.")]
-Held = Annotated[int | None, typer.Option(min=1, help="Training pictures to hold out for validation.")]
-Pictures = Annotated[int | None, typer.Option(min=1, help="Training pictures to use, spread evenly; all if left out.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")]
 MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")]
 CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", metavar="STEPS")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Pictures of a step, over all processes.")]
-Rate = Annotated[float, typer.Option("--lr", help="Highest learning rate.")]
 Decay = Annotated[float, typer.Option(min=0, help="Weight decay.")]
 Smoothing = Annotated[float, typer.Option(min=0, max=1, help="Label smoothing.")]
 Ema = Annotated[float, typer.Option(min=0, max=0.99999, help="Decay of averaged weights; 0 for none.")]
 Erase = Annotated[float, typer.Option(min=0, max=1, help="Share of small pictures with a blanked rectangle.")]
 Precision = Annotated[str, typer.Option(help="no, bf16 or fp16; on a CPU no is usually fastest here.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that load pictures.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of torch on a CPU; 0 leaves it to torch.")]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files.")]
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, table
-from scarlet_zoo.cli.training import DataDir, Held, Out, Seed
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
+from scarlet_zoo.cli.options import DataDir, Held, Json, Seed
+from scarlet_zoo.cli.train import Out
 from scarlet_zoo.errors import TrainingError
 
 SupernetFile = Annotated[Path | None, typer.Option(help="The supernet.safetensors of supernet train.", metavar="FILE")]

@@ -7,24 +7,26 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, Name, Tune, Weights, emit, pairs, progress_bar, say, tuning_table
-from scarlet_zoo.cli.making import (
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, tuning_table
+from scarlet_zoo.cli.options import (
     Batch,
+    Calibration,
     Exporter,
     Features,
     InputSize,
+    Json,
+    Name,
     Opset,
     Out,
     Pixels,
     Target,
+    Tune,
+    Weights,
     form_of,
     levels_of,
     probe_folder,
 )
 
-Calibration = Annotated[
-    str | None, typer.Option(help="Pictures for int8: a folder, or random.", metavar="FOLDER|random")
-]
 Images = Annotated[int, typer.Option(min=1, help="Calibration pictures to use, spread over the folder.")]
 Isa = Annotated[str | None, typer.Option(help="Of int8: x64-vnni, x64, arm64; this machine's when left out.")]
 KeepFloat = Annotated[

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, Weights, emit, pairs, progress_bar, say, table
-from scarlet_zoo.cli.exporting import Calibration
-from scarlet_zoo.errors import CheckFailedError, RecordError, ScarletError
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, table
+from scarlet_zoo.cli.options import Calibration, Json, Weights
+from scarlet_zoo.errors import CheckFailedError, RecordError
 
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.profiling import Part
-    from scarlet_zoo.measurement.records import Record
+from scarlet_zoo.cli.console import records_table
+from scarlet_zoo.cli.options import Affinity, Mode, Models, Targets, numbers
 
-Models = Annotated[
-    list[str], typer.Argument(help="Files of any runtime; registered names, identity strings, any timm names.")
-]
 Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads.")]
-Targets = Annotated[list[str] | None, typer.Option("--target", help="Of networks given by name; repeatable.")]
-Mode = Annotated[str, typer.Option(help="hot, cold (caches swept), camera (idle gaps), sustained, single-stream.")]
-Affinity = Annotated[str | None, typer.Option(help="Processors that may be used, such as 0,1.", metavar="N,N")]
 Processes = Annotated[int, typer.Option(min=1, help="Fresh processes to measure in, one after the other.")]
 Repeats = Annotated[int, typer.Option(min=0, help="Measure again at most so often while one varies by over 5 %.")]
 Records = Annotated[list[Path], typer.Argument(help="Files that bench --out wrote; the first row is the base.")]
@@ -76,28 +70,6 @@ def bench(
         console.print(conditions_line(records[0].conditions.model_dump()))
 
     emit(as_json, [record.to_dict() for record in records], render)
-
-
-def numbers(text: str | None) -> tuple[int, ...] | None:
-    """Processors that are named with commas."""
-    if text is None:
-        return None
-    parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise ScarletError(f"affinity: got {text!r}, wanted numbers of processors with commas, such as 0,1")
-    return tuple(int(part) for part in parts)
-
-
-def records_table(records: Sequence[Record]) -> object:
-    """A row for each record."""
-    header = ("file", "p50 ms", "p90 ms", "p99 ms", "min ms", "variation", "runs", "load ms", "first ms", "peak MiB")
-    rows = [
-        (r.file, f"{r.p50_ms:.3f}", f"{r.p90_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.min_ms:.3f}",
-         f"{r.cv:.1%}{'' if r.stable else ' UNSTABLE'}", r.runs, f"{r.load_ms:.0f}", f"{r.first_ms:.1f}",
-         f"{r.peak_rss_bytes / 2**20:.0f}" if r.peak_rss_bytes else "")
-        for r in records
-    ]  # fmt: skip
-    return table(header, rows)
 
 
 def compare_records(

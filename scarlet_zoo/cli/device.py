@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scarlet_zoo.cli.console import Json, Weights, emit, say, table
-from scarlet_zoo.cli.measuring import Affinity, Mode, Models, Targets, numbers, records_table
+from scarlet_zoo.cli.console import emit, records_table, say, table
+from scarlet_zoo.cli.options import Affinity, Json, Mode, Models, Targets, Weights, numbers
 from scarlet_zoo.errors import ScarletError
 
 if TYPE_CHECKING:

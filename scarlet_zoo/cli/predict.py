@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, table
-from scarlet_zoo.cli.training import DataDir, Held
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
+from scarlet_zoo.cli.options import DataDir, Held, Json
 from scarlet_zoo.errors import ArtifactError
 
 if TYPE_CHECKING:

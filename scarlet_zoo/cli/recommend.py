@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, emit, table
+from scarlet_zoo.cli.console import emit, table
+from scarlet_zoo.cli.options import Json
 from scarlet_zoo.errors import CheckFailedError
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, emit, progress_bar, table
-from scarlet_zoo.cli.training import BatchSize, DataDir, Out, Rate
+from scarlet_zoo.cli.console import emit, progress_bar, table
+from scarlet_zoo.cli.options import BatchSize, DataDir, Json, Rate
+from scarlet_zoo.cli.train import Out
 
 
 def register(app: typer.Typer) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, emit, pairs, progress_bar, say
-from scarlet_zoo.cli.training import DataDir, Held, Threads
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, say
+from scarlet_zoo.cli.options import DataDir, Held, Json
+from scarlet_zoo.cli.train import Threads
 
 
 def register(app: typer.Typer) -> None:

@@ -10,17 +10,24 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.arch.zoo import safe_name
-from scarlet_zoo.cli.console import Json, Name, Weights, emit, pairs, progress_bar, say
-from scarlet_zoo.errors import ExportError
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, say
+from scarlet_zoo.cli.options import (
+    Batch,
+    Exporter,
+    Features,
+    InputSize,
+    Json,
+    Name,
+    Opset,
+    Out,
+    Pixels,
+    Target,
+    Weights,
+    form_of,
+    levels_of,
+    probe_folder,
+)
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to write into; it is made if it is not there.")]
-Target = Annotated[str, typer.Option(help="What to export for; scarlet-zoo doctor lists the targets.")]
-Opset = Annotated[int, typer.Option(help="17 to 20.")]
-Batch = Annotated[int | None, typer.Option(min=1, help="A fixed batch size; dynamic when left out.")]
-InputSize = Annotated[int | None, typer.Option(min=1, help="Side of the input in pixels.")]
-Exporter = Annotated[str, typer.Option(help="torchscript or dynamo (torch's two exporters).")]
-Features = Annotated[str | None, typer.Option(help="Feature levels instead of logits: 1,2,3,4.", metavar="LEVELS")]
-Pixels = Annotated[bool, typer.Option("--pixels", help="Take uint8 pictures, with the normalisation in the graph.")]
 Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads of the measurement.")]
 
 
@@ -107,34 +114,3 @@ def deploy_network(
         console.print(f"report: {out / 'report.md'}, {out / 'report.json'}")
 
     emit(as_json, report, render)
-
-
-def levels_of(features: str | None) -> tuple[int, ...] | None:
-    """Feature levels as they are typed."""
-    if features is None:
-        return None
-    try:
-        return tuple(int(level) for level in features.split(","))
-    except ValueError as error:
-        raise ExportError(f"features: got {features!r}, wanted levels such as 1,2,3,4") from error
-
-
-def form_of(target: str) -> str:
-    """The graph form of a target of ONNX Runtime in float32; an error that says what there is instead."""
-    from scarlet_zoo.deployment.targets import TARGETS, get_target
-
-    found = get_target(target)
-    if (found.runtime, found.precision) != ("ort", "float32"):
-        known = [name for name, entry in TARGETS.items() if (entry.runtime, entry.precision) == ("ort", "float32")]
-        raise ExportError(f"target {target!r}: not for this verb, wanted one of {' '.join(known)}")
-    return found.form
-
-
-def probe_folder(out: Path) -> None:
-    """Refuse a folder that cannot be before minutes of work are spent, without making it."""
-    try:
-        nearest = next((parent for parent in (out, *out.parents) if parent.exists()), None)
-    except OSError as error:
-        raise ExportError(f"folder {out}: cannot be made: {error.strerror}") from error
-    if nearest is not None and not nearest.is_dir():
-        raise ExportError(f"folder {out}: cannot be made: {nearest} is a file")

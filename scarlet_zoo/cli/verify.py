@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, emit, pairs, table
+from scarlet_zoo.cli.console import emit, pairs, table
+from scarlet_zoo.cli.options import Json
 from scarlet_zoo.errors import ArtifactError, CheckFailedError
 
 if TYPE_CHECKING:

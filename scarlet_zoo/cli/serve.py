@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, Weights, emit, pairs, progress_bar, say, table
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, table
+from scarlet_zoo.cli.options import Json, Weights
 from scarlet_zoo.errors import ScarletError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, Tune, emit, pairs, progress_bar, table, tuning_table
-from scarlet_zoo.cli.making import Out, Target, form_of, probe_folder
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, table, tuning_table
+from scarlet_zoo.cli.options import Json, Out, Target, Tune, form_of, probe_folder
 
 Runtime = Annotated[str, typer.Option(help="ort, or another version of it: ort==1.22.1 (its wheel is installed once).")]
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.cost import Cost, arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
-from scarlet_zoo.cli.console import Json, Name, emit, pairs, table
+from scarlet_zoo.cli.console import emit, pairs, table
+from scarlet_zoo.cli.options import Json, Name
 from scarlet_zoo.models.weights.cards import cards_of
 
 _BAR = 24

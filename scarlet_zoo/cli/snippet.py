@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, emit
+from scarlet_zoo.cli.console import emit
+from scarlet_zoo.cli.options import Json
 
 Lang = Annotated[str, typer.Option("--lang", help="kotlin, swift, cpp, js or python.")]
 

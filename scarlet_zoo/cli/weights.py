@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Json, Name, Weights, emit, pairs, table
+from scarlet_zoo.cli.console import emit, pairs, table
+from scarlet_zoo.cli.options import Json, Name, Weights
 from scarlet_zoo.errors import CheckpointError, UnknownNameError
 from scarlet_zoo.models.weights.cards import all_cards, cards_of
 

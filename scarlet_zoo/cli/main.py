@@ -1,0 +1,92 @@
+"""The command line: one verb a stage of the journey.
+
+Exit codes: 0 done, 1 a check failed, 2 bad input. Results go to stdout, as one JSON document with
+``--json``; whatever else is said goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from scarlet_zoo.cli import (
+    bench,
+    deploy,
+    device,
+    export,
+    lut,
+    optimize,
+    predict,
+    rank,
+    recommend,
+    search,
+    serve,
+    show,
+    snippet,
+    tour,
+    train,
+    verify,
+    weights,
+)  # fmt: skip
+from scarlet_zoo.cli.console import fail
+from scarlet_zoo.errors import CheckFailedError, ScarletError
+from scarlet_zoo.latency import MeasurementError
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="scarlet-zoo",
+    help="SCARLET networks for phones: a name in, a folded, verified and measured ONNX file out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+VERBS = (
+    show, deploy, export, verify, bench, optimize, predict, snippet, weights, train, search, rank, lut, serve, device,
+    recommend, tour,
+)  # fmt: skip
+for verb in VERBS:
+    verb.register(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code; every foreseen error is one line on stderr."""
+    # Before torch is loaded: its threads wait for each other by spinning, which beside another busy
+    # process costs far more than it gains.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        code = app(args=arguments or ["--help"], standalone_mode=False)
+    except CheckFailedError as error:
+        return fail(str(error), 1)
+    except (ScarletError, MeasurementError) as error:
+        return fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return fail("interrupted", _INTERRUPTED)
+    except OSError as error:
+        return fail(f"{error.filename or 'input or output'}: {error.strerror}", 2)
+    except Exception as error:
+        # A usage error of the command line parser, whichever version of it raised it.
+        if not hasattr(error, "format_message"):
+            raise
+        got = _value_given(error, arguments)
+        return fail(f"{error.format_message()}{got} (scarlet-zoo --help shows the usage)", 2)
+    return fail("interrupted", code) if code == _INTERRUPTED else int(code or 0)
+
+
+def _value_given(error: Exception, arguments: list[str]) -> str:
+    """What was given for the option that a usage error is about: the parser's message leaves it out."""
+    names = getattr(getattr(error, "param", None), "opts", [])
+    for position, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in names:
+            given = value or " ".join(arguments[position + 1 : position + 2])
+            return f", got {given!r}"
+    return ""
