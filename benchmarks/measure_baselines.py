@@ -17,9 +17,8 @@ from scarlet_zoo.latency import measure
 from scarlet_zoo.models.cost import model_cost
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.models.scarlet import create_model
-from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.training.train_network import NetworkPlan, run_network
+from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import file_sha256, write_text
 
 HERE = Path(__file__).parent
@@ -60,12 +59,11 @@ if __name__ == "__main__":
     rows, networks = [], HERE.parent / "weights" / "networks"
     for name in BASELINES:
         side, out = side_of(name, arch_cost(get_arch(target)).macs), given.work / name
-        plan = NetworkPlan(name=name, data=DataPlan(name=run["data"]), input_size=side)
         torch.manual_seed(settings.seed)
         model = create_model(name, in_chans=1, num_classes=run["classes"])
-        trained = run_network(plan, settings, out, model=model)
+        trained = train(model, name=name, data=run["data"], settings=settings, out=out, input_size=side)
         log = HERE / "results" / "test_reads.jsonl"
-        rows.append({**row_of(name, name, out / "model.safetensors", out, log), "validation_top1": trained["top1"][-1]})
+        rows.append({**row_of(name, name, out / "model.safetensors", out, log), "validation_top1": trained.top1[-1]})
     for name, entry in ZOO.items():
         if entry.published is None:
             weights = networks / f"{name}.fashion_mnist.safetensors"

@@ -11,7 +11,7 @@ from scarlet_zoo.arch.zoo import ZOO, list_archs
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.graph.fusion import inspect_fusion
+from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.latency import Settings, measure
@@ -50,7 +50,7 @@ def row_of(name: str, folder: Path) -> dict[str, object]:
         "sqnr_of_differences_db": float(10 * np.log10(np.var(truth, axis=0).mean() / error)),
         "top1_agreement": float(np.mean(truth.argmax(1) == got.argmax(1))),
         "methods": integers.quantized.methods if integers.quantized else {},
-        "fusion": inspect_fusion(integers.path).totals,
+        "fusion": inspect(integers.path).totals,
         "records": records,
     }
 

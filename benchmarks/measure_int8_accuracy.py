@@ -16,7 +16,7 @@ from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.evidence.read_once import read_test_once
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.inference.accuracy import validate_part
-from scarlet_zoo.inference.classifier import open_classifier
+from scarlet_zoo.inference.load import load
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import file_sha256, write_text
 
@@ -37,7 +37,7 @@ def row_of(name: str, folder: Path) -> dict[str, Any]:
 
     exact = export_network(network, folder / "float", "ort", Recipe())
     integers = export_network(network, folder / "int8", "ort-int8", Recipe(), calibration, Int8())
-    held = [validate_part(open_classifier(str(made.path), "auto"), data, "validation", batch=500).top1
+    held = [validate_part(load(str(made.path), "auto"), data, "validation", batch=500).top1
             for made in (exact, integers)]  # fmt: skip
     log = HERE / "results" / "test_reads.jsonl"
     digest = file_sha256(integers.path)

@@ -19,7 +19,7 @@ from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.graph.fusion import inspect_fusion
+from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.measurement.published import published_peers
@@ -102,7 +102,7 @@ if __name__ == "__main__":
                     for (network, variant, _), timing in zip(variants, timings, strict=True)]  # fmt: skip
             write_text(done, json_text(rows))
     rows = [row for threads in (1, 2) for row in json.loads((work / f"threads-{threads}.json").read_text())]
-    fusion = {f"{network['name']}/{variant}": inspect_fusion(file).totals for network, variant, file in variants}
+    fusion = {f"{network['name']}/{variant}": inspect(file).totals for network, variant, file in variants}
     told = [{key: value for key, value in network.items() if key != "files"} for network in networks]
     write_text(HERE / "results" / "peers.json", json_text({"networks": told, "rows": rows, "fusion": fusion}) + "\n")
     for row in rows:

@@ -14,11 +14,12 @@ from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.nas.search.latency_meter import LatencyMeter
 from scarlet_zoo.nas.search.objectives import Objective
-from scarlet_zoo.nas.search.results import SearchPlan, choose_from, read_front, run_search
-from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
+from scarlet_zoo.nas.search.scoring import Scoring
+from scarlet_zoo.nas.search.search import search
+from scarlet_zoo.nas.search.settings import SearchSettings
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.training.train_network import NetworkPlan, run_network
+from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import write_text
 
 SEEDS, PER_FRONT, SLACK = (0, 1, 2), 3, 0.03
@@ -40,14 +41,12 @@ def pairs_of(seed: int, supernet: Path, work: Path) -> list[dict[str, Any]]:
     """Architectures of a search's front, each with a random one of its latency; remembered in a file."""
     file = work / f"pairs{seed}.json"
     if not file.is_file():
-        plan = SearchPlan(
-            supernet=supernet, space=None, metrics=metrics_of(GOALS, ()), validation=2000, calibration=1000
-        )
         how = SearchSettings(objectives=GOALS, evaluations=120, population=20, seed=seed)
-        run_search(plan, how, work / f"search{seed}")
-        space, rng = plan.evaluation().space, random.Random(seed)
+        scoring = Scoring(validation=2000, calibration=1000)
+        front = search(supernet, out=work / f"search{seed}", settings=how, scoring=scoring)
+        space, rng = front.space, random.Random(seed)
         meter, rows = LatencyMeter(space, threads=1), []
-        for found in choose_from(read_front(work / f"search{seed}" / "front.json"), f"spread:{PER_FRONT}"):
+        for found in front.choose(f"spread:{PER_FRONT}"):
             latency = meter(found.arch)
             arch, its = matched(latency, meter, space, rng)
             rows.append(
@@ -59,8 +58,7 @@ def pairs_of(seed: int, supernet: Path, work: Path) -> list[dict[str, Any]]:
 
 def proxy_top1(arch: str, work: Path) -> float:
     """Validation accuracy after the short training, in percent."""
-    report = run_network(NetworkPlan(name=arch, data=DATA), PROXY, work / "proxies" / safe_name(arch))
-    return float(report["top1"][-1])
+    return train(arch, data=DATA, settings=PROXY, out=work / "proxies" / safe_name(arch)).top1[-1]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.graph.fusion import inspect_fusion
+from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.runtime_versions import interpreter_of
 from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.latency import cpu_model
@@ -75,7 +75,7 @@ def cell(version: str, file: Path, images: Path, truth: np.ndarray, folder: Path
     if worker.stdout.readline() != "ready\n":
         return {"loads": False}, None
     try:
-        totals = inspect_fusion(file, f"ort=={version}").totals
+        totals = inspect(file, f"ort=={version}").totals
     except ArtifactError:
         return {"loads": False}, None
     difference = float(np.abs(np.load(out) - truth).max())

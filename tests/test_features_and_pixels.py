@@ -108,7 +108,7 @@ def test_the_graph_is_exact_at_padded_borders_and_the_naive_fold_of_the_mean_is_
 
 
 def test_predictions_from_pixels_are_those_from_floats(network, tmp_path):
-    from scarlet_zoo.inference.classifier import open_classifier
+    from scarlet_zoo.inference.load import load
     from scarlet_zoo.inference.predict import predict
 
     photos(1)[0].save(tmp_path / "p.png")
@@ -117,7 +117,7 @@ def test_predictions_from_pixels_are_those_from_floats(network, tmp_path):
         export_onnx(network.model, tmp_path / f"{pixels}.onnx", Recipe(pixels=pixels), **said).path
         for pixels in (False, True)
     ]
-    floats, pixels = (predict(open_classifier(str(file), None), [tmp_path / "p.png"])[0] for file in files)
+    floats, pixels = (predict(load(str(file), None), [tmp_path / "p.png"])[0] for file in files)
     assert [guess.index for guess in floats.guesses] == [guess.index for guess in pixels.guesses]
 
 

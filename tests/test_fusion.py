@@ -16,7 +16,7 @@ from scarlet_zoo import export_onnx
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import CheckFailedError, ScarletError
-from scarlet_zoo.graph.fusion import check_limits, findings, inspect_fusion, parse_limits
+from scarlet_zoo.graph.fusion import check_limits, findings, inspect, parse_limits
 
 TOKENS = ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"]
 CONVOLUTIONS = 32
@@ -44,7 +44,7 @@ def file_of(model, tmp_path_factory):
 
 
 def test_a_native_file_fuses_whole(file_of):
-    report = inspect_fusion(file_of("native"))
+    report = inspect(file_of("native"))
     assert report.runtime == f"onnxruntime {ort.__version__}"
     assert report.totals["convolutions"] == len(report.convolutions) >= 25
     assert report.totals["unfused"] == report.totals["batch_norms"] == report.totals["stray"] == 0
@@ -53,7 +53,7 @@ def test_a_native_file_fuses_whole(file_of):
 
 
 def test_the_released_spelling_is_flagged(file_of):
-    native, released = inspect_fusion(file_of("native")), inspect_fusion(file_of("released"))
+    native, released = inspect(file_of("native")), inspect(file_of("released"))
     assert released.totals["unfused"] == 14 + 3
     assert {row.follower for row in released.convolutions} == {None, "Add"}
     assert released.totals["reorders"] > native.totals["reorders"]
@@ -71,7 +71,7 @@ def test_a_batch_norm_that_is_left_is_flagged(tmp_path):
         [onnx.numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    report = inspect_fusion(path)
+    report = inspect(path)
     assert report.totals["batch_norms"] == 1
 
 
@@ -86,7 +86,7 @@ class Noise(CalibrationDataReader):
 def test_the_quantisers_defaults_are_flagged(file_of, tmp_path):
     path = tmp_path / "s8s8.onnx"
     quantize_static(file_of("native"), path, Noise(), quant_format=QuantFormat.QDQ)
-    report = inspect_fusion(path)
+    report = inspect(path)
     assert report.totals["float"] > 5
     assert report.totals["stray"] > 20
     assert any("float" in sentence for sentence in findings(report))
@@ -98,7 +98,7 @@ def test_a_file_saved_without_its_layout_is_flagged(file_of, tmp_path):
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.add_session_config_entry("session.save_model_format", "ORT")
     ort.InferenceSession(file_of("native"), options, providers=["CPUExecutionProvider"])
-    report = inspect_fusion(tmp_path / "saved.ort")
+    report = inspect(tmp_path / "saved.ort")
     assert report.totals["unblocked"] == report.totals["convolutions"]
     if report.machine == "x86_64":
         assert any("outside the blocked channel layout" in sentence for sentence in findings(report))
@@ -110,16 +110,16 @@ def test_a_new_opset_on_an_old_runtime_is_flagged(file_of, tmp_path, monkeypatch
     proto = onnx.load(file_of("native"))
     proto.opset_import[0].version, proto.ir_version = 22, 10
     onnx.save(proto, tmp_path / "opset22.onnx")
-    old = inspect_fusion(tmp_path / "opset22.onnx", "ort==1.22.1")
+    old = inspect(tmp_path / "opset22.onnx", "ort==1.22.1")
     assert old.runtime == "onnxruntime 1.22.1"
     assert old.totals["fused"] == 0
     assert old.totals["unfused"] > 10
-    assert inspect_fusion(file_of("native"), "ort==1.22.1").totals["fused"] > 0
+    assert inspect(file_of("native"), "ort==1.22.1").totals["fused"] > 0
 
 
 def test_limits_fail_a_build(file_of, scarlet):
     assert parse_limits("unfused=0, reorders=40") == {"unfused": 0, "reorders": 40}
-    report = inspect_fusion(file_of("released"))
+    report = inspect(file_of("released"))
     check_limits(report, {"unfused": 17})
     with pytest.raises(CheckFailedError, match=r"unfused 17, at most 16.*; reorders"):
         check_limits(report, {"unfused": 16, "reorders": 0})

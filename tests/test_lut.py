@@ -298,7 +298,7 @@ def test_building_goes_on_where_it_was_killed(tmp_path):
 
 
 def test_search_takes_a_table_and_measures_its_front(scarlet, tmp_path, table_file, monkeypatch):
-    monkeypatch.setattr("scarlet_zoo.nas.search.results.find_space", lambda text: TINY)
+    monkeypatch.setattr("scarlet_zoo.nas.search.scoring.find_space", lambda text: TINY)
     common = ("search", "--space", "tiny", "--objectives", "latency,params:max", "--evaluations", 12,
               "--population", 6, "--lut", table_file, "--json")  # fmt: skip
     code, said, error = scarlet(*common, "--out", tmp_path / "a")

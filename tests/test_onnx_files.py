@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scarlet_zoo import export_onnx
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.graph.fusion import inspect_fusion
+from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.graph.session import OnnxNetwork
 
@@ -61,7 +61,7 @@ def test_the_released_spelling_becomes_fast_and_stays_right(target, scarlet, tmp
     images = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
     one, two = (OnnxNetwork(path).run(images, 1)[0] for path in (source, tmp_path / "out" / "released.onnx"))
     assert np.abs(one - two).max() < 1e-5
-    before, after = (inspect_fusion(path).totals["unfused"] for path in (source, said["path"]))
+    before, after = (inspect(path).totals["unfused"] for path in (source, said["path"]))
     assert (before, after) == (1, 0)
 
 
@@ -72,7 +72,7 @@ def test_timms_hard_swish_networks_are_optimised(how, scarlet, tmp_path):
     assert code == 0
     said = json.loads(out)
     assert said["parity"]["sqnr_db"] > 80
-    assert inspect_fusion(said["path"]).totals["unfused"] == 0
+    assert inspect(said["path"]).totals["unfused"] == 0
 
 
 def test_the_form_of_our_own_file_is_changed_and_its_description_kept(scarlet, tmp_path):

@@ -24,9 +24,9 @@ from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.errors import ArtifactError, ScarletError
-from scarlet_zoo.inference import accuracy
-from scarlet_zoo.inference import predict as predicting
-from scarlet_zoo.inference.classifier import open_classifier
+from scarlet_zoo.inference import accuracy, classifier
+from scarlet_zoo.inference import answers as answering
+from scarlet_zoo.inference.load import load
 from scarlet_zoo.models import loading
 from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
 
@@ -334,7 +334,7 @@ def test_a_bad_file_among_good_ones_is_named_before_anything_is_computed(
     photo(0).save(tmp_path / "good.png")
     make, says = BAD[name]
     make(tmp_path / name)
-    monkeypatch.setattr(predicting, "answers", lambda *_, **__: pytest.fail("it computed"))
+    monkeypatch.setattr(classifier, "answers", lambda *_, **__: pytest.fail("it computed"))
     files = [tmp_path / "good.png", tmp_path / name, tmp_path / "good.png"]
     code, out, err = scarlet("predict", onnx_file, *files, "--json")
     assert (code, out) == (2, "")
@@ -462,12 +462,12 @@ def test_a_network_for_many_channels_or_without_classes_is_refused(scarlet, tmp_
 def test_logits_that_are_no_numbers_are_no_answer_and_random_ones_have_no_labels(tmp_path):
     photo(0).save(tmp_path / "photo.png")
     _, path = exported(tmp_path / "net.onnx")
-    broken = open_classifier(str(path), "random")
+    broken = load(str(path), "random")
     assert replace(broken, given_labels=["a"] * 10).labels is not None
     assert replace(broken, given_labels=["a"] * 10, trained=False).labels is None
     broken = replace(broken, run=lambda images, batch: np.full((len(images), 10), np.nan))
     with pytest.raises(ScarletError, match=r"photo\.png: .*not finite"):
-        predicting.predict(broken, [tmp_path / "photo.png"])
+        broken.predict([tmp_path / "photo.png"])
 
 
 # validate.
@@ -540,13 +540,13 @@ def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled
 
 def test_a_rotation_carried_out_or_a_class_moved_changes_the_numbers(labelled, tmp_path):
     _, path, folder = labelled
-    classifier = open_classifier(str(path), "random")
+    opened = load(str(path), "random")
     dataset = folders.read_dataset(folder)
-    right = accuracy.validate(classifier, dataset)
+    right = accuracy.validate(opened, dataset)
     moved = folders.Dataset(folder, dataset.classes, dataset.files, tuple((t + 1) % 10 for t in dataset.targets))
-    assert accuracy.validate(classifier, moved).top1 != right.top1
-    turned = dict(predicting.answers(classifier, dataset.files, batch=8))
-    stored = dict(predicting.answers(classifier, dataset.files, batch=8, upright=False))
+    assert accuracy.validate(opened, moved).top1 != right.top1
+    turned = dict(answering.answers(opened, dataset.files, batch=8))
+    stored = dict(answering.answers(opened, dataset.files, batch=8, upright=False))
     changed = [file.name for file in dataset.files if np.abs(turned[file] - stored[file]).max() > 1e-3]
     assert changed == [f"{TURNED:02d}.JPEG"]
     (file,) = (file for file in dataset.files if file.name in changed)
@@ -568,7 +568,7 @@ def test_a_fixed_batch_gives_the_same_numbers(labelled, tmp_path):
     recipe = zoo.Recipe(batch=3)
     fixed = export_onnx(network.model, tmp_path / "fixed.onnx", recipe, weights="file ten.pth").path
     dataset = folders.read_dataset(folder, 8)
-    results = [accuracy.validate(open_classifier(str(file), ""), dataset) for file in (path, fixed)]
+    results = [accuracy.validate(load(str(file), ""), dataset) for file in (path, fixed)]
     assert (results[0].top1, results[0].top5) == (results[1].top1, results[1].top5)
 
 
@@ -608,7 +608,7 @@ def test_top5_of_few_classes_is_all_of_them(tmp_path):
     for index in range(3):
         (tmp_path / "val" / str(index)).mkdir(parents=True)
         photo(index).save(tmp_path / "val" / str(index) / "one.png")
-    result = accuracy.validate(open_classifier(str(path), ""), folders.read_dataset(tmp_path / "val"))
+    result = accuracy.validate(load(str(path), ""), folders.read_dataset(tmp_path / "val"))
     assert (result.images, result.top5) == (3, 100.0)
 
 
@@ -626,6 +626,6 @@ def test_an_onnx_file_without_labels_and_a_network_of_features_are_told_apart(mo
     network = loading.Network("headless", model, None, "file x", "", loading.preprocessing_of(model))
     monkeypatch.setattr(loading, "load_network", lambda name, weights: network)
     with pytest.raises(ScarletError, match="gives features"):
-        open_classifier("headless", "random")
+        load("headless", "random")
     with pytest.raises(ArtifactError, match="no such file"):
-        open_classifier(str(tmp_path / "absent.onnx"), "random")
+        load(str(tmp_path / "absent.onnx"), "random")

@@ -19,7 +19,7 @@ from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.data.splits import in_order
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import read_artifact
-from scarlet_zoo.graph.fusion import inspect_fusion
+from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.quantization import calibrate
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Observed
 from scarlet_zoo.graph.quantization.golden import Golden, check_golden, generate
@@ -106,7 +106,7 @@ def test_ranges_keep_what_counts_and_shed_outliers():
 
 
 def test_nothing_is_left_in_float(quantized):
-    report = inspect_fusion(quantized.artifact.path)
+    report = inspect(quantized.artifact.path)
     assert report.totals["float"] == report.totals["stray"] == 0
     assert report.operators["QLinearConv"] == report.totals["convolutions"]
     # Both factors of a hard-swish come from one tensor: no addition is left but those of the shortcuts.
@@ -155,7 +155,7 @@ def test_layers_stay_in_float_on_request(source, quantized, tmp_path):
     artifact, images = source
     name = next(node.name for node in ir.load(artifact.path).graph if node.op_type == "Conv")
     made = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(keep_float=(name,)))
-    assert inspect_fusion(made.artifact.path).totals["float"] == 1
+    assert inspect(made.artifact.path).totals["float"] == 1
     assert json.loads(made.artifact.metadata["kept_float"]) == [name]
 
 

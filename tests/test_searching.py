@@ -22,12 +22,12 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.nas.one_shot import OneShot
 from scarlet_zoo.nas.search.evaluator import Evaluation
+from scarlet_zoo.nas.search.explore import explore
+from scarlet_zoo.nas.search.front import choose_from, read_front
 from scarlet_zoo.nas.search.journal import Journal
 from scarlet_zoo.nas.search.mutation_policy import GUIDED, PRIOR, RANDOM, Guide
 from scarlet_zoo.nas.search.objectives import Limit, Objective, allowed, closed_form, non_dominated
 from scarlet_zoo.nas.search.operators import Coding, weighted_crowding
-from scarlet_zoo.nas.search.results import choose_from, read_front
-from scarlet_zoo.nas.search.search import search
 from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 
 MINI = get_space("scarlet-mini-7")
@@ -58,16 +58,16 @@ def scored(path):
 
 @pytest.mark.parametrize("method", ["nsga2", "random"])
 def test_the_same_seed_finds_the_same_front_and_nothing_twice(method, tmp_path):
-    found = [search(cheap(), how(method=method), tmp_path / f"{run}.jsonl") for run in range(2)]
+    found = [explore(cheap(), how(method=method), tmp_path / f"{run}.jsonl") for run in range(2)]
     assert found[0] == found[1]
     archs = [str(candidate.arch) for candidate in found[0].evaluated]
     assert len(archs) == len(set(archs)) == 60
-    other = search(cheap(), how(method=method, seed=1), tmp_path / "other.jsonl")
+    other = explore(cheap(), how(method=method, seed=1), tmp_path / "other.jsonl")
     assert other.evaluated != found[0].evaluated
 
 
 def test_the_front_is_what_no_other_beats(tmp_path):
-    result = search(cheap(), how(), tmp_path / "j.jsonl")
+    result = explore(cheap(), how(), tmp_path / "j.jsonl")
     front = [candidate.values for candidate in result.front]
     for one in front:
         for other in (candidate.values for candidate in result.evaluated):
@@ -91,7 +91,7 @@ def test_nsga2_beats_random_where_the_truth_is_known(tmp_path):
         return sum((right - left) * y for (left, y), right in zip(points, edges[1:], strict=False))
 
     runs = {
-        method: [volume(search(cheap(), how(method=method, seed=seed, evaluations=300), tmp_path / f"{method}{seed}"))
+        method: [volume(explore(cheap(), how(method=method, seed=seed, evaluations=300), tmp_path / f"{method}{seed}"))
                  for seed in range(3)]
         for method in ("nsga2", "random")
     }  # fmt: skip
@@ -101,24 +101,24 @@ def test_nsga2_beats_random_where_the_truth_is_known(tmp_path):
 def test_hard_limits_hold_for_every_architecture(tmp_path):
     limit = Limit.parse("macs<=5e6")
     for method in ("nsga2", "random"):
-        result = search(cheap(), how(method=method, limits=(limit,)), tmp_path / method)
+        result = explore(cheap(), how(method=method, limits=(limit,)), tmp_path / method)
         assert all(candidate.values["macs"] <= 5e6 for candidate in result.evaluated)
     with pytest.raises(TrainingError, match="wanted wider ones"):
-        search(cheap(), how(limits=(Limit.parse("macs<=1e3"),), max_tries=5), tmp_path / "none")
+        explore(cheap(), how(limits=(Limit.parse("macs<=1e3"),), max_tries=5), tmp_path / "none")
     # A limit that is known only after the evaluation keeps an architecture off the front.
     latency = Limit.parse("params>=1e5")
-    result = search(cheap(), how(limits=(latency,)), tmp_path / "params")
+    result = explore(cheap(), how(limits=(latency,)), tmp_path / "params")
     assert all(candidate.values["params"] >= 1e5 for candidate in result.front)
 
 
 def test_evaluations_come_from_the_journal_and_a_cut_line_is_dropped(tmp_path, monkeypatch):
     journal = tmp_path / "j.jsonl"
-    whole = search(cheap(), how(), journal)
+    whole = explore(cheap(), how(), journal)
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:31]) + lines[31][:20])
     asked = []
     monkeypatch.setattr(Evaluation, "__call__", lambda self, arch: asked.append(arch) or closed_form(arch))
-    again = search(cheap(), how(), journal)
+    again = explore(cheap(), how(), journal)
     assert [str(c.arch) for c in again.evaluated] == [str(c.arch) for c in whole.evaluated]
     assert len(asked) == 30
     assert journal.read_text().count("\n") == 61
@@ -198,10 +198,10 @@ def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
 
 def test_two_ray_workers_find_what_one_process_finds(supernet_file, tmp_path):
     goals = (Objective.parse("accuracy"), Objective.parse("macs"))
-    local = search(scored(supernet_file), how(objectives=goals, evaluations=6, population=3), tmp_path / "local")
+    local = explore(scored(supernet_file), how(objectives=goals, evaluations=6, population=3), tmp_path / "local")
     on_ray = how(objectives=goals, evaluations=6, population=3, engine="ray", workers=2)
     try:
-        assert search(scored(supernet_file), on_ray, tmp_path / "ray") == local
+        assert explore(scored(supernet_file), on_ray, tmp_path / "ray") == local
     finally:
         import ray
 

@@ -14,7 +14,7 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.nas import one_shot
 from scarlet_zoo.nas.one_shot import OneShot
-from scarlet_zoo.nas.search.results import habits_of
+from scarlet_zoo.nas.search.scoring import habits_of
 from scarlet_zoo.nas.strategies.bn_nas import BnNas, gamma_table, last_norm
 from scarlet_zoo.nas.strategies.registry import create_strategy
 from scarlet_zoo.training.learner import StepBatch

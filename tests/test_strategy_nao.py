@@ -27,8 +27,8 @@ from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.nas.nao.predictor import Epd, EpdSettings, Vocabulary, climb, fit_epd, generate, loss_of, scaled
 from scarlet_zoo.nas.nao.proposals import draw_different, propose
 from scarlet_zoo.nas.search.evaluator import Evaluation
+from scarlet_zoo.nas.search.explore import explore
 from scarlet_zoo.nas.search.objectives import Limit, Objective
-from scarlet_zoo.nas.search.search import search
 from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 from scarlet_zoo.training.learner import Course
 from scarlet_zoo.training.loop import train
@@ -352,7 +352,7 @@ def test_a_search_goes_the_way_it_is_told_and_goes_on_after_a_stop(goal, tmp_pat
     evaluation = Evaluation(SPACE, metrics_of((Objective.parse(goal),), ()))
     limits = (Limit.parse("macs<=1.2e7"),)
     journal = tmp_path / "j.jsonl"
-    whole = search(evaluation, how(goal, limits=limits), journal)
+    whole = explore(evaluation, how(goal, limits=limits), journal)
     archs = [str(candidate.arch) for candidate in whole.evaluated]
     assert len(set(archs)) == len(archs) == 45
     assert all(candidate.values["macs"] <= 1.2e7 for candidate in whole.evaluated)
@@ -367,7 +367,7 @@ def test_a_search_goes_the_way_it_is_told_and_goes_on_after_a_stop(goal, tmp_pat
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert search(evaluation, how(goal, limits=limits), cut) == whole
+        assert explore(evaluation, how(goal, limits=limits), cut) == whole
     finally:
         torch.set_num_threads(threads)
     assert cut.read_text().count("\n") == 46
@@ -376,10 +376,10 @@ def test_a_search_goes_the_way_it_is_told_and_goes_on_after_a_stop(goal, tmp_pat
 def test_a_search_says_when_nothing_keeps_its_limits_or_nothing_is_left(tmp_path):
     evaluation = Evaluation(SPACE, ("macs", "params"))
     with pytest.raises(TrainingError, match="wanted wider ones"):
-        search(evaluation, how("params", limits=(Limit.parse("macs<=1e3"),), max_tries=5), tmp_path / "none")
+        explore(evaluation, how("params", limits=(Limit.parse("macs<=1e3"),), max_tries=5), tmp_path / "none")
     layers = tuple(replace(layer, tokens=layer.tokens[: 2 if i < 2 else 1]) for i, layer in enumerate(SPACE.layers))
     small = Evaluation(replace(SPACE, layers=layers), ("macs", "params"))
-    result = search(small, how("params", population=3), tmp_path / "small")
+    result = explore(small, how("params", population=3), tmp_path / "small")
     assert len(result.evaluated) == 4
 
 
@@ -403,5 +403,5 @@ def test_branches_are_decided_as_tokens_are(tmp_path):
     assert not {str(arch) for arch in made} & {str(arch) for arch, _ in archive}
     # More branches are better here, and the climb sees them.
     assert np.mean([len(arch.branches) for arch in made]) > np.mean([worth for _, worth in archive])
-    result = search(Evaluation(space, ("macs", "params")), how("params:max"), tmp_path / "found")
+    result = explore(Evaluation(space, ("macs", "params")), how("params:max"), tmp_path / "found")
     assert any(row.arch.branches for row in result.front)

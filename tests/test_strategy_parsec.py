@@ -19,7 +19,7 @@ from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.nas.one_shot import OneShot
-from scarlet_zoo.nas.search.results import habits_of
+from scarlet_zoo.nas.search.scoring import habits_of
 from scarlet_zoo.nas.strategies.parsec import Parsec, importance
 from scarlet_zoo.nas.strategies.path_distribution import PathDistribution
 from scarlet_zoo.training.learner import Course, StepBatch

@@ -14,7 +14,7 @@ from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.inference.accuracy import validate_part
-from scarlet_zoo.inference.classifier import open_classifier
+from scarlet_zoo.inference.load import load
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.models.weights.checkpoint import read_metadata, read_state_dict, state_sha256
 from scarlet_zoo.utils.files import file_sha256
@@ -66,7 +66,7 @@ def test_timm_lists_and_loads_it(shipped):
 
 def test_its_validation_accuracy_is_the_cards(shipped):
     _, card, _ = shipped
-    classifier = open_classifier(card.name, "auto", trained_only=True)
+    classifier = load(card.name, "auto", trained_only=True)
     data = open_data(card.dataset, classifier.preprocessing, FASHION)
     result = validate_part(classifier, data, "validation", batch=500)
     assert result.top1 == pytest.approx(card.measured.validation_top1_percent, abs=0.05)

@@ -23,7 +23,6 @@ from scarlet_zoo.cli.options import (
     Pixels,
     Target,
     Weights,
-    form_of,
     levels_of,
     probe_folder,
 )
@@ -90,11 +89,13 @@ def deploy_network(
     """Do the main job: create, fold, export, verify and measure; leaves the ONNX file and its report."""
     from scarlet_zoo.deployment.deploy import deploy
     from scarlet_zoo.deployment.deploy_report import deployment_rows
+    from scarlet_zoo.deployment.targets import float_variant
     from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.latency import Settings
 
     size = (input_size, input_size) if input_size else None
-    recipe = Recipe(form=form_of(target), opset=opset, batch=batch, exporter=exporter, input_size=size, pixels=pixels)
+    variant = float_variant(target)
+    recipe = Recipe(form=variant, opset=opset, batch=batch, exporter=exporter, input_size=size, pixels=pixels)
     probe_folder(out)
     with progress_bar("measure") as progress:
         result = deploy(

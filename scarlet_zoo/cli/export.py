@@ -22,7 +22,6 @@ from scarlet_zoo.cli.options import (
     Target,
     Tune,
     Weights,
-    form_of,
     levels_of,
     probe_folder,
 )
@@ -63,7 +62,7 @@ def export(
 ) -> None:
     """Write the file of a target, folded, in its form; integers are calibrated, other runtimes verified."""
     from scarlet_zoo.data.calibration import calibration_images as read_calibration
-    from scarlet_zoo.deployment.targets import get_target
+    from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
     from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.graph.quantization.quantize import Int8
@@ -74,7 +73,7 @@ def export(
     )
     int8 = Int8(isa=isa, method=method, keep_float=tuple(keep_float or ()))
     if tune:
-        form_of(target)  # refuses what is not float32 on ONNX Runtime
+        float_variant(target)  # refuses what is not float32 on ONNX Runtime
     probe_folder(out)
     network = load_network(name, weights, input_size=input_size, features=levels_of(features))
     pictures = None

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table, tuning_table
-from scarlet_zoo.cli.options import Json, Out, Target, Tune, form_of, probe_folder
+from scarlet_zoo.cli.options import Json, Out, Target, Tune, probe_folder
 
 Runtime = Annotated[str, typer.Option(help="ort, or another version of it: ort==1.22.1 (its wheel is installed once).")]
 
@@ -31,8 +31,9 @@ def optimize(
 ) -> None:
     """Rewrite an ONNX file into the form of a target, or into the fastest one here, verified against itself."""
     from scarlet_zoo.deployment.optimize import optimize_file, tune_file
+    from scarlet_zoo.deployment.targets import float_variant
 
-    form, table_of = form_of(target), None
+    form, table_of = float_variant(target), None
     probe_folder(out)
     if tune:
         with progress_bar("measure") as progress:
@@ -59,10 +60,10 @@ def inspect(
     fail_on: Annotated[str | None, typer.Option(help="Exit code 1 above these: unfused=0,reorders=40,...")] = None,
 ) -> None:
     """Say what the runtime really runs of a file: what is fused, what is copied, what is left in float."""
-    from scarlet_zoo.graph.fusion import TOTALS, check_limits, findings, inspect_fusion, parse_limits
+    from scarlet_zoo.graph.fusion import TOTALS, check_limits, findings, inspect, parse_limits
 
     limits = parse_limits(fail_on) if fail_on is not None else {}
-    report = inspect_fusion(file, runtime)
+    report = inspect(file, runtime)
     told = findings(report)
 
     def render(console: Console) -> None:

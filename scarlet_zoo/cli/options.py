@@ -51,17 +51,6 @@ def levels_of(features: str | None) -> tuple[int, ...] | None:
         raise ExportError(f"features: got {features!r}, wanted levels such as 1,2,3,4") from error
 
 
-def form_of(target: str) -> str:
-    """The graph form of a target of ONNX Runtime in float32; an error that says what there is instead."""
-    from scarlet_zoo.deployment.targets import TARGETS, get_target
-
-    found = get_target(target)
-    if (found.runtime, found.precision) != ("ort", "float32"):
-        known = [name for name, entry in TARGETS.items() if (entry.runtime, entry.precision) == ("ort", "float32")]
-        raise ExportError(f"target {target!r}: not for this verb, wanted one of {' '.join(known)}")
-    return found.form
-
-
 def probe_folder(out: Path) -> None:
     """Refuse a folder that cannot be before minutes of work are spent, without making it."""
     try:

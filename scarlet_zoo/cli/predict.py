@@ -14,8 +14,8 @@ from scarlet_zoo.cli.options import DataDir, Held, Json
 from scarlet_zoo.errors import ArtifactError
 
 if TYPE_CHECKING:
+    from scarlet_zoo.inference.answers import Prediction
     from scarlet_zoo.inference.classifier import Classifier
-    from scarlet_zoo.inference.predict import Prediction
 
 # What --weights is when left out; an ONNX file holds its own.
 _DEFAULT_WEIGHTS = "auto"
@@ -68,6 +68,7 @@ def _row(prediction: Prediction, classifier: Classifier) -> dict[str, Any]:
     from scarlet_zoo.data.image_io import printable
 
     guesses = [asdict(guess) for guess in prediction.guesses]
+    assert prediction.file is not None  # images are given as files here
     return {"file": printable(prediction.file), "weights": classifier.weights, "predictions": guesses}
 
 
@@ -119,11 +120,11 @@ def validate_network(
 
 
 def _open(source: str, weights: str | None, *, trained_only: bool = False) -> Classifier:
-    from scarlet_zoo.inference.classifier import is_onnx, open_classifier
+    from scarlet_zoo.inference.load import is_onnx, load
 
     if weights is not None and is_onnx(source):
         raise ArtifactError(f"{source}: an ONNX file holds its own weights, got --weights {weights}")
-    return open_classifier(source, weights or _DEFAULT_WEIGHTS, trained_only=trained_only)
+    return load(source, weights or _DEFAULT_WEIGHTS, trained_only=trained_only)
 
 
 def write_pictures(

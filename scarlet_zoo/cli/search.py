@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,7 +11,6 @@ from rich.console import Console
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
 from scarlet_zoo.cli.options import DataDir, Held, Json, Seed
 from scarlet_zoo.cli.train import Out
-from scarlet_zoo.errors import TrainingError
 
 SupernetFile = Annotated[Path | None, typer.Option(help="The supernet.safetensors of supernet train.", metavar="FILE")]
 Objectives = Annotated[
@@ -24,7 +23,7 @@ Limits = Annotated[list[str] | None, typer.Option("--limit", help="Such as 'macs
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("search")(search_space)
-    app.command("derive")(derive)
+    app.command("derive")(derive_networks)
 
 
 def search_space(
@@ -59,24 +58,22 @@ def search_space(
     seed: Seed = 0,
 ) -> None:
     """Search a space; leaves front.json, front.png, front.svg and evaluations.jsonl."""
-    from scarlet_zoo.nas.search.objectives import Limit, Objective
-    from scarlet_zoo.nas.search.results import SearchPlan, habits_of, run_search
-    from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
+    from scarlet_zoo.nas.search.scoring import Scoring
+    from scarlet_zoo.nas.search.search import default_settings, search
+    from scarlet_zoo.nas.search.settings import SearchSettings
 
-    metric, own_method = habits_of(strategy, supernet)
-    goals = tuple(Objective.parse(text) for text in (objectives or f"{metric},macs").split(","))
-    limits = tuple(Limit.parse(text) for text in limit or [])
+    usual = default_settings(strategy, supernet)
     settings = SearchSettings(
-        objectives=goals, limits=limits, method=method or own_method, evaluations=evaluations,
-        population=min(population, evaluations), seed=seed, engine=engine, workers=workers,
+        objectives=objectives.split(",") if objectives else usual.objectives, limits=limit or (),
+        method=method or usual.method, evaluations=evaluations, population=min(population, evaluations), seed=seed,
+        engine=engine, workers=workers,
     )  # fmt: skip
-    plan = SearchPlan(
-        supernet=supernet, space=space, metrics=metrics_of(goals, limits), data=data, data_dir=data_dir,
-        held_out=validation, validation=validation_images, calibration=calibration_images, threads=threads, lut=lut,
-        strategy=strategy,
+    scoring = Scoring(
+        data=data, data_dir=data_dir, held_out=validation, validation=validation_images,
+        calibration=calibration_images, threads=threads, lut=lut, strategy=strategy,
     )  # fmt: skip
     with progress_bar("search") as progress:
-        report = run_search(plan, settings, out, progress)
+        report = search(supernet, out=out, settings=settings, scoring=scoring, space=space, progress=progress).to_dict()
 
     def render(console: Console) -> None:
         names = list(report["front"][0]["values"])
@@ -89,7 +86,7 @@ def search_space(
     emit(as_json, report, render)
 
 
-def derive(
+def derive_networks(
     front: Annotated[Path, typer.Argument(help="front.json of a search.", metavar="FRONT.json")],
     out: Out,
     as_json: Json = False,
@@ -103,15 +100,11 @@ def derive(
     names: Annotated[str | None, typer.Option(help="Names for the files, separated by commas.")] = None,
 ) -> None:
     """Choose architectures of a front; writes archs.json and, with --supernet, each with its supernet weights."""
-    from scarlet_zoo.nas.search.objectives import Limit
-    from scarlet_zoo.nas.search.results import choose_from, derive_networks, read_front
+    from scarlet_zoo.nas.search.derive import derive
 
-    rows = read_front(front, tuple(Limit.parse(text) for text in limit or []))
-    chosen = choose_from(rows, choose)
-    given = names.split(",") if names else None
-    if given is not None and len(given) != len(chosen):
-        raise TrainingError(f"names: got {len(given)}, wanted {len(chosen)}, one for each architecture")
-    report: list[dict[str, Any]] = derive_networks(chosen, out, supernet, given, data, data_dir)
+    networks = derive(front, out=out, choose=choose, limits=limit or (), supernet=supernet,
+                      names=names.split(",") if names else None, data=data, data_dir=data_dir)  # fmt: skip
+    report = [network.to_dict() for network in networks]
 
     def render(console: Console) -> None:
         for row in report:

@@ -33,12 +33,12 @@ Options = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     group = typer.Typer(help="Train a weight-sharing supernet.", no_args_is_help=True)
-    group.command("train")(train_supernet)
+    group.command("train")(train_supernet_of_space)
     app.add_typer(group, name="supernet")
     app.command("train")(train_network)
 
 
-def train_supernet(
+def train_supernet_of_space(
     out: Out,
     data: Data,
     space: Annotated[str, typer.Option(help="A search space's name, or its TOML file.")] = "scarlet-mini",
@@ -70,9 +70,8 @@ def train_supernet(
     tensorboard: Board = False,
 ) -> None:
     """Train the supernet of a search space; leaves supernet.safetensors and steps.jsonl."""
-    from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.data.augment import Augment
-    from scarlet_zoo.nas.train_supernet import SupernetPlan, run_supernet
+    from scarlet_zoo.nas.train_supernet import train_supernet
     from scarlet_zoo.training.run import DataPlan
     from scarlet_zoo.training.settings import TrainSettings
 
@@ -82,12 +81,11 @@ def train_supernet(
         workers=workers, seed=seed, threads=threads, tensorboard=tensorboard,
     )  # fmt: skip
     images = DataPlan(name=data, folder=data_dir, validation=validation, pictures=pictures)
-    plan = SupernetPlan(
-        space=find_space(space), data=images, strategy=strategy, skip=skip, options=given_options(option)
-    )
+    options = given_options(option)
     with progress_bar("train") as progress:
-        report = run_supernet(plan, settings, out, progress)
-    _tell(report, as_json)
+        trained = train_supernet(space, data=images, out=out, settings=settings, strategy=strategy, skip=skip,
+                                 options=options, progress=progress)  # fmt: skip
+    _tell(trained.to_dict(), as_json)
 
 
 def train_network(
@@ -123,7 +121,7 @@ def train_network(
     from scarlet_zoo.data.augment import Augment
     from scarlet_zoo.training.run import DataPlan
     from scarlet_zoo.training.settings import TrainSettings
-    from scarlet_zoo.training.train_network import NetworkPlan, run_network
+    from scarlet_zoo.training.train_network import train
 
     settings = TrainSettings(
         epochs=epochs, max_steps=max_steps, checkpoint_every=checkpoint_every, batch_size=batch_size, lr=lr,
@@ -132,10 +130,10 @@ def train_network(
     )  # fmt: skip
     images = DataPlan(name=data, folder=data_dir, validation=validation, pictures=pictures)
     declared = find_space(space) if space else None
-    plan = NetworkPlan(name=name, data=images, supernet=supernet, space=declared, input_size=input_size)
     with progress_bar("train") as progress:
-        report = run_network(plan, settings, out, progress)
-    _tell(report, as_json)
+        trained = train(name, data=images, out=out, settings=settings, supernet=supernet, space=declared,
+                        input_size=input_size, progress=progress)  # fmt: skip
+    _tell(trained.to_dict(), as_json)
 
 
 def given_options(texts: list[str] | None) -> dict[str, str]:

@@ -100,13 +100,21 @@ def prepare_picture(path: Path, preprocessing: Preprocessing, *, upright: bool =
     Raises:
         PictureError: it cannot be opened, or is so narrow that resizing it would fill the memory.
     """
-    picture = open_picture(path, upright=upright)
+    return prepare_image(open_picture(path, upright=upright), preprocessing, str(path))
+
+
+def prepare_image(picture: Image.Image, preprocessing: Preprocessing, name: str = "image") -> NDArray[np.float32]:
+    """An image as a network's input, float32 of shape (C, H, W).
+
+    Raises:
+        PictureError: it is so narrow that resizing it would fill the memory.
+    """
     if preprocessing.size[0] == preprocessing.size[1] and Image.MAX_IMAGE_PIXELS is not None:
         # The shorter side is resized to a fixed length and the longer one follows, however long.
         short = preprocessing.size[0] / preprocessing.crop
         resized = short * short * max(picture.size) / min(picture.size)
         if resized > 2 * Image.MAX_IMAGE_PIXELS:
-            raise PictureError(f"{path}: {picture.width} x {picture.height} pixels, too narrow to be resized")
+            raise PictureError(f"{name}: {picture.width} x {picture.height} pixels, too narrow to be resized")
     return preprocessing(picture)
 
 

@@ -15,7 +15,9 @@ from onnx_ir.passes import common
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.parity import Parity, ParityError
-from scarlet_zoo.deployment.tune import Tuning, tune
+from scarlet_zoo.deployment.targets import float_variant
+from scarlet_zoo.deployment.tune import Tuning
+from scarlet_zoo.deployment.tune import tune as try_variants
 from scarlet_zoo.deployment.verify import verify
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
@@ -51,6 +53,35 @@ class Optimized:
             "refused": [{"rewrite": r.rewrite, "node": r.node, "reason": r.reason} for r in self.lowering.refused],
             "parity": self.parity.to_dict(),
         }
+
+
+def optimize(
+    source: str | Path,
+    path: str | Path,
+    target: str = "native",
+    *,
+    tune: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Optimized:
+    """Rewrite an ONNX file of any exporter into the graph variant of a target, verified against itself.
+
+    Args:
+        source: a float network with one image input.
+        path: of the new file.
+        target: one of ONNX Runtime in float32, see :data:`scarlet_zoo.deployment.targets.TARGETS`.
+        tune: try every graph variant on this machine and keep the fastest that verifies, whatever the target.
+        progress: called with (done, expected) of that measurement.
+
+    Raises:
+        ArtifactError: the source is no sound graph, or has another kind of input.
+        ExportError: a target that is not one of ONNX Runtime in float32.
+        ParityError: the new file does not compute what the source computes; nothing is written.
+        CheckFailedError: tuning found no graph variant that verifies.
+    """
+    variant = float_variant(target)
+    if tune:
+        return tune_file(Path(source), Path(path), progress)[0]
+    return optimize_file(Path(source), Path(path), variant)
 
 
 def optimize_file(source: Path, path: Path, form: str) -> Optimized:
@@ -103,7 +134,7 @@ def tune_file(source: Path, path: Path, progress: Callable[[int, int], None] | N
         made[form] = optimize_file(source, file, form)
         return made[form].parity
 
-    tuning = tune(make, path, progress=progress)
+    tuning = try_variants(make, path, progress=progress)
     best = made[tuning.artifact.form]
     return replace(best, artifact=tuning.artifact), tuning
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from scarlet_zoo.errors import unknown_name
+from scarlet_zoo.errors import ExportError, unknown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,20 @@ TARGETS: Mapping[str, Target] = MappingProxyType({
     "executorch": Target("native", "executorch", "float32", ".pte", _OWN),
     "coreml": Target("native", "coreml", "float32", ".mlpackage", "converted only: Core ML runs on Apple's systems"),
 })  # fmt: skip
+
+
+def float_variant(name: str) -> str:
+    """The graph variant of a target of ONNX Runtime in float32.
+
+    Raises:
+        UnknownNameError: no such target; the message lists them.
+        ExportError: another runtime or precision.
+    """
+    found = get_target(name)
+    if (found.runtime, found.precision) != ("ort", "float32"):
+        known = [key for key, entry in TARGETS.items() if (entry.runtime, entry.precision) == ("ort", "float32")]
+        raise ExportError(f"target {name!r}: not for this verb, wanted one of {' '.join(known)}")
+    return found.form
 
 
 def get_target(name: str) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -66,6 +67,8 @@ def export_network(
     calibration: Callable[[], NDArray[np.float32]] | None = None,
     int8: Int8 | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    file: Path | None = None,
 ) -> Exported:
     """Write a network's file for a target.
 
@@ -77,6 +80,7 @@ def export_network(
         calibration: gives images as the network takes them, for targets with integers.
         int8: how to quantise for them.
         progress: told (done, expected) of the calibration.
+        file: its path; in ``out`` under the network's name when left out.
 
     Raises:
         ExportError: the target needs calibration images, or cannot do what the recipe asks for.
@@ -84,7 +88,7 @@ def export_network(
         ParityError: the file does not compute what the network computes.
     """
     wanted = get_target(target)
-    path = out / f"{safe_name(network.name)}{wanted.suffix}"
+    path = file or out / f"{safe_name(network.name)}{wanted.suffix}"
     recipe = replace(recipe, form=wanted.form)
     if wanted.runtime != "ort":
         return _convert(network, path, target, wanted, recipe)
@@ -170,7 +174,8 @@ def _convert(network: Network, path: Path, target: str, wanted: Target, recipe: 
         tuple(output_names(folded.model)),
         feed,
         {"weights": network.weights, "weights_sha256": network.weights_sha256, "model": network.name,
-         **({"arch": str(network.arch)} if network.arch is not None else {}), **versions(wanted.runtime)},
+         **({"arch": str(network.arch)} if network.arch is not None else {}),
+         **({"labels": json.dumps(network.labels)} if network.labels is not None else {}), **versions(wanted.runtime)},
     )  # fmt: skip
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:

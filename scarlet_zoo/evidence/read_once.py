@@ -10,7 +10,7 @@ from typing import Any
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.inference.accuracy import validate_part
-from scarlet_zoo.inference.classifier import open_classifier
+from scarlet_zoo.inference.load import load
 from scarlet_zoo.utils.files import file_sha256, write_text
 
 
@@ -39,7 +39,7 @@ def read_test_once(
         return dict(before)
     if before is not None:
         raise CheckFailedError(f"{log}: {name} has read its test pictures, which is done once")
-    classifier = open_classifier(source, str(weights), trained_only=True)
+    classifier = load(source, str(weights), trained_only=True)
     result = validate_part(classifier, open_data(data, classifier.preprocessing, folder), "test", batch=500)
     row = {
         "name": name,

@@ -89,7 +89,7 @@ TOTALS: Mapping[str, str] = {
 }
 
 
-def inspect_fusion(path: str | Path, runtime: str = "ort") -> FusionReport:
+def inspect(path: str | Path, runtime: str = "ort") -> FusionReport:
     """Say what a runtime on this processor runs of a file.
 
     Args:

@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scarlet_zoo.data.folders import Dataset
+from scarlet_zoo.data.folders import Dataset, read_dataset
 from scarlet_zoo.data.image_io import printable, strict_decoders
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletError
-from scarlet_zoo.inference.classifier import Classifier, Logits, Progress
-from scarlet_zoo.inference.predict import answers, likeliest
+from scarlet_zoo.inference.answers import Logits, Progress, answers, likeliest
+from scarlet_zoo.inference.classifier import Classifier
+from scarlet_zoo.inference.load import load
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,20 +64,56 @@ class Validation:
 
 
 def validate(
-    classifier: Classifier, dataset: Dataset, *, batch: int = 64, progress: Progress | None = None
+    network: Classifier | str | Path,
+    data: Dataset | str | Path,
+    *,
+    split: str | None = None,
+    data_dir: Path | None = None,
+    validation: int | None = None,
+    limit: int | None = None,
+    batch: int = 64,
+    progress: Progress | None = None,
 ) -> Validation:
     """Count how often a network names the right class first, and among the first five.
 
     Args:
-        classifier: from :func:`scarlet_zoo.inference.classifier.open_classifier`; random weights are allowed.
-        dataset: from :func:`read_dataset`.
-        batch: pictures at a time; a file with a fixed batch keeps its own.
-        progress: told (done, expected).
+        network: from :func:`scarlet_zoo.load`, or what that takes: a file, or a name; random weights are allowed.
+        data: a folder that holds a folder of images for each class, or what :func:`read_dataset` returns of one; or
+            the name of a data set, as for :func:`scarlet_zoo.data.datasets.open_data`.
+        split: of a data set with a name, ``validation`` (the default), or ``test``, which is for the end.
+        data_dir: where such a data set is, or is to be kept.
+        validation: how many training images of it are held out for validation.
+        limit: so many images, spread evenly; all when left out.
+        batch: images at a time; a file with a fixed batch keeps its own.
+        progress: called with (done, expected).
 
     Raises:
-        DatasetError: another number of class folders than of logits.
-        PictureError: a picture that is broken.
+        DatasetError: no such data or split, or another number of classes than of logits.
+        PictureError: an image that is broken.
     """
+    opened = network if isinstance(network, Classifier) else load(network)
+    if isinstance(data, str) and is_named_data(data):
+        from scarlet_zoo.data.datasets import open_data
+
+        images = open_data(data, opened.preprocessing, data_dir, validation)
+        return validate_part(opened, images, split or "validation", batch=batch, limit=limit, progress=progress)
+    given = {"split": split, "data_dir": data_dir, "validation": validation}
+    unused = [name for name, value in given.items() if value is not None]
+    if unused:
+        where = data.folder if isinstance(data, Dataset) else data
+        raise DatasetError(
+            f"{where}: a folder is measured whole, got {' '.join(unused)}, which is for data with a name"
+        )
+    dataset = data if isinstance(data, Dataset) else read_dataset(Path(data), limit)
+    return _validate_folder(opened, dataset, batch, progress)
+
+
+def is_named_data(data: str) -> bool:
+    """Whether this names a data set rather than a folder."""
+    return not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
+
+
+def _validate_folder(classifier: Classifier, dataset: Dataset, batch: int, progress: Progress | None) -> Validation:
     _check_classes(classifier, dataset.folder, len(dataset.classes), "class folders")
     with strict_decoders():
         rows = answers(classifier, dataset.files, batch=batch, upright=False)
@@ -91,7 +128,7 @@ def validate_part(
     """The same on a part of a data set that has a name.
 
     Args:
-        classifier: from :func:`scarlet_zoo.inference.classifier.open_classifier`.
+        classifier: from :func:`scarlet_zoo.load`.
         data: from :func:`scarlet_zoo.data.datasets.open_data`, for the classifier's preprocessing.
         part: ``validation``, or ``test``, which is for the end.
         batch: pictures at a time.

@@ -81,26 +81,32 @@ def read_evidence(path: Path) -> list[Record]:
     return [check_record(row, f"{path}, record {number}") for number, row in enumerate(inner)]
 
 
-def recommend(records: Sequence[Record], budget_ms: float, min_top1: float | None = None, threads: int | None = None
-              ) -> Recommendation:  # fmt: skip
+def recommend(
+    records: Sequence[Record | str | Path],
+    budget_ms: float,
+    min_top1: float | None = None,
+    threads: int | None = None,
+) -> Recommendation:
     """The most accurate network of a device's records that keeps a latency budget.
 
     A network keeps it if the upper end of the interval of its median does. Measurements that varied too much count
     only where there are no others of the same kind. Accuracy is that of float32, so integer files are answered apart.
 
     Args:
-        records: of one device.
-        budget_ms: for one picture.
+        records: of one device, as values or as files that ``bench``, ``serve`` or ``device run`` wrote.
+        budget_ms: latency of one image, in milliseconds, at most.
         min_top1: published accuracy in percent, at least; a network without one is not considered then.
         threads: measured with so many; any when None.
 
     Raises:
         RecordError: no records, or those of several devices.
     """
-    devices = sorted({record.conditions.device for record in records})
+    given = ([record] if isinstance(record, Record) else read_evidence(Path(record)) for record in records)
+    rows = [row for part in given for row in part]
+    devices = sorted({record.conditions.device for record in rows})
     if len(devices) != 1:
         raise RecordError(f"recommend: got records of {', '.join(devices) or 'no device'}, wanted those of one")
-    options = [option for option in map(_option, records) if threads in (None, option.threads)]
+    options = [option for option in map(_option, rows) if threads in (None, option.threads)]
     if min_top1 is not None:
         options = [option for option in options if option.top1 is not None and option.top1 >= min_top1]
     kinds = {kind: [option for option in options if (option.precision == "int8") is kind] for kind in (False, True)}

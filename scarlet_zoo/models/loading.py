@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,38 @@ def load_network(
         weights_sha256=state_sha256(model.state_dict()),
         preprocessing=preprocessing,
         labels=_labels(told, classes, name) if said != RANDOM_WEIGHTS else None,
+    )
+
+
+def network_of(
+    model: nn.Module,
+    *,
+    name: str | None = None,
+    weights: str = "not stated",
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+    input_size: int | None = None,
+) -> Network:
+    """A torch model of one's own with what must be said of it.
+
+    Args:
+        model: in eval mode; images (N, C, H, W) to logits (N, classes).
+        name: of its file; timm's name of its architecture, or its class's, when left out.
+        weights: where its weights come from, for reports and files.
+        preprocessing: how it is fed; timm's configuration of it when left out.
+        labels: names of its classes in the order of the logits.
+        input_size: side of the square input in pixels; the preprocessing's when left out.
+    """
+    feed = preprocessing or preprocessing_of(model)
+    registered = (getattr(model, "pretrained_cfg", None) or {}).get("architecture")
+    return Network(
+        name=name or registered or type(model).__name__.lower(),
+        model=model,
+        arch=getattr(model, "arch", None),
+        weights=weights,
+        weights_sha256=state_sha256(model.state_dict()),
+        preprocessing=replace(feed, size=(input_size, input_size)) if input_size else feed,
+        labels=tuple(labels) if labels is not None else None,
     )
 
 

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.arch.spaces import find_space
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.deployment.deploy import deploy
 from scarlet_zoo.inference.accuracy import validate_part
-from scarlet_zoo.inference.classifier import open_classifier
-from scarlet_zoo.nas.search.objectives import Objective
-from scarlet_zoo.nas.search.results import SearchPlan, derive_networks, read_front, run_search
-from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
+from scarlet_zoo.inference.load import load
+from scarlet_zoo.nas.search.derive import derive
+from scarlet_zoo.nas.search.front import Front
+from scarlet_zoo.nas.search.scoring import Scoring
+from scarlet_zoo.nas.search.search import search
+from scarlet_zoo.nas.search.settings import SearchSettings
 from scarlet_zoo.nas.strategies.scarlet import Scarlet
-from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, SupernetPlan, run_supernet
+from scarlet_zoo.nas.train_supernet import train_supernet
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.training.train_network import NETWORK_FILE, NetworkPlan, run_network
+from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.markdown import markdown_table
 
@@ -84,26 +85,25 @@ def tour(
     """
     say = stage or (lambda _: None)
     say("train the supernet")
-    plan = SupernetPlan(space=find_space(space), data=data, strategy=Scarlet.name)
-    trained = run_supernet(plan, settings.supernet, out / "supernet", progress)
+    trained = train_supernet(space, data=data, out=out / "supernet", settings=settings.supernet,
+                             strategy=Scarlet.name, progress=progress)  # fmt: skip
     say("search it")
-    supernet = out / "supernet" / SUPERNET_FILE
-    found = _search(out, supernet, settings, data, progress)
+    front = _search(out, trained.path, settings, data, progress)
     say("train the network in the middle of the front")
-    front = read_front(out / "search" / "front.json")
-    chosen = front[len(front) // 2]
-    derived = derive_networks([chosen], out / "derived", supernet, data=data.name, data_dir=data.folder)
-    wanted = NetworkPlan(name=str(chosen.arch), data=data, supernet=supernet)
-    network = run_network(wanted, settings.network, out / "network", progress)
+    middle = str(len(front.candidates) // 2)
+    (derived,) = derive(front, out=out / "derived", choose=middle, supernet=trained.path, data=data.name,
+                        data_dir=data.folder)  # fmt: skip
+    network = train(str(derived.arch), data=data, out=out / "network", settings=settings.network,
+                    supernet=trained.path, progress=progress)  # fmt: skip
     say("fold, export, verify, measure and validate it")
-    deployed = deploy(str(chosen.arch), out / "deployed", weights=str(out / "network" / NETWORK_FILE))
+    deployed = deploy(str(derived.arch), out / "deployed", weights=str(network.path))
     report = {
         "space": space,
         "data": data.name,
-        "supernet": trained,
-        "search": {key: found[key] for key in ("objectives", "evaluations", "front")},
-        "chosen": {"arch": str(chosen.arch), "values": dict(chosen.values), "one_shot": derived[0]["path"]},
-        "network": network,
+        "supernet": trained.to_dict(),
+        "search": {key: front.report[key] for key in ("objectives", "evaluations", "front")},
+        "chosen": {"arch": str(derived.arch), "values": dict(derived.values), "one_shot": str(derived.path)},
+        "network": network.to_dict(),
         "deployment": deployed.to_dict(),
         "validation_top1": _validate(deployed.artifact.path, data),
     }
@@ -112,16 +112,15 @@ def tour(
     return report
 
 
-def _search(out: Path, supernet: Path, settings: TourSettings, data: DataPlan, progress: Move | None) -> dict[str, Any]:
-    goals = (Objective.parse("accuracy"), Objective.parse("latency"))
-    how = SearchSettings(objectives=goals, evaluations=settings.evaluations, population=settings.population)
-    plan = SearchPlan(supernet=supernet, space=None, metrics=metrics_of(goals, ()), data=data.name,
-                      data_dir=data.folder, validation=settings.validation)  # fmt: skip
-    return run_search(plan, how, out / "search", progress)
+def _search(out: Path, supernet: Path, settings: TourSettings, data: DataPlan, progress: Move | None) -> Front:
+    how = SearchSettings(objectives=("accuracy", "latency"), evaluations=settings.evaluations,
+                         population=settings.population)  # fmt: skip
+    scoring = Scoring(data=data.name, data_dir=data.folder, validation=settings.validation)
+    return search(supernet, out=out / "search", settings=how, scoring=scoring, progress=progress)
 
 
 def _validate(path: Path, data: DataPlan) -> float:
-    classifier = open_classifier(str(path), "auto")
+    classifier = load(str(path), "auto")
     pictures = open_data(data.name, classifier.preprocessing, data.folder, data.validation)
     return validate_part(classifier, pictures, "validation", batch=500).top1
 

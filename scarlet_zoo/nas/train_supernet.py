@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import find_space
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.nas.strategies.registry import create_strategy
@@ -28,55 +29,80 @@ SUPERNET_FILE = "supernet.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupernetPlan:
-    """What supernet to train.
+class TrainedSupernet:
+    """A supernet that was trained.
 
     Attributes:
-        space: its classes become those of the data.
-        strategy: how it is trained, see :mod:`scarlet_zoo.nas.strategies.registry`; the default recipe when None.
-        skip: what stands on its skips, see :class:`scarlet_zoo.models.supernet.Supernet`; the choice of the
-            strategy or of the default recipe when None.
-        options: of the strategy, by name, as text.
+        path: of its weights, safetensors.
+        space: the search space; the strategy may have extended the one that was asked for.
+        strategy: how it was trained.
+        report: all that ``run.json`` holds.
     """
 
+    path: Path
     space: SearchSpace
-    data: DataPlan
-    strategy: str | None = None
-    skip: str | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
+    strategy: str
+    report: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``run.json`` holds, as JSON values."""
+        return dict(self.report)
 
 
-def run_supernet(plan: SupernetPlan, settings: TrainSettings, out: Path, progress: Progress | None = None
-                 ) -> dict[str, Any]:  # fmt: skip
-    """Train a supernet; ``out`` gets ``supernet.safetensors``, ``run.json`` and ``steps.jsonl``.
+def train_supernet(
+    space: SearchSpace | str,
+    *,
+    data: DataPlan | str | Path,
+    out: str | Path,
+    settings: TrainSettings | None = None,
+    strategy: str | None = None,
+    skip: str | None = None,
+    options: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> TrainedSupernet:
+    """Train the supernet of a search space; ``out`` gets ``supernet.safetensors``, ``run.json`` and ``steps.jsonl``.
 
-    Returns:
-        What ``run.json`` holds.
+    The same call continues a training that was stopped, bit for bit.
+
+    Args:
+        space: a search space, the name of one, or its TOML file; its classes become those of the data.
+        data: a data set's name, a folder that holds a folder of images for each class, or a plan that says more.
+        out: folder of the run.
+        settings: how to train; the defaults of :class:`TrainSettings` when left out.
+        strategy: which paths are trained and how, see :mod:`scarlet_zoo.nas.strategies.registry`; SCARLET's sampling
+            with plain skips when left out.
+        skip: what stands on skips, see :class:`scarlet_zoo.models.supernet.Supernet`; the strategy's own when left out.
+        options: of the strategy, by name, as text.
+        progress: called with (steps done, steps in all).
 
     Raises:
         TrainingError: ``out`` holds another run.
+        UnknownNameError: no such space or strategy; the message lists the near ones.
+        DatasetError: no such data.
     """
+    plan, settings, out = DataPlan.of(data), settings or TrainSettings(), Path(out)
+    asked = space if isinstance(space, SearchSpace) else find_space(space)
     make_folder(out)
-    data = plan.data.open(space_preprocessing(plan.space))
+    images = plan.open(space_preprocessing(asked))
     set_up(settings)
-    space = replace(plan.space, num_classes=len(data.classes))
-    strategy = create_strategy(plan.strategy, space, plan.skip, plan.options, settings.seed)
-    supernet = strategy.supernet
-    done = train(strategy, data, settings, out, progress)
-    said = {"strategy": strategy.name, "options": asdict(strategy.options)}
+    asked = replace(asked, num_classes=len(images.classes))
+    recipe = create_strategy(strategy, asked, skip, options or {}, settings.seed)
+    supernet = recipe.supernet
+    done = train(recipe, images, settings, out, progress)
     report = {
-        "space": strategy.space.name,
-        **said,
+        "space": recipe.space.name,
+        "strategy": recipe.name,
+        "options": asdict(recipe.options),
         "skip": supernet.skip,
-        "batch_share": strategy.batch_share,
+        "batch_share": recipe.batch_share,
         "params": sum(parameter.numel() for parameter in supernet.parameters()),
-        **run_report(data, settings, done),
+        **run_report(images, settings, done),
         "path": str(out / SUPERNET_FILE),
     }
     supernet.load_state_dict(done.state)
     if is_main_process():
-        metadata = {**run_metadata(plan.data, data, settings), **strategy.metadata()}
+        metadata = {**run_metadata(plan, images, settings), **recipe.metadata()}
         save_supernet(supernet, out / SUPERNET_FILE, metadata)
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
     wait_for_the_files()
-    return report
+    return TrainedSupernet(path=out / SUPERNET_FILE, space=recipe.space, strategy=recipe.name, report=report)

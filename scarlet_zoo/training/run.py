@@ -32,6 +32,11 @@ class DataPlan:
     validation: int | None = None
     pictures: int | None = None
 
+    @classmethod
+    def of(cls, data: DataPlan | str | Path) -> DataPlan:
+        """A plan as it is; of a name or a folder, the plan with nothing but that."""
+        return data if isinstance(data, DataPlan) else cls(name=str(data))
+
     def open(self, preprocessing: Preprocessing) -> ImageData:
         """The data for a network that is fed so."""
         data = open_data(self.name, preprocessing, self.folder, self.validation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from scarlet_zoo.models.loading import preprocessing_of
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.supernet import Supernet, load_supernet
 from scarlet_zoo.models.weights.checkpoint import save_state
+from scarlet_zoo.training import loop
 from scarlet_zoo.training.learner import NetworkLearner
-from scarlet_zoo.training.loop import Progress, train
+from scarlet_zoo.training.loop import Progress
 from scarlet_zoo.training.run import (
     RUN_FILE,
     DataPlan,
@@ -38,75 +40,100 @@ NETWORK_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkPlan:
-    """What network to train.
+class TrainedNetwork:
+    """A network that was trained.
 
     Attributes:
-        name: a registered name, an identity string, or any timm name.
-        supernet: file of the supernet whose weights it starts from.
-        space: that an identity string is of, where this package does not name it; the supernet's, if there is one.
-        input_size: side of the input in pixels; the network's own when left out.
+        name: as it was asked for.
+        arch: its identity string, for networks of a search space.
+        path: of its weights, safetensors.
+        top1: validation accuracy in percent after each epoch.
+        report: all that ``run.json`` holds.
     """
 
     name: str
-    data: DataPlan
-    supernet: Path | None = None
-    space: SearchSpace | None = None
-    input_size: int | None = None
+    arch: str | None
+    path: Path
+    top1: tuple[float, ...]
+    report: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``run.json`` holds, as JSON values."""
+        return dict(self.report)
 
 
-def run_network(plan: NetworkPlan, settings: TrainSettings, out: Path, progress: Progress | None = None,
-                model: nn.Module | None = None) -> dict[str, Any]:  # fmt: skip
+def train(
+    network: str | nn.Module,
+    *,
+    data: DataPlan | str | Path,
+    out: str | Path,
+    settings: TrainSettings | None = None,
+    supernet: str | Path | None = None,
+    space: SearchSpace | None = None,
+    input_size: int | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> TrainedNetwork:
     """Train a network; ``out`` gets ``model.safetensors``, ``run.json`` and ``steps.jsonl``.
 
-    Args:
-        plan: what to train.
-        settings: how.
-        out: folder of the run; the same call continues it.
-        progress: told (steps done, steps in all).
-        model: a network of one's own, in place of the one that ``plan`` names.
+    The same call continues a training that was stopped, bit for bit.
 
-    Returns:
-        What ``run.json`` holds; ``top1`` has the validation accuracy in percent after each epoch.
+    Args:
+        network: a registered name, an identity string, any timm name, or a torch model of your own that gives logits
+            (N, classes) of images (N, C, H, W).
+        data: a data set's name, a folder that holds a folder of images for each class, or a plan that says more.
+        out: folder of the run.
+        settings: how to train; the defaults of :class:`TrainSettings` when left out.
+        supernet: file of the supernet whose weights the network starts from.
+        space: of an identity string whose space this package does not name; the supernet's, if there is one.
+        input_size: side of the input in pixels; the network's own when left out.
+        name: how a torch model of your own is called in the report.
+        progress: called with (steps done, steps in all).
 
     Raises:
         TrainingError: ``out`` holds another run, or the supernet is of another space or other classes.
+        DatasetError: no such data.
+        DivergedError: the loss is no longer a number.
     """
+    plan, settings, out = DataPlan.of(data), settings or TrainSettings(), Path(out)
+    source = Path(supernet) if supernet is not None else None
+    own = network if isinstance(network, nn.Module) else None
+    label = name or (type(network).__name__ if isinstance(network, nn.Module) else network)
     make_folder(out)
     set_up(settings)
-    supernet = load_supernet(plan.supernet) if plan.supernet is not None else None
-    network = _network_of(plan, supernet[0].space if supernet else plan.space)
-    bare = model if model is not None else create_model(network)
-    feed = preprocessing_of(bare, plan.input_size)
-    data = plan.data.open(feed)
+    donor = load_supernet(source) if source is not None else None
+    wanted = _network_of(label, source, donor[0].space if donor else space) if own is None else label
+    bare = own if own is not None else create_model(wanted)
+    feed = preprocessing_of(bare, input_size)
+    images = plan.open(feed)
     start = "scratch"
-    if supernet is not None:
-        assert isinstance(network, Arch)
-        bare, start = _subnet(plan, supernet[0], network, data), f"supernet {supernet[1].get('sha256', '')[:12]}"
-    elif model is None:
+    if donor is not None and source is not None:
+        assert isinstance(wanted, Arch)
+        bare, start = _subnet(source, donor[0], wanted, images), f"supernet {donor[1].get('sha256', '')[:12]}"
+    elif own is None:
         # The weights are drawn once more, with the seed's first numbers.
         torch.manual_seed(settings.seed)
-        bare = create_model(network, num_classes=len(data.classes))
-    _try_out(bare, feed, plan.name)
-    identity = {"name": plan.name, "start": start, "preprocessing": feed.to_json()}
-    done = train(NetworkLearner(bare), data, settings, out, progress, identity)
+        bare = create_model(wanted, num_classes=len(images.classes))
+    _try_out(bare, feed, label)
+    identity = {"name": label, "start": start, "preprocessing": feed.to_json()}
+    done = loop.train(NetworkLearner(bare), images, settings, out, progress, identity)
     arch: Arch | None = getattr(bare, "arch", None)
     report = {
-        "name": plan.name,
+        "name": label,
         "arch": str(arch) if arch is not None else None,
         "from": start,
         "params": sum(parameter.numel() for parameter in bare.parameters()),
-        **run_report(data, settings, done),
+        **run_report(images, settings, done),
         "top1": list(done.top1),
         "path": str(out / NETWORK_FILE),
     }
     if is_main_process():
-        said = {"name": plan.name, "preprocessing": feed.to_json(), "validation_top1": str(done.top1[-1])}
-        said |= {**run_metadata(plan.data, data, settings), **_anatomy(bare)}
-        save_state(done.state, out / NETWORK_FILE, said)
+        described = {"name": label, "preprocessing": feed.to_json(), "validation_top1": str(done.top1[-1])}
+        described |= {**run_metadata(plan, images, settings), **_anatomy(bare)}
+        save_state(done.state, out / NETWORK_FILE, described)
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
     wait_for_the_files()
-    return report
+    return TrainedNetwork(name=label, arch=report["arch"], path=out / NETWORK_FILE, top1=done.top1, report=report)
 
 
 def _anatomy(model: nn.Module) -> dict[str, str]:
@@ -118,24 +145,24 @@ def _anatomy(model: nn.Module) -> dict[str, str]:
     return {"arch": str(arch), "space": arch.space.to_json(), "stabilized": str(stabilized)}
 
 
-def _network_of(plan: NetworkPlan, space: SearchSpace | None) -> Arch | str:
-    """The architecture that a plan names, decoded with the space it is of; else its name.
+def _network_of(name: str, supernet: Path | None, space: SearchSpace | None) -> Arch | str:
+    """The architecture of a name, decoded with the space it is of; else the name.
 
     Raises:
         ArchError: an identity string with a fault, or no architecture where a supernet is to give the weights.
     """
-    text = ZOO[plan.name].arch if plan.name in ZOO else plan.name
+    text = ZOO[name].arch if name in ZOO else name
     if is_identity_string(text):
         return Arch.parse(text, space)
-    if plan.supernet is not None:
-        raise ArchError(f"network {plan.name!r}: no architecture of a search space, wanted one of the supernet's")
-    return plan.name
+    if supernet is not None:
+        raise ArchError(f"network {name!r}: no architecture of a search space, wanted one of the supernet's")
+    return name
 
 
-def _subnet(plan: NetworkPlan, supernet: Supernet, arch: Arch, data: ImageData) -> nn.Module:
+def _subnet(file: Path, supernet: Supernet, arch: Arch, data: ImageData) -> nn.Module:
     classes = supernet.space.num_classes
     if classes != len(data.classes):
-        raise TrainingError(f"{plan.supernet}: a supernet for {classes} classes, {data.name} has {len(data.classes)}")
+        raise TrainingError(f"{file}: a supernet for {classes} classes, {data.name} has {len(data.classes)}")
     return supernet.subnet(arch).train()
 
 

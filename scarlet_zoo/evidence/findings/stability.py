@@ -21,7 +21,7 @@ from scarlet_zoo.nas.one_shot import OneShot
 from scarlet_zoo.nas.ranking.agreement import Numbers, kendall_tau
 from scarlet_zoo.nas.ranking.ground_truth import GroundTruth
 from scarlet_zoo.nas.ranking.schedule import Schedule
-from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, SupernetPlan, run_supernet
+from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, train_supernet
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.utils.jobs import kept
 
@@ -62,9 +62,8 @@ def draw_and_rank(draws: Draws, out: Path) -> dict[str, Any]:
 def _ranked(draws: Draws, out: Path) -> dict[str, Any]:
     plan = draws.truth.plan
     options = {"branches": "false", "samples": str(draws.samples), "temperature": str(draws.temperature)}
-    supernet = SupernetPlan(space=plan.search_space, data=DataPlan(name=plan.data, pictures=plan.pictures),
-                            strategy="st-nas", options=options)  # fmt: skip
-    run_supernet(supernet, draws.schedule.settings(), out)
+    data, settings = DataPlan(name=plan.data, pictures=plan.pictures), draws.schedule.settings()
+    train_supernet(plan.search_space, data=data, out=out, settings=settings, strategy="st-nas", options=options)
     bench = OneShot(out / SUPERNET_FILE, (plan.data, None, None), _CALIBRATION, _VALIDATION)
     names = bench.metadata["posterior"].split()
     accuracies = np.array([_accuracies(bench, out / name, draws.truth.archs) for name in names])

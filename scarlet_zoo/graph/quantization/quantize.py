@@ -18,7 +18,8 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from scarlet_zoo.errors import ExportError
+from scarlet_zoo.data.calibration import calibration_images
+from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.graph.passes.lower import lower, tidy
@@ -32,6 +33,7 @@ from scarlet_zoo.utils.files import replacing
 
 AUTO = "auto"
 _HELD_OUT, _FEWEST_TO_SPLIT = 0.25, 8
+_CALIBRATION_IMAGES = 128
 Progress = Callable[[int, int], None]
 
 
@@ -83,22 +85,29 @@ class Quantized:
 
 
 def quantize_int8(
-    source: Path, path: Path, images: Array, how: Int8 | None = None, progress: Progress | None = None
+    source: str | Path,
+    path: str | Path,
+    images: Array | str | Path,
+    how: Int8 | None = None,
+    progress: Progress | None = None,
 ) -> Quantized:
     """Quantise a float classifier.
 
     Args:
         source: an ONNX file of any exporter, in any float form.
         path: of the integer file.
-        images: calibration images as the network takes them, (N, C, H, W).
-        how: the settings.
-        progress: told (done, expected).
+        images: calibration images: as the network takes them, float32 (N, C, H, W); or a folder of image files, of
+            which 128 are used, spread evenly, for a source that says how it is fed.
+        how: the settings; the defaults of :class:`Int8` when left out.
+        progress: called with (done, expected).
 
     Raises:
         ArtifactError: the source is no sound graph, or no classifier.
         ExportError: no images, or values that are not finite.
+        DatasetError: no such folder, or no images in it.
     """
-    how = how or Int8()
+    how, source, path = how or Int8(), Path(source), Path(path)
+    images = _images_of(source, images)
     if not len(images):
         raise ExportError("calibration: got no images, wanted some")
     float_network = OnnxClassifier(source)
@@ -131,6 +140,16 @@ def quantize_int8(
         {method: row for method, (row, _) in tried.items()},
         "held-out" if held else "calibration",
     )
+
+
+def _images_of(source: Path, images: Array | str | Path) -> Array:
+    if isinstance(images, np.ndarray):
+        return images
+    feed = read_artifact(source).preprocessing
+    if feed is None:
+        wanted = "wanted calibration images as an array (N, C, H, W)"
+        raise ArtifactError(f"{source}: says nothing of its preprocessing, {wanted}")
+    return calibration_images(str(images), feed, _CALIBRATION_IMAGES)
 
 
 def _held_out(images: Array) -> int:

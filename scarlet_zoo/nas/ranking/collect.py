@@ -30,7 +30,7 @@ from scarlet_zoo.nas.ranking.ground_truth import (
 from scarlet_zoo.nas.search.latency_meter import LatencyMeter
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.training.train_network import NetworkPlan, run_network
+from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import file_sha256, write_text
 from scarlet_zoo.utils.jobs import run_jobs
 
@@ -91,7 +91,7 @@ def train_one(job: _Training) -> TruthRow:
     settings = TrainSettings(**{"threads": 1, **plan.training, "seed": job.seed})  # type: ignore[arg-type]
     data = DataPlan(name=plan.data, folder=job.data_dir, pictures=plan.pictures)
     out = job.work / f"{safe_name(job.arch)}-{job.seed}"
-    report = run_network(NetworkPlan(name=job.arch, data=data, space=space), settings, out)
+    report = train(job.arch, data=data, space=space, settings=settings, out=out).report
     cost = arch_cost(Arch.parse(job.arch, space))
     shutil.rmtree(out)
     return TruthRow(arch=job.arch, seed=job.seed, macs=cost.macs, params=cost.params, latency_ms=None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from scarlet_zoo.nas.search.evaluator import Evaluation
 from scarlet_zoo.nas.search.journal import Journal
 from scarlet_zoo.nas.strategies.base import read_options
 from scarlet_zoo.nas.strategies.registry import find_strategy
-from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, SupernetPlan, run_supernet
+from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, TrainedSupernet, train_supernet
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.utils.files import json_text, write_text
 
@@ -152,15 +153,15 @@ def _train(job: RankerJob) -> dict[str, Any]:
     plan, recipe = job.truth.plan, job.recipe
     options = {**_OPTIONS.get(recipe.strategy, {}), **recipe.options}
     data = DataPlan(name=plan.data, folder=job.data_dir, pictures=plan.pictures)
-    supernet = SupernetPlan(space=plan.search_space, data=data, strategy=recipe.strategy, skip=recipe.skip,
-                            options=options)  # fmt: skip
-    epochs = max(1, round(recipe.budget / (plan.pictures * _batches_of_a_step(supernet, recipe, job.out / "probe"))))
-    return run_supernet(supernet, recipe.schedule(epochs, job.seed).settings(), job.out)
+    of_supernet = partial(train_supernet, plan.search_space, data=data, strategy=recipe.strategy, skip=recipe.skip,
+                          options=options)  # fmt: skip
+    epochs = max(1, round(recipe.budget / (plan.pictures * _batches_of_a_step(of_supernet, recipe, job.out / "probe"))))
+    return of_supernet(settings=recipe.schedule(epochs, job.seed).settings(), out=job.out).to_dict()
 
 
-def _batches_of_a_step(supernet: SupernetPlan, recipe: Recipe, out: Path) -> float:
+def _batches_of_a_step(of_supernet: Callable[..., TrainedSupernet], recipe: Recipe, out: Path) -> float:
     """How often the strategy runs a batch through a path, parts of it counted as such: one step of it is made."""
-    report = run_supernet(supernet, recipe.schedule(1, 0).settings(max_steps=1), out)
+    report = of_supernet(settings=recipe.schedule(1, 0).settings(max_steps=1), out=out).report
     (line,) = (out / "steps.jsonl").read_text(encoding="utf-8").splitlines()
     return float(report["batch_share"]) * max(len(json.loads(line)["archs"]), 1)
 

@@ -31,7 +31,7 @@ def nao_generations(
     from scarlet_zoo.nas.nao.predictor import EpdSettings
     from scarlet_zoo.nas.nao.proposals import draw_different, propose
 
-    goal, limits = settings.objectives[0], settings.limits
+    goal, limits = settings.goals[0], settings.bounds
     accept = partial(allowed, limits=limits)
     rng = random.Random(f"{settings.seed} nao")
     archs = draw_different(evaluation.space, settings.population, rng, accept=accept, max_tries=settings.max_tries)

@@ -33,7 +33,7 @@ def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Itera
     """Generations of pymoo's NSGA-II, asked and told."""
     coding = Coding(evaluation.space)
     guide = Guide(coding.sizes)
-    only_new = OnlyNew(coding, partial(allowed, limits=settings.limits))
+    only_new = OnlyNew(coding, partial(allowed, limits=settings.bounds))
     algorithm, problem = _algorithm(coding, guide, only_new, settings)
     left = settings.evaluations
     genes_seen: list[NDArray[np.int64]] = []
@@ -48,9 +48,9 @@ def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Itera
         only_new.seen |= {tuple(row) for row in genes.tolist()}
 
         def tell(values: list[Values], children: Any = children, genes: NDArray[np.int64] = genes) -> None:
-            costs = np.array([[objective.cost(value) for objective in settings.objectives] for value in values])
-            over = np.array([[limit.excess(value) for limit in settings.limits] for value in values])
-            told = {"F": costs} | ({"G": over} if settings.limits else {})
+            costs = np.array([[objective.cost(value) for objective in settings.goals] for value in values])
+            over = np.array([[limit.excess(value) for limit in settings.bounds] for value in values])
+            told = {"F": costs} | ({"G": over} if settings.bounds else {})
             Evaluator().eval(StaticProblem(problem, **told), children)
             algorithm.tell(infills=children)
             genes_seen.extend(genes)
@@ -61,10 +61,10 @@ def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Itera
 
 
 def _algorithm(coding: Coding, guide: Guide, only_new: OnlyNew, settings: SearchSettings) -> tuple[Any, Any]:
-    accept = partial(allowed, limits=settings.limits)
-    weights = np.array([objective.weight for objective in settings.objectives])
+    accept = partial(allowed, limits=settings.bounds)
+    weights = np.array([objective.weight for objective in settings.goals])
     problem = Problem(
-        n_var=len(coding.sizes), n_obj=len(settings.objectives), n_ieq_constr=len(settings.limits), xl=0,
+        n_var=len(coding.sizes), n_obj=len(settings.goals), n_ieq_constr=len(settings.bounds), xl=0,
         xu=coding.sizes - 1, vtype=int,
     )  # fmt: skip
     algorithm = NSGA2(
@@ -84,7 +84,7 @@ def _learn(
     guide: Guide, genes: NDArray[np.int64], values: Sequence[Values], new: int, settings: SearchSettings
 ) -> None:
     """Reward the newest generation by its rank among all so far."""
-    costs = np.array([[objective.cost(value) for objective in settings.objectives] for value in values])
+    costs = np.array([[objective.cost(value) for objective in settings.goals] for value in values])
     _, ranks = NonDominatedSorting().do(costs, return_rank=True)
     rewards = 1 - ranks / max(ranks.max(), 1)
     guide.learn(genes[-new:], rewards[-new:], genes[ranks == 0])

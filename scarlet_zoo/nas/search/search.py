@@ -1,118 +1,98 @@
-"""Search a space for the architectures that no other beats in all objectives at once.
-
-NSGA-II (pymoo's) with SCARLET's weighted crowding distance and mutations, NAO's climb along a fitted
-predictor, or random search as the honest baseline. Everything random follows from the seed and every
-evaluation is journalled before the next decision, so a search that was killed runs through its own
-past again and goes on from there.
-"""
+"""A search on disk: from a supernet's file, or a space, to the front that it holds."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.nas.search.engines import Engine, get_engine
+from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.nas.search.evaluator import Evaluation
-from scarlet_zoo.nas.search.journal import Journal
-from scarlet_zoo.nas.search.nao import nao_generations
-from scarlet_zoo.nas.search.nsga2 import nsga2_generations
-from scarlet_zoo.nas.search.objectives import Values, allowed, non_dominated
-from scarlet_zoo.nas.search.operators import (
-    Coding,
-    OnlyNew,
-)
-from scarlet_zoo.nas.search.settings import Candidate, Generation, Progress, SearchResult, SearchSettings
-from scarlet_zoo.utils.files import write_text
+from scarlet_zoo.nas.search.explore import explore
+from scarlet_zoo.nas.search.front import Front, front_of
+from scarlet_zoo.nas.search.plots import plot_front
+from scarlet_zoo.nas.search.scoring import Scoring, habits_of
+from scarlet_zoo.nas.search.settings import Candidate, Progress, SearchSettings, metrics_of
+from scarlet_zoo.utils.files import json_text, make_folder, write_text
+
+FRONT_FILE, JOURNAL_FILE = "front.json", "evaluations.jsonl"
 
 
 def search(
-    evaluation: Evaluation, settings: SearchSettings, journal: Path, progress: Progress | None = None
-) -> SearchResult:
-    """Search, continuing what the journal holds.
+    supernet: str | Path | None = None,
+    *,
+    out: str | Path,
+    settings: SearchSettings | None = None,
+    scoring: Scoring | None = None,
+    space: str | SearchSpace | None = None,
+    progress: Progress | None = None,
+) -> Front:
+    """Search for architectures; ``out`` gets ``front.json``, its plot as PNG and SVG, and the journal of evaluations.
+
+    The same call continues a search that was stopped; no architecture is evaluated twice.
 
     Args:
-        evaluation: how architectures are evaluated; its metrics are those of objectives and limits.
-        settings: how to search.
-        journal: file of evaluations.
-        progress: told (evaluations done, evaluations in all).
+        supernet: file of the supernet that accuracy is measured with; for closed-form metrics and latency a space
+            suffices.
+        out: folder of the search.
+        settings: objectives, limits and how to search; the strategy's objective and method, against multiply-adds, when
+            left out.
+        scoring: how architectures are scored; the defaults of :class:`Scoring` when left out.
+        space: to search; the supernet's when left out.
+        progress: called with (evaluations done, evaluations in all).
 
     Raises:
-        TrainingError: limits that no architecture keeps, or a journal of other conditions.
+        TrainingError: neither a supernet nor a space, one that does not fit the other, limits that no architecture
+            keeps, or an ``out`` that holds another search.
     """
-    book = Journal(journal, evaluation.conditions)
-    engine = get_engine(settings.engine, _on_one_scale(evaluation, journal), settings.workers)
-    try:
-        evaluated: list[Candidate] = []
-        generations = {"nsga2": nsga2_generations, "nao": nao_generations, "random": _random}[settings.method]
-        for archs, tell in generations(evaluation, settings):
-            moved = partial(_move, progress, len(evaluated), settings.evaluations)
-            values = _evaluate(archs, engine, book, moved)
-            evaluated += map(Candidate, archs, values)
-            tell(values)
-            if len(evaluated) >= settings.evaluations:
-                break
-    finally:
-        book.close()
-    kept = [c for c in evaluated if all(limit.excess(c.values) <= 0 for limit in settings.limits)]
-    if not kept:
-        told = ", ".join(map(str, settings.limits))
-        raise TrainingError(f"search: none of {len(evaluated)} architectures keeps {told}, wanted wider limits")
-    front = [kept[i] for i in non_dominated([c.values for c in kept], settings.objectives)]
-    front.sort(key=lambda c: settings.objectives[0].cost(c.values))
-    return SearchResult(tuple(front), tuple(evaluated))
+    folder = Path(out)
+    source = Path(supernet) if supernet is not None else None
+    scoring = scoring or Scoring()
+    settings = settings or default_settings(scoring.strategy, source)
+    evaluation = scoring.evaluation(source, space, metrics_of(settings.goals, settings.bounds))
+    make_folder(folder)
+    result = explore(evaluation, settings, folder / JOURNAL_FILE, progress)
+    front = [{"arch": str(candidate.arch), "values": dict(candidate.values)} for candidate in result.front]
+    report = {
+        "space": evaluation.space.name,
+        "definition": evaluation.space.to_json(),
+        "objectives": [str(objective) for objective in settings.goals],
+        "limits": [str(limit) for limit in settings.bounds],
+        "method": settings.method,
+        "seed": settings.seed,
+        "evaluations": len(result.evaluated),
+        "conditions": evaluation.conditions,
+        "front": front,
+    }
+    if evaluation.table is not None and "latency" in evaluation.metrics:
+        report |= _measured(evaluation, front, result.front)
+    plot_front(result, settings.goals, folder / "front")
+    write_text(folder / FRONT_FILE, json_text(report, indent=1) + "\n")
+    return front_of(folder / FRONT_FILE, report)
 
 
-def _on_one_scale(evaluation: Evaluation, journal: Path) -> Evaluation:
-    """The same with the reference's latency, measured once for a journal: by every worker, and after a kill."""
-    if "latency" not in evaluation.metrics or evaluation.lut is not None:
-        return evaluation
-    file = journal.with_suffix(".reference.json")
-    if not file.is_file():
-        from scarlet_zoo.nas.search.latency_meter import LatencyMeter
-
-        write_text(file, json.dumps({"reference_ms": LatencyMeter(evaluation.space, evaluation.threads).reference_ms}))
-    return replace(evaluation, reference_ms=float(json.loads(file.read_text())["reference_ms"]), _loaded={})
+def default_settings(strategy: str | None, supernet: Path | None) -> SearchSettings:
+    """What a strategy ranks by, against multiply-adds, by its own method of search."""
+    metric, method = habits_of(strategy, supernet)
+    return SearchSettings(objectives=(metric, "macs"), method=method)
 
 
-def _move(progress: Progress | None, before: int, expected: int, done: int) -> None:
-    if progress is not None:
-        progress(before + done, expected)
+def _measured(evaluation: Evaluation, rows: list[dict[str, Any]], front: Sequence[Candidate]) -> dict[str, Any]:
+    """A front that a table has chosen, measured for real; each row gets ``interval_ms``, and ``measured_ms`` here.
 
+    Returns:
+        ``front_measured``, and where it was, ``front_error``: the mean error of the table on it.
+    """
+    table = evaluation.table
+    assert table is not None
+    for row, (_, low, high) in zip(rows, table.predict([c.arch for c in front]).tolist(), strict=True):
+        row["interval_ms"] = [low, high]
+    if not table.is_of_this_device:
+        return {"front_measured": False}
+    from scarlet_zoo.nas.search.latency_meter import LatencyMeter
 
-def _evaluate(archs: Sequence[Arch], engine: Engine, book: Journal, moved: Callable[[int], None]) -> list[Values]:
-    """Values in the order of the architectures, from the journal where it has them."""
-    new = [arch for arch in archs if book.get(arch) is None]
-    for done, (position, values, seconds) in enumerate(engine.run(new), start=1):
-        book.add(new[position], values, seconds)
-        moved(len(archs) - len(new) + done)
-    return [value for arch in archs if (value := book.get(arch)) is not None]
-
-
-def _random(evaluation: Evaluation, settings: SearchSettings) -> Iterator[Generation]:
-    """Different architectures, uniformly among those that keep the limits that can be told beforehand."""
-    coding, seen = Coding(evaluation.space), OnlyNew(Coding(evaluation.space), lambda _: True).seen
-    random = np.random.default_rng(settings.seed)
-    left = settings.evaluations
-    while left > 0:
-        archs: list[Arch] = []
-        for _ in range(settings.population * settings.max_tries):
-            genes = coding.draw(random)
-            key = tuple(genes.tolist())
-            if key not in seen and allowed(arch := coding.arch(genes), settings.limits):
-                seen.add(key)
-                archs.append(arch)
-            if len(archs) == min(settings.population, left):
-                break
-        if not archs:
-            if not seen:
-                raise TrainingError("search: no random architecture keeps the limits, wanted wider ones")
-            return
-        left -= len(archs)
-        yield archs, lambda _: None
+    meter = LatencyMeter(evaluation.space, evaluation.threads, precision=table.stamp.precision)
+    for row, candidate in zip(rows, front, strict=True):
+        row["measured_ms"] = meter(candidate.arch)
+    apart = [abs(row["values"]["latency"] / row["measured_ms"] - 1) for row in rows]
+    return {"front_measured": True, "front_error": sum(apart) / len(apart)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
@@ -20,8 +21,9 @@ class SearchSettings:
     """How to search.
 
     Attributes:
-        objectives: what for; their weights are those of the crowding distance.
-        limits: what no architecture may break.
+        objectives: what for, as values or as text such as ``accuracy`` or ``params:max*0.2``; their weights are those
+            of the crowding distance.
+        limits: what no architecture may break, as values or as text such as ``macs<=5e6``.
         method: ``nsga2``, ``nao`` (for the first objective), or ``random``.
         evaluations: architectures to evaluate in all.
         population: of a generation.
@@ -32,8 +34,8 @@ class SearchSettings:
         engine, workers: where evaluations run: ``local``, or ``ray`` with so many workers.
     """
 
-    objectives: tuple[Objective, ...]
-    limits: tuple[Limit, ...] = ()
+    objectives: Sequence[Objective | str]
+    limits: Sequence[Limit | str] = ()
     method: str = "nsga2"
     evaluations: int = 200
     population: int = 20
@@ -50,9 +52,19 @@ class SearchSettings:
         if self.population < 2 or self.evaluations < self.population:
             got = f"{self.evaluations} evaluations of populations of {self.population}"
             raise TrainingError(f"search: got {got}, wanted a population of 2 or more, evaluated at least once")
-        names = [objective.name for objective in self.objectives]
+        names = [objective.name for objective in self.goals]
         if not names or len(set(names)) != len(names):
             raise TrainingError(f"search: got objectives {' '.join(names) or 'none'}, wanted different ones")
+
+    @cached_property
+    def goals(self) -> tuple[Objective, ...]:
+        """The objectives as values."""
+        return tuple(Objective.parse(goal) if isinstance(goal, str) else goal for goal in self.objectives)
+
+    @cached_property
+    def bounds(self) -> tuple[Limit, ...]:
+        """The limits as values."""
+        return tuple(Limit.parse(limit) if isinstance(limit, str) else limit for limit in self.limits)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,86 @@
+"""A network, by name or as a torch model, to the verified file of any target: the function behind the verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.data.calibration import calibration_images
+from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.targets import get_target
+from scarlet_zoo.deployment.to_target import Exported, export_network
+from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.errors import ExportError
+from scarlet_zoo.graph.quantization.quantize import Int8
+from scarlet_zoo.models.loading import Network, load_network, network_of
+
+_CALIBRATION_IMAGES = 128
+
+
+def export(
+    model: str | Arch | nn.Module | Network,
+    *,
+    out: str | Path,
+    target: str = "native",
+    weights: str = "auto",
+    recipe: Recipe | None = None,
+    calibration: str | Path | NDArray[np.float32] | None = None,
+    int8: Int8 | None = None,
+    features: tuple[int, ...] | None = None,
+    name: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Write the file of a target: folded, in the graph variant that is fastest there, and verified.
+
+    Args:
+        model: a registered name, an identity string, any timm name, an architecture, or a torch model in eval mode.
+        out: folder of the file, which is named after the network; or the file's own path, with the target's suffix.
+        target: what to export for, one of :data:`scarlet_zoo.deployment.targets.TARGETS`.
+        weights: of a name, as for :func:`scarlet_zoo.models.loading.load_network`; of a torch model, where its
+            weights come from, in words.
+        recipe: opset, batch size, input size and the like; its graph variant is the target's.
+        calibration: for integer targets: a folder of images, ``random``, or images as the network takes them, float32
+            (N, C, H, W).
+        int8: how to quantise, for integer targets.
+        features: feature levels for a feature extractor in the classifier's place; of a name only.
+        name, preprocessing, labels: of a torch model, see :func:`scarlet_zoo.models.loading.network_of`.
+        progress: called with (done, expected) of the calibration.
+
+    Returns:
+        The file's path, what it says of itself, and how well it agrees with the network.
+
+    Raises:
+        UnknownNameError: no such network or target; the message lists the near ones.
+        ExportError: the target needs calibration images, or cannot do what the recipe asks for.
+        MissingRuntimeError: the target's packages are not installed.
+        ParityError: the file does not compute what the network computes.
+    """
+    recipe, wanted, path = recipe or Recipe(), get_target(target), Path(out)
+    size = recipe.input_size[0] if recipe.input_size else None
+    if isinstance(model, nn.Module):
+        stated = "not stated" if weights == "auto" else weights
+        network = network_of(model, name=name, weights=stated, preprocessing=preprocessing, labels=labels,
+                             input_size=size)  # fmt: skip
+    elif isinstance(model, Network):
+        network = model
+    else:
+        given = {"name": name, "preprocessing": preprocessing, "labels": labels}
+        unused = [key for key, value in given.items() if value is not None]
+        if unused:
+            wanted_for = "which is for a torch model of your own"
+            raise ExportError(f"export of {str(model)!r}: got {' '.join(unused)}, {wanted_for}")
+        network = load_network(str(model), weights, input_size=size, features=features)
+    images = None
+    if isinstance(calibration, np.ndarray):
+        images = lambda: calibration  # noqa: E731
+    elif calibration is not None:
+        images = lambda: calibration_images(str(calibration), network.preprocessing, _CALIBRATION_IMAGES)  # noqa: E731
+    file = path if path.name.endswith(wanted.suffix) else None
+    return export_network(network, path, target, recipe, images, int8, progress, file=file)

@@ -1,0 +1,167 @@
+"""A name or a file to a network that labels images: ONNX files of any exporter, other runtimes' files, torch models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.errors import ArtifactError, ScarletError
+from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.session import OnnxClassifier
+from scarlet_zoo.inference.answers import Array, Logits
+from scarlet_zoo.inference.classifier import Classifier
+
+
+class UntrainedError(ScarletError):
+    """A network whose weights are random was asked what it sees."""
+
+
+def load(
+    source: str | Path,
+    weights: str = "auto",
+    *,
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
+    trained_only: bool = False,
+) -> Classifier:
+    """Open a file that labels images, or create a network by name.
+
+    Args:
+        source: an ONNX file of any exporter, a file that ``export`` wrote for another runtime (with its description
+            beside it), or a name as for :func:`scarlet_zoo.create_model`.
+        weights: of a name, see :func:`scarlet_zoo.models.loading.load_network`; a file holds its own.
+        preprocessing: how images are prepared, as a value or as timm's data configuration (``input_size``, ``mean``,
+            ``std``, ``interpolation``, ``crop_pct``); left out, what the file or the network says of itself.
+        labels: names of the classes in the order of the logits; left out, what the file or the network says.
+        trained_only: refuse random weights.
+
+    Raises:
+        UntrainedError: the weights are random.
+        ArtifactError: no such file, or one that does not say how it is fed where ``preprocessing`` is left out.
+        ScarletError: no such network, or it takes no images or gives no logits.
+    """
+    if isinstance(preprocessing, Mapping):
+        preprocessing = Preprocessing.from_config(preprocessing)
+    if is_onnx(source):
+        found = _open_onnx(Path(source), preprocessing, trained_only)
+    elif is_other_file(source):
+        found = _open_other(Path(source), preprocessing, trained_only)
+    else:
+        found = _open_name(str(source), weights, preprocessing, trained_only)
+    return found if labels is None else replace(found, given_labels=tuple(labels))
+
+
+# What load was called while it opened ONNX files and names only.
+open_classifier = load
+
+
+def is_onnx(source: str | Path) -> bool:
+    """Whether this is the path of an ONNX file rather than a network's name."""
+    return str(source).lower().endswith(".onnx")
+
+
+def is_other_file(source: str | Path) -> bool:
+    """Whether this is the path of another runtime's file."""
+    from scarlet_zoo.deployment.runtimes.registry import runtime_of
+
+    return runtime_of(Path(source)) is not None
+
+
+def _open_onnx(path: Path, preprocessing: Preprocessing | None, trained_only: bool) -> Classifier:
+    artifact = read_artifact(path)
+    trained = _is_trained(path, artifact.weights, trained_only)
+    described = preprocessing or artifact.preprocessing
+    if described is None:
+        raise ArtifactError(f"{path}: says nothing of its preprocessing, wanted a file of scarlet-zoo export, or "
+                            "preprocessing given to scarlet_zoo.load")  # fmt: skip
+    network = OnnxClassifier(path)
+    if network.channels != described.channels:
+        raise ArtifactError(f"{path}: takes {network.channels} channels, its preprocessing gives {described.channels}")
+    feed = replace(described, size=network.size or described.size)
+
+    def run(images: Array, size: int) -> Logits:
+        return network.logits(feed.restore(images) if network.takes_pixels else images, size)
+
+    batch = None if network.dynamic_batch else network.batch
+    return _checked(str(path), artifact.weights, trained, feed, _carried_labels(artifact), batch, run)
+
+
+def _open_other(path: Path, preprocessing: Preprocessing | None, trained_only: bool) -> Classifier:
+    """A file of another runtime, with what its description says."""
+    from scarlet_zoo.deployment.runtimes.runner import OtherNetwork, silence
+
+    with silence():
+        network = OtherNetwork(path)
+    metadata = network.described.metadata
+    weights = metadata.get("weights", "unknown")
+    trained = _is_trained(path, weights, trained_only)
+    labels = json.loads(metadata["labels"]) if "labels" in metadata else None
+
+    def run(images: Array, size: int) -> Logits:
+        return network.run(images, size)[0]
+
+    feed = preprocessing or network.described.preprocessing
+    return _checked(str(path), weights, trained, feed, labels, network.batch, run)
+
+
+def _is_trained(path: Path, weights: str, trained_only: bool) -> bool:
+    from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
+
+    if trained_only and weights == RANDOM_WEIGHTS:
+        raise UntrainedError(_refusal(str(path), "an export with --weights FILE"))
+    return weights != RANDOM_WEIGHTS
+
+
+def _carried_labels(artifact: Artifact) -> list[str] | None:
+    try:
+        return artifact.labels
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(f"{artifact.path}: its labels are not a list in JSON: {error}") from error
+
+
+def _open_name(name: str, weights: str, preprocessing: Preprocessing | None, trained_only: bool) -> Classifier:
+    import torch
+
+    from scarlet_zoo.models.loading import load_network
+
+    network = load_network(name, weights)
+    if trained_only and not network.trained:
+        raise UntrainedError(_refusal(name, "--weights FILE, or weights that were imported for it"))
+    model: Any = network.model
+    if getattr(model, "num_classes", None) == 0:
+        raise ScarletError(f"{name}: gives features, wanted a network with classes")
+
+    def run(images: Array, batch: int) -> Logits:
+        with torch.inference_mode():
+            parts = [model(torch.from_numpy(images[start : start + batch])) for start in range(0, len(images), batch)]
+        return torch.cat(parts).double().numpy()
+
+    return _checked(
+        name, network.weights, network.trained, preprocessing or network.preprocessing, network.labels, None, run
+    )
+
+
+def _refusal(source: str, wanted: str) -> str:
+    return f"{source}: its weights are random, so what it sees in an image means nothing; wanted {wanted}"
+
+
+def _checked(source: str, weights: str, trained: bool, feed: Preprocessing, labels: Sequence[str] | None,
+             batch: int | None, run: Callable[[Array, int], Logits]) -> Classifier:  # fmt: skip
+    """The classifier, after it has been seen to take a picture and to give logits."""
+    if feed.channels not in (1, 3):
+        raise ScarletError(f"{source}: takes {feed.channels} channels, an image has 3, or 1 when grey")
+    try:
+        shape = run(np.zeros((1, feed.channels, *feed.size), dtype=np.float32), batch or 1).shape
+    except Exception as error:
+        # Torch and ONNX Runtime have no common base for what a network does not take.
+        reason = str(error).strip().split("\n")[0]
+        raise ScarletError(f"{source}: does not run on {feed.size} pixels: {reason}") from error
+    if len(shape) != 2:
+        raise ScarletError(f"{source}: gives {shape} for one picture, wanted logits (1, classes)")
+    return Classifier(source, weights, trained, feed, labels, shape[1], batch, run)

@@ -1,0 +1,118 @@
+"""Search a space for the architectures that no other beats in all objectives at once.
+
+NSGA-II (pymoo's) with SCARLET's weighted crowding distance and mutations, NAO's climb along a fitted
+predictor, or random search as the honest baseline. Everything random follows from the seed and every
+evaluation is journalled before the next decision, so a search that was killed runs through its own
+past again and goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.nas.search.engines import Engine, get_engine
+from scarlet_zoo.nas.search.evaluator import Evaluation
+from scarlet_zoo.nas.search.journal import Journal
+from scarlet_zoo.nas.search.nao import nao_generations
+from scarlet_zoo.nas.search.nsga2 import nsga2_generations
+from scarlet_zoo.nas.search.objectives import Values, allowed, non_dominated
+from scarlet_zoo.nas.search.operators import (
+    Coding,
+    OnlyNew,
+)
+from scarlet_zoo.nas.search.settings import Candidate, Generation, Progress, SearchResult, SearchSettings
+from scarlet_zoo.utils.files import write_text
+
+
+def explore(
+    evaluation: Evaluation, settings: SearchSettings, journal: Path, progress: Progress | None = None
+) -> SearchResult:
+    """Search with these settings, continuing what the journal holds.
+
+    Args:
+        evaluation: how architectures are evaluated; its metrics are those of objectives and limits.
+        settings: how to search.
+        journal: file of evaluations.
+        progress: told (evaluations done, evaluations in all).
+
+    Raises:
+        TrainingError: limits that no architecture keeps, or a journal of other conditions.
+    """
+    book = Journal(journal, evaluation.conditions)
+    engine = get_engine(settings.engine, _on_one_scale(evaluation, journal), settings.workers)
+    try:
+        evaluated: list[Candidate] = []
+        generations = {"nsga2": nsga2_generations, "nao": nao_generations, "random": _random}[settings.method]
+        for archs, tell in generations(evaluation, settings):
+            moved = partial(_move, progress, len(evaluated), settings.evaluations)
+            values = _evaluate(archs, engine, book, moved)
+            evaluated += map(Candidate, archs, values)
+            tell(values)
+            if len(evaluated) >= settings.evaluations:
+                break
+    finally:
+        book.close()
+    kept = [c for c in evaluated if all(limit.excess(c.values) <= 0 for limit in settings.bounds)]
+    if not kept:
+        told = ", ".join(map(str, settings.bounds))
+        raise TrainingError(f"search: none of {len(evaluated)} architectures keeps {told}, wanted wider limits")
+    front = [kept[i] for i in non_dominated([c.values for c in kept], settings.goals)]
+    front.sort(key=lambda c: settings.goals[0].cost(c.values))
+    return SearchResult(tuple(front), tuple(evaluated))
+
+
+def _on_one_scale(evaluation: Evaluation, journal: Path) -> Evaluation:
+    """The same with the reference's latency, measured once for a journal: by every worker, and after a kill."""
+    if "latency" not in evaluation.metrics or evaluation.lut is not None:
+        return evaluation
+    file = journal.with_suffix(".reference.json")
+    if not file.is_file():
+        from scarlet_zoo.nas.search.latency_meter import LatencyMeter
+
+        write_text(file, json.dumps({"reference_ms": LatencyMeter(evaluation.space, evaluation.threads).reference_ms}))
+    return replace(evaluation, reference_ms=float(json.loads(file.read_text())["reference_ms"]), _loaded={})
+
+
+def _move(progress: Progress | None, before: int, expected: int, done: int) -> None:
+    if progress is not None:
+        progress(before + done, expected)
+
+
+def _evaluate(archs: Sequence[Arch], engine: Engine, book: Journal, moved: Callable[[int], None]) -> list[Values]:
+    """Values in the order of the architectures, from the journal where it has them."""
+    new = [arch for arch in archs if book.get(arch) is None]
+    for done, (position, values, seconds) in enumerate(engine.run(new), start=1):
+        book.add(new[position], values, seconds)
+        moved(len(archs) - len(new) + done)
+    return [value for arch in archs if (value := book.get(arch)) is not None]
+
+
+def _random(evaluation: Evaluation, settings: SearchSettings) -> Iterator[Generation]:
+    """Different architectures, uniformly among those that keep the limits that can be told beforehand."""
+    coding, seen = Coding(evaluation.space), OnlyNew(Coding(evaluation.space), lambda _: True).seen
+    random = np.random.default_rng(settings.seed)
+    left = settings.evaluations
+    while left > 0:
+        archs: list[Arch] = []
+        for _ in range(settings.population * settings.max_tries):
+            genes = coding.draw(random)
+            key = tuple(genes.tolist())
+            if key not in seen and allowed(arch := coding.arch(genes), settings.bounds):
+                seen.add(key)
+                archs.append(arch)
+            if len(archs) == min(settings.population, left):
+                break
+        if not archs:
+            if not seen:
+                raise TrainingError("search: no random architecture keeps the limits, wanted wider ones")
+            return
+        left -= len(archs)
+        yield archs, lambda _: None

@@ -1,0 +1,87 @@
+"""How the architectures of a search are scored: on which data, with which weights, by which latency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.spaces import find_space
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.models.weights.checkpoint import read_metadata
+from scarlet_zoo.nas.search.evaluator import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How architectures of a search are scored.
+
+    Attributes:
+        data: that accuracy is measured on; what the supernet was trained on when None.
+        data_dir: where that data is, or is to be kept.
+        held_out: training images of it that are held out for validation; as for the supernet when None.
+        validation: of those, how many count; all when None.
+        calibration: training images that batch norm statistics are taken from.
+        threads: of ONNX Runtime, for latency, and of torch.
+        lut: file of a latency table that predicts latency; it is measured here when None.
+        strategy: that scores; the one that trained the supernet when None.
+    """
+
+    data: str | None = None
+    data_dir: Path | None = None
+    held_out: int | None = None
+    validation: int | None = None
+    calibration: int = 2000
+    threads: int = 1
+    lut: Path | None = None
+    strategy: str | None = None
+
+    def evaluation(
+        self, supernet: Path | None, space: str | SearchSpace | None, metrics: tuple[str, ...]
+    ) -> Evaluation:
+        """How architectures are evaluated, with the weights of a supernet, or of a space alone.
+
+        Raises:
+            TrainingError: neither a supernet nor a space, or the supernet is of one that does not hold it.
+        """
+        described = read_metadata(supernet) if supernet is not None else {}
+        if supernet is not None and "space" not in described:
+            raise TrainingError(f"{supernet}: no supernet, wanted the supernet.safetensors of supernet train")
+        if not described and space is None:
+            raise TrainingError("search: got neither --supernet nor --space, wanted one of them")
+        searched = _space_of(supernet, space, described)
+        held = self.held_out or (int(described["validation"]) if "validation" in described else None)
+        name = self.data or described.get("data")
+        data = (name, self.data_dir, held) if name else None
+        return Evaluation(searched, metrics, supernet, data, self.calibration, self.validation, self.threads,
+                          lut=self.lut, strategy=self.strategy)  # fmt: skip
+
+
+def _space_of(supernet: Path | None, space: str | SearchSpace | None, described: Mapping[str, str]) -> SearchSpace:
+    asked = space if space is None or isinstance(space, SearchSpace) else find_space(space)
+    if not described:
+        assert asked is not None
+        return asked
+    whole = SearchSpace.from_json(described["space"])
+    if asked is None:
+        return whole
+    asked = replace(asked, num_classes=whole.num_classes)
+    if asked not in (whole, whole.chain):
+        raise TrainingError(f"{supernet}: a supernet of {whole.name!r}, not of the space {asked.name!r}")
+    return asked
+
+
+def habits_of(strategy: str | None, supernet: Path | None) -> tuple[str, str]:
+    """The metric that a strategy scores by and its method of search; of the supernet's own when left out.
+
+    Raises:
+        UnknownNameError: no such strategy.
+    """
+    name = strategy or (read_metadata(supernet).get("strategy") if supernet is not None else None)
+    if name is None:
+        return "accuracy", "nsga2"
+    from scarlet_zoo.nas.strategies.registry import find_strategy
+
+    kind = find_strategy(name)
+    return kind.metric, kind.method
