@@ -1,4 +1,4 @@
-"""From images to a measured file, on the Python API: python docs/tour.py DATA OUT (DATA: a folder, or fashion-mnist)."""
+"""From images to a measured file: python docs/tour.py DATA OUT, where DATA is a folder of images or fashion-mnist."""
 
 import sys
 from pathlib import Path

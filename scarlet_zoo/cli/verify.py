@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, table
 from scarlet_zoo.cli.options import Json
-from scarlet_zoo.errors import ArtifactError, CheckFailedError
+from scarlet_zoo.errors import CheckFailedError
 
 if TYPE_CHECKING:
     from scarlet_zoo.graph.artifact import Artifact
@@ -32,34 +31,23 @@ def verify_file(
 ) -> None:
     """Compare a file with the network it was made from, or with its own golden outputs; exit code 1 if they differ."""
     from scarlet_zoo.deployment.parity import ParityError
+    from scarlet_zoo.deployment.source import source_network
     from scarlet_zoo.deployment.verify import verify
     from scarlet_zoo.graph.artifact import read_artifact
-    from scarlet_zoo.models.loading import load_network
 
     artifact = read_artifact(file)
     if name is None and weights is None and "golden" in artifact.metadata:
         _verify_golden(artifact, as_json)
         return
-    source, where = _source(artifact.metadata, file, name, weights)
-    described = artifact.preprocessing
-    # Random weights are calibrated at the size that they are made for.
-    levels = json.loads(artifact.metadata["features"]) if "features" in artifact.metadata else None
-    network = load_network(
-        source,
-        where,
-        input_size=described.size[0] if described is not None else None,
-        features=tuple(level["level"] for level in levels) if levels else None,
-    )
-    if name is None and weights is None and network.weights_sha256 != artifact.metadata.get("weights_sha256"):
-        raise ArtifactError(f"{file}: its weights are {artifact.weights!r}, wanted --weights to compare with")
+    network = source_network(artifact, name, weights)
     try:
         parity, failure = verify(network.model, artifact, preprocessing=network.preprocessing), None
     except ParityError as error:
         parity, failure = error.parity, error
-    value = {"file": str(file), "name": source, "weights": network.weights, **parity.to_dict()}
+    value = {"file": str(file), "name": network.name, "weights": network.weights, **parity.to_dict()}
 
     def render(console: Console) -> None:
-        facts = [("source", source), ("weights", network.weights), ("verified", "yes" if parity.passed else "NO")]
+        facts = [("source", network.name), ("weights", network.weights), ("verified", "yes" if parity.passed else "NO")]
         console.print(pairs(facts, title=str(file)))
         rows = [
             (case.case, f"{case.max_abs_err:.1e}", f"{case.max_rel_err:.1e}", f"{case.limit_rel_err:.1e}",
@@ -86,15 +74,3 @@ def _verify_golden(artifact: Artifact, as_json: bool) -> None:
     emit(as_json, value, lambda console: console.print(pairs(facts, title=str(artifact.path))))
     if not check.passed:
         raise CheckFailedError(f"{artifact.path}: its golden outputs are not what it gives here")
-
-
-def _source(metadata: dict[str, str], file: Path, name: str | None, weights: str | None) -> tuple[str, str]:
-    """Which network, with which weights: as told, else as the file says."""
-    from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
-
-    source = name or metadata.get("arch") or metadata.get("model")
-    if source is None:
-        raise ArtifactError(f"{file}: does not say which network it is, wanted its NAME")
-    if weights is None:
-        weights = "random" if metadata.get("weights") == RANDOM_WEIGHTS else "auto"
-    return source, weights

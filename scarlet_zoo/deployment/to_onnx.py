@@ -64,9 +64,9 @@ def export_onnx(
     folded = model if isinstance(model, FoldResult) else fold(_in_float32(_in_eval_mode(model)))
     feed = preprocessing or preprocessing_of(folded.model)
     size = recipe.input_size or feed.size
-    if labels is not None and len(labels) != _classes(folded.model):
-        raise ExportError(f"labels: got {len(labels)}, wanted {_classes(folded.model)}, one a class")
     images = torch.zeros((recipe.batch or 2, feed.channels, *size))
+    if labels is not None and len(labels) != (classes := _classes(folded.model, images)):
+        raise ExportError(f"labels: got {len(labels)}, wanted {classes}, one a class")
     graph = trace(_in_float32(folded.model), images, recipe, output_names(folded.model))
     common.ShapeInferencePass()(graph)
     lower(graph, recipe.form)
@@ -106,8 +106,12 @@ def output_names(model: nn.Module) -> list[str]:
     return [level["name"] for level in feature_levels(model)] or [OUTPUT_NAME]
 
 
-def _classes(model: nn.Module) -> int:
-    return int(getattr(model, "num_classes", 0))
+def _classes(model: nn.Module, images: torch.Tensor) -> int:
+    """How many logits a network gives: as timm's networks say, or as many as come out of it."""
+    if hasattr(model, "num_classes"):
+        return int(model.num_classes)
+    with torch.inference_mode():
+        return int(model(images.to(model_dtype(model))).shape[-1])
 
 
 def _describe(

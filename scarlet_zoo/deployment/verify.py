@@ -30,12 +30,13 @@ _BATCHES = (1, 3, 8)
 
 
 def verify(
-    reference: nn.Module | Callable[[Array], Logits | list[Logits]],
+    reference: nn.Module | Callable[[Array], Logits | list[Logits]] | str | None,
     artifact: Artifact | str | Path,
     images: Sequence[Image.Image] | None = None,
     tolerance: Tolerance | None = None,
     *,
     preprocessing: Preprocessing | None = None,
+    weights: str | None = None,
 ) -> Parity:
     """Compare an ONNX file with the network it was made from.
 
@@ -45,17 +46,24 @@ def verify(
 
     Args:
         reference: a torch model in eval mode, or a function from float32 images (N, C, H, W) to
-            logits (N, classes), or to a list of outputs; of a feature extractor every output is compared.
+            logits (N, classes), or to a list of outputs; of a feature extractor every output is compared. Or the
+            network's name; None for the one that the file names.
         artifact: the file.
         images: pictures; a dozen photographs when left out.
         tolerance: what is still equal, with its reason; that of the file's precision when left out.
         preprocessing: of the reference; timm's configuration of a torch model when left out.
+        weights: of a name, as for :func:`scarlet_zoo.models.loading.load_network`; as the file says when left out.
 
     Raises:
         ParityError: the tolerance does not hold; its ``parity`` has the numbers.
         ArtifactError: the file's input or outputs are not its source's.
     """
     artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
+    if reference is None or isinstance(reference, str):
+        from scarlet_zoo.deployment.source import source_network
+
+        network = source_network(artifact, reference, weights)
+        reference, preprocessing = network.model, preprocessing or network.preprocessing
     return compare_networks(
         reference,
         OnnxNetwork(artifact.path),
