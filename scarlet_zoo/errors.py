@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
+
+_FILE_ENDINGS = (".onnx", ".ort", ".pt", ".pth", ".tar", ".ckpt", ".safetensors", ".bin", ".toml", ".json", ".tflite",
+                 ".pte", ".xml", ".param", ".mlpackage")  # fmt: skip
 
 
 class ScarletError(ValueError):
@@ -28,10 +32,21 @@ class UnknownNameError(ScarletError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that is none of the known ones, with the near ones, or all of few."""
+    """The error for a name that is none of the known ones, with the near ones, or all of few.
+
+    A name that looks like a file is told apart: whoever gave it meant a file.
+    """
+    if looks_like_a_file(name):
+        found = "is a file" if Path(name).is_file() else "is a folder" if Path(name).is_dir() else "no such file"
+        return UnknownNameError(f"{name}: {found}, wanted the name of a {kind}")
     names = list(known)
     near = difflib.get_close_matches(name, names, n=4, cutoff=0.4) or names[:8]
     return UnknownNameError(f"{kind} {name!r}: unknown, wanted one of {' '.join(near)}")
+
+
+def looks_like_a_file(name: str) -> bool:
+    """Whether somebody who gives this name means a file."""
+    return name.lower().endswith(_FILE_ENDINGS) or name.startswith((".", "/", "~")) or "\\" in name
 
 
 class CheckpointError(ScarletError):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+import scarlet_zoo
 from scarlet_zoo.cli import (
     bench,
     deploy,
@@ -31,6 +33,7 @@ from scarlet_zoo.cli import (
     weights,
 )  # fmt: skip
 from scarlet_zoo.cli.console import fail
+from scarlet_zoo.cli.groups import GroupedVerbs
 from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.latency import MeasurementError
 
@@ -38,6 +41,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="scarlet-zoo",
+    cls=GroupedVerbs,
     help="SCARLET networks for phones: a name in, a folded, verified and measured ONNX file out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -50,6 +54,21 @@ VERBS = (
 )  # fmt: skip
 for verb in VERBS:
     verb.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"scarlet-zoo {scarlet_zoo.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_verb(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """SCARLET networks for phones: a name in, a folded, verified and measured ONNX file out."""
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -108,8 +108,9 @@ def output_names(model: nn.Module) -> list[str]:
 
 def _classes(model: nn.Module, images: torch.Tensor) -> int:
     """How many logits a network gives: as timm's networks say, or as many as come out of it."""
-    if hasattr(model, "num_classes"):
-        return int(model.num_classes)
+    stated: Any = getattr(model, "num_classes", None)
+    if stated is not None:
+        return int(stated)
     with torch.inference_mode():
         return int(model(images.to(model_dtype(model))).shape[-1])
 

@@ -16,7 +16,7 @@ from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space, list_spaces
 from scarlet_zoo.arch.zoo import ZOO, name_of
-from scarlet_zoo.errors import CheckpointError, ScarletError, unknown_name
+from scarlet_zoo.errors import CheckpointError, ScarletError, looks_like_a_file, unknown_name
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.models.weights.checkpoint import load_checkpoint, state_sha256
 from scarlet_zoo.models.weights.store import find_shipped, require_weights
@@ -181,6 +181,8 @@ def create_model(
 
 
 def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Module:
+    if looks_like_a_file(name):
+        raise unknown_name("model", name, ())
     source, _ = _parse_name(name)
     if source is None and not timm.is_model(name.partition(".")[0]):
         # Ours first, since they are what is shown where nothing is near.

@@ -1,0 +1,28 @@
+"""Which verbs belong together: how ``scarlet-zoo --help`` lists them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+GROUPS = {
+    "Networks": ("list", "show", "fold", "export", "deploy", "weights", "predict", "validate", "pictures"),
+    "Files of any exporter": ("verify", "optimize", "inspect", "sensitivity", "snippet", "doctor"),
+    "Measuring": ("bench", "compare", "replay", "profile", "lut"),
+    "Training and search": ("supernet", "search", "derive", "train", "rank", "tour"),
+    "Phones and browsers": ("serve", "web", "device", "recommend"),
+}
+
+
+class GroupedVerbs(TyperGroup):
+    """The command line's own group, whose help lists the verbs by what they are for."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write one section a group, in the groups' own order."""
+        for title, names in GROUPS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            width = formatter.width - 6 - max(len(name) for name, _ in commands)
+            rows = [(name, command.get_short_help_str(width)) for name, command in commands if command is not None]
+            with formatter.section(title):
+                formatter.write_dl(rows)
