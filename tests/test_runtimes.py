@@ -17,6 +17,7 @@ from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.models.loading import Network
+from scarlet_zoo.utils.installing import install_command
 
 INSTALLED = [name for name in RUNTIMES if not missing_modules(name)]
 RUNNABLE = [name for name, entry in RUNTIMES.items() if entry.runs]
@@ -33,7 +34,7 @@ def network():
 
 def needs(name):
     if name not in INSTALLED:
-        pytest.skip(f"{' and '.join(missing_modules(name))} not installed: pip install 'scarlet-zoo[{name}]'")
+        pytest.skip(f"{' and '.join(missing_modules(name))} not installed: {install_command(name)}")
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
@@ -97,10 +98,10 @@ def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
     assert rows["openvino"]["runs"]
     assert rows["openvino"]["versions"]["openvino"]
     assert not rows["ncnn"]["exports"]
-    assert rows["ncnn"]["remedy"] == "pip install 'scarlet-zoo[ncnn]'"
+    assert rows["ncnn"]["remedy"] == install_command("ncnn")
     assert not rows["coreml"]["runs"]
     code, out, _ = scarlet("doctor")
-    assert "pip install 'scarlet-zoo[ncnn]'" in out
+    assert install_command("ncnn") in out
 
 
 def test_a_missing_extra_is_one_sentence(scarlet, tmp_path, monkeypatch):
@@ -109,7 +110,7 @@ def test_a_missing_extra_is_one_sentence(scarlet, tmp_path, monkeypatch):
     monkeypatch.setattr(registry.importlib.util, "find_spec", lambda _: None)
     code, out, err = scarlet("export", "scarlet_mini_s", "--target", "openvino", "--out", tmp_path / "out")
     assert (code, out) == (2, "")
-    assert err == "error: target openvino: openvino not installed, wanted: pip install 'scarlet-zoo[openvino]'\n"
+    assert err == f"error: target openvino: openvino not installed, wanted: {install_command('openvino')}\n"
     assert not (tmp_path / "out").exists()
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, table
 from scarlet_zoo.cli.options import Json, Weights
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.utils.installing import install_command
 
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.browser.app import Desk
@@ -101,9 +102,7 @@ def _need_web() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ScarletError(
-            f"serve: {error.name} is not installed, wanted it: pip install 'scarlet-zoo[web]'"
-        ) from error
+        raise ScarletError(f"serve: {error.name} is not installed, wanted it: {install_command('web')}") from error
 
 
 def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int]) -> Bundle:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.utils.installing import install_command
 
 _FILES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg", "ihc.png",
           "hubble_deep_field.jpg")  # fmt: skip
@@ -26,7 +27,9 @@ def photos(count: int) -> list[Image.Image]:
     """
     found = importlib.util.find_spec("skimage")
     if found is None or found.origin is None:
-        raise ScarletError("photos: scikit-image is not installed, wanted it: pip install 'scarlet-zoo[all]'")
+        raise ScarletError(
+            f"photos: scikit-image is not installed, wanted it: {install_command('all', ['scikit-image'])}"
+        )
     folder = Path(found.origin).parent / "data"
     whole = [Image.open(folder / name).convert("RGB") for name in _FILES]
     quarters = [photo.crop(box) for corner in range(4) for photo in whole for box in [_quarter(photo, corner)]]

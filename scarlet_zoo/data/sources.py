@@ -10,6 +10,7 @@ from PIL import Image
 
 from scarlet_zoo.data.image_io import open_picture
 from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.utils.installing import install_command
 
 
 def folder_item(files: Sequence[Path], targets: Sequence[int], index: int) -> tuple[Image.Image, int]:
@@ -61,7 +62,9 @@ def hugging_face_sets(name: str, folder: Path | None) -> tuple[Any, Any]:
     try:
         import datasets
     except ModuleNotFoundError as error:
-        raise DatasetError("data set hf: needs the library datasets: pip install 'scarlet-zoo[datasets]'") from error
+        raise DatasetError(
+            f"data set hf: the library datasets is not installed, wanted it: {install_command('datasets')}"
+        ) from error
     try:
         local = Path(name).is_dir()
         loaded = datasets.load_from_disk(name) if local else datasets.load_dataset(name, cache_dir=folder)

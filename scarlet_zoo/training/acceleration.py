@@ -9,6 +9,7 @@ from typing import Any
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.training.settings import TrainSettings
+from scarlet_zoo.utils.installing import install_command
 
 
 def accelerator_of(settings: TrainSettings, out: Path) -> Any:
@@ -21,7 +22,9 @@ def accelerator_of(settings: TrainSettings, out: Path) -> Any:
         from accelerate import Accelerator, DistributedDataParallelKwargs
         from accelerate.state import AcceleratorState
     except ModuleNotFoundError as error:
-        raise TrainingError("training: needs Accelerate: pip install 'scarlet-zoo[train]'") from error
+        raise TrainingError(
+            f"training: Accelerate is not installed, wanted it: {install_command('train', ['accelerate'])}"
+        ) from error
     # A path leaves most of a supernet without gradients, in every process alike. The main process's statistics
     # are the ones that are kept, so nobody needs to be sent them before each path.
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)]
@@ -29,7 +32,7 @@ def accelerator_of(settings: TrainSettings, out: Path) -> Any:
     AcceleratorState._reset_state()
     boards = {"log_with": "tensorboard", "project_dir": str(out)} if settings.tensorboard else {}
     if settings.tensorboard and not importlib.util.find_spec("tensorboard"):
-        raise TrainingError("training: needs TensorBoard: pip install 'scarlet-zoo[tensorboard]'")
+        raise TrainingError(f"training: TensorBoard is not installed, wanted it: {install_command('tensorboard')}")
     try:
         accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=handlers, **boards)
         if settings.tensorboard:

@@ -7,6 +7,7 @@ from typing import Any
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.files import replacing
+from scarlet_zoo.utils.installing import install_command
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -18,7 +19,9 @@ def new_figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise ScarletError("plot: matplotlib is not installed, wanted it: pip install 'scarlet-zoo[train]'") from error
+        raise ScarletError(
+            f"plot: matplotlib is not installed, wanted it: {install_command('train', ['matplotlib'])}"
+        ) from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

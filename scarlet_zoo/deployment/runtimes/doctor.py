@@ -10,6 +10,7 @@ from typing import Any
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, get_runtime, missing_modules, versions
 from scarlet_zoo.deployment.runtimes.runner import silence
 from scarlet_zoo.deployment.targets import TARGETS
+from scarlet_zoo.utils.installing import install_command
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,13 @@ def check_up() -> list[CheckUp]:
 
 def _remedy(runtime: str) -> str | None:
     if missing_modules(runtime):
-        return f"pip install 'scarlet-zoo[{runtime}]'"
+        return install_command(runtime)
     try:
         with silence():
             get_runtime(runtime)
     except Exception as error:
         # Whatever a broken installation raises when it is imported.
         reason = str(error).strip().split("\n")[0]
-        return f"its installation is broken ({reason}): pip install --force-reinstall 'scarlet-zoo[{runtime}]'"
+        again = install_command(runtime).replace("pip install", "pip install --force-reinstall")
+        return f"its installation is broken ({reason}): {again}"
     return None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from scarlet_zoo.deployment.parity import Tolerance
 from scarlet_zoo.errors import ScarletError, unknown_name
+from scarlet_zoo.utils.installing import install_command
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,7 +110,7 @@ def get_runtime(name: str) -> Runtime:
     missing = missing_modules(name)
     if missing:
         raise MissingRuntimeError(
-            f"target {name}: {' and '.join(missing)} not installed, wanted: pip install 'scarlet-zoo[{name}]'"
+            f"target {name}: {' and '.join(missing)} not installed, wanted: {install_command(name)}"
         )
     module: Any = importlib.import_module(f"{__package__}.{RUNTIMES[name].module}")
     runtime: Runtime = module.RUNTIME

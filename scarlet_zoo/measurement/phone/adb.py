@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.utils.installing import install_command
 
 FOLDER = "/data/local/tmp"  # where Android lets adb's shell write and run
 _PREFIX = "scarlet-zoo-"
@@ -137,7 +138,7 @@ def find_phone(serial: str | None) -> Phone:
     try:
         from adbutils import AdbClient, AdbError
     except ModuleNotFoundError as error:
-        raise DeviceError("device: adbutils is not installed, wanted it: pip install 'scarlet-zoo[adb]'") from error
+        raise DeviceError(f"device: adbutils is not installed, wanted it: {install_command('adb')}") from error
     client = AdbClient()
     try:
         found = {info.serial: info.state for info in client.list()}

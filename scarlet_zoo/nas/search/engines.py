@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError, unknown_name
 from scarlet_zoo.nas.search.evaluator import Evaluation
+from scarlet_zoo.utils.installing import install_command
 
 Done = tuple[int, dict[str, float], float]
 
@@ -51,7 +52,7 @@ class OnRay:
         try:
             import ray
         except ModuleNotFoundError as error:
-            raise TrainingError("engine ray: Ray is not installed, wanted it: pip install 'scarlet-zoo[ray]'"
+            raise TrainingError(f"engine ray: Ray is not installed, wanted it: {install_command('ray')}"
                                 ) from error  # fmt: skip
         self._ray: Any = ray
         if not ray.is_initialized():
