@@ -1,6 +1,7 @@
 """The server's door: what it hands out, to whom, and what it believes."""
 
 import json
+import sys
 import time
 from dataclasses import replace
 
@@ -223,6 +224,11 @@ def test_a_certificate_is_for_its_hosts_and_its_key_is_private(tmp_path):
     assert [str(name.value) for name in names] == ["192.0.2.7", "localhost"]
     assert key.stat().st_mode & 0o077 == 0
     assert len(fingerprint) == 32 * 3 - 1
+
+
+def test_without_a_qr_library_the_address_is_shown_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "segno", None)
+    assert qr_code("http://127.0.0.1:1/#x") is None
 
 
 def test_a_code_for_the_camera_is_as_wide_as_a_terminal_is():

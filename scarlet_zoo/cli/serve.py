@@ -98,7 +98,6 @@ def serve(
 
 def _need_web() -> None:
     try:
-        import segno  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
@@ -134,7 +133,8 @@ def _show(url: str, fingerprint: str | None, scan: bool) -> None:
     """On stderr, also into a pipe: without the address nothing can be done."""
     from scarlet_zoo.measurement.browser.server import qr_code
 
-    lines = [qr_code(url)] if scan and sys.stderr.isatty() else []
+    drawn = qr_code(url) if scan and sys.stderr.isatty() else None
+    lines = [drawn] if drawn else []
     if fingerprint is not None:
         lines.append(f"the phone asks whether to trust a certificate; its SHA-256 is {fingerprint}")
     sys.stderr.write("\n".join([*lines, f"open {url}", "Ctrl-C ends it", ""]))

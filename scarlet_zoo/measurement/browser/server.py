@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import segno
 import uvicorn
 
 from scarlet_zoo.errors import ScarletError
@@ -66,8 +65,12 @@ def lan_address() -> str:
             raise ScarletError("serve --lan: this machine is in no network, wanted one that the phone is in") from error
 
 
-def qr_code(url: str) -> str:
-    """A URL as a code for a phone's camera, in characters of a terminal."""
+def qr_code(url: str) -> str | None:
+    """A URL as a code for a phone's camera, in characters of a terminal; None where segno is not installed."""
+    try:
+        import segno
+    except ModuleNotFoundError:
+        return None
     text = io.StringIO()
     segno.make(url, error="l").terminal(text, compact=True, border=1)
     return text.getvalue().rstrip("\n")
