@@ -124,7 +124,7 @@ def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeyp
         return [timing(script[len(calls) - 1]), timing(calm)]
 
     monkeypatch.setattr(steady, "measure_here", measure_here)
-    subjects = [Subject("one", None), Subject("two", None)]
+    subjects = [Subject("one", None, "a"), Subject("two", None, "b")]
     one, two = measure_records(subjects, Settings(), repeats=5)
     assert len(calls) == 3  # steady at the third
     assert one.stable
@@ -139,7 +139,7 @@ def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeyp
 
 
 def test_several_processes_are_each_fresh_and_told_apart(two_files):
-    (row,) = measure_records([Subject("f", two_files[0])], Settings(), processes=2, repeats=0)
+    (row,) = measure_records([Subject("f", two_files[0], "small")], Settings(), processes=2, repeats=0)
     assert row.conditions.processes == 2
     assert set(row.opening_of_sample) == set(range(2 * row.conditions.openings))
     assert row.runs == len(row.opening_of_sample) >= 200
