@@ -16,7 +16,8 @@ from scarlet_zoo import export_onnx
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import CheckFailedError, ScarletError
-from scarlet_zoo.graph.fusion import check_limits, findings, inspect_fusion, parse_limits
+from scarlet_zoo.graph.fusion import inspect_fusion
+from scarlet_zoo.graph.fusion_verdict import check_limits, findings, parse_limits
 
 TOKENS = ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"]
 CONVOLUTIONS = 32
