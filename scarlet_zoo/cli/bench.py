@@ -68,7 +68,7 @@ def bench(
     replay.
     """
     from scarlet_zoo.latency import Settings
-    from scarlet_zoo.measurement.records import unstable_words, write_records
+    from scarlet_zoo.measurement.records import write_records
     from scarlet_zoo.measurement.steady import measure_records
     from scarlet_zoo.measurement.workloads import gather
     from scarlet_zoo.utils.markdown import conditions_line
@@ -84,8 +84,8 @@ def bench(
     def render(console: Console) -> None:
         console.print(records_table(records))
         sentence(console, conditions_line(records[0].conditions.model_dump()))
-        if unstable_words(records):
-            sentence(console, f"UNSTABLE: {unstable_words(records)}; at most 5 % is steady, so measure again")
+        if any(not record.stable for record in records):
+            sentence(console, "UNSTABLE: a measurement that varies by more than 5 % is no steady one; measure again")
 
     emit(as_json, [record.to_dict() for record in records], render)
 
@@ -105,20 +105,21 @@ def compare_records(
     if len(rows) < 2:
         raise RecordError(f"compare: got {len(rows)} record, wanted two or more")
     results = [compare(rows[0], row, confidence) for row in rows[1:]]
-    unsteady = unstable_words(rows)
 
     def render(console: Console) -> None:
         cells = [(r.new, f"{r.ratio:.3f}", f"{r.low:.3f} to {r.high:.3f}", f"{r.verdict}{unstable_mark(r.stable)}",
                   "yes" if r.paired else "no") for r in results]  # fmt: skip
         title = f"median latency over that of {rows[0].file}, {confidence:.0%} interval"
         console.print(table(("file", "ratio", "interval", "verdict", "paired"), cells, title=title))
-        if unsteady:
-            sentence(console, f"UNSTABLE: {unsteady}; a verdict on runs that vary by more than 5 % is no safe one")
+        if any(not row.stable for row in rows):
+            sentence(console, "UNSTABLE: a verdict on runs that vary by more than 5 % is no safe one; measure again:")
+            console.print(table(("file", "variation"), [(r.file, f"{r.cv:.1%}") for r in rows if not r.stable]))
 
     emit(as_json, [result.to_dict() for result in results], render)
     slow = [result for result in results if fail_above is not None and result.low > fail_above]
     if slow:
-        caution = "" if slow[0].stable else f" (a verdict on unstable runs: {unsteady})"
+        pair = (rows[0], rows[1 + results.index(slow[0])])
+        caution = "" if slow[0].stable else f" (a verdict on UNSTABLE runs: {unstable_words(pair)})"
         raise CheckFailedError(f"{slow[0].new}: ratio {slow[0].ratio:.3f}, at most {fail_above} was wanted{caution}")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from scarlet_zoo.cli.layout import bar as bar
 from scarlet_zoo.cli.layout import pairs as pairs
 from scarlet_zoo.cli.layout import records_table as records_table
 from scarlet_zoo.cli.layout import sentence as sentence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from typer.core import TyperCommand
 
@@ -20,7 +20,13 @@ def taking(former: Mapping[str, str]) -> type[TyperCommand]:
         _FORMER.setdefault(new, set()).add(old)
 
     class Command(TyperCommand):
-        """A verb with hidden names of its flags."""
+        """A verb with hidden names of its flags.
+
+        Attributes:
+            former_flags: the flag of today by its former name.
+        """
+
+        former_flags: ClassVar[Mapping[str, str]] = former
 
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             """Parse with every former name replaced; what stands behind ``--`` is no flag."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.deployment.tune import Tuning
     from scarlet_zoo.measurement.records import Record
 
-_GAP, _INDENT = 2, 2
+_GAP, _INDENT, _SHORT = 2, 2, 16
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,11 @@ class Grid:
     def layout(self, width: int) -> Layout:
         """How it fits so many cells."""
         whole = tuple(range(len(self.header)))
-        plans = [(whole, False, False), (whole, True, False), (whole, False, True), (whole, True, True)]
-        plans += [(whole[:count], True, True) for count in range(len(whole) - 1, 1, -1)]
+        # A line of its own is for what is long: names, paths, identity strings.
+        stack = max((cell_len(row[0]) for row in self.rows), default=0) > _SHORT
+        plans = [(whole, False, False), (whole, True, False)]
+        plans += [(whole, False, True), (whole, True, True)] if stack else []
+        plans += [(whole[:count], True, stack) for count in range(len(whole) - 1, 1, -1)]
         found = self._laid(*plans[0])
         for plan in plans:
             found = self._laid(*plan)
@@ -130,6 +133,12 @@ def pairs(rows: Iterable[tuple[str, object]], title: str | None = None) -> Text:
         padded = what + " " * (room - cell_len(what))
         lines.append(Text.assemble((padded, "bold"), f"{' ' * _GAP}{value}"))
     return Text("\n", no_wrap=True, overflow="ignore").join(lines)
+
+
+def bar(share: float, cells: int) -> str:
+    """A bar of a share of so many cells, to an eighth of one."""
+    eighths = round(8 * cells * share)
+    return "█" * (eighths // 8) + "▏▎▍▌▋▊▉"[eighths % 8 - 1 : eighths % 8]
 
 
 def sentence(console: Console, text: str) -> None:

@@ -68,15 +68,11 @@ def inspect(
     judged = judge(report)
 
     def render(console: Console) -> None:
-        sentence(console, f"{file}: {verdict(report)}")
-        words = {True: "good", False: "BAD", None: ""}
-        totals = [
-            (row.total, report.totals[row.total], words[row.good], "" if row.bound is None else row.bound)
-            for row in judged
-        ]
-        console.print(table(("number", "of it", "verdict", "at most"), totals))
+        console.print(str(file))
+        sentence(console, verdict(report))
         for row in judged:
-            sentence(console, f"{row.total}: {TOTALS[row.total]}{'' if row.bound is None else f'; {row.reason}'}")
+            words = "" if row.good is None else f", {'good' if row.good else 'BAD'} (at most {row.bound})"
+            sentence(console, f"{row.total} {row.value}{words}: {TOTALS[row.total]}; {row.reason}.")
         rows = [
             (row.name, row.operator, row.activation or "", row.follower or "", row.reorders or "")
             for row in report.convolutions
@@ -123,12 +119,18 @@ def doctor(as_json: Json = False) -> None:
     rows = check_up()
 
     def render(console: Console) -> None:
-        header = ("target", "export", "run", "form", "precision", "versions", "to do")
-        cells = [
-            (row.target, "yes" if row.exports else "no", "yes" if row.runs else "no", row.form, row.precision,
-             " ".join(f"{package} {number}" for package, number in row.versions.items()), row.remedy or "")
-            for row in rows
-        ]  # fmt: skip
+        header = ("target", "export", "run", "form", "precision")
+        cells = [(row.target, _yes(row.exports), _yes(row.runs), row.form, row.precision) for row in rows]
         console.print(table(header, cells))
+        found = {package: number for row in rows for package, number in row.versions.items()}
+        sentence(console, f"versions: {', '.join(f'{package} {number}' for package, number in found.items())}")
+        for row in rows:
+            if row.remedy:
+                # A command to copy: the terminal wraps it, if it must.
+                console.print(f"{row.target}: {row.remedy}")
 
     emit(as_json, [row.to_dict() for row in rows], render)
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"

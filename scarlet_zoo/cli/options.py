@@ -11,7 +11,7 @@ from scarlet_zoo.errors import ExportError, ScarletError
 
 # One name, one meaning: a flag that several verbs have is described here, once. What a verb does where it is left out
 # stands in the verb's own description.
-_REPEATABLE = " It may be given several times."
+REPEATABLE = " It may be given several times."
 _WEIGHTS = "Weights of a named network: a file, 'pretrained', 'random', or 'auto' (imported ones if any, else random)."
 _OUT = "Folder to write into; it is made if it is missing."
 _TARGET = "What a named network is exported for; scarlet-zoo doctor lists the targets."
@@ -46,7 +46,7 @@ OutOrNone = Annotated[Path | None, typer.Option("--out", help=_OUT)]
 SaveTo = Annotated[Path, typer.Option("--save", help="File to write the result to.", metavar="FILE")]
 SaveToOrNone = Annotated[Path | None, typer.Option("--save", help="File to write the result to.", metavar="FILE")]
 Target = Annotated[str, typer.Option(help=_TARGET)]
-Targets = Annotated[list[str] | None, typer.Option("--target", help=f"{_TARGET}{_REPEATABLE}")]
+Targets = Annotated[list[str] | None, typer.Option("--target", help=f"{_TARGET}{REPEATABLE}")]
 Opset = Annotated[int, typer.Option(help="Version of ONNX's operators, 17 to 20.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="A fixed batch size for the file; dynamic when left out.")]
 InputSize = Annotated[int | None, typer.Option(min=1, help=_INPUT_SIZE)]

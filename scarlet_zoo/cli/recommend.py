@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, table
+from scarlet_zoo.cli.console import emit, sentence, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import Json, ThreadsOrAny
 from scarlet_zoo.errors import CheckFailedError
@@ -53,12 +53,12 @@ def recommend_network(
 
 def _render(console: Console, answer: Recommendation) -> None:
     if answer.choice is not None:
-        console.print(f"{answer.device}, {answer.budget_ms:g} ms: {answer.reason}")
+        sentence(console, f"{answer.device}, {answer.budget_ms:g} ms: {answer.reason}")
         console.print(f"stands on {answer.choice.record}; accuracy: {answer.choice.source or 'not published'}")
     if answer.in_integers is not None:
         one = answer.in_integers
         interval = f"{one.p50_ms:.2f} ms [{one.low_ms:.2f}, {one.high_ms:.2f}]{unstable_mark(one.stable)}"
-        console.print(f"in int8: {one.network}, {interval}; its accuracy in integers is yours to measure")
+        sentence(console, f"in int8: {one.network}, {interval}; its accuracy in integers is yours to measure")
     if answer.maybe:
         rows = [
             (

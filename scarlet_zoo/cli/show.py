@@ -11,12 +11,12 @@ from rich.console import Console
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.cost import Cost, arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
-from scarlet_zoo.cli.console import emit, pairs, table
+from scarlet_zoo.cli.console import bar, emit, pairs, table
 from scarlet_zoo.cli.options import InputSize, Json, Name
 from scarlet_zoo.models.weights.cards import cards_of
 
-# The most cells of a bar, and what stands beside it.
-_BAR, _BESIDE = 24, 66
+# The most and the least cells of a bar, and how many stand beside it.
+_BAR, _LEAST_BAR, _BESIDE = 24, 6, 74
 
 
 def register(app: typer.Typer) -> None:
@@ -99,7 +99,7 @@ def _draw(console: Console, value: dict[str, Any], cost: Cost) -> None:
             f"{layer.params:,}",
             f"{layer.macs / 1e6:.2f}",
             f"{layer.macs / max(cost.macs, 1):.1%}",
-            "█" * round(min(_BAR, console.width - _BESIDE) * layer.macs / largest),
+            bar(layer.macs / largest, min(_BAR, max(_LEAST_BAR, console.width - _BESIDE))),
         )
         for layer in cost.layers
     ]

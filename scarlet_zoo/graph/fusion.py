@@ -79,10 +79,10 @@ class FusionReport:
 
 TOTALS: Mapping[str, str] = {
     "convolutions": "convolutions that run",
-    "fused": "of them with their activation inside",
-    "unfused": "of them whose activation is computed apart",
+    "fused": "convolutions with their activation inside",
+    "unfused": "convolutions whose activation is computed apart",
     "batch_norms": "batch norms left",
-    "unblocked": "convolutions outside the blocked channel layout (all of them on processors without it)",
+    "unblocked": "convolutions outside the blocked channel layout, which are all on processors without it",
     "reorders": "copies between layouts, transpositions included",
     "float": "convolutions and products of matrices left in float in a file that is quantised",
     "stray": "quantise and dequantise operators that are neither at the input nor at the output",

@@ -58,7 +58,7 @@ def judge(report: FusionReport) -> tuple[Judgement, ...]:
                             "reads and writes the whole feature map",
                             f"{totals['stray']} quantise and dequantise operators stand between others"),
     }  # fmt: skip
-    return tuple(judged.get(name) or Judgement(name, totals[name], None, None, "a count, neither good nor bad")
+    return tuple(judged.get(name) or Judgement(name, totals[name], None, None, "neither good nor bad")
                  for name in TOTALS)  # fmt: skip
 
 

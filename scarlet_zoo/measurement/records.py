@@ -190,15 +190,15 @@ def read_json(path: Path, wanted: str) -> Any:
 
 
 def read_records(path: Path) -> list[Record]:
-    """All records of a file that ``bench --out`` wrote, or a device.
+    """All records of a file that ``bench --save`` wrote, or a device.
 
     Raises:
         RecordError: the file cannot be read, is no JSON, or holds anything else.
     """
-    content = read_json(path, "a file of bench --out")
+    content = read_json(path, "a file of bench --save")
     rows = content if isinstance(content, list) else [content]
     if not rows:
-        raise RecordError(f"{path}: no records in it, wanted a file of bench --out")
+        raise RecordError(f"{path}: no records in it, wanted a file of bench --save")
     return [check_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
 
 
