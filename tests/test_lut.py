@@ -196,7 +196,7 @@ def test_predictions_come_in_the_order_of_the_arguments(scarlet, table_file, tab
     assert code == 0
     rows = json.loads(said)
     assert [row["arch"] for row in rows] == archs
-    assert all(set(row) == {"arch", "p50_ms", "low_ms", "high_ms"} for row in rows)
+    assert all(set(row) == {"arch", "p50_ms", "low_ms", "high_ms", "stable"} for row in rows)
     assert [row["p50_ms"] for row in rows] == table.predict([Arch.parse(a, TINY) for a in archs])[:, 0].tolist()
     code, said, _ = scarlet("lut", "show", table_file, "--json")
     assert code == 0
