@@ -11,7 +11,7 @@ PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.
 demo: install-all $(PICTURES)
 	$(BIN)/scarlet-zoo deploy scarlet_a --out $(OUT)
 	$(BIN)/scarlet-zoo export scarlet_mini_s --out $(OUT)
-	$(BIN)/scarlet-zoo pictures fashion-mnist --data-dir $(PICTURES) --split test --limit 8 --out $(OUT)/pictures
+	$(BIN)/scarlet-zoo pictures fashion-mnist --data-dir $(PICTURES) --split test --max-images 8 --out $(OUT)/pictures
 	$(BIN)/scarlet-zoo predict $(OUT)/scarlet_mini_s.onnx $(OUT)/pictures/*.png --top 1
 
 test: install-dev $(PICTURES) browser emulator

@@ -111,6 +111,7 @@ class Timing:
         load_ms, first_ms: session creation and first run, in a fresh process.
         peak_rss_bytes: largest resident memory of that process, interpreter and runtime included.
         conditions: what the numbers depend on.
+        network: name of the network as its file says it; empty where the file does not.
         samples_ms: every counted run, in order.
         opening_of_sample: in which opening of the file each of them was made.
     """
@@ -126,12 +127,18 @@ class Timing:
     first_ms: float
     peak_rss_bytes: int
     conditions: Mapping[str, Any]
+    network: str = ""
     samples_ms: Sequence[float] = field(repr=False)
     opening_of_sample: Sequence[int] = field(repr=False)
 
+    @property
+    def stable(self) -> bool:
+        """Whether the runs varied by at most 5 %."""
+        return is_stable(self.cv)
+
     def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return asdict(self)
+        """All fields and ``stable`` as JSON values."""
+        return {**asdict(self), "stable": self.stable}
 
 
 def measure(
@@ -168,7 +175,7 @@ def measure(
             _one_by_one(subjects, settings, progress)
         else:
             _take_turns(subjects, settings, progress)
-        shared = {**_conditions(settings, before), "affinity": allowed}
+        shared = _conditions_here(settings, before, allowed)
         return [_summarise(subject, start, shared) for subject, start in zip(subjects, cold, strict=True)]
 
 
@@ -209,7 +216,7 @@ def measure_groups(
             if progress is not None:
                 progress(turn + 1, turns)
         own_conditions = {key: value for key, value in runners[0][0].conditions.items() if key != "arch"}
-        conditions = {**_conditions(settings, before), **own_conditions, "affinity": allowed, "turns": turns}
+        conditions = {**_conditions_here(settings, before, allowed), **own_conditions, "turns": turns}
     digests = [[hashlib.sha256(path.read_bytes()).hexdigest() for path in group] for group in paths]
     return {"conditions": conditions, "samples_ms": samples, "sha256": digests}
 
@@ -238,12 +245,12 @@ class Runner:
     def __init__(self, path: Path, settings: Settings, profile_to: Path | None = None) -> None:
         self.session = _open_session(path, settings, profile_to)
         self.feeds = {item.name: _random_input(path, item) for item in self.session.get_inputs()}
-        told = self.session.get_modelmeta().custom_metadata_map
-        self.conditions = {
-            "runtime": "onnxruntime", "runtime_version": ort.__version__, "runtime_build": ort.get_build_info(),
-            "provider": _PROVIDER, "graph_optimization": "all", "opset": opset_of(path.read_bytes()),
-            **{key: told.get(key) for key in ("form", "precision", "weights", "arch")},
-        }  # fmt: skip
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.network = network_said(metadata)
+        self.conditions = runtime_conditions(
+            "onnxruntime", ort.__version__, build=ort.get_build_info(), opset=opset_of(path.read_bytes()),
+            metadata=metadata,
+        )  # fmt: skip
         self.binding = self.session.io_binding()
         for name, value in self.feeds.items():
             self.binding.bind_cpu_input(name, value)
@@ -508,6 +515,7 @@ def _summarise(subject: _Subject, cold: Mapping[str, float], shared: Mapping[str
         first_ms=cold["first_ms"],
         peak_rss_bytes=int(cold["peak_rss_bytes"]),
         conditions={**shared, **own},
+        network=str(getattr(runner, "network", "")),
         samples_ms=subject.samples_ms,
         opening_of_sample=subject.openings,
     )
@@ -520,20 +528,115 @@ def statistics(samples_ms: Sequence[float]) -> dict[str, Any]:
     return {"p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "min_ms": min(samples_ms), "cv": cv, "runs": len(samples_ms)}
 
 
-def _conditions(settings: Settings, before: Mapping[str, Any]) -> dict[str, Any]:
+def network_said(metadata: Mapping[str, str | None]) -> str:
+    """The name of the network in a file, from what the file says of itself; empty where it says nothing.
+
+    A network of an architecture without a name is called by its architecture, not by the class of its module.
+    """
+    model, arch = metadata.get("model"), metadata.get("arch")
+    return (arch if model in (None, _NAMELESS) else None) or model or ""
+
+
+_NAMELESS = "scarlet_net"
+
+
+def is_stable(cv: float) -> bool:
+    """Whether a measurement whose runs vary so much, as a share of their mean, counts as a steady one."""
+    return cv <= STEADY_CV
+
+
+def runtime_conditions(
+    runtime: str,
+    version: str,
+    *,
+    provider: str = _PROVIDER,
+    graph_optimization: str = "all",
+    build: str | None = None,
+    opset: int | None = None,
+    metadata: Mapping[str, str | None] = {},
+) -> dict[str, Any]:
+    """The part of a measurement's conditions that a runtime and the file that it runs decide.
+
+    Args:
+        runtime, version, build: name, version and build of the runtime.
+        provider: what the runtime computes on.
+        graph_optimization: how far the runtime rewrites the graph.
+        opset: of the file, where it is an ONNX file.
+        metadata: what the file says of itself: ``form precision weights arch``.
+    """
     return {
-        "device": cpu_model(),
-        "cpu_features": cpu_features(),
-        "machine": platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
-        "cores": os.cpu_count(),
-        **asdict(settings),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
-        "before": dict(before),
-        "after": _state(),
+        "runtime": runtime, "runtime_version": version, "runtime_build": build, "provider": provider,
+        "graph_optimization": graph_optimization, "opset": opset,
+        **{key: metadata.get(key) for key in ("form", "precision", "weights", "arch")},
+    }  # fmt: skip
+
+
+def machine_conditions(
+    device: str,
+    machine: str,
+    system: str,
+    cores: int | None,
+    *,
+    cpu_features: Sequence[str] | None = None,
+    governor: str | None = None,
+) -> dict[str, Any]:
+    """The part of a measurement's conditions that the machine decides.
+
+    Args:
+        device: name under which records of this machine are compared.
+        machine: kind of processor, such as ``x86_64``.
+        system: operating system, or the browser.
+        cores: how many there are; None where it is not known.
+        cpu_features: instruction sets; None where they are not known.
+        governor: of the clock's frequency.
+    """
+    features = None if cpu_features is None else list(cpu_features)
+    return {"device": device, "cpu_features": features, "machine": machine, "system": system, "cores": cores,
+            "governor": governor}  # fmt: skip
+
+
+def make_conditions(
+    machine: Mapping[str, Any],
+    method: Mapping[str, Any],
+    runtime: Mapping[str, Any],
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """The conditions of a measurement that ends now: every record's are made here, whatever measured it.
+
+    Args:
+        machine: from :func:`machine_conditions`.
+        method: how it was measured: ``mode threads spin affinity warmup burst runs seconds openings`` and what
+            else the mode needs.
+        runtime: from :func:`runtime_conditions`, or empty where each file's is added to it.
+        before, after: ``load_average cpu_mhz temperature_c`` of the machine; unknown when left out.
+        more: what only some measurements have.
+    """
+    return {
+        **machine,
+        **method,
+        "before": dict(before or _UNKNOWN_STATE),
+        "after": dict(after or _UNKNOWN_STATE),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "measurement": uuid.uuid4().hex,
+        **runtime,
+        **more,
     }
+
+
+_UNKNOWN_STATE = {"load_average": None, "cpu_mhz": None, "temperature_c": None}
+
+
+def _conditions_here(settings: Settings, before: Mapping[str, Any], allowed: Sequence[int] | None) -> dict[str, Any]:
+    """On this machine, without what each file adds."""
+    governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None
+    system = f"{platform.system()} {platform.release()}"
+    here = machine_conditions(cpu_model(), platform.machine(), system, os.cpu_count(), cpu_features=cpu_features(),
+                              governor=governor)  # fmt: skip
+    method = {**asdict(settings), "affinity": None if allowed is None else list(allowed)}
+    return make_conditions(here, method, {}, before=before, after=_state())
 
 
 def cpu_model() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -16,7 +17,8 @@ from scarlet_zoo import export_onnx
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import CheckFailedError, ScarletError
-from scarlet_zoo.graph.fusion import check_limits, findings, inspect, parse_limits
+from scarlet_zoo.graph.fusion import TOTALS, inspect
+from scarlet_zoo.graph.fusion_verdict import check_limits, findings, judge, parse_limits, verdict
 
 TOKENS = ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"]
 CONVOLUTIONS = 32
@@ -131,6 +133,27 @@ def test_limits_fail_a_build(file_of, scarlet):
     assert json.loads(out)["totals"]["unfused"] == 17
     assert err.count("\n") == 1
     assert scarlet("inspect", file_of("native"), "--fail-on", "unfused=0")[0] == 0
+
+
+def test_the_verdict_comes_first_and_each_number_is_good_or_bad(file_of, scarlet):
+    bad = inspect(file_of("released"))
+    judged = {row.total: row for row in judge(bad)}
+    assert list(judged) == list(TOTALS)
+    assert (judged["unfused"].good, judged["unfused"].value, judged["unfused"].bound) == (False, 17, 0)
+    assert "whole feature map" in judged["unfused"].reason
+    assert judged["convolutions"].good is None
+    assert judged["stray"].good
+    assert verdict(bad).startswith("BAD: 17 operators are not fused on onnxruntime ")
+    _, text, _ = scarlet("inspect", file_of("released"))
+    lines = text.splitlines()
+    assert lines[:2] == [str(file_of("released")), verdict(bad)]
+    assert any(line.startswith("unfused 17, BAD (at most 0): convolutions whose") for line in lines)
+    told = json.loads(scarlet("inspect", file_of("released"), "--json")[1])
+    assert told["verdict"] == verdict(bad)
+    assert told["judged"] == [row.to_dict() for row in judge(bad)]
+    fine = replace(bad, totals={**dict.fromkeys(TOTALS, 0), "convolutions": 53}, convolutions=())
+    assert verdict(fine).startswith("GOOD: it runs fused as it should on ")
+    assert all(row.good in (True, None) for row in judge(fine))
 
 
 def test_what_cannot_be_inspected_is_refused(file_of, scarlet, tmp_path):

@@ -1,5 +1,6 @@
 """Records, their comparison and repetition: nothing is believed that is not complete, comparable and steady."""
 
+import ast
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from lab_parts import CONDITIONS, noisy, record
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.latency import Settings, Timing, statistics
 from scarlet_zoo.measurement import steady
-from scarlet_zoo.measurement.compare import compare
+from scarlet_zoo.measurement.compare import _widening, compare
 from scarlet_zoo.measurement.records import check_record, read_records, write_records
 from scarlet_zoo.measurement.steady import measure_records
 from scarlet_zoo.measurement.workloads import Subject, gather
@@ -101,13 +102,33 @@ def test_a_record_of_any_samples_survives_its_file(tmp_path_factory, samples):
     assert check_record(back.to_dict()) == back
 
 
+@pytest.mark.parametrize(("count", "quantile"), [(2, 63.65674), (8, 3.499483), (16, 2.946713)])
+def test_the_interval_of_few_openings_is_widened_by_students_exact_quantile(count, quantile):
+    # t of 0.995 with count - 1 degrees of freedom, from the tables; the normal's is 2.575829.
+    assert _widening(count, 0.99) == pytest.approx(quantile / 2.575829 * (count / (count - 1)) ** 0.5, rel=1e-6)
+
+
+def test_conditions_are_made_in_one_place():
+    makers = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "scarlet_zoo").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Dict)
+        and {"governor", "graph_optimization"} & {key.value for key in node.keys if isinstance(key, ast.Constant)}
+    }
+    assert makers == {"scarlet_zoo/latency.py"}
+
+
 @pytest.mark.parametrize("name", ["spelling.json", "int8.json"])
 def test_records_of_before_can_still_be_read(name):
     rows = json.loads((ROOT / "benchmarks" / "results" / name).read_text())
     records = [record for row in rows for record in row.get("records", [row.get("record")])]
     assert len(records) >= 6
     for row in records:
-        assert check_record(row).conditions.cpu_features is None  # it was not asked then
+        read = check_record(row)
+        assert read.conditions.cpu_features is None  # it was not asked then
+        assert read.network.startswith("scarlet_")
+        assert read.stable == (row["cv"] <= 0.05)
 
 
 def timing(samples):
@@ -124,7 +145,7 @@ def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeyp
         return [timing(script[len(calls) - 1]), timing(calm)]
 
     monkeypatch.setattr(steady, "measure_here", measure_here)
-    subjects = [Subject("one", None), Subject("two", None)]
+    subjects = [Subject("one", None, "a"), Subject("two", None, "b")]
     one, two = measure_records(subjects, Settings(), repeats=5)
     assert len(calls) == 3  # steady at the third
     assert one.stable
@@ -139,7 +160,7 @@ def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeyp
 
 
 def test_several_processes_are_each_fresh_and_told_apart(two_files):
-    (row,) = measure_records([Subject("f", two_files[0])], Settings(), processes=2, repeats=0)
+    (row,) = measure_records([Subject("f", two_files[0], "small")], Settings(), processes=2, repeats=0)
     assert row.conditions.processes == 2
     assert set(row.opening_of_sample) == set(range(2 * row.conditions.openings))
     assert row.runs == len(row.opening_of_sample) >= 200
@@ -152,6 +173,10 @@ def test_files_and_names_are_gathered_in_order(two_files, tmp_path):
         str(two_files[0]), "scarlet_mini_s (native)", "scarlet_mini_s (ort-x64)"
     ]  # fmt: skip
     assert all(subject.path.is_file() for subject in found)
+    # A network without a name is called by its architecture, whatever its file is called.
+    assert [subject.network for subject in found] == [
+        "tiny:e3k3-e3k3-e3k3-e3k3-e3k3-e3k3-e3k3-e3k3", "scarlet_mini_s", "scarlet_mini_s"
+    ]  # fmt: skip
 
 
 def test_bench_takes_names_and_its_record_can_be_replayed(scarlet, tmp_path):
@@ -162,6 +187,7 @@ def test_bench_takes_names_and_its_record_can_be_replayed(scarlet, tmp_path):
     assert row["conditions"]["source"] == {"name": "scarlet_mini_s", "target": "native", "weights": "auto"}
     assert row["conditions"]["arch"].startswith("scarlet-mini:")
     assert row["stable"] == (row["cv"] <= 0.05)
+    assert row["network"] == "scarlet_mini_s"
     code, said, _ = scarlet("replay", out, "--json", "--repeats", 0)
     assert code == 0
     (again,) = json.loads(said)

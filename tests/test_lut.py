@@ -1,5 +1,6 @@
 """Latency tables: every block is there, the prediction says how wrong it is, and a table is not used for another."""
 
+import itertools
 import json
 import os
 import random
@@ -195,7 +196,7 @@ def test_predictions_come_in_the_order_of_the_arguments(scarlet, table_file, tab
     assert code == 0
     rows = json.loads(said)
     assert [row["arch"] for row in rows] == archs
-    assert all(set(row) == {"arch", "p50_ms", "low_ms", "high_ms"} for row in rows)
+    assert all(set(row) == {"arch", "p50_ms", "low_ms", "high_ms", "stable"} for row in rows)
     assert [row["p50_ms"] for row in rows] == table.predict([Arch.parse(a, TINY) for a in archs])[:, 0].tolist()
     code, said, _ = scarlet("lut", "show", table_file, "--json")
     assert code == 0
@@ -329,3 +330,44 @@ def test_bundles_measured_together_are_each_what_they_are_alone(bundle, tmp_path
         assert told["sha256"] == [[file_sha256(path) for path in group] for group in half.paths]
         assert [len(times) for times in told["samples_ms"]] == [len(group) for group in half.paths]
     assert measure_together(halves, tmp_path / "together", Settings(), sittings=1) == files
+
+
+def marked(table, *stable):
+    """The same table, whose networks are marked in turn."""
+    marks = itertools.cycle(stable)
+
+    def networks(part):
+        return part.model_copy(
+            update={"networks": [row.model_copy(update={"stable": next(marks)}) for row in part.networks]}
+        )
+
+    return table.model_copy(update={"calibration": networks(table.calibration), "held_out": networks(table.held_out)})
+
+
+def test_the_mark_of_an_unstable_network_travels_with_the_table(scarlet, table, tmp_path):
+    files = {name: tmp_path / f"{name}.json" for name in ("shaky", "calm", "old")}
+    for (_, file), marks in zip(files.items(), ((True, False), (True,), (None,)), strict=True):
+        marked(table, *marks).write(file)
+    arch = table.held_out.networks[0].arch
+    for name, stable in (("shaky", False), ("calm", True), ("old", None)):
+        told = json.loads(scarlet("lut", "show", files[name], "--json")[1])
+        assert told["stable"] is stable
+        (row,) = json.loads(scarlet("lut", "predict", arch, "--lut", files[name], "--json")[1])
+        assert row["stable"] is stable
+        for verb in (("show", files[name]), ("predict", arch, "--lut", files[name])):
+            assert ("measured networks varied by more than 5 %" in scarlet("lut", *verb)[1]) is (stable is False)
+
+
+def test_a_network_that_varied_is_marked_when_the_table_is_built(bundle, sittings, tmp_path):
+    told = [json.loads(file.read_text()) for file in sittings]
+    place = next(index for index, group in enumerate(bundle.groups) if group.use == "held-out")
+    for row in told:
+        for group in row["samples_ms"]:
+            group[:] = [[float(np.median(times))] * len(times) for times in group]
+        row["samples_ms"][place][0][0] *= 100
+    files = [tmp_path / f"{number}.json" for number in range(len(told))]
+    for file, row in zip(files, told, strict=True):
+        file.write_text(json.dumps(row))
+    made = build_table(bundle, files)
+    assert made.held_out.networks[0].stable is False
+    assert made.stable is False

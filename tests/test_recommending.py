@@ -9,7 +9,7 @@ from lab_parts import record
 
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.measurement.compare import median_interval
-from scarlet_zoo.measurement.recommend import network_of, read_evidence, recommend
+from scarlet_zoo.measurement.recommend import read_evidence, recommend
 from scarlet_zoo.measurement.records import check_record
 
 PEERS = ROOT / "benchmarks" / "results" / "peers.json"
@@ -84,9 +84,19 @@ def test_records_of_several_devices_are_no_device():
 
 def test_a_name_is_that_of_the_architecture_the_export_or_the_file():
     records = read_evidence(PEERS)
-    assert {network_of(one) for one in records} >= {"scarlet_a", "mobilenetv3_large_100", "repvit_m0_9"}
-    assert network_of(row("x", 1, arch=records[0].conditions.model_extra["arch"])) == "scarlet_a"
-    assert network_of(row("out/scarlet_b", 1)) == "scarlet_b"
+    assert {one.network for one in records} >= {"scarlet_a", "mobilenetv3_large_100", "repvit_m0_9"}
+    assert row("x", 1, arch=records[0].conditions.model_extra["arch"]).network == "scarlet_a"
+    assert row("out/scarlet_b", 1).network == "scarlet_b"
+    source = {"name": "mnasnet_100", "target": "native", "weights": "auto"}
+    assert check_record({**record(np.ones(100), source=source), "file": "x (native)"}).network == "mnasnet_100"
+
+
+def test_the_maker_of_a_record_says_the_network_and_no_label_is_taken_apart():
+    told = record(np.ones(100), source={"name": "mnasnet_100", "target": "native", "weights": "auto"})
+    mine = check_record({**told, "file": "scarlet_b (native).onnx", "network": "my net (v2)"})
+    assert mine.network == "my net (v2)"
+    assert recommend([mine], 8).choice.network == "my net (v2)"
+    assert check_record(mine.to_dict()) == mine
 
 
 def test_this_host_is_answered_from_the_committed_records(scarlet):

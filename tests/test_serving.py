@@ -31,7 +31,7 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}", "X-Client": CLIENT}
 
 @pytest.fixture(scope="module")
 def models(two_files):
-    return catalog([Subject(path.stem, path) for path in two_files])
+    return catalog([Subject(path.stem, path, path.stem) for path in two_files])
 
 
 @pytest.fixture
@@ -196,9 +196,9 @@ def test_a_network_that_does_not_run_is_not_served(tmp_path, two_files):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(two_files[0].read_bytes()[:-300])
     with pytest.raises(ScarletError, match=r"broken\.onnx"):
-        catalog([Subject("broken", broken)])
+        catalog([Subject("broken", broken, "broken")])
     with pytest.raises(ScarletError, match="wanted an ONNX file, which is what runs in a browser"):
-        catalog([Subject("other", tmp_path / "other.tflite")])
+        catalog([Subject("other", tmp_path / "other.tflite", "other")])
 
 
 @given(st.binary(max_size=400))

@@ -7,16 +7,19 @@ import onnx
 import pytest
 import torch
 from conftest import TINY, images_for, randomized
+from lab_parts import record
 
 from scarlet_zoo import export_onnx, verify
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.deployment import tune as tune_module
 from scarlet_zoo.deployment.parity import FLOAT32, ParityError
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.deployment.tune import tune
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.graph.quantization.sensitivity import sensitivities
+from scarlet_zoo.latency import Timing
 
 ARCH = Arch.of(TINY, ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
 
@@ -35,7 +38,7 @@ def test_tuning_keeps_the_fastest_that_verifies_and_the_whole_table(scarlet, tmp
     assert all(row["verified"] and row["record"]["runs"] >= 100 for row in rows.values())
     (kept,) = (row for row in rows.values() if row["chosen"])
     assert kept["form"] == said["form"]
-    assert kept["ratio"] == 1 == min(row["ratio"] for row in rows.values())
+    assert kept["ratio"] == 1 == min(row["ratio"] for row in rows.values() if row["candidate"])
     assert {file.name for file in tmp_path.iterdir()} == {"scarlet_mini_s.onnx", "scarlet_mini_s.tuning.json"}
     assert json.loads((tmp_path / "scarlet_mini_s.tuning.json").read_text()) == said["tuning"]
     code, _, err = scarlet("export", "scarlet_mini_s", "--tune", "--target", "ncnn", "--out", tmp_path)
@@ -51,14 +54,35 @@ def test_a_form_that_does_not_verify_is_never_kept(network, tmp_path):
             raise ParityError(path, parity)
         return parity
 
-    broken = {"native", "blocked", "friendly"}
+    broken = {"native", "blocked", "released"}
     tuning = tune(make, tmp_path / "m.onnx")
-    assert tuning.artifact.form == "released"
-    assert [row.verified for row in tuning.table] == [row.form == "released" for row in tuning.table]
-    broken.add("released")
+    assert tuning.artifact.form == "friendly"
+    assert [row.verified for row in tuning.table] == [row.form == "friendly" for row in tuning.table]
+    broken ^= {"friendly", "released"}
     with pytest.raises(CheckFailedError, match="none of the forms"):
         tune(make, tmp_path / "n.onnx")
     assert not (tmp_path / "n.onnx").exists()
+
+
+def test_the_released_form_is_a_baseline_and_never_kept(network, tmp_path, monkeypatch):
+    def faster_when_released(files, settings, progress):
+        assert [file.stem for file in files] == list(FORMS)
+        speeds = {"released": 1.0, "native": 3.0, "blocked": 2.0, "friendly": 4.0}
+        return [
+            Timing(**record(speeds[file.stem] + 1e-3 * np.arange(100)), opening_of_sample=[0] * 100) for file in files
+        ]
+
+    def make(form, path):
+        return verify(network, export_onnx(network, path, Recipe(form=form)))
+
+    monkeypatch.setattr(tune_module, "measure", faster_when_released)
+    tuning = tune(make, tmp_path / "m.onnx")
+    assert tuning.artifact.form == "blocked"
+    rows = {row.form: row for row in tuning.table}
+    assert [form for form, row in rows.items() if row.chosen] == ["blocked"]
+    assert [form for form, row in rows.items() if not row.candidate] == ["released"]
+    assert rows["released"].verified
+    assert rows["released"].ratio < rows["blocked"].ratio == 1
 
 
 def test_halves_halve_the_file_and_say_what_they_cost(scarlet, tmp_path):

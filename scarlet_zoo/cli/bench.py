@@ -9,24 +9,38 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, table
-from scarlet_zoo.cli.options import Calibration, Json, Weights
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, records_table, say, sentence, table
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import (
+    Affinity,
+    Calibration,
+    Json,
+    Mode,
+    Models,
+    RunsOrMode,
+    SaveToOrNone,
+    SecondsOrMode,
+    Spin,
+    Target,
+    Targets,
+    Threads,
+    Weights,
+    numbers,
+)
 from scarlet_zoo.errors import CheckFailedError, RecordError
 
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.profiling import Part
-from scarlet_zoo.cli.console import records_table
-from scarlet_zoo.cli.options import Affinity, Mode, Models, Targets, numbers
+    from scarlet_zoo.measurement.replay import Replay
 
-Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads.")]
 Processes = Annotated[int, typer.Option(min=1, help="Fresh processes to measure in, one after the other.")]
 Repeats = Annotated[int, typer.Option(min=0, help="Measure again at most so often while one varies by over 5 %.")]
-Records = Annotated[list[Path], typer.Argument(help="Files that bench --out wrote; the first row is the base.")]
+Records = Annotated[list[Path], typer.Argument(help="Files that bench --save wrote; the first row is the base.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command("bench")(bench)
+    app.command("bench", cls=taking({"--out": "--save"}))(bench)
     app.command("compare")(compare_records)
     app.command("replay")(replay_records)
     app.command("profile")(profile_model)
@@ -37,20 +51,22 @@ def bench(
     as_json: Json = False,
     threads: Threads = 1,
     mode: Mode = "hot",
-    runs: Annotated[
-        int | None, typer.Option(help="Counted runs of each, at least; the mode's own if left out.")
-    ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds of counted runs of each, at least.")] = None,
-    spin: Annotated[bool, typer.Option(help="Let idle threads spin.")] = True,
+    runs: RunsOrMode = None,
+    seconds: SecondsOrMode = None,
+    spin: Spin = True,
     affinity: Affinity = None,
     processes: Processes = 1,
     repeats: Repeats = 2,
     target: Targets = None,
     weights: Weights = "auto",
     calibration: Calibration = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Also write the records to this file.")] = None,
+    save: SaveToOrNone = None,
 ) -> None:
-    """Measure files and networks in turns on this machine, each on its own runtime."""
+    """Measure files and networks in turns on this machine, each on its own runtime.
+
+    Counted runs and their seconds are the mode's own where they are left out. --save keeps the records for compare and
+    replay.
+    """
     from scarlet_zoo.latency import Settings
     from scarlet_zoo.measurement.records import write_records
     from scarlet_zoo.measurement.steady import measure_records
@@ -62,12 +78,14 @@ def bench(
         subjects = gather(models, Path(temporary), target or ("native",), weights, calibration, say)
         with progress_bar("measure") as progress:
             records = measure_records(subjects, settings, processes=processes, repeats=repeats, progress=progress)
-    if out is not None:
-        write_records(out, records)
+    if save is not None:
+        write_records(save, records)
 
     def render(console: Console) -> None:
         console.print(records_table(records))
-        console.print(conditions_line(records[0].conditions.model_dump()))
+        sentence(console, conditions_line(records[0].conditions.model_dump()))
+        if any(not record.stable for record in records):
+            sentence(console, "UNSTABLE: a measurement that varies by more than 5 % is no steady one; measure again")
 
     emit(as_json, [record.to_dict() for record in records], render)
 
@@ -80,7 +98,8 @@ def compare_records(
 ) -> None:
     """Compare measurements: the ratio of medians with its interval, refused where conditions differ."""
     from scarlet_zoo.measurement.compare import compare
-    from scarlet_zoo.measurement.records import read_records
+    from scarlet_zoo.measurement.records import read_records, unstable_words
+    from scarlet_zoo.utils.markdown import unstable_mark
 
     rows = [row for path in records for row in read_records(path)]
     if len(rows) < 2:
@@ -88,19 +107,24 @@ def compare_records(
     results = [compare(rows[0], row, confidence) for row in rows[1:]]
 
     def render(console: Console) -> None:
-        cells = [(r.new, f"{r.ratio:.3f}", f"{r.low:.3f} to {r.high:.3f}", r.verdict, "yes" if r.paired else "no")
-                 for r in results]  # fmt: skip
+        cells = [(r.new, f"{r.ratio:.3f}", f"{r.low:.3f} to {r.high:.3f}", f"{r.verdict}{unstable_mark(r.stable)}",
+                  "yes" if r.paired else "no") for r in results]  # fmt: skip
         title = f"median latency over that of {rows[0].file}, {confidence:.0%} interval"
         console.print(table(("file", "ratio", "interval", "verdict", "paired"), cells, title=title))
+        if any(not row.stable for row in rows):
+            sentence(console, "UNSTABLE: a verdict on runs that vary by more than 5 % is no safe one; measure again:")
+            console.print(table(("file", "variation"), [(r.file, f"{r.cv:.1%}") for r in rows if not r.stable]))
 
     emit(as_json, [result.to_dict() for result in results], render)
     slow = [result for result in results if fail_above is not None and result.low > fail_above]
     if slow:
-        raise CheckFailedError(f"{slow[0].new}: ratio {slow[0].ratio:.3f}, at most {fail_above} was wanted")
+        pair = (rows[0], rows[1 + results.index(slow[0])])
+        caution = "" if slow[0].stable else f" (a verdict on UNSTABLE runs: {unstable_words(pair)})"
+        raise CheckFailedError(f"{slow[0].new}: ratio {slow[0].ratio:.3f}, at most {fail_above} was wanted{caution}")
 
 
 def replay_records(
-    record: Annotated[Path, typer.Argument(help="A file that bench --out wrote.", metavar="RECORD")],
+    record: Annotated[Path, typer.Argument(help="A file that bench --save wrote.", metavar="RECORD")],
     as_json: Json = False,
     file: Annotated[
         list[Path] | None, typer.Option("--file", help="Where a measured file is now; repeatable, in order.")
@@ -121,21 +145,27 @@ def replay_records(
     def render(console: Console) -> None:
         for row in results:
             console.print(f"{row.file}: {row.p50_ms:.3f} ms, now {row.again_p50_ms:.3f} ms, "
-                          f"reproduced within {row.reproduced_within_percent:.1f} %"
-                          f"{'' if row.stable else ' (unstable: it varies by more than 5 %)'}")  # fmt: skip
+                          f"reproduced within {row.reproduced_within_percent:.1f} %{_unsteady(row)}")  # fmt: skip
 
     emit(as_json, [result.to_dict() for result in results], render)
     far = [row for row in results if within is not None and row.reproduced_within_percent > within]
     if far:
         raise CheckFailedError(f"{far[0].file}: reproduced within {far[0].reproduced_within_percent:.1f} %, "
-                               f"at most {within} % was wanted")  # fmt: skip
+                               f"at most {within} % was wanted{_unsteady(far[0])}")  # fmt: skip
+
+
+def _unsteady(row: Replay) -> str:
+    """Which of the two measurements of a replay is unstable, for the end of a sentence."""
+    marks = (("the record", row.record_stable), ("the repetition", row.stable))
+    which = " and ".join(name for name, stable in marks if not stable)
+    return f" (UNSTABLE: {which} varied by more than 5 %)" if which else ""
 
 
 def profile_model(
     model: Annotated[str, typer.Argument(help="An ONNX file, or a network's name.")],
     as_json: Json = False,
     threads: Threads = 1,
-    target: Annotated[str, typer.Option(help="Of a network given by name.")] = "native",
+    target: Target = "native",
     weights: Weights = "auto",
     calibration: Calibration = None,
     operators: Annotated[bool, typer.Option("--operators", help="Show every operator, not blocks alone.")] = False,
@@ -145,6 +175,7 @@ def profile_model(
     from scarlet_zoo.measurement.profiling import profile
     from scarlet_zoo.measurement.roofline import measure_machine
     from scarlet_zoo.measurement.workloads import gather
+    from scarlet_zoo.utils.markdown import unstable_mark
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         (subject,) = gather([model], Path(temporary), [target], weights, calibration, say)
@@ -160,7 +191,10 @@ def profile_model(
     def render(console: Console) -> None:
         parts = result.operators if operators else result.blocks
         header = ("operator" if operators else "block", "kind", "us", "MMACs", "kB", "GFLOP/s", "limit us", "x limit")
-        console.print(table(header, map(_part_row, (*parts, result.total)), title=result.file))
+        title = f"{result.file}{unstable_mark(result.stable)}"
+        console.print(table(header, map(_part_row, (*parts, result.total)), title=title))
+        if not result.stable:
+            sentence(console, f"UNSTABLE: the runs varied by {result.cv:.1%}, more than 5 %; profile it again")
         rates = ", ".join(f"{rate:.0f} at {size / 2**20:g} MiB" for size, rate in machine.bandwidth_gbs)
         console.print(pairs([("peak", f"{machine.peak_gflops:.0f} GFLOP/s"), ("bandwidth, GB/s", rates),
                              ("on", f"{machine.device}, threads {machine.threads}")]))  # fmt: skip

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from scarlet_zoo.cli.layout import bar as bar
+from scarlet_zoo.cli.layout import pairs as pairs
+from scarlet_zoo.cli.layout import records_table as records_table
+from scarlet_zoo.cli.layout import sentence as sentence
+from scarlet_zoo.cli.layout import table as table
+from scarlet_zoo.cli.layout import tuning_table as tuning_table
 from scarlet_zoo.utils.files import json_text
 
-if TYPE_CHECKING:
-    from scarlet_zoo.deployment.tune import Tuning
-    from scarlet_zoo.measurement.records import Record
+_NO_WIDTH = 100_000
 
 
 def _speaks() -> bool:
@@ -45,42 +47,15 @@ def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
         if as_json:
             sys.stdout.write(json_text(value) + "\n")
         else:
-            # In a pipe there is no width to fit: a cut cell would be a wrong one.
-            render(Console() if sys.stdout.isatty() else Console(width=240))
+            # In a pipe there is no width to fit. Nothing is cut or broken anywhere: a terminal wraps what is too long
+            # by itself, and what is copied from there is whole.
+            width = None if sys.stdout.isatty() else _NO_WIDTH
+            render(Console(width=width, soft_wrap=True, markup=False, emoji=False))
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
         # The reader has had enough (head, less), which rich answers by leaving with 1, our code
         # for a failed check. What is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """A table whose columns after the first are aligned to the right."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for position, name in enumerate(header):
-        made.add_column(name, justify="left" if position == 0 else "right", no_wrap=position == 0)
-    for row in rows:
-        made.add_row(*(escape(str(cell)) for cell in row))
-    return made
-
-
-def pairs(rows: Iterable[tuple[str, object]], title: str | None = None) -> Table:
-    """A table of (what, value)."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
-    made.add_column(style="bold", no_wrap=True)
-    made.add_column(overflow="fold")
-    for what, value in rows:
-        made.add_row(escape(what), escape(str(value)))
-    return made
-
-
-def tuning_table(tuning: Tuning) -> Table:
-    """The forms that were tried, with their latency."""
-    rows = []
-    for row in tuning.table:
-        timed = (f"{row.record['p50_ms']:.3f}", f"{row.ratio:.2f}x") if row.record and row.ratio else ("", "")
-        rows.append((row.form, "yes" if row.verified else "NO", *timed, "kept" if row.chosen else ""))
-    return table(("form", "verified", "p50 ms", "of the fastest", ""), rows)
 
 
 @contextmanager
@@ -93,15 +68,3 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, expected: progress.update(task, completed=done, total=expected)
-
-
-def records_table(records: Sequence[Record]) -> object:
-    """A row for each record."""
-    header = ("file", "p50 ms", "p90 ms", "p99 ms", "min ms", "variation", "runs", "load ms", "first ms", "peak MiB")
-    rows = [
-        (r.file, f"{r.p50_ms:.3f}", f"{r.p90_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.min_ms:.3f}",
-         f"{r.cv:.1%}{'' if r.stable else ' UNSTABLE'}", r.runs, f"{r.load_ms:.0f}", f"{r.first_ms:.1f}",
-         f"{r.peak_rss_bytes / 2**20:.0f}" if r.peak_rss_bytes else "")
-        for r in records
-    ]  # fmt: skip
-    return table(header, rows)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -20,14 +18,14 @@ from scarlet_zoo.cli.options import (
     Name,
     Opset,
     Out,
+    OutOrNone,
     Pixels,
     Target,
+    Threads,
     Weights,
     levels_of,
     probe_folder,
 )
-
-Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads of the measurement.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,9 +39,12 @@ def fold_network(
     as_json: Json = False,
     weights: Weights = "auto",
     stabilized: bool = typer.Option(False, help="Place stabilizers at the skipped layers first."),
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for folded weights and certificate.")] = None,
+    out: OutOrNone = None,
 ) -> None:
-    """Merge batch norms and stabilizers into the convolutions, and print the certificate."""
+    """Merge batch norms and stabilizers into the convolutions, and print the certificate.
+
+    With --out the folded weights and the certificate are written, too.
+    """
     from scarlet_zoo.folding.fold import fold
     from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.models.weights.checkpoint import save_weights

@@ -8,52 +8,55 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scarlet_zoo.cli.console import emit, records_table, say, table
-from scarlet_zoo.cli.options import Affinity, Json, Mode, Models, Targets, Weights, numbers
+from scarlet_zoo.cli.console import emit, pairs, records_table, say
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import Affinity, Json, Mode, Models, Out, Serial, Spin, Targets, Threads, Weights, numbers
 from scarlet_zoo.errors import ScarletError
 
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.phone.sysroot import Sysroot
 
-Serial = Annotated[str | None, typer.Option("--adb", help="Serial number; needless with one phone.", metavar="SERIAL")]
 device = typer.Typer(help="Phones behind adb.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    device.command("run")(run)
+    device.command("run", cls=taking({"--runtime": "--ort-version"}))(run)
     device.command("list")(list_devices)
     app.add_typer(device, name="device")
 
 
 def list_devices(as_json: Json = False, adb: Serial = None) -> None:
-    """What a connected phone is, and its temperature."""
+    """Say what a connected phone is, and its temperature; --adb is needed where there are several."""
     from dataclasses import asdict
 
     from scarlet_zoo.measurement.phone.adb import find_phone
 
     phone = find_phone(adb)
     told = {"serial": phone.serial, **asdict(phone.about()), "temperature_c": phone.temperature_c()}
-    emit(as_json, told, lambda console: console.print(table(tuple(told), [tuple(map(str, told.values()))])))
+    emit(as_json, told, lambda console: console.print(pairs(told.items())))
 
 
 def run(
     models: Models,
     adb: Serial = None,
     as_json: Json = False,
-    threads: Annotated[int, typer.Option(min=1, help="Intra-op threads.")] = 1,
+    threads: Threads = 1,
     mode: Mode = "hot",
-    spin: Annotated[bool, typer.Option(help="Let idle threads spin.")] = True,
+    spin: Spin = True,
     affinity: Affinity = None,
     settle: Annotated[float, typer.Option(min=0, help="Seconds at most to wait for a steady temperature.")] = 120.0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a run is given up.")] = 1800.0,
     target: Targets = None,
     weights: Weights = "auto",
-    runtime: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest if left out.")] = None,
+    ort_version: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest if left out.")] = None,
     perf_test: Annotated[Path | None, typer.Option(help="Your onnxruntime_perf_test, instead of ours.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the records, a file for each device.")] = Path("out/devices"),
+    out: Out = Path("out/devices"),
 ) -> None:
-    """Measure networks on a phone: pushed, run, pulled back, and nothing left on it."""
+    """Measure networks on a phone: pushed, run, pulled back, and nothing left on it.
+
+    --adb is needed where there are several phones. The records go to --out, a file for each device.
+    """
     from scarlet_zoo.latency import Settings
     from scarlet_zoo.measurement.phone.adb import find_phone
     from scarlet_zoo.measurement.phone.archive import make_bundle_archive
@@ -70,13 +73,13 @@ def run(
 
     def archive() -> tuple[Path, Sysroot]:
         say("get an arm64 Python")
-        sysroot = make_sysroot(work / f"arm64-{runtime or 'newest'}", runtime)
-        return make_bundle_archive(sysroot, work / f"arm64-{runtime or 'newest'}.tar.gz"), sysroot
+        sysroot = make_sysroot(work / f"arm64-{ort_version or 'newest'}", ort_version)
+        return make_bundle_archive(sysroot, work / f"arm64-{ort_version or 'newest'}.tar.gz"), sysroot
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         subjects = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say)
-        plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout,
-                          perf_test=None if perf_test is None else (perf_test, runtime or "not stated"))  # fmt: skip
+        theirs = None if perf_test is None else (perf_test, ort_version or "not stated")
+        plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout, perf_test=theirs)
         records = run_on_phone(phone, subjects, archive, plan, say)
     results = Results(out)
     for record in records:

@@ -8,9 +8,11 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, tuning_table
+from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     Batch,
     Calibration,
+    CalibrationImages,
     Exporter,
     Features,
     InputSize,
@@ -26,18 +28,19 @@ from scarlet_zoo.cli.options import (
     probe_folder,
 )
 
-Images = Annotated[int, typer.Option(min=1, help="Calibration pictures to use, spread over the folder.")]
 Isa = Annotated[str | None, typer.Option(help="Of int8: x64-vnni, x64, arm64; this machine's when left out.")]
 KeepFloat = Annotated[
     list[str] | None, typer.Option(help="Of int8: a node to leave in float; repeatable.", metavar="NODE")
 ]
 Halves = Annotated[bool, typer.Option("--float16-weights", help="Store weights as float16: half the file.")]
-Method = Annotated[str, typer.Option(help="Of int8 ranges: auto, minmax, percentile, mse.")]
+Ranges = Annotated[
+    str, typer.Option("--ranges", help="How the ranges of int8 are chosen: auto, minmax, percentile or mse.")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command("export")(export)
+    app.command("export", cls=taking({"--method": "--ranges"}))(export)
 
 
 def export(
@@ -53,9 +56,9 @@ def export(
     features: Features = None,
     pixels: Pixels = False,
     calibration: Calibration = None,
-    calibration_images: Images = 128,
+    calibration_images: CalibrationImages = 128,
     isa: Isa = None,
-    method: Method = "auto",
+    ranges: Ranges = "auto",
     keep_float: KeepFloat = None,
     tune: Tune = False,
     halves: Halves = False,
@@ -71,7 +74,7 @@ def export(
     recipe = Recipe(
         form=get_target(target).form, opset=opset, batch=batch, exporter=exporter, pixels=pixels, halves=halves
     )
-    int8 = Int8(isa=isa, method=method, keep_float=tuple(keep_float or ()))
+    int8 = Int8(isa=isa, method=ranges, keep_float=tuple(keep_float or ()))
     if tune:
         float_variant(target)  # refuses what is not float32 on ONNX Runtime
     probe_folder(out)

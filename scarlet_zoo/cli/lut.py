@@ -8,26 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, table
-from scarlet_zoo.cli.options import Json
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, sentence, table
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import (
+    HeldOut,
+    Json,
+    LutFile,
+    Networks,
+    Out,
+    SaveTo,
+    Seed,
+    Sittings,
+    Space,
+    Spin,
+    TablePrecision,
+    TablePrecisionOrAny,
+    Threads,
+    ThreadsOrAny,
+)
 from scarlet_zoo.errors import TableError
 
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.lut.table import Errors, LatencyTable
-
-Space = Annotated[str, typer.Option(help="A space's name, or a TOML file.", metavar="NAME|FILE.toml")]
-Precision = Annotated[str, typer.Option(help="float32 or int8.")]
-TableFile = Annotated[Path, typer.Option("--lut", help="A file that lut build wrote.", metavar="FILE")]
-Networks = Annotated[int, typer.Option(min=8, help="Random networks to calibrate on.")]
-HeldOut = Annotated[int, typer.Option(min=4, help="Other random networks to tell the error on.")]
-Seed = Annotated[int, typer.Option(help="Of those networks.")]
 
 lut = typer.Typer(help="Latency tables: every block of a space measured on a device.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    lut.command("build")(build)
+    lut.command("build", cls=taking({"--out": "--save"}))(build)
     lut.command("bundle")(bundle_files)
     lut.command("predict")(predict)
     lut.command("show")(show)
@@ -35,23 +44,26 @@ def register(app: typer.Typer) -> None:
 
 
 def build(
-    out: Annotated[Path, typer.Option(help="File of the table.", metavar="FILE")],
+    save: SaveTo,
     space: Space = "scarlet",
     as_json: Json = False,
-    threads: Annotated[int, typer.Option(min=1, help="Intra-op threads.")] = 1,
-    spin: Annotated[bool, typer.Option(help="Let idle threads spin.")] = True,
-    precision: Precision = "float32",
+    threads: Threads = 1,
+    spin: Spin = True,
+    precision: TablePrecision = "float32",
     networks: Networks = 32,
     held_out: HeldOut = 16,
-    sittings: Annotated[int, typer.Option(min=2, help="Fresh processes to measure in.")] = 4,
+    sittings: Sittings = 4,
     seed: Seed = 0,
-    work: Annotated[Path | None, typer.Option(help="Folder of what is measured; OUT.work if left out.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder of what is measured; FILE.work if left out.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="A bundle that was measured elsewhere.", metavar="FOLDER")] = None,
     measured: Annotated[
         list[Path] | None, typer.Option(help="Of that bundle: a file of latency.py --groups; repeatable.")
     ] = None,
 ) -> None:
-    """Measure every block of a space here and say how wrong the table is; what is measured is kept until it is done."""
+    """Measure every block of a space here, and say how wrong the table is.
+
+    Each round is a fresh process, and what it measured is kept: the same command again goes on from there.
+    """
     from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.latency import Settings
     from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
@@ -62,7 +74,7 @@ def build(
     if bundle is not None:
         made, files = read_bundle(bundle), list(measured or ())
     else:
-        folder = work or out.with_name(f"{out.name}.work")
+        folder = work or save.with_name(f"{save.name}.work")
         settings = Settings(threads=threads, spin=spin)
         say("make networks and cut them")
         with progress_bar("make") as progress:
@@ -71,15 +83,15 @@ def build(
         with progress_bar("measure") as progress:
             files = measure_bundle(made, folder / name, settings, sittings, progress)
     result = build_table(made, files)
-    result.write(out)
-    emit(as_json, _told(result, out), lambda console: _render(console, result, out))
+    result.write(save)
+    emit(as_json, _told(result, save), lambda console: _render(console, result, save))
 
 
 def bundle_files(
-    out: Annotated[Path, typer.Option(help="Folder of the bundle.", metavar="FOLDER")],
+    out: Out,
     space: Space = "scarlet",
     as_json: Json = False,
-    precision: Precision = "float32",
+    precision: TablePrecision = "float32",
     networks: Networks = 32,
     held_out: HeldOut = 16,
     seed: Seed = 0,
@@ -98,12 +110,15 @@ def bundle_files(
 
 def predict(
     archs: Annotated[list[str], typer.Argument(help="Identity strings, or names of networks.", metavar="ARCH...")],
-    lut: TableFile,
+    lut: LutFile,
     as_json: Json = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Refuse a table of another number of threads.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Refuse a table of another precision.")] = None,
+    threads: ThreadsOrAny = None,
+    precision: TablePrecisionOrAny = None,
 ) -> None:
-    """Latency of architectures by a table, each with its interval."""
+    """Predict the latency of architectures by a table, each with its interval.
+
+    A table of other threads or of another precision than these is refused.
+    """
     from scarlet_zoo.arch.architecture import Arch, is_identity_string
     from scarlet_zoo.arch.zoo import get_arch
     from scarlet_zoo.measurement.lut.table import read_table
@@ -114,13 +129,13 @@ def predict(
     parsed = [Arch.parse(text, known.search_space) if is_identity_string(text) else get_arch(text) for text in archs]
     for arch in parsed:
         known.require(space=arch.space)
-    rows = [{"arch": str(arch), "p50_ms": p50, "low_ms": low, "high_ms": high}
+    rows = [{"arch": str(arch), "p50_ms": p50, "low_ms": low, "high_ms": high, "stable": known.stable}
             for arch, (p50, low, high) in zip(parsed, known.predict(parsed).tolist(), strict=True)]  # fmt: skip
 
     def render(console: Console) -> None:
         cells = [(row["arch"], *(f"{row[key]:.3f}" for key in ("p50_ms", "low_ms", "high_ms"))) for row in rows]
         console.print(table(("architecture", "p50 ms", "low", "high"), cells))
-        console.print(_error_line(known))
+        sentence(console, _error_line(known))
 
     emit(as_json, rows, render)
 
@@ -138,7 +153,8 @@ def show(
 
 def _told(known: LatencyTable, path: Path) -> dict[str, object]:
     told = known.model_dump(mode="json", exclude={"blocks", "space"})
-    return {"path": str(path), "space": known.search_space.name, "blocks": len(known.blocks), **told}
+    return {"path": str(path), "space": known.search_space.name, "blocks": len(known.blocks), "stable": known.stable,
+            **told}  # fmt: skip
 
 
 def _render(console: Console, known: LatencyTable, path: Path) -> None:
@@ -153,7 +169,7 @@ def _render(console: Console, known: LatencyTable, path: Path) -> None:
         ("half of the measurements by the other half", held.repeat))]  # fmt: skip
     title = f"error on {len(held.networks)} networks that calibration has not seen"
     console.print(table(("predicted by", "mean", "95 % within", "largest", "Spearman"), rows, title=title))
-    console.print(_error_line(known))
+    sentence(console, _error_line(known))
 
 
 def _error_row(name: str, errors: Errors) -> tuple[str, ...]:
@@ -164,4 +180,12 @@ def _error_line(known: LatencyTable) -> str:
     held, line = known.held_out, known.calibration
     return (f"{known.stamp.device}, threads {known.stamp.threads}, {known.stamp.precision}: mean error "
             f"{held.predictor.mean:.2%} on {len(held.networks)} held-out networks; the {line.coverage:.0%} interval "
-            f"of {line.error:.1%} held {held.covered:.0%} of them")  # fmt: skip
+            f"of {line.error:.1%} held {held.covered:.0%} of them{_unsteady(known)}")  # fmt: skip
+
+
+def _unsteady(known: LatencyTable) -> str:
+    """How many of the measured networks are unstable, for the end of a sentence."""
+    marks = [network.stable for network in known.measured_networks]
+    if known.stable is not False:
+        return ""
+    return f"; UNSTABLE: {marks.count(False)} of its {len(marks)} measured networks varied by more than 5 %"

@@ -33,6 +33,7 @@ from scarlet_zoo.cli import (
     weights,
 )  # fmt: skip
 from scarlet_zoo.cli.console import fail
+from scarlet_zoo.cli.former_flags import former_names
 from scarlet_zoo.cli.groups import GroupedVerbs
 from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.latency import MeasurementError
@@ -102,7 +103,8 @@ def run(arguments: list[str]) -> int:
 
 def _value_given(error: Exception, arguments: list[str]) -> str:
     """What was given for the option that a usage error is about: the parser's message leaves it out."""
-    names = getattr(getattr(error, "param", None), "opts", [])
+    flags = getattr(getattr(error, "param", None), "opts", [])
+    names = {*flags, *(old for flag in flags for old in former_names(flag))}
     for position, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
         if name in names:

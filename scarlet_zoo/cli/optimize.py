@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, table, tuning_table
-from scarlet_zoo.cli.options import Json, Out, Target, Tune, probe_folder
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, sentence, table, tuning_table
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import CalibrationImages, Json, NeededCalibration, Out, Target, Tune, probe_folder
 
 Runtime = Annotated[str, typer.Option(help="ort, or another version of it: ort==1.22.1 (its wheel is installed once).")]
 
@@ -18,7 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("optimize")(optimize)
     app.command("inspect")(inspect)
-    app.command("sensitivity")(sensitivity)
+    app.command("sensitivity", cls=taking({"--images": "--calibration-images"}))(sensitivity)
     app.command("doctor")(doctor)
 
 
@@ -60,33 +61,37 @@ def inspect(
     fail_on: Annotated[str | None, typer.Option(help="Exit code 1 above these: unfused=0,reorders=40,...")] = None,
 ) -> None:
     """Say what the runtime really runs of a file: what is fused, what is copied, what is left in float."""
-    from scarlet_zoo.graph.fusion import TOTALS, check_limits, findings, inspect, parse_limits
+    from scarlet_zoo.graph.fusion import TOTALS, inspect
+    from scarlet_zoo.graph.fusion_verdict import check_limits, findings, judge, parse_limits, verdict
 
     limits = parse_limits(fail_on) if fail_on is not None else {}
     report = inspect(file, runtime)
-    told = findings(report)
+    judged = judge(report)
 
     def render(console: Console) -> None:
+        console.print(str(file))
+        sentence(console, verdict(report))
+        for row in judged:
+            words = "" if row.good is None else f", {'good' if row.good else 'BAD'} (at most {row.bound})"
+            sentence(console, f"{row.total} {row.value}{words}: {TOTALS[row.total]}; {row.reason}.")
         rows = [
             (row.name, row.operator, row.activation or "", row.follower or "", row.reorders or "")
             for row in report.convolutions
         ]
-        console.print(table(("convolution", "runs as", "fused", "computed apart", "copies"), rows, title=str(file)))
-        console.print(pairs([(f"{report.totals[name]:4d} {name}", said) for name, said in TOTALS.items()]))
-        console.print(f"{report.runtime} on {report.machine}")
-        for sentence in told or ("nothing stands in the way of this runtime",):
-            console.print(sentence)
+        console.print(table(("convolution", "runs as", "fused", "computed apart", "copies"), rows))
 
-    emit(as_json, {**report.to_dict(), "findings": list(told)}, render)
+    value = {**report.to_dict(), "findings": list(findings(report)), "verdict": verdict(report),
+             "judged": [row.to_dict() for row in judged]}  # fmt: skip
+    emit(as_json, value, render)
     check_limits(report, limits)
 
 
 def sensitivity(
     file: Annotated[Path, typer.Argument(help="A float ONNX file that says how it is fed.")],
-    calibration: Annotated[str, typer.Option(help="Pictures: a folder, or random.", metavar="FOLDER|random")],
+    calibration: NeededCalibration,
     out: Out,
     as_json: Json = False,
-    images: Annotated[int, typer.Option(min=1, help="Calibration pictures to use.")] = 32,
+    images: CalibrationImages = 32,
 ) -> None:
     """Say what each layer loses in integers, the worst first; leaves sensitivity.json and sensitivity.png."""
     from scarlet_zoo.data.calibration import calibration_images
@@ -115,12 +120,18 @@ def doctor(as_json: Json = False) -> None:
     rows = check_up()
 
     def render(console: Console) -> None:
-        header = ("target", "export", "run", "form", "precision", "versions", "to do")
-        cells = [
-            (row.target, "yes" if row.exports else "no", "yes" if row.runs else "no", row.form, row.precision,
-             " ".join(f"{package} {number}" for package, number in row.versions.items()), row.remedy or "")
-            for row in rows
-        ]  # fmt: skip
+        header = ("target", "export", "run", "form", "precision")
+        cells = [(row.target, _yes(row.exports), _yes(row.runs), row.form, row.precision) for row in rows]
         console.print(table(header, cells))
+        found = {package: number for row in rows for package, number in row.versions.items()}
+        sentence(console, f"versions: {', '.join(f'{package} {number}' for package, number in found.items())}")
+        for row in rows:
+            if row.remedy:
+                # A command to copy: the terminal wraps it, if it must.
+                console.print(f"{row.target}: {row.remedy}")
 
     emit(as_json, [row.to_dict() for row in rows], render)
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"

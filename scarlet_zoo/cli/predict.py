@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
-from scarlet_zoo.cli.options import DataDir, Held, Json
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import BatchSize, DataDir, Held, Json, MaxImages, MaxImagesOrAll, Out, SourceWeights, Split
 from scarlet_zoo.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -21,19 +22,14 @@ if TYPE_CHECKING:
 _DEFAULT_WEIGHTS = "auto"
 
 Source = Annotated[str, typer.Argument(help="A network's name, or an ONNX file.", metavar="NAME|FILE.onnx")]
-SourceWeights = Annotated[
-    str | None,
-    typer.Option(
-        help=f"As for export, of a NAME only; {_DEFAULT_WEIGHTS!r} when left out.", metavar="FILE", show_default=False
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("predict")(predict_pictures)
-    app.command("validate")(validate_network)
-    app.command("pictures")(write_pictures)
+    former = {"--batch": "--batch-size", "--limit": "--max-images"}
+    app.command("validate", cls=taking(former))(validate_network)
+    app.command("pictures", cls=taking({"--limit": "--max-images"}))(write_pictures)
 
 
 def predict_pictures(
@@ -80,11 +76,9 @@ def validate_network(
     ],
     as_json: Json = False,
     weights: SourceWeights = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 64,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many pictures, spread evenly; all if left out.")] = None,
-    split: Annotated[
-        str, typer.Option(help="Of a data set with a name: validation, or test, for the end.")
-    ] = "validation",
+    batch_size: BatchSize = 64,
+    max_images: MaxImagesOrAll = None,
+    split: Split = "validation",
     data_dir: DataDir = None,
     validation: Held = None,
 ) -> None:
@@ -93,16 +87,16 @@ def validate_network(
     from scarlet_zoo.inference.accuracy import validate, validate_part
 
     named = not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
-    dataset = None if named else read_dataset(Path(data), limit)
+    dataset = None if named else read_dataset(Path(data), max_images)
     classifier = _open(source, weights)
     with progress_bar("validate") as progress:
         if dataset is not None:
-            result = validate(classifier, dataset, batch=batch, progress=progress)
+            result = validate(classifier, dataset, batch=batch_size, progress=progress)
         else:
             from scarlet_zoo.data.datasets import open_data
 
             pictures = open_data(data, classifier.preprocessing, data_dir, validation)
-            result = validate_part(classifier, pictures, split, batch=batch, limit=limit, progress=progress)
+            result = validate_part(classifier, pictures, split, batch=batch_size, limit=max_images, progress=progress)
 
     def render(console: Console) -> None:
         facts: list[tuple[str, object]] = [
@@ -129,14 +123,14 @@ def _open(source: str, weights: str | None, *, trained_only: bool = False) -> Cl
 
 def write_pictures(
     data: Annotated[str, typer.Argument(help="fashion-mnist, torchvision:NAME or hf:NAME.", metavar="DATA")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write into.")],
+    out: Out,
     as_json: Json = False,
-    split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
+    split: Split = "validation",
+    max_images: MaxImages = 8,
     data_dir: DataDir = None,
 ) -> None:
     """Write pictures of a data set as PNG files that are named after their class."""
     from scarlet_zoo.data.datasets import save_pictures
 
-    files = save_pictures(data, split, limit, out, data_dir)
+    files = save_pictures(data, split, max_images, out, data_dir)
     emit(as_json, [str(file) for file in files], lambda console: console.print("\n".join(map(str, files))))

@@ -9,41 +9,49 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, progress_bar, table
-from scarlet_zoo.cli.options import BatchSize, DataDir, Json, Rate
-from scarlet_zoo.cli.train import Out
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import BatchNormImages, BatchSize, DataDir, Json, Out, Rate, ValidationImages, Workers
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command("rank")(rank)
+    former = {"--strategy": "--recipe", "--calibration-images": "--bn-images"}
+    app.command("rank", cls=taking(former))(rank)
 
 
 def rank(
     out: Out,
     truth: Annotated[Path, typer.Option(help="Folder of a ground truth: plan.toml and ground_truth.csv.")],
     as_json: Json = False,
-    strategy: Annotated[
+    recipe: Annotated[
         list[str] | None,
-        typer.Option(help="That is judged, NAME[:KEY=VALUE...], skip=... among the keys; repeatable, all if left out."),
+        typer.Option(
+            help="A strategy with its options to judge, skip=... among them; every strategy if left out. It may be "
+            "given several times.",
+            metavar="NAME[:KEY=VALUE...]",
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Supernets of each, with seeds from 0.")] = 3,
     budget: Annotated[int, typer.Option(min=1, help="Pictures run through paths in each training.")] = 300_000,
     architectures: Annotated[int | None, typer.Option(min=2, help="The first of the truth; all if left out.")] = None,
-    calibration_images: Annotated[int, typer.Option(min=2, help="Training pictures for batch norm statistics.")] = 1000,
-    validation_images: Annotated[int, typer.Option(min=1, help="Validation pictures to score on.")] = 2000,
+    bn_images: BatchNormImages = 1000,
+    validation_images: ValidationImages = 2000,
     batch_size: BatchSize = 64,
     lr: Rate = 0.1,
     data_dir: DataDir = None,
-    workers: Annotated[int, typer.Option(min=1, help="Rankers made at a time, one thread each.")] = 1,
+    workers: Workers = 1,
 ) -> None:
-    """Judge strategies against a ground truth; leaves rank.json, rank.png and rank.svg."""
+    """Judge strategies against a ground truth; leaves rank.json, rank.png and rank.svg.
+
+    The same command again continues the run. Each of the --workers computes one ranker, with one thread.
+    """
     from scarlet_zoo.nas.ranking.rank import RankPlan, run_rank
     from scarlet_zoo.nas.ranking.ranker import Recipe, parse_recipe
     from scarlet_zoo.nas.strategies.registry import STRATEGIES
 
-    how: dict[str, Any] = {"budget": budget, "batch_size": batch_size, "lr": lr, "calibration": calibration_images,
+    how: dict[str, Any] = {"budget": budget, "batch_size": batch_size, "lr": lr, "calibration": bn_images,
                            "validation": validation_images}  # fmt: skip
-    recipes: tuple[Recipe, ...] = tuple(parse_recipe(text, **how) for text in strategy or STRATEGIES)
+    recipes: tuple[Recipe, ...] = tuple(parse_recipe(text, **how) for text in recipe or STRATEGIES)
     plan = RankPlan(truth=truth, recipes=recipes, seeds=tuple(range(seeds)), data_dir=data_dir,
                     architectures=architectures, workers=workers)  # fmt: skip
     with progress_bar("rank") as progress:

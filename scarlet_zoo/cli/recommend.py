@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, table
-from scarlet_zoo.cli.options import Json
+from scarlet_zoo.cli.console import emit, sentence, table
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import Json, ThreadsOrAny
 from scarlet_zoo.errors import CheckFailedError
+from scarlet_zoo.utils.markdown import unstable_mark
 
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.recommend import Recommendation
@@ -18,25 +20,32 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command("recommend")(recommend_network)
+    app.command("recommend", cls=taking({"--device": "--records"}))(recommend_network)
 
 
 def recommend_network(
-    device: Annotated[
-        list[Path], typer.Option(help="Records of bench, serve or device run; repeatable.", metavar="RECORD")
+    records: Annotated[
+        list[Path],
+        typer.Option(
+            help="Records of one device, from bench, serve or device run. It may be given several times.",
+            metavar="FILE",
+        ),
     ],
     budget_ms: Annotated[float, typer.Option(min=0.001, help="For one picture.")],
     min_top1: Annotated[
         float | None, typer.Option(min=0, max=100, help="Published ImageNet accuracy at least.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Only what was measured with so many.")] = None,
+    threads: ThreadsOrAny = None,
     as_json: Json = False,
 ) -> None:
-    """Which network to deploy, in which form and on which runtime; exit code 1 where none that was measured fits."""
+    """Say which network to deploy, in which form and on which runtime; exit code 1 where none that was measured fits.
+
+    With --threads only records of so many threads count.
+    """
     from scarlet_zoo.measurement.recommend import read_evidence, recommend
 
-    records = [record for path in device for record in read_evidence(path)]
-    answer = recommend(records, budget_ms, min_top1, threads)
+    evidence = [record for path in records for record in read_evidence(path)]
+    answer = recommend(evidence, budget_ms, min_top1, threads)
     emit(as_json, answer.to_dict(), lambda console: _render(console, answer))
     if answer.choice is None:
         raise CheckFailedError(answer.reason)
@@ -44,14 +53,20 @@ def recommend_network(
 
 def _render(console: Console, answer: Recommendation) -> None:
     if answer.choice is not None:
-        console.print(f"{answer.device}, {answer.budget_ms:g} ms: {answer.reason}")
+        sentence(console, f"{answer.device}, {answer.budget_ms:g} ms: {answer.reason}")
         console.print(f"stands on {answer.choice.record}; accuracy: {answer.choice.source or 'not published'}")
     if answer.in_integers is not None:
         one = answer.in_integers
-        interval = f"{one.p50_ms:.2f} ms [{one.low_ms:.2f}, {one.high_ms:.2f}]"
-        console.print(f"in int8: {one.network}, {interval}; its accuracy in integers is yours to measure")
+        interval = f"{one.p50_ms:.2f} ms [{one.low_ms:.2f}, {one.high_ms:.2f}]{unstable_mark(one.stable)}"
+        sentence(console, f"in int8: {one.network}, {interval}; its accuracy in integers is yours to measure")
     if answer.maybe:
         rows = [
-            (one.network, one.precision, one.threads, f"{one.low_ms:.2f} to {one.high_ms:.2f}") for one in answer.maybe
+            (
+                one.network,
+                one.precision,
+                one.threads,
+                f"{one.low_ms:.2f} to {one.high_ms:.2f}{unstable_mark(one.stable)}",
+            )
+            for one in answer.maybe
         ]
         console.print(table(("near the budget", "precision", "threads", "ms"), rows))

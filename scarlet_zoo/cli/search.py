@@ -9,10 +9,24 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
-from scarlet_zoo.cli.options import DataDir, Held, Json, Seed
-from scarlet_zoo.cli.train import Out
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import (
+    BatchNormImages,
+    DataDir,
+    DataOrNone,
+    Held,
+    Json,
+    LutFileOrNone,
+    Out,
+    Seed,
+    SpaceOrNone,
+    StrategyOrNone,
+    SupernetFile,
+    Threads,
+    ValidationImagesOrAll,
+    Workers,
+)
 
-SupernetFile = Annotated[Path | None, typer.Option(help="The supernet.safetensors of supernet train.", metavar="FILE")]
 Objectives = Annotated[
     str | None,
     typer.Option(help="Of accuracy, score, macs, params, latency; each with :max or :min and *WEIGHT if you like."),
@@ -22,7 +36,7 @@ Limits = Annotated[list[str] | None, typer.Option("--limit", help="Such as 'macs
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command("search")(search_space)
+    app.command("search", cls=taking({"--calibration-images": "--bn-images"}))(search_space)
     app.command("derive")(derive_networks)
 
 
@@ -30,10 +44,8 @@ def search_space(
     out: Out,
     supernet: SupernetFile = None,
     as_json: Json = False,
-    space: Annotated[str | None, typer.Option(help="The supernet's when left out.", metavar="NAME|FILE.toml")] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="That scores, and its search; the one that trained the supernet if left out.")
-    ] = None,
+    space: SpaceOrNone = None,
+    strategy: StrategyOrNone = None,
     objectives: Objectives = None,
     limit: Limits = None,
     method: Annotated[
@@ -42,22 +54,23 @@ def search_space(
     ] = None,
     evaluations: Annotated[int, typer.Option(min=2, help="Architectures to evaluate.")] = 200,
     population: Annotated[int, typer.Option(min=2, help="Of a generation.")] = 20,
-    data: Annotated[str | None, typer.Option(help="What the supernet was trained on when left out.")] = None,
+    data: DataOrNone = None,
     data_dir: DataDir = None,
     validation: Held = None,
-    validation_images: Annotated[
-        int | None, typer.Option(min=1, help="Of those, to score on; all if left out.")
-    ] = None,
-    calibration_images: Annotated[int, typer.Option(min=2, help="Training pictures for batch norm statistics.")] = 2000,
+    validation_images: ValidationImagesOrAll = None,
+    bn_images: BatchNormImages = 2000,
     engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Of engine ray.")] = 2,
-    threads: Annotated[int, typer.Option(min=1, help="Of an evaluation.")] = 1,
-    lut: Annotated[
-        Path | None, typer.Option(help="A table of lut build that predicts latency; the front is measured.")
-    ] = None,
+    workers: Workers = 2,
+    threads: Threads = 1,
+    lut: LutFileOrNone = None,
     seed: Seed = 0,
 ) -> None:
-    """Search a space; leaves front.json, front.png, front.svg and evaluations.jsonl."""
+    """Search a space; leaves front.json, front.png, front.svg and evaluations.jsonl.
+
+    The same command again continues the search. Space, data and strategy are the supernet's where they are left out.
+    With --lut latency is predicted by that table, and the front is measured at the end. --workers counts with
+    --engine ray.
+    """
     from scarlet_zoo.nas.search.scoring import Scoring
     from scarlet_zoo.nas.search.search import default_settings, search
     from scarlet_zoo.nas.search.settings import SearchSettings
@@ -69,8 +82,8 @@ def search_space(
         engine=engine, workers=workers,
     )  # fmt: skip
     scoring = Scoring(
-        data=data, data_dir=data_dir, held_out=validation, validation=validation_images,
-        calibration=calibration_images, threads=threads, lut=lut, strategy=strategy,
+        data=data, data_dir=data_dir, held_out=validation, validation=validation_images, calibration=bn_images,
+        threads=threads, lut=lut, strategy=strategy,
     )  # fmt: skip
     with progress_bar("search") as progress:
         report = search(supernet, out=out, settings=settings, scoring=scoring, space=space, progress=progress).to_dict()
@@ -95,11 +108,14 @@ def derive_networks(
     ] = "spread:3",
     limit: Limits = None,
     supernet: SupernetFile = None,
-    data: Annotated[str | None, typer.Option(help="For batch norm statistics; the supernet's when left out.")] = None,
+    data: DataOrNone = None,
     data_dir: DataDir = None,
     names: Annotated[str | None, typer.Option(help="Names for the files, separated by commas.")] = None,
 ) -> None:
-    """Choose architectures of a front; writes archs.json and, with --supernet, each with its supernet weights."""
+    """Choose architectures of a front; writes archs.json and, with --supernet, each with its supernet weights.
+
+    Their batch norm statistics are computed on --data, the supernet's where it is left out.
+    """
     from scarlet_zoo.nas.search.derive import derive
 
     networks = derive(front, out=out, choose=choose, limits=limit or (), supernet=supernet,

@@ -10,8 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, table
-from scarlet_zoo.cli.options import Json, Weights
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, records_table, say
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import (
+    HeldOut,
+    Json,
+    Networks,
+    Out,
+    Runs,
+    Seconds,
+    Serial,
+    Sittings,
+    SpaceOrNone,
+    TablePrecision,
+    Targets,
+    Threads,
+    Weights,
+)
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.installing import install_command
 
@@ -28,7 +43,7 @@ web = typer.Typer(help="What a browser needs to run networks.", no_args_is_help=
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command("serve")(serve)
+    app.command("serve", cls=taking({"--records": "--stop-after"}))(serve)
     web.command("install")(install)
     app.add_typer(web, name="web")
 
@@ -46,29 +61,29 @@ def serve(
     models: Models = None,
     as_json: Json = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("out/devices"),
+    out: Out = Path("out/devices"),
     lan: Annotated[bool, typer.Option("--lan", help="Listen to the local network, not to this machine alone.")] = False,
     https: Annotated[
         bool, typer.Option("--https", help="With a certificate of our own: threads and a camera.")
     ] = False,
-    adb: Annotated[
-        str | None, typer.Option(help="Carry the port to this phone's localhost by its cable.", metavar="SERIAL")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="That the page begins with, where it may.")] = 1,
-    runs: Annotated[int, typer.Option(min=20, help="Samples of each network.")] = 100,
-    seconds: Annotated[float, typer.Option(min=0.1, help="And seconds of them.")] = 2.0,
-    space: Annotated[
-        str | None, typer.Option(help="Also measure a latency table of this space.", metavar="NAME|FILE.toml")
-    ] = None,
-    precision: Annotated[str, typer.Option(help="Of the table: float32 or int8.")] = "float32",
-    networks: Annotated[int, typer.Option(min=8, help="Of the table: networks to calibrate on.")] = 32,
-    held_out: Annotated[int, typer.Option(min=4, help="Of the table: others to tell its error on.")] = 16,
-    sittings: Annotated[int, typer.Option(min=2, help="Of the table: times through all of it.")] = 2,
-    target: Annotated[list[str] | None, typer.Option("--target", help="Of networks given by name; repeatable.")] = None,
+    adb: Serial = None,
+    threads: Threads = 1,
+    runs: Runs = 100,
+    seconds: Seconds = 2.0,
+    space: SpaceOrNone = None,
+    precision: TablePrecision = "float32",
+    networks: Networks = 32,
+    held_out: HeldOut = 16,
+    sittings: Sittings = 2,
+    target: Targets = None,
     weights: Weights = "auto",
-    records: Annotated[int | None, typer.Option(min=1, help="End after so many records and tables.")] = None,
+    stop_after: Annotated[int | None, typer.Option(min=1, help="End after so many records and tables.")] = None,
 ) -> None:
-    """Measure networks in a phone's browser: shows an address to open there, and keeps what comes back."""
+    """Measure networks in a phone's browser: shows an address to open there, and keeps what comes back.
+
+    With --space a latency table of that search space is measured as well. With --adb the page's port is carried to
+    that phone's localhost by its cable.
+    """
     _need_web()
     from scarlet_zoo.measurement.browser.app import Desk
     from scarlet_zoo.measurement.browser.catalog import catalog
@@ -91,7 +106,7 @@ def serve(
                     results=results, table=None if bundle is None else TableRun(bundle, sittings, results),
                     settings=settings)  # fmt: skip
         place = Place(lan=lan, port=port, https=https, adb=adb)
-        run_server(desk, place, lambda url, fingerprint: _show(url, fingerprint, place.lan or place.https), records)
+        run_server(desk, place, lambda url, fingerprint: _show(url, fingerprint, place.lan or place.https), stop_after)
     rows = [record.to_dict() for record in results.received]
     emit(as_json, rows, lambda console: _render(console, desk))
 
@@ -126,7 +141,7 @@ def _classifier(subjects: list[Subject], folder: Path) -> Subject | None:
     path = folder / f"{_CLASSIFIER}.onnx"
     export_onnx(network.model, path, Recipe(input_size=network.preprocessing.size), weights=network.weights,
                 preprocessing=network.preprocessing, labels=network.labels)  # fmt: skip
-    return Subject(_CLASSIFIER, path)
+    return Subject(_CLASSIFIER, path, _CLASSIFIER)
 
 
 def _show(url: str, fingerprint: str | None, scan: bool) -> None:
@@ -142,7 +157,5 @@ def _show(url: str, fingerprint: str | None, scan: bool) -> None:
 
 
 def _render(console: Console, desk: Desk) -> None:
-    rows = [(record.conditions.device, record.file, f"{record.p50_ms:.2f}", f"{record.p90_ms:.2f}", f"{record.cv:.1%}",
-             record.conditions.threads) for record in desk.results.received]  # fmt: skip
-    console.print(table(("device", "file", "p50 ms", "p90 ms", "variation", "threads"), rows))
+    console.print(records_table(desk.results.received, devices=True))
     console.print(f"kept in {desk.results.folder}")

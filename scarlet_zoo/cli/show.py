@@ -11,11 +11,12 @@ from rich.console import Console
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.cost import Cost, arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
-from scarlet_zoo.cli.console import emit, pairs, table
-from scarlet_zoo.cli.options import Json, Name
+from scarlet_zoo.cli.console import bar, emit, pairs, table
+from scarlet_zoo.cli.options import InputSize, Json, Name
 from scarlet_zoo.models.weights.cards import cards_of
 
-_BAR = 24
+# The most and the least cells of a bar, and how many stand beside it.
+_BAR, _LEAST_BAR, _BESIDE = 24, 6, 74
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +53,7 @@ def list_networks(as_json: Json = False) -> None:
 def show(
     name: Name,
     as_json: Json = False,
-    input_size: int = typer.Option(None, min=1, help="Side of the input in pixels; the model's own when left out."),
+    input_size: InputSize = None,
 ) -> None:
     """Draw a network: layers, resolutions, choices and where its multiply-adds go."""
     arch, cost = _look_up(name, input_size)
@@ -98,10 +99,9 @@ def _draw(console: Console, value: dict[str, Any], cost: Cost) -> None:
             f"{layer.params:,}",
             f"{layer.macs / 1e6:.2f}",
             f"{layer.macs / max(cost.macs, 1):.1%}",
-            "█" * round(_BAR * layer.macs / largest),
+            bar(layer.macs / largest, min(_BAR, max(_LEAST_BAR, console.width - _BESIDE))),
         )
         for layer in cost.layers
     ]
-    drawn = table(("layer", "choice", "pixels", "channels", "parameters", "MACs (M)", "share", ""), rows)
-    drawn.columns[-1].justify = "left"
-    console.print(drawn)
+    header = ("layer", "choice", "pixels", "channels", "parameters", "MACs (M)", "share", "")
+    console.print(table(header, rows, left=(7,)))

@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say
-from scarlet_zoo.cli.options import DataDir, Held, Json
-from scarlet_zoo.cli.train import Threads
+from scarlet_zoo.cli.options import Data, DataDir, Held, Json, Out, Space, TorchThreads
 
 
 def register(app: typer.Typer) -> None:
@@ -19,18 +18,19 @@ def register(app: typer.Typer) -> None:
 
 
 def run_tour(
-    out: Annotated[Path, typer.Option("--out", help="Folder; the same command again continues it.")] = Path("out/tour"),
+    out: Out = Path("out/tour"),
     as_json: Json = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="Every part for a moment only.")] = False,
-    space: Annotated[str, typer.Option(help="A search space's name, or its TOML file.")] = "scarlet-mini",
-    data: Annotated[
-        str, typer.Option(help="fashion-mnist, a folder a class, torchvision:NAME or hf:NAME.")
-    ] = "fashion-mnist",
+    space: Space = "scarlet-mini",
+    data: Data = "fashion-mnist",
     data_dir: DataDir = None,
     validation: Held = None,
-    threads: Threads = 0,
+    threads: TorchThreads = 0,
 ) -> None:
-    """Go the whole way: train a supernet, search it, train, fold, export, verify, measure and validate a network."""
+    """Go the whole way: train a supernet, search it, train, fold, export, verify, measure and validate a network.
+
+    The same command again continues it.
+    """
     from scarlet_zoo.nas.tour import TourSettings, tour, tour_rows
     from scarlet_zoo.training.run import DataPlan
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar
-from scarlet_zoo.cli.options import BatchSize, Data, DataDir, Held, Json, Name, Pictures, Rate, Seed
+from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.options import (
+    BatchSize,
+    Data,
+    DataDir,
+    Held,
+    Json,
+    Name,
+    Out,
+    Pictures,
+    Rate,
+    Seed,
+    Space,
+    SpaceOrNone,
+    StrategyOrNone,
+    SupernetFile,
+    TorchThreads,
+    TrainInputSize,
+)
 from scarlet_zoo.errors import TrainingError
 
-Out = Annotated[Path, typer.Option("--out", help="Folder of the run; the same command again continues it.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")]
 MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")]
 CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", metavar="STEPS")]
@@ -20,9 +36,10 @@ Decay = Annotated[float, typer.Option(min=0, help="Weight decay.")]
 Smoothing = Annotated[float, typer.Option(min=0, max=1, help="Label smoothing.")]
 Ema = Annotated[float, typer.Option(min=0, max=0.99999, help="Decay of averaged weights; 0 for none.")]
 Erase = Annotated[float, typer.Option(min=0, max=1, help="Share of small pictures with a blanked rectangle.")]
-Precision = Annotated[str, typer.Option(help="no, bf16 or fp16; on a CPU no is usually fastest here.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that load pictures.")]
-Threads = Annotated[int, typer.Option(min=0, help="Threads of torch on a CPU; 0 leaves it to torch.")]
+MixedPrecision = Annotated[
+    str, typer.Option("--mixed-precision", help="no, bf16 or fp16; on a CPU no is usually fastest.")
+]
+Loaders = Annotated[int, typer.Option("--loaders", min=0, help="Processes that load images; 0 for the training's own.")]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files.")]
 
 Options = Annotated[
@@ -33,23 +50,21 @@ Options = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     group = typer.Typer(help="Train a weight-sharing supernet.", no_args_is_help=True)
-    group.command("train")(train_supernet_of_space)
+    former = {"--precision": "--mixed-precision", "--workers": "--loaders"}
+    group.command("train", cls=taking(former))(train_supernet_of_space)
     app.add_typer(group, name="supernet")
-    app.command("train")(train_network)
+    app.command("train", cls=taking(former))(train_network)
 
 
 def train_supernet_of_space(
     out: Out,
     data: Data,
-    space: Annotated[str, typer.Option(help="A search space's name, or its TOML file.")] = "scarlet-mini",
+    space: Space = "scarlet-mini",
     as_json: Json = False,
     data_dir: DataDir = None,
     validation: Held = None,
     pictures: Pictures = None,
-    strategy: Annotated[
-        str | None,
-        typer.Option(help="How it is trained; scarlet with plain skips if left out. docs/strategies.md has them all."),
-    ] = None,
+    strategy: StrategyOrNone = None,
     option: Options = None,
     skip: Annotated[
         str | None,
@@ -63,13 +78,16 @@ def train_supernet_of_space(
     weight_decay: Decay = 5e-4,
     label_smoothing: Smoothing = 0.1,
     erase: Erase = 0.0,
-    precision: Precision = "no",
-    workers: Workers = 0,
+    mixed_precision: MixedPrecision = "no",
+    loaders: Loaders = 0,
     seed: Seed = 0,
-    threads: Threads = 0,
+    threads: TorchThreads = 0,
     tensorboard: Board = False,
 ) -> None:
-    """Train the supernet of a search space; leaves supernet.safetensors and steps.jsonl."""
+    """Train the supernet of a search space; leaves supernet.safetensors and steps.jsonl.
+
+    The same command again continues the run. Without --strategy it is scarlet with plain skips.
+    """
     from scarlet_zoo.data.augment import Augment
     from scarlet_zoo.nas.train_supernet import train_supernet
     from scarlet_zoo.training.run import DataPlan
@@ -77,8 +95,8 @@ def train_supernet_of_space(
 
     settings = TrainSettings(
         epochs=epochs, max_steps=max_steps, checkpoint_every=checkpoint_every, batch_size=batch_size, lr=lr,
-        weight_decay=weight_decay, label_smoothing=label_smoothing, augment=Augment(erase=erase), precision=precision,
-        workers=workers, seed=seed, threads=threads, tensorboard=tensorboard,
+        weight_decay=weight_decay, label_smoothing=label_smoothing, augment=Augment(erase=erase),
+        precision=mixed_precision, workers=loaders, seed=seed, threads=threads, tensorboard=tensorboard,
     )  # fmt: skip
     images = DataPlan(name=data, folder=data_dir, validation=validation, pictures=pictures)
     options = given_options(option)
@@ -96,11 +114,9 @@ def train_network(
     data_dir: DataDir = None,
     validation: Held = None,
     pictures: Pictures = None,
-    supernet: Annotated[Path | None, typer.Option(help="Start from the weights of this supernet.safetensors.")] = None,
-    space: Annotated[
-        str | None, typer.Option(help="Of an identity string, where it has no name here.", metavar="FILE.toml")
-    ] = None,
-    input_size: Annotated[int | None, typer.Option(min=8, help="Side of the input in pixels.")] = None,
+    supernet: SupernetFile = None,
+    space: SpaceOrNone = None,
+    input_size: TrainInputSize = None,
     epochs: Epochs = 20,
     max_steps: MaxSteps = None,
     checkpoint_every: CheckpointEvery = 500,
@@ -110,13 +126,17 @@ def train_network(
     label_smoothing: Smoothing = 0.1,
     ema: Ema = 0.998,
     erase: Erase = 0.0,
-    precision: Precision = "no",
-    workers: Workers = 0,
+    mixed_precision: MixedPrecision = "no",
+    loaders: Loaders = 0,
     seed: Seed = 0,
-    threads: Threads = 0,
+    threads: TorchThreads = 0,
     tensorboard: Board = False,
 ) -> None:
-    """Train one network, from scratch or from its supernet weights; leaves model.safetensors and run.json."""
+    """Train one network, from scratch or from its supernet weights; leaves model.safetensors and run.json.
+
+    The same command again continues the run. With --supernet it starts from the supernet's weights. --space says of
+    which space an identity string is, where that space has no name here.
+    """
     from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.data.augment import Augment
     from scarlet_zoo.training.run import DataPlan
@@ -126,7 +146,7 @@ def train_network(
     settings = TrainSettings(
         epochs=epochs, max_steps=max_steps, checkpoint_every=checkpoint_every, batch_size=batch_size, lr=lr,
         weight_decay=weight_decay, label_smoothing=label_smoothing, ema=ema, augment=Augment(erase=erase),
-        precision=precision, workers=workers, seed=seed, threads=threads, tensorboard=tensorboard,
+        precision=mixed_precision, workers=loaders, seed=seed, threads=threads, tensorboard=tensorboard,
     )  # fmt: skip
     images = DataPlan(name=data, folder=data_dir, validation=validation, pictures=pictures)
     declared = find_space(space) if space else None

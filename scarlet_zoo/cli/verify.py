@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, table
-from scarlet_zoo.cli.options import Json
+from scarlet_zoo.cli.options import Json, SourceWeights
 from scarlet_zoo.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def verify_file(
         str | None, typer.Argument(help="The network it was made from; the file's own word if left out.")
     ] = None,
     as_json: Json = False,
-    weights: Annotated[str | None, typer.Option(help="Where that network's weights are.", metavar="FILE")] = None,
+    weights: SourceWeights = None,
 ) -> None:
     """Compare a file with the network it was made from, or with its own golden outputs; exit code 1 if they differ."""
     from scarlet_zoo.deployment.parity import ParityError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,8 @@ def deploy(
         parity, failure = error.parity, error
     if failure is None:
         say("measure")
-        (timing,) = measure([path], settings, progress)
+        (measured,) = measure([path], settings, progress)
+        timing = replace(measured, network=name)
     result = Deployment(name, folder, network, network_cost(network), folded, artifact, parity, timing)
     write_text(reports[0], json_text(result.to_dict(), indent=1) + "\n")
     write_text(reports[1], deployment_markdown(result.to_dict()))

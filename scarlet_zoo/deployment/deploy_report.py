@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scarlet_zoo.utils.markdown import conditions_line, markdown_table
+from scarlet_zoo.utils.markdown import conditions_line, markdown_table, unstable_mark
 
 
 def deployment_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -32,14 +32,18 @@ def deployment_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     if timing is not None:
         rows += [
-            ("latency p50", f"{timing['p50_ms']:.2f} ms"),
+            ("latency p50", f"{timing['p50_ms']:.2f} ms{unstable_mark(timing.get('stable'))}"),
             ("p90, p99, min", f"{timing['p90_ms']:.2f}, {timing['p99_ms']:.2f}, {timing['min_ms']:.2f} ms"),
-            ("variation", f"{timing['cv']:.1%} over {timing['runs']} runs"),
+            ("variation", f"{timing['cv']:.1%} over {timing['runs']} runs{_warning(timing)}"),
             ("load, first run", f"{timing['load_ms']:.0f}, {timing['first_ms']:.1f} ms"),
             ("peak memory", f"{timing['peak_rss_bytes'] / 2**20:.0f} MiB"),
             ("measured on", conditions_line(timing["conditions"])),
         ]
     return rows
+
+
+def _warning(timing: Mapping[str, Any]) -> str:
+    return "" if timing.get("stable", True) else ": UNSTABLE, more than 5 %, so measure again on a quiet machine"
 
 
 def deployment_markdown(report: Mapping[str, Any]) -> str:

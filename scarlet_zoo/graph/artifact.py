@@ -48,6 +48,11 @@ class Artifact:
         return Arch.parse(self.metadata["arch"], SearchSpace.from_json(self.metadata["space"]))
 
     @property
+    def description(self) -> dict[str, str]:
+        """All that the file says of itself; form, precision and weights are ``unknown`` where it does not say them."""
+        return {**self.metadata, "form": self.form, "precision": self.precision, "weights": self.weights}
+
+    @property
     def preprocessing(self) -> Preprocessing | None:
         """What the network wants to be fed, if the file says so."""
         text = self.metadata.get("preprocessing")

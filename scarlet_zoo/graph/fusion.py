@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from scarlet_zoo.errors import ArtifactError, CheckFailedError, ScarletError
+from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph import optimized_graph
 from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.graph.runtime_versions import interpreter_of
@@ -79,10 +79,10 @@ class FusionReport:
 
 TOTALS: Mapping[str, str] = {
     "convolutions": "convolutions that run",
-    "fused": "of them with their activation inside",
-    "unfused": "of them whose activation is computed apart",
+    "fused": "convolutions with their activation inside",
+    "unfused": "convolutions whose activation is computed apart",
     "batch_norms": "batch norms left",
-    "unblocked": "convolutions outside the blocked channel layout (all of them on processors without it)",
+    "unblocked": "convolutions outside the blocked channel layout, which are all on processors without it",
     "reorders": "copies between layouts, transpositions included",
     "float": "convolutions and products of matrices left in float in a file that is quantised",
     "stray": "quantise and dequantise operators that are neither at the input nor at the output",
@@ -213,51 +213,3 @@ def _shifts(node: onnx.NodeProto, constants: set[str]) -> bool:
         return any(name in constants for name in node.input)
     # Inputs are (A, scale, zero, B, scale, zero, ...).
     return node.op_type == "QLinearAdd" and bool(constants & {node.input[0], node.input[3]})
-
-
-def parse_limits(text: str) -> dict[str, int]:
-    """``unfused=0,reorders=40`` as numbers by total.
-
-    Raises:
-        ScarletError: a total that is none, or a limit that is no number.
-    """
-    limits = {}
-    for part in text.split(","):
-        name, _, number = (piece.strip() for piece in part.partition("="))
-        if name not in TOTALS or not number.isdigit():
-            raise ScarletError(f"fail-on {part!r}: wanted TOTAL=NUMBER with a total of {' '.join(TOTALS)}")
-        limits[name] = int(number)
-    return limits
-
-
-def check_limits(report: FusionReport, limits: Mapping[str, int]) -> None:
-    """Hold a report against the most that is allowed.
-
-    Raises:
-        CheckFailedError: totals above their limits; all of them are named.
-    """
-    over = [f"{name} {report.totals[name]}, at most {limit}" for name, limit in limits.items()
-            if report.totals[name] > limit]  # fmt: skip
-    if over:
-        raise CheckFailedError(f"{report.file} on {report.runtime}: {'; '.join(over)}")
-
-
-def findings(report: FusionReport) -> Sequence[str]:
-    """What is likely to make this file slow, in sentences."""
-    told, totals = [], report.totals
-    count = totals["convolutions"]
-    if totals["unfused"]:
-        told.append(f"{totals['unfused']} of {count} convolutions have their activation computed apart")
-    if totals["batch_norms"]:
-        told.append(f"{totals['batch_norms']} batch norms are left")
-    if totals["float"]:
-        told.append(f"{totals['float']} convolutions and products of matrices are left in float in a quantised file")
-    if totals["stray"]:
-        told.append(f"{totals['stray']} quantise and dequantise operators stand between others")
-    x64 = report.machine.lower() in ("x86_64", "amd64")
-    plain = sum(not row.blocked and not row.quantized for row in report.convolutions)
-    if x64 and plain > count // 10:
-        told.append(f"{plain} of {count} convolutions run outside the blocked channel layout that is fast on x64")
-    if totals["reorders"] > count // 4:
-        told.append(f"{totals['reorders']} copies between layouts, for {count} convolutions")
-    return told

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.measurement.records import Record, check_record
@@ -21,7 +22,7 @@ _MUST_AGREE = (
 )  # fmt: skip
 # What must be equal as well, unless both were measured in turns: then the runtime is what is compared.
 _MUST_AGREE_APART = ("runtime", "runtime_version", "runtime_build", "provider", "graph_optimization")
-_RESAMPLES, _AT_ONCE, _DRAWS = 2000, 250, 400_000
+_RESAMPLES, _AT_ONCE = 2000, 250
 # Turns of an opening, (turns, runs of a turn).
 Turns = NDArray[np.float64]
 
@@ -37,6 +38,7 @@ class Comparison:
         confidence: of the interval.
         paired: whether both were measured in turns in one process.
         verdict: ``faster``, ``slower`` or ``no difference`` (the interval holds 1).
+        base_stable, new_stable: whether each one's runs varied by at most 5 %.
     """
 
     base: str
@@ -47,10 +49,17 @@ class Comparison:
     confidence: float
     paired: bool
     verdict: str
+    base_stable: bool
+    new_stable: bool
+
+    @property
+    def stable(self) -> bool:
+        """Whether the verdict stands on steady measurements alone."""
+        return self.base_stable and self.new_stable
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return asdict(self)
+        """All fields and ``stable`` as JSON values."""
+        return {**asdict(self), "stable": self.stable}
 
 
 def compare(
@@ -77,7 +86,8 @@ def compare(
     wider = _widening(min(len(a), len(b)), confidence)
     low, high = (float(np.exp(centre + wider * (np.percentile(logs, q) - centre))) for q in (tail, 100 - tail))
     verdict = "faster" if high < 1 else "slower" if low > 1 else "no difference"
-    return Comparison(one.file, two.file, float(np.exp(centre)), low, high, confidence, paired, verdict)
+    return Comparison(one.file, two.file, float(np.exp(centre)), low, high, confidence, paired, verdict,
+                      one.stable is not False, two.stable is not False)  # fmt: skip
 
 
 def median_interval(record: Record, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
@@ -139,5 +149,5 @@ def _widening(count: int, confidence: float) -> float:
     """How much wider an interval of so few independent values is than its resamples say; 1 for a single opening."""
     if count == 1:
         return 1.0
-    t = np.quantile(np.abs(np.random.default_rng(0).standard_t(count - 1, _DRAWS)), confidence)
-    return float(t / NormalDist().inv_cdf((1 + confidence) / 2) * np.sqrt(count / (count - 1)))
+    tail = (1 + confidence) / 2
+    return float(t.ppf(tail, count - 1) / NormalDist().inv_cdf(tail) * np.sqrt(count / (count - 1)))

@@ -20,7 +20,7 @@ from scarlet_zoo.arch.architecture import Arch, block_names
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.load import read_onnx
-from scarlet_zoo.latency import Runner, Settings
+from scarlet_zoo.latency import Runner, Settings, is_stable, statistics
 from scarlet_zoo.measurement.onnx_layers import Layers
 from scarlet_zoo.measurement.roofline import Machine
 
@@ -80,6 +80,7 @@ class Profile:
         blocks, operators: in the order in which they run.
         machine: the measured limits of this machine.
         left_macs: of layers that were not found again in what runs.
+        cv: standard deviation over mean of the runs that count, all operators of a run together.
     """
 
     file: str
@@ -88,12 +89,18 @@ class Profile:
     operators: tuple[Part, ...]
     machine: Machine
     left_macs: int
+    cv: float
+
+    @property
+    def stable(self) -> bool:
+        """Whether the runs varied by at most 5 %."""
+        return is_stable(self.cv)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         parts = {key: [part.to_dict() for part in getattr(self, key)] for key in ("blocks", "operators")}
         return {"file": self.file, **self.total.to_dict(), **parts, "machine": self.machine.to_dict(),
-                "left_macs": self.left_macs}  # fmt: skip
+                "left_macs": self.left_macs, "cv": self.cv, "stable": self.stable}  # fmt: skip
 
 
 def profile(path: Path, machine: Machine, runs: int = _RUNS, label: str | None = None) -> Profile:
@@ -110,7 +117,7 @@ def profile(path: Path, machine: Machine, runs: int = _RUNS, label: str | None =
         MeasurementError: the runtime does not load it.
     """
     layers = Layers(read_onnx(path))
-    events = _events(path, machine.threads, runs)
+    events, cv = _events(path, machine.threads, runs)
     if not events:
         raise ArtifactError(f"{path}: the runtime tells of no operator that takes time, wanted a network")
     taken = [layers.take(event.name) for event in events]
@@ -127,7 +134,8 @@ def profile(path: Path, machine: Machine, runs: int = _RUNS, label: str | None =
     names = dict.fromkeys(part.block for part in operators)
     blocks = [_sum(name, tokens.get(name, ""), (part for part in operators if part.block == name)) for name in names]
     left = sum(layer.macs for layer in layers.left)
-    return Profile(label or str(path), _sum("network", "", operators), tuple(blocks), tuple(operators), machine, left)
+    total = _sum("network", "", operators)
+    return Profile(label or str(path), total, tuple(blocks), tuple(operators), machine, left, cv)
 
 
 def _sum(name: str, kind: str, parts: Iterable[Part]) -> Part:
@@ -161,8 +169,8 @@ class _Event:
     activation_bytes: int
 
 
-def _events(path: Path, threads: int, runs: int) -> list[_Event]:
-    """Each operator's median over many runs, as the runtime tells it."""
+def _events(path: Path, threads: int, runs: int) -> tuple[list[_Event], float]:
+    """Each operator's time over many runs, as the runtime says it, and how much the runs varied."""
     with tempfile.TemporaryDirectory() as temporary:
         runner = Runner(path, Settings(threads=threads), profile_to=Path(temporary) / "profile")
         for _ in range(_WARMUP + runs):
@@ -170,7 +178,10 @@ def _events(path: Path, threads: int, runs: int) -> list[_Event]:
         told = json.loads(Path(runner.session.end_profiling()).read_text(encoding="utf-8"))
     rows = [row for row in told if row.get("cat") == "Node" and row["name"].endswith(_KERNEL)]
     each = len(rows) // (_WARMUP + runs)
-    return [_event(rows[place + _WARMUP * each :: each]) for place in range(each)]
+    events = [_event(rows[place + _WARMUP * each :: each]) for place in range(each)]
+    # (runs, operators), in microseconds
+    durations = np.array([row["dur"] for row in rows[_WARMUP * each : (_WARMUP + runs) * each]]).reshape(runs, each)
+    return events, float(statistics(durations.sum(axis=1).tolist())["cv"]) if each else 0.0
 
 
 def _event(rows: list[Mapping[str, Any]]) -> _Event:

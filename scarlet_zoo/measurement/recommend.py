@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.measurement.compare import median_interval
 from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.measurement.records import Record, check_record, read_json
+from scarlet_zoo.utils.markdown import unstable_mark
 
 CONFIDENCE = 0.95
 
@@ -134,43 +134,32 @@ def _reason(device: str, options: Sequence[Option], choice: Option | None, integ
             maybe: Sequence[Option], budget_ms: float) -> str:  # fmt: skip
     if choice is not None:
         told = f"published top-1 {choice.top1:g} %" if choice.top1 is not None else "no published accuracy"
-        unsteady = "" if choice.stable else "; that measurement varied by over 5 %, so measure again"
+        unsteady = "" if choice.stable else "; UNSTABLE: that measurement varied by more than 5 %, so measure again"
         return (f"{choice.network} in {choice.form} form on {choice.runtime}, {choice.threads} thread(s): "
                 f"{choice.p50_ms:.2f} ms [{choice.low_ms:.2f}, {choice.high_ms:.2f}], {told}{unsteady}")  # fmt: skip
     if maybe:
-        return f"measure again: the intervals of {', '.join(one.network for one in maybe)} hold {budget_ms:g} ms"
+        named = ", ".join(f"{one.network}{unstable_mark(one.stable)}" for one in maybe)
+        return f"measure again: the intervals of {named} hold {budget_ms:g} ms"
     if integers is not None:
-        return f"measure accuracy first: only {integers.network} in int8 keeps {budget_ms:g} ms, how well is not known"
+        return (f"measure accuracy first: only {integers.network} in int8 keeps {budget_ms:g} ms"
+                f"{unstable_mark(integers.stable)}, how well is not known")  # fmt: skip
     if not options:
         return f"measure first: {device} has no record of such a network"
     fastest = min(options, key=lambda option: option.p50_ms)
-    told = f"the fastest is {fastest.network} with {fastest.p50_ms:.2f} ms"
+    told = f"the fastest is {fastest.network} with {fastest.p50_ms:.2f} ms{unstable_mark(fastest.stable)}"
     return f"measure first: of what was measured none keeps {budget_ms:g} ms; {told}"
 
 
 def _option(record: Record) -> Option:
     told = record.conditions
-    network = network_of(record)
-    top1, source = _published(network)
+    top1, source = _published(record.network)
     low, high = median_interval(record, CONFIDENCE)
     return Option(
-        network=network, form=told.form or "unknown", precision=told.precision or "float32",
+        network=record.network, form=told.form or "unknown", precision=told.precision or "float32",
         runtime=f"{told.runtime} {told.runtime_version}", threads=told.threads, p50_ms=record.p50_ms, low_ms=low,
         high_ms=high, stable=record.stable is not False, top1=top1, source=source,
         record=f"{record.file}, measurement {told.measurement}",
     )  # fmt: skip
-
-
-def network_of(record: Record) -> str:
-    """The name of a record's network: of its architecture, of its export, or of its file or folder."""
-    told = record.conditions.model_extra or {}
-    by_arch = {entry.arch: name for name, entry in ZOO.items()}
-    if told.get("arch") in by_arch:
-        return by_arch[told["arch"]]
-    known = {peer.name for peer in published_peers()} | ZOO.keys()
-    path = Path(record.file.split(" (")[0])
-    candidates = (told.get("name"), path.stem, path.parent.name)
-    return next((name for name in candidates if name in known), str(told.get("name") or path.stem))
 
 
 def _published(network: str) -> tuple[float | None, str | None]:

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.latency import MODES, STEADY_CV, Settings, Timing, statistics
+from scarlet_zoo.latency import MODES, Settings, Timing, is_stable, statistics
+from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.utils.files import json_text, write_text
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
@@ -93,7 +94,8 @@ class Record(_Strict):
     """A file's latency with its raw samples and all conditions; the fields are those of :class:`Timing`.
 
     Attributes:
-        stable: whether ``cv`` is at most 5 %.
+        network: its name, which the maker of the record sets; the reader derives that of an old record.
+        stable: whether ``cv`` is at most 5 %; the reader works it out where an old record does not say it.
         attempts: all that were made, in order; the steadiest one is told.
         opening_of_sample: in which opening of the file each sample was taken; early records do not say.
         peak_rss_bytes: None where it cannot be known, as in a browser.
@@ -110,6 +112,7 @@ class Record(_Strict):
     first_ms: Milliseconds
     peak_rss_bytes: PositiveInt | None = None
     conditions: Conditions
+    network: str = ""
     samples_ms: Annotated[list[Milliseconds], Field(min_length=2, repr=False)]
     stable: bool | None = None
     attempts: list[Attempt] | None = None
@@ -147,7 +150,7 @@ def check_record(content: Any, where: str = "record") -> Record:
         RecordError: the first thing that is wrong with it, and where.
     """
     try:
-        return Record.model_validate(content)
+        record = Record.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "whole"
@@ -156,11 +159,20 @@ def check_record(content: Any, where: str = "record") -> Record:
         reason = first["msg"].removeprefix("Value error, ")
         what = f"got {shown}, {reason}" if first["loc"] else reason
         raise RecordError(f"{where}: {place}: {what}; wanted a record of bench") from error
+    network = record.network or network_of_old_record(record.file, record.conditions.model_extra or {})
+    stable = is_stable(record.cv) if record.stable is None else record.stable
+    return record.model_copy(update={"network": network, "stable": stable})
 
 
 def record_of(timing: Timing, **more: Any) -> Record:
     """The record of a timing of this process."""
-    return check_record({**timing.to_dict(), "stable": timing.cv <= STEADY_CV, **more}, timing.file)
+    return check_record({**timing.to_dict(), **more}, timing.file)
+
+
+def unstable_words(records: Sequence[Record]) -> str:
+    """Which of these measurements varied by how much more than 5 %, for a sentence; empty where none did."""
+    cvs = {record.file: record.cv for record in records if record.stable is False}
+    return ", ".join(f"{file} varied by {cv:.1%}" for file, cv in cvs.items())
 
 
 def read_json(path: Path, wanted: str) -> Any:
@@ -178,15 +190,15 @@ def read_json(path: Path, wanted: str) -> Any:
 
 
 def read_records(path: Path) -> list[Record]:
-    """All records of a file that ``bench --out`` wrote, or a device.
+    """All records of a file that ``bench --save`` wrote, or a device.
 
     Raises:
         RecordError: the file cannot be read, is no JSON, or holds anything else.
     """
-    content = read_json(path, "a file of bench --out")
+    content = read_json(path, "a file of bench --save")
     rows = content if isinstance(content, list) else [content]
     if not rows:
-        raise RecordError(f"{path}: no records in it, wanted a file of bench --out")
+        raise RecordError(f"{path}: no records in it, wanted a file of bench --save")
     return [check_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
 
 

@@ -26,6 +26,7 @@ class Replay:
         ratio, low, high: again over before, with its bootstrap interval.
         reproduced_within_percent: how far the ratio is from 1.
         stable: whether the repetition varied by at most 5 %.
+        record_stable: whether the record's own runs did.
     """
 
     file: str
@@ -36,6 +37,7 @@ class Replay:
     high: float
     reproduced_within_percent: float
     stable: bool
+    record_stable: bool
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""
@@ -84,7 +86,7 @@ def replay(
 def _beside(record: Record, again: Record) -> Replay:
     found = compare(record, again)
     return Replay(record.file, record.p50_ms, again.p50_ms, found.ratio, found.low, found.high,
-                  100 * abs(found.ratio - 1), bool(again.stable))  # fmt: skip
+                  100 * abs(found.ratio - 1), found.new_stable, found.base_stable)  # fmt: skip
 
 
 def _subject(record: Record, folder: Path, file: Path | None, say: Callable[[str], None]) -> Subject:
@@ -95,10 +97,10 @@ def _subject(record: Record, folder: Path, file: Path | None, say: Callable[[str
         path = file or Path(record.file)
         if not path.is_file():
             raise RecordError(f"{record.file}: no such file, wanted the one that was measured (--file)")
-        subject = Subject(record.file, path)
+        subject = Subject(record.file, path, record.network)
     digest = file_sha256(subject.path)
     if digest != record.conditions.sha256:
         raise RecordError(
             f"{record.file}: got a file with sha256 {digest[:12]}, wanted {str(record.conditions.sha256)[:12]}"
         )
-    return replace(subject, label=record.file)
+    return replace(subject, label=record.file, network=record.network)

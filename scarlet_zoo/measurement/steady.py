@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scarlet_zoo.deployment.runtimes.runner import cold_start, open_runner, quiet_runtimes
-from scarlet_zoo.latency import STEADY_CV, Settings, Timing, measure, statistics
+from scarlet_zoo.latency import Settings, Timing, measure, statistics
 from scarlet_zoo.measurement.records import Record, record_of
 from scarlet_zoo.measurement.workloads import Subject
 from scarlet_zoo.utils.jobs import worker_pool
@@ -44,7 +44,7 @@ def measure_records(
     attempts: list[list[Timing]] = []
     for _ in range(1 + repeats):
         attempts.append(_attempt(paths, settings, processes, progress))
-        if max(timing.cv for timing in attempts[-1]) <= STEADY_CV:
+        if all(timing.stable for timing in attempts[-1]):
             break
     best = min(attempts, key=lambda timings: max(timing.cv for timing in timings))
     records = []
@@ -54,7 +54,8 @@ def measure_records(
             key: value for key, value in asdict(subject).items() if key in ("name", "target", "weights") and value
         }
         conditions = {**timing.conditions, "processes": processes} | ({"source": source} if source else {})
-        records.append(record_of(replace(timing, file=subject.label, conditions=conditions), **told))
+        named = replace(timing, file=subject.label, network=subject.network, conditions=conditions)
+        records.append(record_of(named, **told))
     return records
 
 

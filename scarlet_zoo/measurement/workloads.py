@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, runtime_of
-from scarlet_zoo.graph.load import read_onnx
+from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.measurement.network_names import network_name
 
 _SUFFIXES = (".onnx", ".ort", *(entry.suffix for entry in RUNTIMES.values()))
 
@@ -18,12 +19,14 @@ class Subject:
 
     Attributes:
         label: how its record calls it.
+        network: the network's name.
         path: where it is.
         name, target, weights: of a network that was exported for the measurement; empty for a file.
     """
 
     label: str
     path: Path
+    network: str
     name: str = ""
     target: str = ""
     weights: str = ""
@@ -67,11 +70,12 @@ def gather(
 def _file(path: Path) -> Subject:
     from scarlet_zoo.deployment.runtimes.runner import read_description
 
+    metadata: Mapping[str, str] = {}
     if runtime_of(path):
-        read_description(path)
+        metadata = read_description(path).metadata
     elif path.suffix != ".ort":
-        read_onnx(path)
-    return Subject(str(path), path)
+        metadata = read_artifact(path).metadata
+    return Subject(str(path), path, network_name(str(path), metadata))
 
 
 def _exported(
@@ -96,5 +100,5 @@ def _exported(
     for target in targets:
         say(f"export {name} for {target}")
         done = export_network(network, folder / target, target, Recipe(), pictures)
-        found.append(Subject(f"{name} ({target})", done.path, name, target, weights))
+        found.append(Subject(f"{name} ({target})", done.path, name, name, target, weights))
     return found

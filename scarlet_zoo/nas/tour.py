@@ -22,7 +22,7 @@ from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import json_text, write_text
-from scarlet_zoo.utils.markdown import markdown_table
+from scarlet_zoo.utils.markdown import markdown_table, unstable_mark
 
 Move = Callable[[int, int], None]
 
@@ -146,7 +146,11 @@ def tour_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("fold", deployment["fold"]["summary"]),
         ("file", f"{deployment['artifact']['path']}, verified: {'yes' if deployment['parity']['passed'] else 'NO'}"),
         ("accuracy of the file", f"{report['validation_top1']:.2f} % of the held out"),
-        ("latency p50", f"{timing['p50_ms']:.3f} ms, {timing['conditions']['device']}, 1 thread"),
+        (
+            "latency p50",
+            f"{timing['p50_ms']:.3f} ms{unstable_mark(timing.get('stable'))}, "
+            f"{timing['conditions']['device']}, 1 thread",
+        ),
     ]
 
 

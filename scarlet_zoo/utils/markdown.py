@@ -1,4 +1,4 @@
-"""Tables and one-line conditions in markdown."""
+"""Tables in markdown, and how a measurement is spoken of everywhere: its conditions in one line, and its mark."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def conditions_line(conditions: Mapping[str, Any]) -> str:
     fed = f"input {' '.join(shapes)}, " if shapes else ""
     runtime = f"{conditions['runtime']} {conditions['runtime_version']}"
     return f"{conditions['device']}, {threads}, {runtime}, {fed}{conditions['mode']}, {conditions['date']}"
+
+
+def unstable_mark(stable: bool | None) -> str:
+    """The mark behind a number of a measurement that varied by more than 5 %; empty behind a steady one's."""
+    return " UNSTABLE" if stable is False else ""

@@ -20,7 +20,15 @@ from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.runtimes.registry import Array, get_runtime, runtime_of, versions
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.session import run_in_batches
-from scarlet_zoo.latency import MeasurementError, Runner, Settings, in_fresh_process, measure_cold, ort_cold_start
+from scarlet_zoo.latency import (
+    MeasurementError,
+    Runner,
+    Settings,
+    in_fresh_process,
+    measure_cold,
+    ort_cold_start,
+    runtime_conditions,
+)
 
 
 def description_path(path: Path) -> Path:
@@ -118,12 +126,12 @@ class OtherRunner:
         self.feeds = {"input": images}
         self._images, self._once = images, self._network.once
         name = self._network.described.runtime
-        self.conditions = {
-            "runtime": name,
-            "runtime_version": " ".join(f"{package} {number}" for package, number in versions(name).items()),
-            "provider": "CPU",
-            "graph_optimization": "the runtime's own",
-        }
+        metadata = self._network.described.metadata
+        self.network = metadata.get("model", "")
+        version = " ".join(f"{package} {number}" for package, number in versions(name).items())
+        self.conditions = runtime_conditions(
+            name, version, provider="CPU", graph_optimization="the runtime's own", metadata=metadata
+        )
 
     def time_ms(self) -> float:
         """Run once; milliseconds."""

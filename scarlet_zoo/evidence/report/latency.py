@@ -8,6 +8,7 @@ from typing import Any
 
 from scarlet_zoo.evidence.report.drawings import Point, blocks, pareto
 from scarlet_zoo.evidence.report.structure import Cell, Section, Table
+from scarlet_zoo.latency import is_stable
 from scarlet_zoo.utils.markdown import conditions_line
 
 # Our float32 forms; a network's latency is that of the fastest one.
@@ -52,6 +53,7 @@ class Peers:
         self.p50 = {(row["name"], row["variant"], row["threads"]): float(row["record"]["p50_ms"])
                     for row in measured["rows"]}  # fmt: skip
         self.conditions = {row["threads"]: row["record"]["conditions"] for row in measured["rows"]}
+        self.records = [row["record"] for row in measured["rows"]]
 
     def float_ms(self, name: str, threads: int = 1) -> float:
         """Of the fastest of our float32 forms."""
@@ -78,7 +80,7 @@ class Peers:
                          timms / point.ms if timms else None, self.p50.get((name, "int8", 1)), self.float_ms(name, 2),
                          self.p50.get((name, "timm", 2)), self.p50.get((name, "int8", 2))))  # fmt: skip
         return Table("Networks side by side", header, (0, 0, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2), tuple(rows),
-                     _where(self.conditions))  # fmt: skip
+                     _where(self.conditions, self.records))  # fmt: skip
 
     def forms(self) -> Table:
         """SCARLET in every form."""
@@ -87,7 +89,7 @@ class Peers:
                  *(self.p50.get((name, variant, threads)) for variant in variants))
                 for name in self.networks if _ours(name) for threads in (1, 2)]  # fmt: skip
         return Table("SCARLET in every form, p50 in ms", ("network", *variants), (0, *[2] * len(variants)), tuple(rows),
-                     _where(self.conditions))  # fmt: skip
+                     _where(self.conditions, self.records))  # fmt: skip
 
     def choices(self) -> Table:
         """For each budget the network with the best published accuracy that keeps it."""
@@ -127,11 +129,18 @@ def _list(points: Iterable[Point]) -> str:
     return ", ".join(f"{point.name} ({point.ms:.2f} ms, {point.top1:.1f} %)" for point in points)
 
 
-def _where(conditions: Mapping[int, Mapping[str, Any]]) -> str:
+def _where(conditions: Mapping[int, Mapping[str, Any]], records: Sequence[Mapping[str, Any]]) -> str:
     first = min(conditions)
     load = conditions[first]["before"]["load_average"]
     line = conditions_line(conditions[first]).replace("1 thread, ", "")
-    return f"{line}; one thread and two, all files in turns in one process, random weights, load before {load:.1f}"
+    return (f"{line}; one thread and two, all files in turns in one process, random weights, load before {load:.1f}"
+            f"{unstable_share(records)}")  # fmt: skip
+
+
+def unstable_share(records: Sequence[Mapping[str, Any]]) -> str:
+    """How many of these records are unstable, for the end of a line; empty where none is."""
+    count = sum(not is_stable(float(record["cv"])) for record in records)
+    return f"; UNSTABLE: {count} of {len(records)} measurements varied by more than 5 %" if count else ""
 
 
 def runtimes_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -147,7 +156,8 @@ def runtimes_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     cells = [(target, versions[target], *(p50.get((name, target, threads)) for threads in (1, 2) for name in names))
              for target in targets]  # fmt: skip
     return Table("Other runtimes", header, (0, 0, *[2] * 2 * len(names)), tuple(cells),
-                 conditions_line(rows[0]["record"]["conditions"]))  # fmt: skip
+                 conditions_line(rows[0]["record"]["conditions"])
+                 + unstable_share([row["record"] for row in rows]))  # fmt: skip
 
 
 def table_errors(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -40,17 +40,22 @@ from scarlet_zoo.graph.passes.uint8_input import accept_pixels as accept_pixels
 
 @dataclass(frozen=True)
 class Form:
-    """The rewrites of a form: some once, in order, and some after them until none finds anything more."""
+    """The rewrites of a form: some once, in order, and some after them until none finds anything more.
+
+    Attributes:
+        ships: whether a file in this form is one to deploy; one that is not is a baseline to measure against.
+    """
 
     once: tuple[Rewrite, ...]
     repeated: tuple[Rewrite, ...] = ()
+    ships: bool = True
 
 
 FORMS: Mapping[str, Form] = {
     "native": Form(RAISE),
     "blocked": Form((*RAISE, *BLOCK)),
     "friendly": Form((*RAISE, *CLIP), SINK),
-    "released": Form((*RAISE, *RELEASE)),
+    "released": Form((*RAISE, *RELEASE), ships=False),
 }
 
 

@@ -29,6 +29,7 @@ class Served:
     Attributes:
         id: by which it is asked for.
         label: how its record calls it.
+        network: its name.
         artifact: its file.
         size: of the file in bytes.
         input: what it is fed with, float32 (N, C, H, W) or uint8 (N, H, W, C).
@@ -38,6 +39,7 @@ class Served:
 
     id: str
     label: str
+    network: str
     artifact: Artifact
     size: int
     input_name: str
@@ -88,4 +90,4 @@ def _served(number: str, subject: Subject) -> Served:
     session: ort.InferenceSession = runner.session
     answers = session.run(None, {name: fed})
     outputs = {name: np.asarray(value) for name, value in zip(network.outputs, answers, strict=True)}
-    return Served(number, subject.label, artifact, path.stat().st_size, name, fed, outputs)
+    return Served(number, subject.label, subject.network, artifact, path.stat().st_size, name, fed, outputs)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import uuid
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, PositiveInt, ValidationError
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.latency import STEADY_CV, statistics
+from scarlet_zoo.graph.artifact import Artifact
+from scarlet_zoo.latency import is_stable, machine_conditions, make_conditions, runtime_conditions, statistics
 from scarlet_zoo.measurement.browser.catalog import Served
 from scarlet_zoo.measurement.records import Milliseconds, Record, check_record
 
@@ -44,6 +43,10 @@ class Browser(_Strict):
     cross_origin_isolated: bool
     timer_ms: Annotated[FiniteFloat, Field(ge=0, le=100)]
     hash: Annotated[str, Field(pattern="^(subtle|script)$")]
+
+    def machine(self, device: str) -> dict[str, Any]:
+        """The part of a measurement's conditions that the machine decides, under a device's name."""
+        return machine_conditions(device, self.platform, self.user_agent, self.cores)
 
 
 class Method(_Strict):
@@ -124,25 +127,30 @@ def record_of_post(posted: Posted, model: Served, runtime_version: str, open_for
         RecordError: another file, answers that are wrong, or times that cannot be.
     """
     _believe(posted, model, open_for_s)
-    unread = {"load_average": None, "cpu_mhz": None}
     numbers = statistics(posted.samples_ms)
-    method = posted.method.model_dump()
+    conditions = make_conditions(
+        posted.browser.machine(device),
+        {"mode": "hot", "spin": True, "affinity": None, **posted.method.model_dump()},
+        web_runtime_conditions(runtime_version, model.artifact),
+        sha256=posted.sha256,
+        input_shape={model.input_name: list(model.input.shape)},
+        golden_error=posted.golden_error,
+        browser=posted.browser.model_dump(),
+    )
     return check_record({
-        "file": model.label, **numbers, "runs": len(posted.samples_ms), "load_ms": posted.load_ms,
-        "first_ms": posted.first_ms, "samples_ms": posted.samples_ms, "opening_of_sample": posted.opening_of_sample,
-        "stable": numbers["cv"] <= STEADY_CV,
-        "conditions": {
-            "device": device, "machine": posted.browser.platform, "system": posted.browser.user_agent,
-            "cores": posted.browser.cores, "governor": None, "runtime": "onnxruntime-web",
-            "runtime_version": runtime_version, "provider": "wasm", "graph_optimization": "all", "mode": "hot",
-            "spin": True, "affinity": None, "before": unread, "after": unread, **method,
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "measurement": uuid.uuid4().hex,
-            "sha256": posted.sha256, "input_shape": {model.input_name: list(model.input.shape)},
-            "form": model.artifact.form, "precision": model.artifact.precision, "opset": model.artifact.opset,
-            "arch": model.artifact.metadata.get("arch"), "weights": model.artifact.weights,
-            "golden_error": posted.golden_error, "browser": posted.browser.model_dump(),
-        },
+        "file": model.label, "network": model.network, **numbers, "runs": len(posted.samples_ms),
+        "load_ms": posted.load_ms, "first_ms": posted.first_ms, "samples_ms": posted.samples_ms,
+        "opening_of_sample": posted.opening_of_sample, "stable": is_stable(numbers["cv"]), "conditions": conditions,
     }, "post")  # fmt: skip
+
+
+def web_runtime_conditions(version: str, artifact: Artifact | None = None) -> dict[str, Any]:
+    """The part of a measurement's conditions that onnxruntime-web, and a file that it runs, decide."""
+    if artifact is None:
+        return runtime_conditions("onnxruntime-web", version, provider="wasm")
+    return runtime_conditions(
+        "onnxruntime-web", version, provider="wasm", opset=artifact.opset, metadata=artifact.description
+    )
 
 
 def _believe(posted: Posted, model: Served, open_for_s: float) -> None:

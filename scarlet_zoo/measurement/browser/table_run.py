@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.measurement.browser.posts import Asker, Browser, read_post
+from scarlet_zoo.latency import make_conditions
+from scarlet_zoo.measurement.browser.posts import Asker, Browser, read_post, web_runtime_conditions
 from scarlet_zoo.measurement.lut.build import build_table
 from scarlet_zoo.measurement.lut.bundle import Bundle
 from scarlet_zoo.measurement.record_folder import Results, file_name
@@ -120,7 +120,9 @@ class TableRun:
 
     @staticmethod
     def _conditions(group: PostedGroup, device: str, runtime_version: str) -> dict[str, Any]:
-        return {"device": device, "machine": group.browser.platform, "cpu_features": [], "runtime": "onnxruntime-web",
-                "runtime_version": runtime_version, "threads": group.threads, "spin": True,
-                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "browser": group.browser.model_dump()}  # fmt: skip
+        # A table's stamp lists instruction sets; a browser names none.
+        machine = {**group.browser.machine(device), "cpu_features": []}
+        method = {"mode": "hot", "threads": group.threads, "spin": True, "affinity": None}
+        return make_conditions(
+            machine, method, web_runtime_conditions(runtime_version), browser=group.browser.model_dump()
+        )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.errors import TableError
-from scarlet_zoo.latency import Settings, measure_groups
+from scarlet_zoo.latency import Settings, is_stable, measure_groups, statistics
 from scarlet_zoo.measurement.lut.bundle import CALIBRATION, HELD_OUT, PIECES, Bundle, Progress
 from scarlet_zoo.measurement.lut.fit import COVERAGE, conformal_error, errors_of, fit, left_out
 from scarlet_zoo.measurement.lut.keys import FORMS, piece_key, pieces_of
@@ -75,7 +75,13 @@ def build_table(bundle: Bundle, sittings: Sequence[Path]) -> LatencyTable:
     medians = [[[float(np.median(times)) for times in group] for group in row["samples_ms"]] for row in told]
     blocks = _blocks(bundle, medians)
     said = {"precision": bundle.precision, "form": FORMS[bundle.precision], "date": told[-1]["conditions"]["date"]}
-    return _calibrated(bundle, Stamp.model_validate({**stamps[0], **said}), blocks, medians)
+    stable = [_stable([row["samples_ms"][index] for row in told]) for index in range(len(bundle.groups))]
+    return _calibrated(bundle, Stamp.model_validate({**stamps[0], **said}), blocks, medians, stable)
+
+
+def _stable(sittings: Sequence[Any]) -> bool:
+    """Whether the runs of a group's first file, which is all of a whole network's, varied by at most 5 %."""
+    return is_stable(float(statistics([time_ms for files in sittings for time_ms in files[0]])["cv"]))
 
 
 def _read(file: Path, bundle: Bundle) -> dict[str, Any]:
@@ -111,11 +117,13 @@ def _blocks(bundle: Bundle, medians: Sequence[Any]) -> dict[str, float]:
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 
-def _calibrated(bundle: Bundle, stamp: Stamp, blocks: dict[str, float], medians: Sequence[Any]) -> LatencyTable:
+def _calibrated(bundle: Bundle, stamp: Stamp, blocks: dict[str, float], medians: Sequence[Any],
+                stable: Sequence[bool]) -> LatencyTable:  # fmt: skip
     """The table with its calibration, and its error on the networks that calibration has not seen."""
     places = {use: [i for i, group in enumerate(bundle.groups) if group.use == use] for use in (CALIBRATION, HELD_OUT)}
     archs = {use: [Arch.parse(bundle.groups[i].arch, bundle.space) for i in own] for use, own in places.items()}
     measured = {use: np.array([[sitting[i][0] for sitting in medians] for i in own]) for use, own in places.items()}
+    steady = {use: [stable[i] for i in own] for use, own in places.items()}
     sums = {use: np.array([_sum(blocks, arch) for arch in own]) for use, own in archs.items()}
     macs = {use: np.array([float(arch_cost(arch).macs) for arch in own]) for use, own in archs.items()}
     known, truth = measured[CALIBRATION].mean(axis=1), measured[HELD_OUT].mean(axis=1)
@@ -128,14 +136,14 @@ def _calibrated(bundle: Bundle, stamp: Stamp, blocks: dict[str, float], medians:
         stamp=stamp,
         blocks=blocks,
         calibration=Calibration(offset_ms=line.offset, slope=line.slope, error=error, coverage=COVERAGE,
-                                networks=_networks(archs[CALIBRATION], known, others)),
+                                networks=_networks(archs[CALIBRATION], known, others, steady[CALIBRATION])),
         held_out=HeldOut(
             predictor=errors_of(truth, predicted),
             block_sum=errors_of(truth, sums[HELD_OUT]),
             macs=errors_of(truth, fit(macs[CALIBRATION], known)(macs[HELD_OUT])),
             covered=float(np.mean(np.abs(truth / predicted - 1) <= error)),
             repeat=errors_of(*halves),
-            networks=_networks(archs[HELD_OUT], truth, predicted),
+            networks=_networks(archs[HELD_OUT], truth, predicted, steady[HELD_OUT]),
         ),
     )  # fmt: skip
 
@@ -144,6 +152,7 @@ def _sum(blocks: dict[str, float], arch: Arch) -> float:
     return sum(blocks[piece_key(arch, piece)] for piece in pieces_of(arch))
 
 
-def _networks(archs: Sequence[Arch], measured: Array, predicted: Array) -> list[Network]:
-    rows = zip(archs, measured, predicted, strict=True)
-    return [Network(arch=str(arch), measured_ms=float(ms), predicted_ms=float(guess)) for arch, ms, guess in rows]
+def _networks(archs: Sequence[Arch], measured: Array, predicted: Array, stable: Sequence[bool]) -> list[Network]:
+    rows = zip(archs, measured, predicted, stable, strict=True)
+    return [Network(arch=str(arch), measured_ms=float(ms), predicted_ms=float(guess), stable=steady)
+            for arch, ms, guess, steady in rows]  # fmt: skip

@@ -47,11 +47,16 @@ class Stamp(_Strict):
 
 
 class Network(_Strict):
-    """A whole network, measured and predicted without it."""
+    """A whole network, measured and predicted without it.
+
+    Attributes:
+        stable: whether its runs varied by at most 5 %; None in a table that does not say it.
+    """
 
     arch: str
     measured_ms: Milliseconds
     predicted_ms: Milliseconds
+    stable: bool | None = None
 
 
 class Calibration(_Strict):
@@ -116,6 +121,17 @@ class LatencyTable(_Strict):
     def search_space(self) -> SearchSpace:
         """The space that the table is for."""
         return SearchSpace.from_json(self.space)
+
+    @property
+    def measured_networks(self) -> list[Network]:
+        """The whole networks that the table stands on: those of its calibration, and those of its error."""
+        return [*self.calibration.networks, *self.held_out.networks]
+
+    @property
+    def stable(self) -> bool | None:
+        """Whether every whole network was measured steadily; None in a table that does not say it."""
+        marks = {network.stable for network in self.measured_networks}
+        return False if False in marks else None if None in marks else True
 
     def require(self, **wanted: Any) -> None:
         """Refuse to be used for something else.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import shlex
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +13,10 @@ from typing import Any
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.load import input_shapes
-from scarlet_zoo.latency import STEADY_CV, Settings
+from scarlet_zoo.latency import Settings, is_stable, machine_conditions, make_conditions, runtime_conditions
 from scarlet_zoo.measurement.phone.adb import About, DeviceError, Phone
 from scarlet_zoo.measurement.phone.archive import ROOT, SCRIPT
-from scarlet_zoo.measurement.phone.perf_tool import PROGRAM, conditions_of, perf_test_command, read_perf_test
+from scarlet_zoo.measurement.phone.perf_tool import PROGRAM, perf_test_command, perf_test_method, read_perf_test
 from scarlet_zoo.measurement.phone.sysroot import Sysroot
 from scarlet_zoo.measurement.records import Record, check_record
 from scarlet_zoo.measurement.workloads import Subject
@@ -108,20 +106,20 @@ def _theirs(phone: Phone, folder: str, plan: DevicePlan) -> Run:
     program, version = plan.perf_test
     phone.push(program, f"{folder}/{PROGRAM}")
     phone.shell(f"chmod u+rx {folder}/{PROGRAM}")
-    unread = {"load_average": None, "cpu_mhz": None, "temperature_c": None}
+    # The phone's name is put in with its temperatures, for this program as for ours.
+    machine = machine_conditions("", "aarch64", "Android", None)
+    method = perf_test_method(plan.settings)
 
     def run(names: Sequence[str], subjects: Sequence[Subject]) -> list[dict[str, Any]]:
         rows = []
         for name, subject in zip(names, subjects, strict=True):
-            said = phone.shell(perf_test_command(folder, name, plan.settings), plan.timeout_s)
-            told = read_artifact(subject.path)
-            more = {"device": "", "machine": "aarch64", "system": "Android", "cores": None, "governor": None,
-                    "before": unread, "after": unread, "measurement": uuid.uuid4().hex, "sha256": told.sha256,
-                    "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                    "input_shape": input_shapes(subject.path), "form": told.form, "precision": told.precision,
-                    "opset": told.opset, "arch": told.metadata.get("arch"), "weights": told.weights}  # fmt: skip
-            conditions = conditions_of(plan.settings, version, more)
-            rows.append({**read_perf_test(said, plan.settings, subject.label), "conditions": conditions})
+            printed = phone.shell(perf_test_command(folder, name, plan.settings), plan.timeout_s)
+            artifact = read_artifact(subject.path)
+            runtime = runtime_conditions("onnxruntime", version, opset=artifact.opset, metadata=artifact.description)
+            conditions = make_conditions(
+                machine, method, runtime, sha256=artifact.sha256, input_shape=input_shapes(subject.path)
+            )
+            rows.append({**read_perf_test(printed, plan.settings, subject.label), "conditions": conditions})
         return rows
 
     return run
@@ -161,7 +159,8 @@ def _record(row: dict[str, Any], subject: Subject, phone: Phone, about: About,
         for key, value in zip(("before", "after"), temperatures, strict=True):
             told[key] = {**told[key], "temperature_c": value if value is not None else told[key]["temperature_c"]}
         told |= {"processor": row["conditions"]["device"], "phone": {"serial": phone.serial, **asdict(about)}}
-        whole = {**row, "file": subject.label, "conditions": told, "stable": row["cv"] <= STEADY_CV}
+        whole = {**row, "file": subject.label, "network": subject.network, "conditions": told,
+                 "stable": is_stable(row["cv"])}  # fmt: skip
     except (KeyError, TypeError) as error:
         raise RecordError(f"device {phone.serial}: its answer lacks {error}, wanted records of {SCRIPT}") from error
     return check_record(whole, f"device {phone.serial}")

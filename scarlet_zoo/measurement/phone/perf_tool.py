@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 from scarlet_zoo.errors import RecordError
@@ -54,13 +53,12 @@ def read_perf_test(said: str, settings: Settings, where: str) -> dict[str, Any]:
     return {**statistics(samples), "samples_ms": samples, "load_ms": 1e3 * load, "first_ms": first}
 
 
-def conditions_of(settings: Settings, version: str, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Conditions of a record, as far as the program has them."""
+def perf_test_method(settings: Settings) -> dict[str, Any]:
+    """How the program measures with these settings, as a record's conditions say it."""
     return {
-        "runtime": "onnxruntime", "runtime_version": version, "provider": "CPUExecutionProvider",
-        "graph_optimization": "all", "mode": "hot", "threads": settings.threads, "spin": settings.spin,
+        "mode": "hot", "threads": settings.threads, "spin": settings.spin,
         "affinity": list(settings.affinity) if settings.affinity else None, "warmup": 1, "burst": settings.burst,
-        "runs": settings.runs, "seconds": settings.seconds, "openings": 1, "program": PROGRAM, **more,
+        "runs": settings.runs, "seconds": settings.seconds, "openings": 1, "program": PROGRAM,
     }  # fmt: skip
 
 

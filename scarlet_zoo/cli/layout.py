@@ -1,0 +1,174 @@
+"""How results lie on a terminal: no name, path or identity string is ever cut or broken, whatever the width."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from scarlet_zoo.utils.markdown import unstable_mark
+
+if TYPE_CHECKING:
+    from scarlet_zoo.deployment.tune import Tuning
+    from scarlet_zoo.measurement.records import Record
+
+_GAP, _INDENT, _SHORT = 2, 2, 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table's columns fit a width.
+
+    Attributes:
+        shown: positions of the columns that are shown.
+        widths: of these, in cells of the terminal.
+        headers: of these, each as its lines.
+        stacked: whether the first column has a line of its own above the others.
+    """
+
+    shown: tuple[int, ...]
+    widths: tuple[int, ...]
+    headers: tuple[tuple[str, ...], ...]
+    stacked: bool
+
+    @property
+    def width(self) -> int:
+        """Of the columns that stand beside each other."""
+        beside = self.widths[1:] if self.stacked else self.widths
+        return sum(beside) + _GAP * (len(beside) - 1) + (_INDENT if self.stacked else 0)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table whose columns after the first are aligned to the right.
+
+    Where it is too wide, its headers take several lines; then the first column gets a line of its own, which the
+    terminal wraps where it must; then columns are left out from the right, and a last line says which.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str | None = None
+    left: tuple[int, ...] = ()
+
+    def layout(self, width: int) -> Layout:
+        """How it fits so many cells."""
+        whole = tuple(range(len(self.header)))
+        # A line of its own is for what is long: names, paths, identity strings.
+        stack = max((cell_len(row[0]) for row in self.rows), default=0) > _SHORT
+        plans = [(whole, False, False), (whole, True, False)]
+        plans += [(whole, False, True), (whole, True, True)] if stack else []
+        plans += [(whole[:count], True, stack) for count in range(len(whole) - 1, 1, -1)]
+        found = self._laid(*plans[0])
+        for plan in plans:
+            found = self._laid(*plan)
+            if found.width <= width:
+                break
+        return found
+
+    def _laid(self, shown: tuple[int, ...], narrow: bool, stacked: bool) -> Layout:
+        headers, widths = [], []
+        for place in shown:
+            name = self.header[place]
+            cells = max((cell_len(row[place]) for row in self.rows), default=0)
+            least = max(cells, *(cell_len(word) for word in name.split() or [""]), 1)
+            lines = tuple(textwrap.wrap(name, least, break_long_words=False) or [""]) if narrow else (name,)
+            headers.append(lines)
+            widths.append(max(cells, *(cell_len(line) for line in lines)))
+        return Layout(shown, tuple(widths), tuple(headers), stacked)
+
+    def lines(self, width: int) -> Iterator[tuple[str, str]]:
+        """(text, style) of its lines."""
+        layout = self.layout(width)
+        if self.title is not None:
+            yield self.title, "italic"
+        if self.header and any(self.header):
+            depth = max(len(lines) for lines in layout.headers)
+            padded = [("",) * (depth - len(lines)) + lines for lines in layout.headers]
+            for level in range(depth):
+                yield from ((line, "bold") for line in self._row(layout, [lines[level] for lines in padded]))
+        for row in self.rows:
+            yield from ((line, "") for line in self._row(layout, [row[place] for place in layout.shown]))
+        left_out = [name for place, name in enumerate(self.header) if place not in layout.shown and name]
+        if left_out:
+            yield f"A wider terminal or --json also shows: {', '.join(left_out)}.", ""
+
+    def _row(self, layout: Layout, cells: Sequence[str]) -> Iterator[str]:
+        texts = []
+        for place, cell, room in zip(layout.shown, cells, layout.widths, strict=True):
+            space = " " * (room - cell_len(cell))
+            texts.append(cell + space if place == 0 or place in self.left else space + cell)
+        if layout.stacked:
+            if cells[0]:
+                yield cells[0]
+            yield " " * _INDENT + (" " * _GAP).join(texts[1:]).rstrip()
+        else:
+            yield (" " * _GAP).join(texts).rstrip()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Its lines, whole; ``options`` is rich's, and the console's width is what counts."""
+        del options
+        for line, style in self.lines(console.width):
+            yield Text(line, style=style, no_wrap=True, overflow="ignore")
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, left: Sequence[int] = ()
+) -> Grid:
+    """A table whose columns after the first are aligned to the right, but for those at the positions ``left``."""
+    return Grid(tuple(header), tuple(tuple(map(str, row)) for row in rows), title, tuple(left))
+
+
+def pairs(rows: Iterable[tuple[str, object]], title: str | None = None) -> Text:
+    """Lines of (what, value); a value that is too long is wrapped by the terminal, so that it can be copied."""
+    texts = [(what, str(value)) for what, value in rows]
+    room = max((cell_len(what) for what, _ in texts), default=0)
+    lines = [] if title is None else [Text(title, style="italic")]
+    for what, value in texts:
+        padded = what + " " * (room - cell_len(what))
+        lines.append(Text.assemble((padded, "bold"), f"{' ' * _GAP}{value}"))
+    return Text("\n", no_wrap=True, overflow="ignore").join(lines)
+
+
+def bar(share: float, cells: int) -> str:
+    """A bar of a share of so many cells, to an eighth of one."""
+    eighths = round(8 * cells * share)
+    return "█" * (eighths // 8) + "▏▎▍▌▋▊▉"[eighths % 8 - 1 : eighths % 8]
+
+
+def sentence(console: Console, text: str) -> None:
+    """Print prose, wrapped between words; a word that is longer than a line, such as a path, stays whole."""
+    lines = textwrap.wrap(text, console.width, break_long_words=False, break_on_hyphens=False)
+    console.print(Text("\n".join(lines), no_wrap=True, overflow="ignore"))
+
+
+def tuning_table(tuning: Tuning) -> Grid:
+    """The forms that were tried, with their latency."""
+    rows = []
+    for row in tuning.table:
+        record = row.record
+        mark = unstable_mark(record["stable"]) if record else ""
+        timed = (f"{record['p50_ms']:.3f}{mark}", f"{row.ratio:.2f}x") if record and row.ratio else ("", "")
+        note = "kept" if row.chosen else "" if row.candidate else "baseline only"
+        rows.append((row.form, "yes" if row.verified else "NO", *timed, note))
+    return table(("form", "verified", "p50 ms", "of the kept one", ""), rows)
+
+
+def records_table(records: Sequence[Record], *, devices: bool = False) -> Grid:
+    """A row for each record, the numbers that matter most first; with the device where there may be several."""
+    own = ("device", "threads") if devices else ()
+    header = ("file", "p50 ms", "variation", *own, "p90 ms", "p99 ms", "min ms", "runs", "load ms", "first ms",
+              "peak MiB")  # fmt: skip
+    rows = [
+        (r.file, f"{r.p50_ms:.3f}", f"{r.cv:.1%}{unstable_mark(r.stable)}",
+         *((r.conditions.device, r.conditions.threads) if devices else ()),
+         f"{r.p90_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.min_ms:.3f}", r.runs, f"{r.load_ms:.0f}", f"{r.first_ms:.1f}",
+         f"{r.peak_rss_bytes / 2**20:.0f}" if r.peak_rss_bytes else "")
+        for r in records
+    ]  # fmt: skip
+    return table(header, rows)
