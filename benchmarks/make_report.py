@@ -1,10 +1,11 @@
-"""REPORT.md with its figures, and report.html, from the records in results/ and what authors publish, and no more."""
+"""The report, its figures, its page and the README's table, from the records in results/ and what authors publish."""
 
 import argparse
 import json
 from pathlib import Path
 
 from scarlet_zoo.evidence.report.pages import EVIDENCE, OPTIONAL, drawings, report_html, report_markdown
+from scarlet_zoo.evidence.report.readme import with_table
 from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.utils.files import write_text
 
@@ -22,3 +23,6 @@ if __name__ == "__main__":
         write_text(out / "figures" / f"{name}.svg", drawing)
     write_text(out / "REPORT.md", report_markdown(evidence))
     write_text(out / "report.html", report_html(evidence))
+    if out == HERE:
+        readme = HERE.parent / "README.md"
+        write_text(readme, with_table(readme.read_text(), evidence["peers"], evidence["published"]))
