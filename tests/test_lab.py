@@ -148,6 +148,7 @@ def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeyp
     subjects = [Subject("one", None, "a"), Subject("two", None, "b")]
     one, two = measure_records(subjects, Settings(), repeats=5)
     assert len(calls) == 3  # steady at the third
+    assert (one.network, two.network) == ("a", "b")
     assert one.stable
     assert [attempt.cv > 0.05 for attempt in one.attempts] == [True, True, False]
     assert one.cv == one.attempts[2].cv
