@@ -110,16 +110,22 @@ def sensitivity(
 def doctor(as_json: Json = False) -> None:
     """Say for which targets this machine can export and run, and how to install what is missing."""
     from scarlet_zoo.deployment.runtimes.doctor import check_up
+    from scarlet_zoo.deployment.targets import this_processor
 
     rows = check_up()
 
     def render(console: Console) -> None:
-        header = ("target", "export", "run", "form", "precision", "versions", "to do")
+        header = ("target", "export", "run", "form", "precision", "processors", "versions", "to do")
         cells = [
             (row.target, "yes" if row.exports else "no", "yes" if row.runs else "no", row.form, row.precision,
-             " ".join(f"{package} {number}" for package, number in row.versions.items()), row.remedy or "")
+             " ".join(row.processors), " ".join(f"{package} {number}" for package, number in row.versions.items()),
+             row.remedy or "")
             for row in rows
         ]  # fmt: skip
         console.print(table(header, cells))
+        for row in rows:
+            wanted = row.processors.get(this_processor(), ())
+            if row.suits_this_processor is False and wanted:
+                console.print(f"{row.target}: this processor has none of {' '.join(wanted)}, on which its speed rests.")
 
     emit(as_json, [row.to_dict() for row in rows], render)
