@@ -16,6 +16,7 @@ from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.passes.lower import FORMS
+from scarlet_zoo.models.loading import load_network
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,13 @@ def test_the_same_command_gives_the_same_bytes_in_another_process(tmp_path):
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": threads})
     one, two = ((tmp_path / folder / "scarlet_c.onnx").read_bytes() for folder in ("one", "two"))
     assert one == two
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_gives_the_same_bytes_each_time(form, tmp_path):
+    model = load_network("scarlet_mini_s").model
+    digests = {export_onnx(model, tmp_path / f"{number}.onnx", Recipe(form=form)).sha256 for number in range(3)}
+    assert len(digests) == 1
 
 
 def test_what_is_no_onnx_file_is_refused(tmp_path):

@@ -57,6 +57,15 @@ def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tm
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
 
+@pytest.mark.parametrize("name", ["openvino", "ncnn"])
+def test_the_same_network_gives_the_same_files_again(name, network, tmp_path):
+    needs(name)
+    one, two = (export_network(network, tmp_path / folder, name, Recipe()).path.parent for folder in ("one", "two"))
+    assert {file.name: file.read_bytes() for file in one.iterdir()} == {
+        file.name: file.read_bytes() for file in two.iterdir()
+    }
+
+
 def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monkeypatch):
     from scarlet_zoo.deployment.runtimes import with_openvino
 

@@ -13,6 +13,7 @@ from conftest import FASHION, ROOT
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.inference.accuracy import validate_part
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.models.weights.cards import all_cards
@@ -74,7 +75,7 @@ def test_its_validation_accuracy_is_the_cards(shipped):
 
 
 @pytest.mark.skipif(not SHIPPED, reason="no weights are shipped yet")
-def test_pretrained_finds_them_in_an_installed_wheel(tmp_path):
+def test_an_installed_wheel_finds_its_weights_and_its_recipes(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     done = subprocess.run(build, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -84,9 +85,12 @@ def test_pretrained_finds_them_in_an_installed_wheel(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import timm, scarlet_zoo; "
         f"print(scarlet_zoo.__file__); names = timm.list_models('scarlet_mini*', pretrained=True); print(names); "
-        "[timm.create_model(name, pretrained=True) for name in names]"
+        "[timm.create_model(name, pretrained=True) for name in names]; "
+        "from scarlet_zoo.deployment import recipes, targets; print(recipes.RECIPES_FOLDER, *targets.TARGETS)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert str(tmp_path) in done.stdout
-    assert all(name in done.stdout for name in SHIPPED)
+    *_, recipes = lines = done.stdout.splitlines()
+    assert str(tmp_path) in lines[0]
+    assert all(name in lines[1] for name in SHIPPED)
+    assert recipes.split() == [str(tmp_path / "site" / "scarlet_zoo" / "_export" / "recipes"), *TARGETS]

@@ -116,12 +116,14 @@ def sensitivity(
 def doctor(as_json: Json = False) -> None:
     """Say for which targets this machine can export and run, and how to install what is missing."""
     from scarlet_zoo.deployment.runtimes.doctor import check_up
+    from scarlet_zoo.deployment.targets import this_processor
 
     rows = check_up()
 
     def render(console: Console) -> None:
-        header = ("target", "export", "run", "form", "precision")
-        cells = [(row.target, _yes(row.exports), _yes(row.runs), row.form, row.precision) for row in rows]
+        header = ("target", "export", "run", "form", "precision", "processors")
+        cells = [(row.target, _yes(row.exports), _yes(row.runs), row.form, row.precision, " ".join(row.processors))
+                 for row in rows]  # fmt: skip
         console.print(table(header, cells))
         found = {package: number for row in rows for package, number in row.versions.items()}
         sentence(console, f"versions: {', '.join(f'{package} {number}' for package, number in found.items())}")
@@ -129,6 +131,11 @@ def doctor(as_json: Json = False) -> None:
             if row.remedy:
                 # A command to copy: the terminal wraps it, if it must.
                 console.print(f"{row.target}: {row.remedy}")
+        for row in rows:
+            wanted = row.processors.get(this_processor(), ())
+            if row.suits_this_processor is False and wanted:
+                rests = f"this processor has none of {' '.join(wanted)}, on which its speed rests."
+                sentence(console, f"{row.target}: {rests}")
 
     emit(as_json, [row.to_dict() for row in rows], render)
 

@@ -1,25 +1,50 @@
-"""What a network can be exported to: for each target its graph form, its numbers, and what it needs installed."""
+"""What a network can be exported to: for each target its graph variant, its precision and its runtime.
+
+The table is data: ``export/recipes/TARGET.toml``, see :mod:`scarlet_zoo.deployment.recipes`. It is read when it is
+first looked into, so that importing this module costs nothing.
+"""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import cache
+from typing import TYPE_CHECKING
 
 from scarlet_zoo.errors import ExportError, unknown_name
+
+if TYPE_CHECKING:
+    from scarlet_zoo.deployment.recipes import TargetRecipe
+
+# As Linux names processors; Windows and macOS have names of their own.
+_SAME_PROCESSOR = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """A kind of processor that a target's file is meant for.
+
+    Attributes:
+        name: as Linux names it, ``x86_64`` or ``aarch64``.
+        instruction_sets: the target's speed rests on one of these; on none in particular if empty.
+    """
+
+    name: str
+    instruction_sets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A runtime, with the spelling that is the fastest exact one on it.
+    """A runtime, with the graph variant that is the fastest exact one on it.
 
     Attributes:
-        form: of the graph, see :mod:`scarlet_zoo.graph.passes.lower`.
+        form: the graph variant, see :mod:`scarlet_zoo.graph.passes.lower`.
         runtime: that runs the file, see :mod:`scarlet_zoo.deployment.runtimes.registry`.
         precision: ``float32`` or ``int8``.
         suffix: of the file.
-        why: where the choice comes from.
+        why: where the choice comes from, with the evidence's path where it is measured.
+        processors: that the file is meant for.
     """
 
     form: str
@@ -27,25 +52,61 @@ class Target:
     precision: str
     suffix: str
     why: str
+    processors: tuple[Processor, ...] = ()
+
+    def suits(self, machine: str, instruction_sets: tuple[str, ...]) -> bool | None:
+        """Whether the file is meant for a processor; None where its instruction sets matter and are not known.
+
+        Args:
+            machine: the processor as :func:`this_processor` names it.
+            instruction_sets: what it has, from :func:`scarlet_zoo.latency.cpu_features`; empty where not known.
+        """
+        found = next((processor for processor in self.processors if processor.name == machine), None)
+        if found is None:
+            return False
+        if not found.instruction_sets:
+            return True
+        return bool(set(found.instruction_sets) & set(instruction_sets)) if instruction_sets else None
 
 
-def _here() -> str:
-    return "blocked" if platform.machine().lower() in ("x86_64", "amd64") else "native"
+def this_processor() -> str:
+    """This machine's processor as recipes name it."""
+    machine = platform.machine().lower()
+    return _SAME_PROCESSOR.get(machine, machine)
 
 
-_OWN = "what its own converter makes of the network"
-TARGETS: Mapping[str, Target] = MappingProxyType({
-    "native": Target("native", "ort", "float32", ".onnx", "the operators that every runtime knows"),
-    "ort": Target(_here(), "ort", "float32", ".onnx", "ort-x64 or ort-arm64, as this machine is"),
-    "ort-x64": Target("blocked", "ort", "float32", ".onnx", "benchmarks/results/spelling.json"),
-    "ort-arm64": Target("native", "ort", "float32", ".onnx", "its wheels have no blocked layout; not measured"),
-    "ort-int8": Target("friendly", "ort", "int8", ".onnx", "benchmarks/results/int8.json"),
-    "openvino": Target("native", "openvino", "float32", ".xml", _OWN),
-    "ncnn": Target("native", "ncnn", "float32", ".ncnn.param", _OWN),
-    "litert": Target("native", "litert", "float32", ".tflite", _OWN),
-    "executorch": Target("native", "executorch", "float32", ".pte", _OWN),
-    "coreml": Target("native", "coreml", "float32", ".mlpackage", "converted only: Core ML runs on Apple's systems"),
-})  # fmt: skip
+def target_of(recipe: TargetRecipe, machine: str) -> Target:
+    """The target that a recipe describes, exported on a machine with this processor."""
+    here = next((entry.graph_variant for name, entry in recipe.processors.items() if name == machine), None)
+    why = f"{recipe.why} ({recipe.evidence})" if recipe.evidence else recipe.why
+    processors = tuple(Processor(name, tuple(entry.instruction_sets)) for name, entry in recipe.processors.items())
+    return Target(here or recipe.graph_variant, recipe.runtime, recipe.precision, recipe.suffix, why, processors)
+
+
+@cache
+def _read() -> Mapping[str, Target]:
+    from scarlet_zoo.deployment.recipes import read_recipes
+
+    return {name: target_of(recipe, this_processor()) for name, recipe in read_recipes().items()}
+
+
+class _Targets(Mapping[str, Target]):
+    """The targets by name, read from their recipes when they are first looked into."""
+
+    def __getitem__(self, name: str) -> Target:
+        return _read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_read())
+
+    def __len__(self) -> int:
+        return len(_read())
+
+    def __repr__(self) -> str:
+        return f"TARGETS({dict(self)!r})"
+
+
+TARGETS: Mapping[str, Target] = _Targets()
 
 
 def float_variant(name: str) -> str:
@@ -67,6 +128,7 @@ def get_target(name: str) -> Target:
 
     Raises:
         UnknownNameError: no such target; the message lists them.
+        RecipeError: a recipe is not as recipes are.
     """
     if name not in TARGETS:
         raise unknown_name("target", name, TARGETS)

@@ -16,6 +16,18 @@ import platformdirs
 
 from scarlet_zoo.errors import ScarletError
 
+_PACKAGE = Path(__file__).parents[1]
+
+
+def shipped_folder(name: str) -> Path:
+    """A folder of the repository that is installed with the package: ``_name`` inside it in a wheel, else beside it.
+
+    Where neither is there it is the wheel's place, which then does not exist.
+    """
+    inside = _PACKAGE / f"_{name}"
+    beside = _PACKAGE.parent / name
+    return inside if inside.is_dir() or not beside.is_dir() else beside
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, get_runtime, missing_modules, versions
 from scarlet_zoo.deployment.runtimes.runner import silence
-from scarlet_zoo.deployment.targets import TARGETS
+from scarlet_zoo.deployment.targets import TARGETS, this_processor
+from scarlet_zoo.latency import cpu_features
 from scarlet_zoo.utils.installing import install_command
 
 
@@ -24,6 +25,9 @@ class CheckUp:
         versions: of its packages.
         remedy: what to do about what is missing.
         why: where the target's form comes from.
+        processors: the processors that its file is meant for, each with the instruction sets of which its speed
+            needs one.
+        suits_this_processor: whether this machine's processor is one of them; None where it does not say what it has.
     """
 
     target: str
@@ -34,6 +38,8 @@ class CheckUp:
     versions: Mapping[str, str]
     remedy: str | None
     why: str
+    processors: Mapping[str, tuple[str, ...]]
+    suits_this_processor: bool | None
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""
@@ -43,6 +49,7 @@ class CheckUp:
 def check_up() -> list[CheckUp]:
     """Look at every target; a runtime that is installed is imported, because only that shows that it works."""
     rows = []
+    machine, instruction_sets = this_processor(), tuple(cpu_features())
     for name, target in TARGETS.items():
         if target.runtime == "ort":
             found: dict[str, str] = {"onnxruntime": version("onnxruntime")}
@@ -52,7 +59,11 @@ def check_up() -> list[CheckUp]:
             remedy = _remedy(target.runtime)
             works = remedy is None
             runs = works and RUNTIMES[target.runtime].runs
-        rows.append(CheckUp(name, target.form, target.precision, works, runs, found, remedy, target.why))
+        processors = {processor.name: processor.instruction_sets for processor in target.processors}
+        suits = target.suits(machine, instruction_sets)
+        rows.append(
+            CheckUp(name, target.form, target.precision, works, runs, found, remedy, target.why, processors, suits)
+        )
     return rows
 
 

@@ -19,6 +19,10 @@ class OpenVino:
         """Write both files; weights stay float32."""
         try:
             model = ov.convert_model(str(source.onnx), input=[source.shape])
+            # OpenVINO numbers constants over all models of a process; named by place, they are the same each time.
+            for place, operator in enumerate(model.get_ordered_ops()):
+                if operator.get_type_name() == "Constant":
+                    operator.set_friendly_name(f"constant_{place}")
             ov.save_model(model, str(path), compress_to_fp16=False)
         except RuntimeError as error:
             raise ExportError(f"{path}: OpenVINO does not convert it: {str(error).strip().splitlines()[0]}") from error

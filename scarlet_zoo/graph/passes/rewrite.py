@@ -83,7 +83,8 @@ def replace(node: ir.Node, new: Sequence[ir.Node]) -> None:
     for made in new:
         # No rewrite leaves the precision of its site.
         made.outputs[0].type = made.outputs[0].type or replaced.type
-    for value in {value for made in new for value in made.inputs if value is not None and value.producer() is None}:
+    # In the order of the graph: a set of objects has another order in every process, and the file other bytes.
+    for value in dict.fromkeys(v for made in new for v in made.inputs if v is not None and v.producer() is None):
         if value.const_value is not None and not value.is_initializer():
             _register(graph, value)
     ir.convenience.replace_nodes_and_values(graph, node, [node], new, [replaced], [output])

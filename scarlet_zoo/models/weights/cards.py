@@ -16,13 +16,9 @@ from typing import Any
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.utils.files import shipped_folder
 
-_PACKAGE = Path(__file__).parents[2]
-# Beside the package in a checkout, inside it in a wheel.
-WEIGHTS_FOLDER = next(
-    (folder for folder in (_PACKAGE / "_weights", _PACKAGE.parent / "weights") if folder.is_dir()),
-    _PACKAGE / "_weights",
-)
+WEIGHTS_FOLDER = shipped_folder("weights")
 
 
 class CardError(ScarletError):

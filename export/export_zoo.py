@@ -1,0 +1,66 @@
+"""Export every network of the zoo to every target that this machine can do, verify the files, and write the manifest.
+
+It continues where it was killed: a row is kept if its files lie in the folder and would be made again as they are.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from scarlet_zoo.arch.zoo import ZOO, get_arch
+from scarlet_zoo.deployment.targets import TARGETS, get_target
+from scarlet_zoo.errors import CheckFailedError, ScarletError
+from scarlet_zoo.evidence.manifest import read_manifest, write_manifest
+
+HERE = Path(__file__).parent
+
+
+def arguments() -> argparse.Namespace:
+    """What was typed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the files, TARGET/NAME.*")
+    parser.add_argument("--manifest", type=Path, default=HERE / "manifest.json", help="what to write the rows to")
+    parser.add_argument("--networks", nargs="+", default=list(ZOO), metavar="NAME", help="all when left out")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS), metavar="TARGET", help="all when left out")
+    parser.add_argument("--data-dir", type=Path, help="Fashion-MNIST's folder, to calibrate integers with")
+    return parser.parse_args()
+
+
+def main(given: argparse.Namespace) -> None:
+    """Make the rows that are not there, one after the other, each written as soon as it is made."""
+    for name in given.networks:
+        get_arch(name)
+    for target in given.targets:
+        get_target(target)
+    # Before torch starts its threads: those that wait for one another burn the time of all other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from scarlet_zoo.evidence.zoo_exports import export_row, is_finished, left_out_here, zoo_network
+
+    reasons = left_out_here(given.targets)
+    manifest = read_manifest(given.manifest).with_left_out(reasons, given.targets)
+    for name in given.networks:
+        network = zoo_network(name)
+        for target in given.targets:
+            folder = given.out / target
+            if target in reasons:
+                continue
+            if is_finished(manifest.row(name, target), network, folder):
+                print(f"{name} {target}: finished before")
+                continue
+            row = export_row(network, target, folder, given.data_dir)
+            # Read again, since another run may have written rows of other targets meanwhile.
+            manifest = read_manifest(given.manifest).with_row(row, ZOO, TARGETS).with_left_out(reasons, given.targets)
+            write_manifest(given.manifest, manifest)
+            print(f"{name} {target}: {row.seconds} s", flush=True)
+    write_manifest(given.manifest, manifest)
+    for entry in manifest.left_out:
+        print(f"{entry.target}: left out, {entry.reason}")
+
+
+if __name__ == "__main__":
+    try:
+        main(arguments())
+    except ScarletError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, CheckFailedError) else 2)

@@ -1,0 +1,246 @@
+"""One network of the zoo for one target: exported, verified, and described for the manifest of ``export/``."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import json
+import platform
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from scarlet_zoo.arch.zoo import safe_name
+from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.data.splits import Split, evenly
+from scarlet_zoo.deployment.parity import Parity, Tolerance
+from scarlet_zoo.deployment.runtimes.doctor import check_up
+from scarlet_zoo.deployment.runtimes.registry import missing_modules, versions
+from scarlet_zoo.deployment.targets import TARGETS, get_target
+from scarlet_zoo.deployment.to_target import Exported, export_network
+from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.deployment.verify import verify
+from scarlet_zoo.errors import CheckFailedError, ScarletError
+from scarlet_zoo.evidence.manifest import Bound, Calibration, Conditions, ExportRow, RowParity
+from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.graph.load import read_onnx
+from scarlet_zoo.graph.quantization.golden import check_golden
+from scarlet_zoo.latency import cpu_features, cpu_model
+from scarlet_zoo.models.loading import Network, load_network
+from scarlet_zoo.models.weights.cards import cards_of
+from scarlet_zoo.models.weights.store import find_shipped, find_weights
+from scarlet_zoo.utils.files import file_sha256
+
+_TRAINING_IMAGES, _UNSEEN_IMAGES = 512, 128
+# Whole photographs and half of their quarters calibrate; the other quarters judge.
+_PHOTOS, _CALIBRATION_PHOTOS = 40, 24
+_PACKAGES = ("scarlet-zoo", "torch", "timm", "numpy", "onnx", "onnx-ir", "onnxruntime")
+INT8 = Tolerance(
+    max_rel_err=1.0,
+    rounding_factor=10.0,
+    min_sqnr_db=25.0,
+    min_top1_agreement=0.98,
+    reason="eight bits: the shipped networks gave 28 to 34 dB on 128 validation images that calibration did not use, "
+    "and the same class on each",
+)
+INT8_RANDOM = Tolerance(
+    max_rel_err=6.0,
+    rounding_factor=10.0,
+    min_sqnr_db=6.0,
+    min_top1_agreement=0.6,
+    reason="eight bits with random weights: the logits of different images, whose differences are the signal, differ "
+    "by little; SCARLET-A, B and C gave 8 to 10 dB on 16 images, and the same class on 69 to 100 %",
+)
+
+
+@dataclass(frozen=True)
+class IntegerImages:
+    """Images for integers.
+
+    Attributes:
+        calibration: as the network takes them, (N, C, H, W) float32.
+        unseen: pictures that calibration does not use, to judge by.
+        calibrated_on, judged_on: what they are.
+    """
+
+    calibration: NDArray[np.float32]
+    unseen: list[Image.Image]
+    calibrated_on: str
+    judged_on: str
+
+
+def left_out_here(targets: Sequence[str]) -> dict[str, str]:
+    """Those of the targets that this machine cannot export to, with the reason."""
+    reasons = {}
+    for row in check_up():
+        if row.target in targets and not row.exports:
+            missing = missing_modules(get_target(row.target).runtime)
+            absent = f"not installed where this was made: {' and '.join(missing)}"
+            reasons[row.target] = absent if missing else str(row.remedy)
+    return reasons
+
+
+def zoo_network(name: str) -> Network:
+    """A network of the zoo with the weights that this package ships for it, else with random ones.
+
+    Raises:
+        ScarletError: other weights were imported for a network that is shipped.
+    """
+    shipped = find_shipped(name) is not None
+    if shipped and find_weights(name) is not None:
+        raise ScarletError(
+            f"{name}: got imported weights, wanted the shipped ones; set XDG_CACHE_HOME to an empty folder"
+        )
+    return load_network(name, "auto" if shipped else "random")
+
+
+def is_finished(row: ExportRow | None, network: Network, folder: Path) -> bool:
+    """Whether a row says what would be made again: same weights and versions, and its files lie in the folder."""
+    if row is None or row.weights_sha256 != network.weights_sha256:
+        return False
+    if row.conditions.versions != _versions(row.target) or row.graph_variant != get_target(row.target).form:
+        return False
+    return all((folder / name).is_file() and file_sha256(folder / name) == row.files[name] for name in row.files)
+
+
+def export_row(network: Network, target: str, folder: Path, data_dir: Path | None = None) -> ExportRow:
+    """Export a network for a target, verify the file, and describe it.
+
+    Args:
+        network: from :func:`zoo_network`.
+        target: one of :data:`scarlet_zoo.deployment.targets.TARGETS`.
+        folder: of the files.
+        data_dir: of the data set that the network was trained on, for the calibration of integers.
+
+    Raises:
+        ParityError: the file does not compute what the network computes.
+    """
+    start, wanted = time.monotonic(), get_target(target)
+    integers = integer_images(network, data_dir) if wanted.precision == "int8" else None
+    done = export_network(network, folder, target, Recipe(), (lambda: integers.calibration) if integers else None)
+    parity = _parity(network, done, integers)
+    files = _files(network, folder)
+    onnx_file = read_artifact(done.path) if wanted.runtime == "ort" else None
+    return ExportRow(
+        network=network.name,
+        target=target,
+        arch=str(network.arch),
+        graph_variant=wanted.form,
+        runtime=wanted.runtime,
+        precision=wanted.precision,
+        weights=network.weights,
+        weights_sha256=network.weights_sha256,
+        file=done.path.name,
+        files={str(file.relative_to(folder)): file_sha256(file) for file in files},
+        bytes=sum(file.stat().st_size for file in files),
+        opset=onnx_file.opset if onnx_file else None,
+        operators=operator_counts(done.path),
+        parity=parity,
+        calibration=_calibration(integers, onnx_file.metadata) if integers and onnx_file else None,
+        seconds=round(time.monotonic() - start, 1),
+        conditions=_conditions(target),
+    )
+
+
+def integer_images(network: Network, data_dir: Path | None) -> IntegerImages:
+    """Training images of the network's own data where it is trained, else photographs."""
+    feed = network.preprocessing
+    if not network.trained:
+        pictures = photos(_PHOTOS)
+        seen, unseen = pictures[:_CALIBRATION_PHOTOS], pictures[_CALIBRATION_PHOTOS:]
+        return IntegerImages(feed.batch(seen), unseen, "photographs and quarters of them", "quarters of photographs")
+    (card,) = cards_of(network.name)
+    data = open_data(card.dataset, feed, data_dir)
+    train, held = (_spread(data.part(part), count)
+                   for part, count in (("train", _TRAINING_IMAGES), ("validation", _UNSEEN_IMAGES)))  # fmt: skip
+    unseen = [Image.fromarray(pixels.squeeze(-1) if feed.channels == 1 else pixels) for pixels in feed.restore(held)]
+    return IntegerImages(train, unseen, f"training images of {card.dataset}", f"validation images of {card.dataset}")
+
+
+def _spread(split: Split, count: int) -> NDArray[np.float32]:
+    images: NDArray[np.float32] = split.__getitems__(Batch(evenly(len(split), count), 0))[0].contiguous().numpy()
+    return images
+
+
+def _parity(network: Network, done: Exported, integers: IntegerImages | None) -> RowParity | None:
+    """Of the export where it has verified the file itself, else by comparing the file with the network."""
+    feed, images = network.preprocessing, "12 photographs"
+    if integers is not None:
+        exact = copy.deepcopy(network.model).double()
+
+        def reference(batch: NDArray[np.float32]) -> NDArray[np.float64]:
+            with torch.inference_mode():
+                logits: NDArray[np.float64] = exact(torch.from_numpy(batch).double()).numpy()
+            return logits
+
+        images = f"{len(integers.unseen)} {integers.judged_on}"
+        bound = INT8 if network.trained else INT8_RANDOM
+        found = verify(reference, done.path, integers.unseen, bound, preprocessing=feed)
+        if not check_golden(read_artifact(done.path)).passed:
+            raise CheckFailedError(f"{done.path}: its golden outputs are not what it gives here")
+    elif TARGETS[done.target].runtime == "ort":
+        found = verify(network.model, done.path, preprocessing=feed)
+    elif done.parity is not None:
+        found = done.parity
+    else:
+        return None
+    return _row_parity(found, images)
+
+
+def _row_parity(found: Parity, images: str) -> RowParity:
+    sqnr = found.sqnr_db if np.isfinite(found.sqnr_db) else None
+    return RowParity(images=images, max_abs_err=found.max_abs_err, max_rel_err=found.max_rel_err, sqnr_db=sqnr,
+                     top1_agreement=found.top1_agreement, tolerance=Bound(**asdict(found.tolerance)))  # fmt: skip
+
+
+def _files(network: Network, folder: Path) -> list[Path]:
+    """All files of a network in its target's folder, those of a format that is a folder too."""
+    own = [path for path in folder.iterdir() if path.name.startswith(f"{safe_name(network.name)}.")]
+    return sorted(file for path in own for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+
+
+def operator_counts(path: Path) -> dict[str, int] | None:
+    """How many operators of each type a file has, most frequent first; None for a format that is not read here.
+
+    ONNX nodes, OpenVINO layers (without constants) and ncnn layers are counted.
+    """
+    if path.suffix == ".onnx":
+        kinds = [node.op_type for node in read_onnx(path).graph.node]
+    elif path.suffix == ".xml":
+        layers = ElementTree.parse(path).getroot().findall("./layers/layer")
+        kinds = [layer.attrib["type"] for layer in layers if layer.attrib["type"] != "Const"]
+    elif path.name.endswith(".ncnn.param"):
+        # A magic number, then how many layers and blobs there are, then a layer a line.
+        kinds = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines()[2:] if line.strip()]
+    else:
+        return None
+    return dict(sorted(Counter(kinds).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _calibration(integers: IntegerImages, metadata: Mapping[str, str]) -> Calibration:
+    method = json.loads(metadata["calibration"])["method"]
+    count = len(integers.calibration)
+    return Calibration(images=integers.calibrated_on, count=count, method=method, isa=metadata["isa"])
+
+
+def _versions(target: str) -> dict[str, str]:
+    runtime = get_target(target).runtime
+    own = {} if runtime == "ort" else versions(runtime)
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **own}
+
+
+def _conditions(target: str) -> Conditions:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return Conditions(versions=_versions(target), processor=cpu_model(), machine=platform.machine(),
+                      instruction_sets=cpu_features(), date=now)  # fmt: skip
