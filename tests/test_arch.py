@@ -84,7 +84,7 @@ def test_a_space_travels_as_json_and_decodes_elsewhere(arch):
     [
         ((), "layers"),
         ((Layer(16, 3, ("e3k3",)),), "stride 3"),
-        ((Layer(12, 1, ("e3k3",)),), "multiple of 8"),
+        ((Layer(0, 1, ("e3k3",)),), "0 channels"),
         ((Layer(16, 1, ("e9k9",)),), "token 'e9k9'"),
         ((Layer(16, 1, ("id",)),), "a skip needs"),
         ((Layer(16, 1, ("e3k3",)), Layer(24, 1, ("id",))), "a skip needs"),

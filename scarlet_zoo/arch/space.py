@@ -128,8 +128,8 @@ class SearchSpace:
             raise ArchError(f"{where}: no tokens")
         if layer.stride not in (1, 2):
             raise ArchError(f"{where}: got stride {layer.stride}, wanted 1 or 2")
-        if layer.width <= 0 or layer.width % 8:
-            raise ArchError(f"{where}: got {layer.width} channels, wanted a multiple of 8")
+        if type(layer.width) is not int or layer.width < 1:
+            raise ArchError(f"{where}: got {layer.width!r} channels, wanted a whole number from 1")
         for token in layer.tokens:
             if token not in self._meaning or "-" in token:
                 raise ArchError(f"{where}: token {token!r} is not one of the space's: {' '.join(self._meaning)}")
