@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+from conftest import ROOT
 
 from scarlet_zoo import create_model, get_arch
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.models.hub import push_to_hub, save_for_hub
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.models.weights import store
@@ -62,13 +66,20 @@ GOOD = (Path(__file__).parent.parent / "weights" / "cards" / f"{NAME}.xiaomi_in1
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('name = "scarlet_c"', "", "missing fields"),
-        ("redistributed = false", "redistributed = 0", "redistributed is 0, wanted bool"),
-        ("num_classes = 1000", "num_classes = true", "num_classes is True, wanted int"),
-        ("top1_percent = 75.6", 'top1_percent = "75.6"', "wanted float"),
-        ("crop = 224", "crop = 224\nzoom = 2", "unknown fields"),
+        ('name = "scarlet_c"', "", "missing field 'name'"),
+        ("redistributed = false", "redistributed = 0", "redistributed: got 0, wanted a valid boolean"),
+        ("num_classes = 1000", "num_classes = true", "num_classes: got True, wanted a valid integer"),
+        ("mean = [0.485, ", 'mean = ["0.485", ', "preprocessing.mean.0: got '0.485', wanted a valid number"),
+        ("[preprocessing]", '[published]\ntop1_percent = 1\nsource = "x"\n\n[preprocessing]', "published.top5_percent"),
+        ("crop = 224", "crop = 224\nzoom = 2", "unknown field 'preprocessing.zoom'"),
+        (
+            "num_classes = 1000",
+            "num_classes = 1000\nclasses = 2",
+            "unknown field 'classes', wanted one of arch",
+        ),
+        ("[preprocessing]", "[[preprocessing]]", "preprocessing: got "),
         ('tag = "xiaomi_in1k"', 'tag = "other"', "wanted a file of that name"),
-        ("[published]", "[published", "not a weights card"),
+        ("[preprocessing]", "[preprocessing", "not a weights card"),
     ],
 )
 def test_a_card_with_a_fault_is_refused(old, new, says, tmp_path):
@@ -78,6 +89,35 @@ def test_a_card_with_a_fault_is_refused(old, new, says, tmp_path):
     with pytest.raises(CardError, match=says) as caught:
         read_card(path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_published_of_the_zoo_stands_in_one_place(tmp_path):
+    """In scarlet_zoo/arch/zoo.py: no other Python or TOML file has the numbers, and everybody is given them."""
+    figures = {entry.name: entry.published for entry in ZOO.values() if entry.published}
+    assert len(figures) == 3
+    for name, published in figures.items():
+        (card,) = (card for card in all_cards().values() if card.name == name)
+        assert (card.published.top1_percent, card.published.top5_percent) == (
+            published.top1_percent, published.top5_percent)  # fmt: skip
+        (peer,) = (peer for peer in published_peers() if peer.name == name)
+        assert (peer.top1, peer.source) == (published.top1_percent, published.source)
+    numbers = re.compile(rf"\b({'|'.join(re.escape(str(f.top1_percent)) for f in figures.values())})\b")
+    files = [path for ending in ("py", "toml") for folder in ("scarlet_zoo", "weights", "benchmarks", "export")
+             for path in (ROOT / folder).rglob(f"*.{ending}")]  # fmt: skip
+    assert [path.name for path in files if numbers.search(path.read_text())] == ["zoo.py"]
+    # Other weights of the same network are not theirs.
+    own = tmp_path / f"{NAME}.mine.toml"
+    own.write_text(GOOD.replace('tag = "xiaomi_in1k"', 'tag = "mine"'))
+    assert read_card(own).published is None
+
+
+def test_pages_quote_what_was_published_as_the_zoo_has_it():
+    readme = re.findall(r"^\| (SCARLET-[ABC]) \|.*?\| ([\d.]+) % \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert dict(readme) == {
+        entry.name.upper().replace("_", "-"): str(entry.published.top1_percent)
+        for entry in ZOO.values()
+        if entry.published
+    }
 
 
 def test_without_weights_one_sentence_says_how_to_get_them():

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say
 from scarlet_zoo.cli.options import (
     Batch,
@@ -45,6 +44,7 @@ def fold_network(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for folded weights and certificate.")] = None,
 ) -> None:
     """Merge batch norms and stabilizers into the convolutions, and print the certificate."""
+    from scarlet_zoo.arch.zoo import safe_name
     from scarlet_zoo.folding.fold import fold
     from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.models.weights.checkpoint import save_weights
