@@ -67,9 +67,9 @@ GOOD = (Path(__file__).parent.parent / "weights" / "cards" / f"{NAME}.xiaomi_in1
     ("old", "new", "says"),
     [
         ('name = "scarlet_c"', "", "missing field 'name'"),
-        ("redistributed = false", "redistributed = 0", "redistributed: got 0, wanted a valid boolean"),
-        ("num_classes = 1000", "num_classes = true", "num_classes: got True, wanted a valid integer"),
-        ("mean = [0.485, ", 'mean = ["0.485", ', "preprocessing.mean.0: got '0.485', wanted a valid number"),
+        ("redistributed = false", "redistributed = 0", "redistributed: got 0, wanted true or false"),
+        ("num_classes = 1000", "num_classes = true", "num_classes: got True, wanted a whole number"),
+        ("mean = [0.485, ", 'mean = ["0.485", ', "preprocessing.mean.0: got '0.485', wanted a number"),
         ("[preprocessing]", '[published]\ntop1_percent = 1\nsource = "x"\n\n[preprocessing]', "published.top5_percent"),
         ("crop = 224", "crop = 224\nzoom = 2", "unknown field 'preprocessing.zoom'"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,24 +12,39 @@ if TYPE_CHECKING:
 _LONGEST = 60
 _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+# pydantic's words, and those that a person who writes TOML knows.
+_PLAIN = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "text",
+    "greater than or equal to": "at least",
+    "greater than": "more than",
+    "less than or equal to": "at most",
+}
 
 
-def first_fault(error: ValidationError, known: Iterable[str] = ()) -> str:
+def first_fault(error: ValidationError, fields: Iterable[str] = ()) -> str:
     """The first fault that pydantic found: where it is, what stands there and what was wanted.
 
     Args:
         error: of a validation.
-        known: names of the fields that there are, for one that is unknown.
+        fields: names that there are, in order: they are listed for an unknown one, and stand for the positions of
+            a constructor's arguments.
     """
-    fault = error.errors(include_url=False)[0]
-    where = ".".join(map(str, fault["loc"]))
+    fault, names = error.errors(include_url=False)[0], list(fields)
+    first, *inner = fault["loc"] or ("",)
+    where = ".".join(map(str, (names[first] if isinstance(first, int) and names else first, *inner)))
     if fault["type"] in _MISSING:
         return f"missing field {where!r}"
     if fault["type"] in _UNKNOWN:
-        names = " ".join(sorted(known))
-        return f"unknown field {where!r}{f', wanted one of {names}' if names else ''}"
-    wanted = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{where}: got {_shown(fault['input'])}, wanted {wanted}"
+        wanted = f", wanted one of {' '.join(sorted(names))}" if names else ""
+        return f"unknown field {where!r}{wanted}"
+    # Such as "Input should be a valid integer", "Tuple should have at least 1 item after validation, not 0".
+    wanted = re.sub(r"^\w+ should (be|have|match) | after validation, not \d+$|^Value error, ", "", fault["msg"])
+    for theirs, plain in _PLAIN.items():
+        wanted = wanted.replace(theirs, plain)
+    return f"{where}: got {_shown(fault['input'])}, wanted {wanted}" if where else wanted
 
 
 def _shown(value: object) -> str:
