@@ -16,7 +16,7 @@ import torch
 from conftest import ROOT
 
 from scarlet_zoo import create_model, get_arch
-from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.measurement.published import published_peers
@@ -170,6 +170,64 @@ def test_any_architecture_can_keep_weights(cache, tmp_path):
     stored = store.import_weights(arch, create_model(arch), tmp_path / "w.pth")
     assert stored.path.parent == cache / "weights"
     assert timm.create_model("scarlet_net", arch=arch, pretrained=True).arch == create_model(arch).arch
+
+
+def own_weights(name, path):
+    """A file with weights that nobody else has."""
+    model = create_model(name)
+    with torch.no_grad():
+        model.get_submodule("classifier").bias.fill_(0.125)
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def bias_by_every_way(name):
+    """The classifier's bias by every way to ask for the weights of a name, each with what is said of them."""
+    networks = {weights: load_network(name, weights) for weights in ("auto", "pretrained")}
+    models = {**{way: network.model for way, network in networks.items()}, "ours": create_model(name, pretrained=True)}
+    if not is_identity_string(name):
+        models["timm"] = timm.create_model(name, pretrained=True)
+    return {way: model.classifier.bias.detach() for way, model in models.items()}, {
+        n.weights for n in networks.values()
+    }
+
+
+@pytest.mark.parametrize("spelled", ["name", "arch"])
+def test_imported_weights_come_before_shipped_ones_whoever_asks(spelled, tmp_path):
+    """timm's pretrained=True, ours, and the sources auto and pretrained: the same weights, said in the same words."""
+    asked = getattr(ZOO["scarlet_mini_s"], spelled)
+    shipped, said = bias_by_every_way(asked)
+    assert said == {"shipped scarlet_mini_s.fashion_mnist"}
+    assert all(torch.equal(bias, shipped["auto"]) for bias in shipped.values())
+    store.import_weights(asked, create_model(asked), own_weights("scarlet_mini_s", tmp_path / "own.pth"))
+    imported, (said,) = bias_by_every_way(asked)
+    assert said.startswith("imported own.pth, sha256 ")
+    for way, bias in imported.items():
+        assert torch.equal(bias, torch.full((10,), 0.125)), way
+    # The tag asks for the shipped ones.
+    tagged, said = bias_by_every_way("scarlet_mini_s.fashion_mnist")
+    assert said == {"shipped scarlet_mini_s.fashion_mnist"}
+    assert all(torch.equal(bias, shipped["auto"]) for bias in tagged.values())
+
+
+def test_imported_weights_of_another_familys_network_are_its_pretrained_ones(tmp_path):
+    name = "mobilenetv3_small_050"
+    file = own_weights(name, tmp_path / "own.pth")
+    store.import_weights(name, create_model(name), file)
+    for model in (
+        create_model(name, pretrained=True),
+        load_network(name, "pretrained").model,
+        load_network(name).model,
+    ):
+        assert torch.equal(model.classifier.bias, torch.full((1000,), 0.125))
+    assert create_model(name, pretrained=True, num_classes=3).num_classes == 3
+
+
+def test_an_import_leaves_the_model_that_it_is_given_as_it_is(tmp_path):
+    model = create_model("scarlet_mini_s")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    store.import_weights("scarlet_mini_s", model, own_weights("scarlet_mini_s", tmp_path / "own.pth"))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_a_bad_file_is_refused_and_the_old_one_stays(released, tmp_path):

@@ -15,7 +15,12 @@ Models = Annotated[
     list[str], typer.Argument(help="Files of any runtime; registered names, identity strings, any timm names.")
 ]
 Weights = Annotated[
-    str, typer.Option(help="A file, 'pretrained', 'random', or 'auto': imported ones, else random.", metavar="FILE")
+    str,
+    typer.Option(
+        help="A file, 'random', 'pretrained' (those imported for NAME, else those shipped for it, else timm's), or "
+        "'auto': the same of what this machine has, else random.",
+        metavar="FILE",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write into; it is made if it is not there.")]
 Target = Annotated[str, typer.Option(help="What to export for; scarlet-zoo doctor lists the targets.")]
