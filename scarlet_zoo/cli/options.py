@@ -46,6 +46,22 @@ Mode = Annotated[str, typer.Option(help="hot, cold (caches swept), camera (idle 
 Affinity = Annotated[str | None, typer.Option(help="Processors that may be used, such as 0,1.", metavar="N,N")]
 
 
+def apply_only(condition: bool, when: str, **given: object) -> None:
+    """Refuse options that would do nothing, rather than ignore them.
+
+    Args:
+        condition: whether they do something.
+        when: for what they do, as the error says it.
+        given: their values by name; None for one that was left out.
+
+    Raises:
+        ScarletError: the first of them that was given in vain.
+    """
+    for name, value in given.items():
+        if not condition and value is not None:
+            raise ScarletError(f"--{name.replace('_', '-')} {value}: would be ignored, it is for {when}")
+
+
 def levels_of(features: str | None) -> tuple[int, ...] | None:
     """Feature levels as they are typed."""
     if features is None:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
-from scarlet_zoo.cli.options import DataDir, Held, Json
+from scarlet_zoo.cli.options import DataDir, Held, Json, apply_only
 from scarlet_zoo.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -75,24 +75,36 @@ def validate_network(
     source: Source,
     data: Annotated[
         str,
-        typer.Argument(help="A folder of pictures for each class, sorted by name, or fashion-mnist.", metavar="DATA"),
+        typer.Argument(
+            help="A folder a class, sorted by name; one with train and val or test in it; fashion-mnist, "
+            "torchvision:NAME or hf:NAME.",
+            metavar="DATA",
+        ),
     ],
     as_json: Json = False,
     weights: SourceWeights = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 64,
     limit: Annotated[int | None, typer.Option(min=1, help="So many pictures, spread evenly; all if left out.")] = None,
     split: Annotated[
-        str, typer.Option(help="Of a data set with a name: validation, or test, for the end.")
-    ] = "validation",
+        str | None,
+        typer.Option(
+            help="validation, those held out of the training pictures, or test, for the end; if left out, validation, "
+            "and of a folder without parts all its pictures.",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = None,
     validation: Held = None,
 ) -> None:
     """Measure accuracy on an ImageNet-style folder, or on a part of a data set."""
-    from scarlet_zoo.data.folders import read_dataset
+    from scarlet_zoo.data.folders import has_parts, read_dataset
     from scarlet_zoo.inference.accuracy import validate, validate_part
 
     named = not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
-    dataset = None if named else read_dataset(Path(data), limit)
+    apply_only(named, "a data set with a name", data_dir=data_dir)
+    apply_only(split in (None, "validation"), "--split validation", validation=validation)
+    whole = not named and split is None and validation is None and not has_parts(Path(data))
+    dataset = read_dataset(Path(data), limit) if whole else None
     classifier = _open(source, weights)
     with progress_bar("validate") as progress:
         if dataset is not None:
@@ -101,7 +113,8 @@ def validate_network(
             from scarlet_zoo.data.datasets import open_data
 
             pictures = open_data(data, classifier.preprocessing, data_dir, validation)
-            result = validate_part(classifier, pictures, split, batch=batch, limit=limit, progress=progress)
+            part = split or "validation"
+            result = validate_part(classifier, pictures, part, batch=batch, limit=limit, progress=progress)
 
     def render(console: Console) -> None:
         facts: list[tuple[str, object]] = [

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
-from scarlet_zoo.cli.options import DataDir, Held, Json, Seed
+from scarlet_zoo.cli.options import DataDir, Held, Json, Seed, apply_only
 from scarlet_zoo.cli.train import Out
 from scarlet_zoo.errors import TrainingError
 
@@ -49,9 +49,11 @@ def search_space(
     validation_images: Annotated[
         int | None, typer.Option(min=1, help="Of those, to score on; all if left out.")
     ] = None,
-    calibration_images: Annotated[int, typer.Option(min=2, help="Training pictures for batch norm statistics.")] = 2000,
+    calibration_images: Annotated[
+        int | None, typer.Option(min=2, help="Training pictures for batch norm statistics; 2000 if left out.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Of engine ray.")] = 2,
+    workers: Annotated[int | None, typer.Option(min=1, help="Of engine ray; 2 if left out.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of an evaluation.")] = 1,
     lut: Annotated[
         Path | None, typer.Option(help="A table of lut build that predicts latency; the front is measured.")
@@ -66,14 +68,22 @@ def search_space(
     metric, own_method = habits_of(strategy, supernet)
     goals = tuple(Objective.parse(text) for text in (objectives or f"{metric},macs").split(","))
     limits = tuple(Limit.parse(text) for text in limit or [])
+    metrics = metrics_of(goals, limits)
+    apply_only(engine == "ray", "--engine ray", workers=workers)
+    apply_only("latency" in metrics, "latency among the objectives or limits", lut=lut)
+    apply_only(
+        not {"accuracy", "score"}.isdisjoint(metrics), "accuracy or score among the objectives or limits", data=data,
+        data_dir=data_dir, validation=validation, validation_images=validation_images,
+        calibration_images=calibration_images,
+    )  # fmt: skip
     settings = SearchSettings(
         objectives=goals, limits=limits, method=method or own_method, evaluations=evaluations,
-        population=min(population, evaluations), seed=seed, engine=engine, workers=workers,
+        population=min(population, evaluations), seed=seed, engine=engine, workers=workers or 2,
     )  # fmt: skip
     plan = SearchPlan(
-        supernet=supernet, space=space, metrics=metrics_of(goals, limits), data=data, data_dir=data_dir,
-        held_out=validation, validation=validation_images, calibration=calibration_images, threads=threads, lut=lut,
-        strategy=strategy,
+        supernet=supernet, space=space, metrics=metrics, data=data, data_dir=data_dir,
+        held_out=validation, validation=validation_images, calibration=calibration_images or 2000, threads=threads,
+        lut=lut, strategy=strategy,
     )  # fmt: skip
     with progress_bar("search") as progress:
         report = run_search(plan, settings, out, progress)
@@ -106,6 +116,7 @@ def derive(
     from scarlet_zoo.nas.search.objectives import Limit
     from scarlet_zoo.nas.search.results import choose_from, derive_networks, read_front
 
+    apply_only(supernet is not None, "--supernet", data=data, data_dir=data_dir)
     rows = read_front(front, tuple(Limit.parse(text) for text in limit or []))
     chosen = choose_from(rows, choose)
     given = names.split(",") if names else None

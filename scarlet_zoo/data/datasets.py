@@ -17,7 +17,7 @@ from PIL import Image
 
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
-from scarlet_zoo.data.folders import read_dataset
+from scarlet_zoo.data.folders import TEST_PARTS, read_dataset
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sources import (
     folder_item,
@@ -124,6 +124,8 @@ def open_data(
     if not Path(name).is_dir():
         wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder a class"
         raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
+    if folder is not None:
+        raise DatasetError(f"data {name}: a folder, got the data folder {folder} besides, wanted none")
     return _folder(Path(name), preprocessing, validation)
 
 
@@ -163,7 +165,7 @@ def _fashion_mnist(preprocessing: Preprocessing, folder: Path | None, validation
 
 def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) -> ImageData:
     train = folder / "train" if (folder / "train").is_dir() else folder
-    test = next((folder / name for name in ("test", "val", "validation") if (folder / name).is_dir()), None)
+    test = next((folder / name for name in TEST_PARTS if (folder / name).is_dir()), None)
     sets = [read_dataset(part) for part in ((train, test) if train != folder and test else (train,))]
     if len({part.classes for part in sets}) > 1:
         raise DatasetError(
