@@ -9,10 +9,12 @@ from typer.testing import CliRunner
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.cli import main, train
+from scarlet_zoo.cli.shared import ExportOptions
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.sample_images import photos
 
 MINI = get_space("scarlet-mini-7")
+FRONT = ROOT / "weights" / "search" / "accuracy-latency" / "front.json"
 ARCH = str(Arch.of(MINI, (layer.tokens[0] for layer in MINI.layers)))
 
 
@@ -57,7 +59,7 @@ IN_VAIN = {
         ("search", "--space", "scarlet-mini", "--objectives", "macs,params", "--data-dir", FASHION, "--out", "{out}"),
         (
             "derive",
-            ROOT / "weights" / "search" / "accuracy-latency" / "front.json",
+            FRONT,
             "--data-dir",
             FASHION,
             "--out",
@@ -134,3 +136,13 @@ def test_both_trainings_share_their_options_and_show_them_all():
         text = CliRunner().invoke(main.app, [*verb, "--help"], env={"COLUMNS": "200"}).output
         assert [name for name in (*shared, *own) if f"--{name} " not in text] == []
         assert "[default: 128" in text
+
+
+def test_export_and_deploy_share_their_options_and_show_them_all():
+    recipe = ExportOptions(opset=18, batch=2, pixels=True).recipe("native", halves=True)
+    assert (recipe.form, recipe.opset, recipe.batch, recipe.pixels, recipe.halves) == ("native", 18, 2, True, True)
+    for verb in ("export", "deploy"):
+        text = CliRunner().invoke(main.app, [verb, "--help"], env={"COLUMNS": "200"}).output
+        for name in ("weights", "target", "opset", "batch", "input-size", "exporter", "features", "pixels", "out"):
+            assert f"--{name} " in text
+        assert "[default: 17]" in text

@@ -10,22 +10,8 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say
-from scarlet_zoo.cli.options import (
-    Batch,
-    Exporter,
-    Features,
-    InputSize,
-    Json,
-    Name,
-    Opset,
-    Out,
-    Pixels,
-    Target,
-    Weights,
-    form_of,
-    levels_of,
-    probe_folder,
-)
+from scarlet_zoo.cli.options import Json, Name, Out, Weights, form_of, levels_of, probe_folder
+from scarlet_zoo.cli.shared import ExportOptions, with_shared_options
 
 Threads = Annotated[int, typer.Option(min=1, help="Intra-op threads of the measurement.")]
 
@@ -73,39 +59,32 @@ def fold_network(
     emit(as_json, value, render)
 
 
+@with_shared_options
 def deploy_network(
     name: Name,
     out: Out,
+    what: ExportOptions,
     as_json: Json = False,
-    weights: Weights = "auto",
-    target: Target = "native",
-    opset: Opset = 17,
-    batch: Batch = None,
-    input_size: InputSize = None,
-    exporter: Exporter = "torchscript",
-    features: Features = None,
-    pixels: Pixels = False,
     threads: Threads = 1,
 ) -> None:
     """Do the main job: create, fold, export, verify and measure; leaves the ONNX file and its report."""
     from scarlet_zoo.deployment.deploy import deploy
     from scarlet_zoo.deployment.deploy_report import deployment_rows
-    from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.latency import Settings
 
-    size = (input_size, input_size) if input_size else None
-    recipe = Recipe(form=form_of(target), opset=opset, batch=batch, exporter=exporter, input_size=size, pixels=pixels)
+    size = (what.input_size, what.input_size) if what.input_size else None
+    recipe = what.recipe(form_of(what.target), input_size=size)
     probe_folder(out)
     with progress_bar("measure") as progress:
         result = deploy(
             name,
             out,
-            weights=weights,
+            weights=what.weights,
             recipe=recipe,
             settings=Settings(threads=threads),
             stage=say,
             progress=progress,
-            features=levels_of(features),
+            features=levels_of(what.features),
         )
     report = result.to_dict()
 

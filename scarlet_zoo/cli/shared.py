@@ -5,8 +5,22 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from scarlet_zoo.cli.options import (
+    Batch,
+    Exporter,
+    Features,
+    InputSize,
+    Opset,
+    Pixels,
+    Target,
+    Weights,
+)
+
+if TYPE_CHECKING:
+    from scarlet_zoo.deployment.trace import Recipe
 
 
 def with_shared_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -38,3 +52,23 @@ def with_shared_options(verb: Callable[..., None]) -> Callable[..., None]:
     setattr(command, "__signature__", inspect.Signature(keyword, return_annotation=None))  # noqa: B010
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword}
     return command
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What export and deploy have in common: which weights become what file."""
+
+    weights: Weights = "auto"
+    target: Target = "native"
+    opset: Opset = 17
+    batch: Batch = None
+    input_size: InputSize = None
+    exporter: Exporter = "torchscript"
+    features: Features = None
+    pixels: Pixels = False
+
+    def recipe(self, form: str, **own: Any) -> Recipe:
+        """How the graph is written in one of its forms, with what is the verb's own."""
+        from scarlet_zoo.deployment.trace import Recipe
+
+        return Recipe(form=form, opset=self.opset, batch=self.batch, exporter=self.exporter, pixels=self.pixels, **own)
