@@ -27,7 +27,8 @@ class TrainSettings:
         label_smoothing: share of the target spread over all classes.
         ema: decay of the averaged weights that are kept in the end; 0 keeps the last ones.
         clip_norm: largest norm of a step's gradient; 0 does not clip.
-        augment: what is done to small pictures; None leaves them as they are.
+        augment: what is done to training images, see also :func:`scarlet_zoo.data.datasets.usual_augment`; None leaves
+            them as they are.
         precision: ``no`` (float32), ``bf16`` or ``fp16``.
         checkpoint_every: steps between checkpoints.
         workers: processes that load pictures; 0 loads them in this one.
