@@ -206,8 +206,11 @@ def test_validate_takes_folders_and_refuses_what_is_not_for_them(foreign_file, t
     predictor = zoo.load(foreign_file, preprocessing=FEED)
     assert zoo.validate(predictor, tmp_path).images == 7
     assert zoo.validate(predictor, zoo.read_dataset(tmp_path), limit=None).images == 7
-    with pytest.raises(DatasetError, match="got split, which is for data with a name"):
+    with pytest.raises(DatasetError, match="has no test part"):
         zoo.validate(predictor, tmp_path, split="test")
+    with pytest.raises(DatasetError, match="would be ignored, it is for a data set with a name"):
+        zoo.validate(predictor, tmp_path, data_dir=tmp_path)
+    assert zoo.validate(predictor, tmp_path, validation=2).images == 2
 
 
 def test_a_torch_model_of_ones_own_is_trained(tmp_path):

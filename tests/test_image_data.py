@@ -14,7 +14,7 @@ from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.data import fashion_mnist as files
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch
-from scarlet_zoo.data.datasets import open_data, split_indices
+from scarlet_zoo.data.datasets import open_data, split_indices, usual_augment
 from scarlet_zoo.data.fashion_mnist import fashion_mnist
 from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
 from scarlet_zoo.data.sample_images import photos
@@ -160,6 +160,69 @@ def test_a_folder_a_class(folder):
     assert len(alone.part("train")) + len(alone.part("validation")) == 30
     with pytest.raises(DatasetError, match="no test part"):
         alone.part("test")
+
+
+FED = COLOUR.size
+
+
+@pytest.fixture(scope="module")
+def as_files_and_arrays(tmp_path_factory):
+    """The same pictures at the network's size, as a folder and in memory."""
+    root = tmp_path_factory.mktemp("same")
+    pixels = np.stack([np.asarray(photo.resize(FED)) for photo in photos(24)])
+    for position, picture in enumerate(pixels):
+        (root / "only").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(root / "only" / f"{position:02}.png")
+    whole = Preprocessing(FED, COLOUR.mean, COLOUR.std, "bilinear", 1.0)
+    return open_data(str(root), whole, validation=4), pixels, whole
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        Augment(shift_px=3, flip=False),
+        Augment(shift_px=0, flip=True),
+        Augment(shift_px=0, flip=False, jitter=0.4),
+        Augment(shift_px=0, flip=False, erase=0.9),
+        Augment(shift_px=2, flip=True, jitter=0.2, erase=0.5),
+    ],
+    ids=["shift", "flip", "jitter", "erase", "all"],
+)
+def test_every_augmentation_reaches_files_as_it_does_arrays(augment, as_files_and_arrays):
+    """The folder's pictures come out as those in memory do, and not as without it."""
+    data, pixels, feed = as_files_and_arrays
+    kept = split_indices(24, 4, "same")["train"]
+    arrays = ArraySplit(pixels[kept], np.zeros(20, dtype=np.int64), feed, augment)
+    batch = Batch(tuple(range(20)), 7)
+    made = data.part("train", augment).__getitems__(batch)[0]
+    torch.testing.assert_close(made, arrays.__getitems__(batch)[0], rtol=0, atol=1e-4)
+    assert not torch.allclose(made, data.part("train").__getitems__(batch)[0], atol=1e-2)
+
+
+def test_a_crop_of_a_file_is_that_of_an_array_taken_from_the_picture_itself(as_files_and_arrays, tmp_path):
+    """At the network's size it shows what the array's does; of a large picture it has the details."""
+    data, pixels, feed = as_files_and_arrays
+    augment = Augment(shift_px=0, flip=False, crop=0.3)
+    kept = split_indices(24, 4, "same")["train"]
+    batch = Batch(tuple(range(20)), 7)
+    theirs = ArraySplit(pixels[kept], np.zeros(20, dtype=np.int64), feed, augment).__getitems__(batch)[0]
+    made = data.part("train", augment).__getitems__(batch)[0]
+    # Pillow shrinks with a wider filter than torch's grid_sample stretches with, so edges differ a little.
+    assert (made - theirs).abs().mean() < 0.1 * (made - data.part("train").__getitems__(batch)[0]).abs().mean()
+    fine = np.indices((256, 256)).sum(0) % 2 * 255  # stripes that are grey at the network's size
+    (tmp_path / "a").mkdir()
+    for number in range(2):
+        Image.fromarray(fine.astype(np.uint8)).convert("RGB").save(tmp_path / "a" / f"{number}.png")
+    small = Augment(shift_px=0, flip=False, crop=1 / 64)
+    views = [open_data(str(tmp_path), feed, validation=1).part("train", small).__getitems__(Batch((0,), seed))[0]
+             for seed in range(40)]  # fmt: skip
+    assert max(float(view.std()) for view in views) > 0.5
+
+
+def test_what_training_does_by_default_depends_on_the_data():
+    assert usual_augment("fashion-mnist", erase=0.5) == Augment(erase=0.5)
+    assert usual_augment("folder") == Augment(shift_px=0, crop=0.08)
+    assert usual_augment("hf:x", crop=0.5).crop == 0.5
 
 
 def test_training_on_a_folder_takes_its_classes(folder, scarlet, tmp_path):

@@ -62,6 +62,13 @@ def test_the_root_and_what_needs_no_torch_load_none():
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+def test_the_command_line_starts_without_what_only_its_verbs_need():
+    heavy = "{'pydantic', 'torch', 'timm', 'scarlet_zoo.arch'}"
+    code = f"import sys, scarlet_zoo.cli.main; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_a_supernet_costs_what_it_may():
     rows = json.loads((ROOT / "benchmarks" / "results" / "supernet.json").read_text())
     assert {row["space"] for row in rows} == {"scarlet", "scarlet-mini"}

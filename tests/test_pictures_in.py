@@ -115,6 +115,28 @@ def test_a_turned_camera_gives_the_upright_picture(tmp_path, orientation, ending
     assert np.abs(np.asarray(opened, dtype=float) - np.asarray(picture)).mean() < 2
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGBA", "P", "L", "I;16"])
+def test_a_turned_camera_gives_every_kind_of_pixel_upright(tmp_path, orientation, mode):
+    """Without loss, so that not one pixel may stand elsewhere."""
+    grey = photo(1).convert("L")
+    deep = Image.fromarray(np.asarray(grey, dtype=np.uint16) * 257)
+    picture = deep if mode == "I;16" else photo(1).convert(mode)
+    assert picture.mode == mode
+    if mode == "RGBA":
+        picture.putalpha(grey)
+    picture.save(tmp_path / "upright.png")
+    back = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = picture if back is None else picture.transpose(Image.Transpose(back))
+    stored.save(tmp_path / "turned.png", exif=exif)
+    wanted = open_picture(tmp_path / "upright.png")
+    np.testing.assert_array_equal(open_picture(tmp_path / "turned.png"), wanted)
+    as_stored = open_picture(tmp_path / "turned.png", upright=False)
+    assert (orientation == 1) == np.array_equal(as_stored, wanted)
+
+
 def test_a_broken_camera_note_is_no_rotation(tmp_path):
     content = rotated_jpeg(tmp_path / "turned.jpg", 6, photo(0)).read_bytes()
     # The offset of the first directory of notes points beyond its end.

@@ -1,14 +1,17 @@
 """Search spaces that a user declares."""
 
+import json
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.choices import Choice
 from scarlet_zoo.arch.cost import arch_cost
-from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.space import Layer, SearchSpace
 from scarlet_zoo.arch.spaces import find_space, get_space, list_spaces, read_space, space_of
 from scarlet_zoo.errors import ArchError, UnknownNameError
 from scarlet_zoo.models.scarlet import create_model
@@ -54,21 +57,25 @@ def test_mutants_and_children_stay_in_the_space(name):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('name = "a"', "missing keys ['stages']"),
-        (FEW_LINES + "depth = 3\n", "unknown keys ['depth']"),
+        ('name = "a"', "missing field 'stages'"),
+        (FEW_LINES + "depth = 3\n", "unknown field 'depth', wanted one of activation branches"),
         ("name = ", "not a search space"),
-        (FEW_LINES + "stem_stride = 3\n", "stem stride 3"),
-        (FEW_LINES.replace("[16, 2, 2]", "[15, 2, 2]"), "layer 0: got 15 channels"),
-        (FEW_LINES.replace("[16, 2, 2]", "[16, 2]"), "wrong kind"),
+        (FEW_LINES + "stem_stride = 3\n", "stem_stride: got 3, wanted at most 2"),
+        (FEW_LINES.replace("[16, 2, 2]", "[0, 2, 2]"), "stages.0.0: got 0, wanted at least 1"),
+        (FEW_LINES.replace("[16, 2, 2]", "[16, 2]"), "stages.0.2"),
         (FEW_LINES.replace("mine", "a:b"), "without ':'"),
+        (FEW_LINES + "std = [0.5, 0.0, 0.5]\n", "std.1: got 0.0, wanted more than 0"),
+        (FEW_LINES + "paths = 1\n", "paths: got 1, wanted at least 2"),
+        (FEW_LINES + "branches = 1\n", "branches: got 1, wanted true or false"),
+        (FEW_LINES.replace("[3]", "[]"), "layers.0.tokens: got (), wanted at least 1 item"),
         (FEW_LINES + "mean = [0.5]\n", "1 means and 3 deviations"),
         (FEW_LINES.replace("[3]", "[4]"), "odd kernel"),
-        (FEW_LINES.replace("[3]", '["3"]'), "odd kernel"),
-        (FEW_LINES + "expand_ratios = [2.5]\n", "ratio"),
-        (FEW_LINES + 'stem_width = "16"\n', "stem_width '16'"),
-        (FEW_LINES + "head_width = -5\n", "head_width -5"),
-        (FEW_LINES + "crop = 0.0\n", "crop in (0, 1]"),
-        (FEW_LINES + 'mean = ["a", "b", "c"]\n', "wanted numbers"),
+        (FEW_LINES.replace("[3]", '["3"]'), "kernel_sizes.0: got '3', wanted a whole number"),
+        (FEW_LINES + "expand_ratios = [2.5]\n", "expand_ratios.0: got 2.5, wanted a whole number"),
+        (FEW_LINES + 'stem_width = "16"\n', "stem_width: got '16', wanted a whole number"),
+        (FEW_LINES + "head_width = -5\n", "head_width: got -5, wanted at least 1"),
+        (FEW_LINES + "crop = 0.0\n", "crop: got 0.0, wanted more than 0"),
+        (FEW_LINES + 'mean = ["a", "b", "c"]\n', "mean.0: got 'a', wanted a number"),
     ],
 )
 def test_bad_declarations_name_file_and_fault(text, says, tmp_path):
@@ -77,6 +84,47 @@ def test_bad_declarations_name_file_and_fault(text, says, tmp_path):
         read_space(path)
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("head_width", "16", "head_width: got '16', wanted a whole number"),
+        (
+            "layers",
+            [{"width": 8.5, "stride": 1, "tokens": ["e3k3"]}],
+            "layers.0.width: got 8.5, wanted a whole number",
+        ),
+        ("layers", [{"width": 8, "stride": 1}], "missing field 'layers.0.tokens'"),
+        ("zoom", 1, "unknown field 'zoom', wanted one of activation"),
+        ("choices", [["e3k3", {"expand_ratio": 3, "kernel_size": 4}]], "wanted an odd kernel"),
+        ("name", "a b", "without ':' or blanks"),
+    ],
+)
+def test_a_definition_with_a_fault_is_refused_on_one_line(field, value, says):
+    definition = {**json.loads(get_space("scarlet-mini-7").to_json()), field: value}
+    with pytest.raises(ArchError) as caught:
+        SearchSpace.from_json(json.dumps(definition))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ArchError, match="search space definition: Invalid JSON"):
+        SearchSpace.from_json("{")
+
+
+def test_a_space_made_in_python_is_checked_as_one_from_a_file_is():
+    space = get_space("scarlet-mini-7")
+    for values, says in (
+        ({"in_chans": "1"}, "search space 'scarlet-mini-7': in_chans: got '1', wanted a whole number"),
+        ({"choices": (("e3k3", Choice("3", 3)), *space.choices[1:])}, "choices.0.1.expand_ratio: got '3'"),
+        ({"layers": (Layer(True, 1, ("e3k3",)),)}, "layers.0.width: got True"),
+        ({"name": "a:b"}, "search space 'a:b': wanted a name without"),
+    ):
+        with pytest.raises(ArchError) as caught:
+            replace(space, **values)
+        assert says in str(caught.value)
+    with pytest.raises(ArchError, match=r"search space 'x': choices: got 3, wanted"):
+        SearchSpace("x", 3, space.layers)
 
 
 def test_spaces_that_are_not_there(tmp_path):
@@ -87,13 +135,13 @@ def test_spaces_that_are_not_there(tmp_path):
 
 
 @given(
-    widths=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    widths=st.lists(st.integers(1, 40), min_size=1, max_size=3),
     depths=st.lists(st.integers(1, 3), min_size=3, max_size=3),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=25, deadline=None)
 def test_every_declared_space_survives_its_own_text(widths, depths, seed):
-    stages = [[8 * width, depth, 2] for width, depth in zip(widths, depths, strict=False)]
+    stages = [[width, depth, 2] for width, depth in zip(widths, depths, strict=False)]
     space = space_of({"name": "x", "stages": stages, "in_chans": 1, "input_size": 16, "first_width": 8})
     assert SearchSpace.from_json(space.to_json()) == space
     arch = Arch.sample(space, random.Random(seed))

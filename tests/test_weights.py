@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+from conftest import ROOT
 
 from scarlet_zoo import create_model, get_arch
-from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.architecture import Arch, is_identity_string
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.models.hub import push_to_hub, save_for_hub
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.models.weights import store
@@ -62,13 +66,20 @@ GOOD = (Path(__file__).parent.parent / "weights" / "cards" / f"{NAME}.xiaomi_in1
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('name = "scarlet_c"', "", "missing fields"),
-        ("redistributed = false", "redistributed = 0", "redistributed is 0, wanted bool"),
-        ("num_classes = 1000", "num_classes = true", "num_classes is True, wanted int"),
-        ("top1_percent = 75.6", 'top1_percent = "75.6"', "wanted float"),
-        ("crop = 224", "crop = 224\nzoom = 2", "unknown fields"),
+        ('name = "scarlet_c"', "", "missing field 'name'"),
+        ("redistributed = false", "redistributed = 0", "redistributed: got 0, wanted true or false"),
+        ("num_classes = 1000", "num_classes = true", "num_classes: got True, wanted a whole number"),
+        ("mean = [0.485, ", 'mean = ["0.485", ', "preprocessing.mean.0: got '0.485', wanted a number"),
+        ("[preprocessing]", '[published]\ntop1_percent = 1\nsource = "x"\n\n[preprocessing]', "published.top5_percent"),
+        ("crop = 224", "crop = 224\nzoom = 2", "unknown field 'preprocessing.zoom'"),
+        (
+            "num_classes = 1000",
+            "num_classes = 1000\nclasses = 2",
+            "unknown field 'classes', wanted one of arch",
+        ),
+        ("[preprocessing]", "[[preprocessing]]", "preprocessing: got "),
         ('tag = "xiaomi_in1k"', 'tag = "other"', "wanted a file of that name"),
-        ("[published]", "[published", "not a weights card"),
+        ("[preprocessing]", "[preprocessing", "not a weights card"),
     ],
 )
 def test_a_card_with_a_fault_is_refused(old, new, says, tmp_path):
@@ -78,6 +89,35 @@ def test_a_card_with_a_fault_is_refused(old, new, says, tmp_path):
     with pytest.raises(CardError, match=says) as caught:
         read_card(path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_published_of_the_zoo_stands_in_one_place(tmp_path):
+    """In scarlet_zoo/arch/zoo.py: no other Python or TOML file has the numbers, and everybody is given them."""
+    figures = {entry.name: entry.published for entry in ZOO.values() if entry.published}
+    assert len(figures) == 3
+    for name, published in figures.items():
+        (card,) = (card for card in all_cards().values() if card.name == name)
+        assert (card.published.top1_percent, card.published.top5_percent) == (
+            published.top1_percent, published.top5_percent)  # fmt: skip
+        (peer,) = (peer for peer in published_peers() if peer.name == name)
+        assert (peer.top1, peer.source) == (published.top1_percent, published.source)
+    numbers = re.compile(rf"\b({'|'.join(re.escape(str(f.top1_percent)) for f in figures.values())})\b")
+    files = [path for ending in ("py", "toml") for folder in ("scarlet_zoo", "weights", "benchmarks", "export")
+             for path in (ROOT / folder).rglob(f"*.{ending}")]  # fmt: skip
+    assert [path.name for path in files if numbers.search(path.read_text())] == ["zoo.py"]
+    # Other weights of the same network are not theirs.
+    own = tmp_path / f"{NAME}.mine.toml"
+    own.write_text(GOOD.replace('tag = "xiaomi_in1k"', 'tag = "mine"'))
+    assert read_card(own).published is None
+
+
+def test_pages_quote_what_was_published_as_the_zoo_has_it():
+    readme = re.findall(r"^\| (SCARLET-[ABC]) \|.*?\| ([\d.]+) % \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert dict(readme) == {
+        entry.name.upper().replace("_", "-"): str(entry.published.top1_percent)
+        for entry in ZOO.values()
+        if entry.published
+    }
 
 
 def test_without_weights_one_sentence_says_how_to_get_them():
@@ -130,6 +170,64 @@ def test_any_architecture_can_keep_weights(cache, tmp_path):
     stored = store.import_weights(arch, create_model(arch), tmp_path / "w.pth")
     assert stored.path.parent == cache / "weights"
     assert timm.create_model("scarlet_net", arch=arch, pretrained=True).arch == create_model(arch).arch
+
+
+def own_weights(name, path):
+    """A file with weights that nobody else has."""
+    model = create_model(name)
+    with torch.no_grad():
+        model.get_submodule("classifier").bias.fill_(0.125)
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def bias_by_every_way(name):
+    """The classifier's bias by every way to ask for the weights of a name, each with what is said of them."""
+    networks = {weights: load_network(name, weights) for weights in ("auto", "pretrained")}
+    models = {**{way: network.model for way, network in networks.items()}, "ours": create_model(name, pretrained=True)}
+    if not is_identity_string(name):
+        models["timm"] = timm.create_model(name, pretrained=True)
+    return {way: model.classifier.bias.detach() for way, model in models.items()}, {
+        n.weights for n in networks.values()
+    }
+
+
+@pytest.mark.parametrize("spelled", ["name", "arch"])
+def test_imported_weights_come_before_shipped_ones_whoever_asks(spelled, tmp_path):
+    """timm's pretrained=True, ours, and the sources auto and pretrained: the same weights, said in the same words."""
+    asked = getattr(ZOO["scarlet_mini_s"], spelled)
+    shipped, said = bias_by_every_way(asked)
+    assert said == {"shipped scarlet_mini_s.fashion_mnist"}
+    assert all(torch.equal(bias, shipped["auto"]) for bias in shipped.values())
+    store.import_weights(asked, create_model(asked), own_weights("scarlet_mini_s", tmp_path / "own.pth"))
+    imported, (said,) = bias_by_every_way(asked)
+    assert said.startswith("imported own.pth, sha256 ")
+    for way, bias in imported.items():
+        assert torch.equal(bias, torch.full((10,), 0.125)), way
+    # The tag asks for the shipped ones.
+    tagged, said = bias_by_every_way("scarlet_mini_s.fashion_mnist")
+    assert said == {"shipped scarlet_mini_s.fashion_mnist"}
+    assert all(torch.equal(bias, shipped["auto"]) for bias in tagged.values())
+
+
+def test_imported_weights_of_another_familys_network_are_its_pretrained_ones(tmp_path):
+    name = "mobilenetv3_small_050"
+    file = own_weights(name, tmp_path / "own.pth")
+    store.import_weights(name, create_model(name), file)
+    for model in (
+        create_model(name, pretrained=True),
+        load_network(name, "pretrained").model,
+        load_network(name).model,
+    ):
+        assert torch.equal(model.classifier.bias, torch.full((1000,), 0.125))
+    assert create_model(name, pretrained=True, num_classes=3).num_classes == 3
+
+
+def test_an_import_leaves_the_model_that_it_is_given_as_it_is(tmp_path):
+    model = create_model("scarlet_mini_s")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    store.import_weights("scarlet_mini_s", model, own_weights("scarlet_mini_s", tmp_path / "own.pth"))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_a_bad_file_is_refused_and_the_old_one_stays(released, tmp_path):

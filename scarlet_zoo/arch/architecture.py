@@ -30,6 +30,16 @@ def is_identity_string(name: str) -> bool:
     return bool(colon) and space.lower() not in _SOURCES and "/" not in space and len(space) > 1
 
 
+# As ``timm.layers.make_divisible``, which decides how wide timm builds a block.
+_DIVISOR, _LEAST_SHARE = 8, 0.9
+
+
+def _rounded_chs(channels: int) -> int:
+    """The nearest multiple of 8 that leaves at least 90 % of the channels, and at least 8."""
+    nearest = max(_DIVISOR, (channels + _DIVISOR // 2) // _DIVISOR * _DIVISOR)
+    return nearest if nearest >= _LEAST_SHARE * channels else nearest + _DIVISOR
+
+
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
     """One place of an architecture where a block may stand, with everything that the place implies.
@@ -48,13 +58,13 @@ class BlockPlan:
 
     @property
     def hidden_chs(self) -> int:
-        """Channels between the expanding and the projecting convolution."""
-        return self.in_chs * self.choice.expand_ratio
+        """Channels between the expanding and the projecting convolution, a multiple of 8 as timm rounds them."""
+        return _rounded_chs(self.in_chs * self.choice.expand_ratio)
 
     @property
     def squeeze_chs(self) -> int:
-        """Channels inside the squeeze-and-excitation gate, a quarter of the hidden ones."""
-        return self.hidden_chs // 4
+        """Channels inside the squeeze-and-excitation gate, a quarter of the hidden ones, rounded as timm does."""
+        return round(0.25 * self.hidden_chs)
 
 
 @dataclass(frozen=True, slots=True)

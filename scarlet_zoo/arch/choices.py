@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field
+
+# For what pydantic checks as part of a search space: no conversions, no other fields, and values made elsewhere too.
+STRICT = ConfigDict(strict=True, extra="forbid", revalidate_instances="always")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,10 @@ class Choice:
         beside: further blocks on the same input, whose outputs are added (:mod:`scarlet_zoo.arch.choices`).
     """
 
-    expand_ratio: int
-    kernel_size: int
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    expand_ratio: Annotated[int, Field(ge=0)]
+    kernel_size: Annotated[int, Field(ge=0)]
     squeeze_excite: bool = False
     beside: tuple[Choice, ...] = ()
 
@@ -51,12 +58,6 @@ def choice_fields(choice: Choice) -> dict[str, Any]:
     """As JSON values; blocks beside it only where there are some."""
     fields = asdict(choice)
     return fields if choice.beside else {key: value for key, value in fields.items() if key != "beside"}
-
-
-def choice_of(fields: dict[str, Any]) -> Choice:
-    """The choice of :func:`choice_fields`."""
-    beside = tuple(choice_of(other) for other in fields.get("beside", ()))
-    return Choice(**{**fields, "beside": beside})
 
 
 def mbconv_choices(

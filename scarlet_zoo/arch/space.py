@@ -9,35 +9,70 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property, wraps
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from scarlet_zoo.arch.branches import OFF, Edge, edge_name, every_edge, read_edges
-from scarlet_zoo.arch.choices import (
-    Choice,
-    choice_fields,
-    choice_of,
-    members_of,
-    path_sets,
-    without_sets,
-)
+from scarlet_zoo.arch.choices import STRICT, Choice, choice_fields, members_of, path_sets, without_sets
 from scarlet_zoo.errors import ArchError
+from scarlet_zoo.utils.schema import first_fault
 
 BRANCHES, PATHS = "branches", "paths"
 _BRANCH_OPERATOR = Choice(expand_ratio=3, kernel_size=3)
+
+T = TypeVar("T")
+Count = Annotated[int, Field(ge=1)]
+Stride = Annotated[int, Field(ge=1, le=2)]
+Deviation = Annotated[FiniteFloat, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     """A searchable layer: its output channels, its stride and the tokens that it allows."""
 
-    width: int
-    stride: int
-    tokens: tuple[str, ...]
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    width: Count
+    stride: Stride
+    tokens: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-@dataclass(frozen=True)
+def arch_error(error: ValidationError, where: str, names: list[str]) -> ArchError:
+    """What pydantic found in a search space, as the error of this package.
+
+    Args:
+        error: of the validation.
+        where: what was validated.
+        names: of its fields, in order.
+    """
+    own = error.errors(include_url=False)[0].get("ctx", {}).get("error")
+    return own if isinstance(own, ArchError) else ArchError(f"{where}: {first_fault(error, names)}")
+
+
+def _raises_arch_error(kind: type[T]) -> type[T]:
+    """Let a checked dataclass raise :class:`ArchError` when it is constructed with a fault."""
+    construct: Any = kind.__dict__["__init__"]
+
+    @wraps(construct)
+    def __init__(self: T, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        try:
+            construct(self, *args, **kwargs)
+        except ValidationError as error:
+            name = kwargs.get("name", args[0] if args else None)
+            names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+            raise arch_error(error, f"search space {name!r}", names) from error
+
+    setattr(kind, "__init__", __init__)  # noqa: B010
+    return kind
+
+
+@_raises_arch_error
+@checked_dataclass(frozen=True, config=STRICT)
 class SearchSpace:
     """A family of architectures that differ in the choice made at each layer.
 
@@ -62,28 +97,27 @@ class SearchSpace:
 
     name: str
     choices: tuple[tuple[str, Choice], ...]
-    layers: tuple[Layer, ...]
-    in_chans: int = 3
-    input_size: int = 224
-    num_classes: int = 1000
-    stem_width: int = 32
-    first_width: int = 16
-    head_width: int = 1280
-    stem_stride: int = 2
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
+    in_chans: Count = 3
+    input_size: Count = 224
+    num_classes: Count = 1000
+    stem_width: Count = 32
+    first_width: Count = 16
+    head_width: Count = 1280
+    stem_stride: Stride = 2
     activation: str = "hard_swish"
     edge_activation: str = "relu6"
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    crop: float = 224 / 256
+    mean: tuple[FiniteFloat, ...] = (0.485, 0.456, 0.406)
+    std: tuple[Deviation, ...] = (0.229, 0.224, 0.225)
+    crop: Share = 224 / 256
     branches: tuple[Edge, ...] = ()
     branch_operator: Choice = _BRANCH_OPERATOR
 
     def __post_init__(self) -> None:
-        if not self.name or not self.layers or any(mark in self.name for mark in ": \n"):
-            raise ArchError(f"search space {self.name!r}: wanted a name without ':' or blanks, and layers")
-        self._check_numbers()
-        if self.stem_stride not in (1, 2):
-            raise ArchError(f"search space {self.name!r}: got stem stride {self.stem_stride}, wanted 1 or 2")
+        """The rules that hold between fields; each one's own kind and range pydantic has checked."""
+        if not self.name or any(mark in self.name for mark in ": \n"):
+            raise ArchError(f"search space {self.name!r}: wanted a name without ':' or blanks")
+        self._check_kernels()
         if len(self._meaning) != len(self.choices):
             raise ArchError(f"search space {self.name!r}: a token is defined twice")
         if not len(self.mean) == len(self.std) == self.in_chans:
@@ -102,34 +136,18 @@ class SearchSpace:
         where = f"search space {self.name!r}"
         read_edges([edge_name(edge) for edge in self.branches], every_edge(len(self.layers)), where)
         operator = self.branch_operator
-        if operator.is_skip or operator.expand_ratio < 1 or operator.kernel_size % 2 != 1:
+        if operator.is_skip or operator.kernel_size % 2 != 1:
             raise ArchError(f"{where}: got branch operator {operator}, wanted a block with an odd kernel")
 
-    def _check_numbers(self) -> None:
-        for key in ("in_chans", "input_size", "num_classes", "stem_width", "first_width", "head_width"):
-            value = getattr(self, key)
-            if type(value) is not int or value < 1:
-                raise ArchError(f"search space {self.name!r}: got {key} {value!r}, wanted a whole number from 1")
-        numbers = (*self.mean, *self.std, self.crop)
-        if not all(isinstance(value, (int, float)) for value in numbers) or not 0 < self.crop <= 1:
-            raise ArchError(
-                f"search space {self.name!r}: got mean, std, crop {numbers}, wanted numbers, crop in (0, 1]"
-            )
-        for token, choice in ((token, block) for token, named in self.choices for block in named.blocks):
-            sizes = (choice.expand_ratio, choice.kernel_size)
-            if not choice.is_skip and (not all(type(size) is int for size in sizes) or choice.kernel_size % 2 != 1):
+    def _check_kernels(self) -> None:
+        for token, block in ((token, block) for token, choice in self.choices for block in choice.blocks):
+            if not block.is_skip and block.kernel_size % 2 != 1:
                 raise ArchError(
-                    f"search space {self.name!r}: token {token!r} has ratio and kernel {sizes}, wanted an odd kernel"
+                    f"search space {self.name!r}, token {token!r}: got kernel {block.kernel_size}, wanted an odd kernel"
                 )
 
     def _check_layer(self, index: int, layer: Layer, in_chs: int) -> None:
         where = f"search space {self.name!r}, layer {index}"
-        if not layer.tokens:
-            raise ArchError(f"{where}: no tokens")
-        if layer.stride not in (1, 2):
-            raise ArchError(f"{where}: got stride {layer.stride}, wanted 1 or 2")
-        if layer.width <= 0 or layer.width % 8:
-            raise ArchError(f"{where}: got {layer.width} channels, wanted a multiple of 8")
         for token in layer.tokens:
             if token not in self._meaning or "-" in token:
                 raise ArchError(f"{where}: token {token!r} is not one of the space's: {' '.join(self._meaning)}")
@@ -198,13 +216,13 @@ class SearchSpace:
 
     def to_json(self) -> str:
         """The definition as one line of JSON, which :meth:`from_json` reads back to an equal value."""
-        fields = asdict(self)
+        values = asdict(self)
         # Files and runs carry the text of spaces from before there were sets of paths and branches.
-        fields["choices"] = tuple((token, choice_fields(choice)) for token, choice in self.choices)
-        fields["branch_operator"] = choice_fields(self.branch_operator)
+        values["choices"] = tuple((token, choice_fields(choice)) for token, choice in self.choices)
+        values["branch_operator"] = choice_fields(self.branch_operator)
         if not self.branches:
-            del fields["branches"], fields["branch_operator"]
-        return json.dumps(fields, separators=(",", ":"))
+            del values["branches"], values["branch_operator"]
+        return json.dumps(values, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> SearchSpace:
@@ -214,17 +232,6 @@ class SearchSpace:
             ArchError: the text is no definition of a search space.
         """
         try:
-            fields: dict[str, Any] = json.loads(text)
-            fields["choices"] = tuple((token, choice_of(choice)) for token, choice in fields["choices"])
-            fields["layers"] = tuple(
-                Layer(layer["width"], layer["stride"], tuple(layer["tokens"])) for layer in fields["layers"]
-            )
-            fields |= {key: tuple(fields[key]) for key in ("mean", "std") if key in fields}
-            if "branches" in fields:
-                fields["branches"] = tuple((int(source), int(target)) for source, target in fields["branches"])
-                fields["branch_operator"] = choice_of(fields["branch_operator"])
-            return cls(**fields)
-        except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, ArchError):
-                raise
-            raise ArchError(f"search space definition: {type(error).__name__}: {error}") from error
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            raise arch_error(error, "search space definition", [field.name for field in fields(cls)]) from error

@@ -22,13 +22,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from scarlet_zoo.arch.choices import Choice, mbconv_choices
-from scarlet_zoo.arch.space import BRANCHES, PATHS, Layer, SearchSpace
+from scarlet_zoo.arch.space import BRANCHES, PATHS, Count, Deviation, Layer, SearchSpace, Share, Stride
 from scarlet_zoo.errors import ArchError, unknown_name
+from scarlet_zoo.utils.schema import first_fault
 
 
 def chain_layers(
@@ -101,11 +104,63 @@ def list_spaces() -> list[str]:
     return list(_SPACES)
 
 
-_CHOICES = {"expand_ratios", "kernel_sizes", "squeeze_excite"}
-_ADDED = {BRANCHES, PATHS}
-_DERIVED = {"branches", "branch_operator"}
-_GIVEN = {field.name for field in fields(SearchSpace) if field.default is not MISSING} - _DERIVED
-_KNOWN = {"name", "stages", *_CHOICES, *_GIVEN, *_ADDED}
+Stage = Annotated[tuple[Count, Count, Stride], Field(strict=False)]
+
+
+class SpaceDeclaration(BaseModel):
+    """What a TOML file says of a search space; see this module.
+
+    Attributes:
+        stages: channels, layers and stride of each.
+        branches: whether there are branches.
+        paths: blocks of a layer at once, at most; single ones when left out.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str
+    stages: Annotated[list[Stage], Field(min_length=1)]
+    expand_ratios: list[Count] = [3, 6]
+    kernel_sizes: list[Count] = [3, 5, 7]
+    squeeze_excite: bool = True
+    branches: bool = False
+    paths: Annotated[int, Field(ge=2)] | None = None
+    in_chans: Count = SearchSpace.in_chans
+    input_size: Count = SearchSpace.input_size
+    num_classes: Count = SearchSpace.num_classes
+    stem_width: Count = SearchSpace.stem_width
+    first_width: Count = SearchSpace.first_width
+    head_width: Count = SearchSpace.head_width
+    stem_stride: Stride = SearchSpace.stem_stride
+    activation: str = SearchSpace.activation
+    edge_activation: str = SearchSpace.edge_activation
+    mean: list[FiniteFloat] | None = None
+    std: list[Deviation] | None = None
+    crop: Share = SearchSpace.crop
+
+    def space(self) -> SearchSpace:
+        """The search space that is declared.
+
+        Raises:
+            ArchError: a space that cannot be.
+        """
+        choices = mbconv_choices(self.expand_ratios, self.kernel_sizes, self.squeeze_excite)
+        layers = chain_layers(self.stages, choices, in_chs=self.first_width)
+        space = SearchSpace(
+            self.name, choices, layers, in_chans=self.in_chans, input_size=self.input_size,
+            num_classes=self.num_classes, stem_width=self.stem_width, first_width=self.first_width,
+            head_width=self.head_width, stem_stride=self.stem_stride, activation=self.activation,
+            edge_activation=self.edge_activation, mean=self._of_channels(self.mean, SearchSpace.mean, 0.5),
+            std=self._of_channels(self.std, SearchSpace.std, 0.25), crop=self.crop,
+        )  # fmt: skip
+        extended = space.with_branches() if self.branches else space
+        return replace(extended.with_path_sets(self.paths) if self.paths else extended, name=self.name)
+
+    def _of_channels(self, given: list[float] | None, colours: tuple[float, ...], neutral: float) -> tuple[float, ...]:
+        """One value a channel: those given, ImageNet's for colours, else the field's neutral value."""
+        if given is not None:
+            return tuple(given)
+        return colours if self.in_chans == len(colours) else (neutral,) * self.in_chans
 
 
 def find_space(text: str) -> SearchSpace:
@@ -134,8 +189,6 @@ def read_space(path: Path) -> SearchSpace:
         return space_of(content)
     except ArchError as error:
         raise ArchError(f"{path}: {error}") from error
-    except (TypeError, ValueError, KeyError) as error:
-        raise ArchError(f"{path}: a value of the wrong kind: {error}") from error
 
 
 def space_of(content: Mapping[str, Any]) -> SearchSpace:
@@ -144,30 +197,8 @@ def space_of(content: Mapping[str, Any]) -> SearchSpace:
     Raises:
         ArchError: unknown or missing keys, or a space that cannot be.
     """
-    unknown = sorted(set(content) - _KNOWN)
-    missing = sorted({"name", "stages"} - set(content))
-    if unknown or missing:
-        raise ArchError(f"unknown keys {unknown}, missing keys {missing}, wanted {' '.join(sorted(_KNOWN))}")
-    # Bad values in it are found where the space is made.
-    choices = mbconv_choices(**{key: content[key] for key in _CHOICES & set(content)})
-    rest: dict[str, Any] = {
-        key: tuple(content[key]) if key in ("mean", "std") else content[key] for key in _GIVEN & set(content)
-    }
-    if rest.get("in_chans", 3) != 3:
-        # ImageNet's colours say nothing here; half and quarter are the field's neutral values.
-        rest = {"mean": (0.5,) * rest["in_chans"], "std": (0.25,) * rest["in_chans"], **rest}
-    first = rest.get("first_width", SearchSpace.first_width)
-    stages = [(int(width), int(depth), int(stride)) for width, depth, stride in content["stages"]]
-    space = SearchSpace(str(content["name"]), choices, chain_layers(stages, choices, in_chs=first), **rest)
-    return _augmented(space, content)
-
-
-def _augmented(space: SearchSpace, content: Mapping[str, Any]) -> SearchSpace:
-    """With what is asked for besides the chain, under the name that was declared."""
-    branches, most = content.get(BRANCHES, False), content.get(PATHS, 2)
-    if type(most) is not int:
-        raise ArchError(f"search space {space.name!r}: got paths {most!r}, wanted a whole number from 2")
-    if not isinstance(branches, bool):
-        raise ArchError(f"search space {space.name!r}: got branches {branches!r}, wanted true or false")
-    made = space.with_branches() if branches else space
-    return replace(made.with_path_sets(content[PATHS]) if PATHS in content else made, name=space.name)
+    try:
+        declared = SpaceDeclaration.model_validate(dict(content))
+    except ValidationError as error:
+        raise ArchError(first_fault(error, SpaceDeclaration.model_fields)) from error
+    return declared.space()

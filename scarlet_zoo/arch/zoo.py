@@ -35,13 +35,15 @@ class ZooEntry:
 
     Attributes:
         arch: its identity string.
-        published: its authors' figures; none for networks that were found with this package, whose
-            weights cards say what we measured.
+        published: its authors' figures, which stand nowhere else in this package; none for networks that were
+            found with this package, whose weights cards say what we measured.
+        authors_tag: tag of the weights that the figures are of.
     """
 
     name: str
     arch: str
     published: Figures | None = None
+    authors_tag: str | None = None
 
 
 _PAPER = "SCARLET-NAS, arXiv 1908.06022, benchmark table"
@@ -51,15 +53,15 @@ _ENTRIES = (
     ZooEntry("scarlet_a", "scarlet:"
              "e3k7-e6k5-e3k5-e3k7se-e6k3se-e3k5se-e6k3se-e3k3-e3k7se-e3k7-"
              "e3k5-e3k7se-e3k3-e3k7se-e6k3se-e6k5se-e3k3se-e6k3se-e6k7se",
-             Figures(76.9, 93.4, 365, 6.7, _PAPER)),
+             Figures(76.9, 93.4, 365, 6.7, _PAPER), "xiaomi_in1k"),
     ZooEntry("scarlet_b", "scarlet:"
              "e3k3se-e3k5se-e3k3se-e6k7se-e3k3-e3k5-e6k7se-e3k3se-id-e3k5-"
              "e3k3se-e3k3se-e6k7se-e3k3se-e6k5se-e6k5se-id-e6k7se-e6k5se",
-             Figures(76.3, 93.0, 329, 6.5, _PAPER)),
+             Figures(76.3, 93.0, 329, 6.5, _PAPER), "xiaomi_in1k"),
     ZooEntry("scarlet_c", "scarlet:"
              "e3k5se-e3k3se-e3k5se-id-id-e3k3-e6k7se-e3k3se-e3k3se-e3k5-"
              "e3k7se-e3k7-e3k3se-e3k7se-e3k3se-id-e6k3se-e6k7se-e6k5se",
-             Figures(75.6, 92.6, 280, 6.0, _PAPER)),
+             Figures(75.6, 92.6, 280, 6.0, _PAPER), "xiaomi_in1k"),
     # Found with this package: weights/search holds the fronts that they were taken from.
     ZooEntry("scarlet_mini_s", "scarlet-mini:e6k5-e6k7-id-id-e3k7se-e3k7-e3k7-id"),
     ZooEntry("scarlet_mini_m", "scarlet-mini:e6k5se-e3k5-id-e3k7-e6k7se-e3k7-e6k3se-e3k5"),

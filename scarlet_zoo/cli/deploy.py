@@ -7,25 +7,9 @@ import json
 import typer
 from rich.console import Console
 
-from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say
-from scarlet_zoo.cli.options import (
-    Batch,
-    Exporter,
-    Features,
-    InputSize,
-    Json,
-    Name,
-    Opset,
-    Out,
-    OutOrNone,
-    Pixels,
-    Target,
-    Threads,
-    Weights,
-    levels_of,
-    probe_folder,
-)
+from scarlet_zoo.cli.options import Json, Name, Out, OutOrNone, Threads, Weights, levels_of, probe_folder
+from scarlet_zoo.cli.shared import ExportOptions, with_shared_options
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +29,7 @@ def fold_network(
 
     With --out the folded weights and the certificate are written, too.
     """
+    from scarlet_zoo.arch.zoo import safe_name
     from scarlet_zoo.folding.fold import fold
     from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.models.weights.checkpoint import save_weights
@@ -73,41 +58,33 @@ def fold_network(
     emit(as_json, value, render)
 
 
+@with_shared_options
 def deploy_network(
     name: Name,
     out: Out,
+    what: ExportOptions,
     as_json: Json = False,
-    weights: Weights = "auto",
-    target: Target = "native",
-    opset: Opset = 17,
-    batch: Batch = None,
-    input_size: InputSize = None,
-    exporter: Exporter = "torchscript",
-    features: Features = None,
-    pixels: Pixels = False,
     threads: Threads = 1,
 ) -> None:
     """Do the main job: create, fold, export, verify and measure; leaves the ONNX file and its report."""
     from scarlet_zoo.deployment.deploy import deploy
     from scarlet_zoo.deployment.deploy_report import deployment_rows
     from scarlet_zoo.deployment.targets import float_variant
-    from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.latency import Settings
 
-    size = (input_size, input_size) if input_size else None
-    variant = float_variant(target)
-    recipe = Recipe(form=variant, opset=opset, batch=batch, exporter=exporter, input_size=size, pixels=pixels)
+    size = (what.input_size, what.input_size) if what.input_size else None
+    recipe = what.recipe(float_variant(what.target), input_size=size)
     probe_folder(out)
     with progress_bar("measure") as progress:
         result = deploy(
             name,
             out,
-            weights=weights,
+            weights=what.weights,
             recipe=recipe,
             settings=Settings(threads=threads),
             stage=say,
             progress=progress,
-            features=levels_of(features),
+            features=levels_of(what.features),
         )
     report = result.to_dict()
 

@@ -9,24 +9,8 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, tuning_table
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import (
-    Batch,
-    Calibration,
-    CalibrationImages,
-    Exporter,
-    Features,
-    InputSize,
-    Json,
-    Name,
-    Opset,
-    Out,
-    Pixels,
-    Target,
-    Tune,
-    Weights,
-    levels_of,
-    probe_folder,
-)
+from scarlet_zoo.cli.options import Calibration, CalibrationImages, Json, Name, Out, Tune, levels_of, probe_folder
+from scarlet_zoo.cli.shared import ExportOptions, with_shared_options
 
 Isa = Annotated[str | None, typer.Option(help="Of int8: x64-vnni, x64, arm64; this machine's when left out.")]
 KeepFloat = Annotated[
@@ -43,18 +27,12 @@ def register(app: typer.Typer) -> None:
     app.command("export", cls=taking({"--method": "--ranges"}))(export)
 
 
+@with_shared_options
 def export(
     name: Name,
     out: Out,
+    what: ExportOptions,
     as_json: Json = False,
-    weights: Weights = "auto",
-    target: Target = "native",
-    opset: Opset = 17,
-    batch: Batch = None,
-    input_size: InputSize = None,
-    exporter: Exporter = "torchscript",
-    features: Features = None,
-    pixels: Pixels = False,
     calibration: Calibration = None,
     calibration_images: CalibrationImages = 128,
     isa: Isa = None,
@@ -67,18 +45,15 @@ def export(
     from scarlet_zoo.data.calibration import calibration_images as read_calibration
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
-    from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.graph.quantization.quantize import Int8
     from scarlet_zoo.models.loading import load_network
 
-    recipe = Recipe(
-        form=get_target(target).form, opset=opset, batch=batch, exporter=exporter, pixels=pixels, halves=halves
-    )
+    recipe = what.recipe(get_target(what.target).form, halves=halves)
     int8 = Int8(isa=isa, method=ranges, keep_float=tuple(keep_float or ()))
     if tune:
-        float_variant(target)  # refuses what is not float32 on ONNX Runtime
+        float_variant(what.target)  # refuses what is not float32 on ONNX Runtime
     probe_folder(out)
-    network = load_network(name, weights, input_size=input_size, features=levels_of(features))
+    network = load_network(name, what.weights, input_size=what.input_size, features=levels_of(what.features))
     pictures = None
     if calibration is not None:
         feed = network.preprocessing
@@ -86,13 +61,13 @@ def export(
         def pictures() -> Any:
             return read_calibration(calibration, feed, calibration_images)
 
-    say(f"export for {target}")
+    say(f"export for {what.target}")
     tuning = None
     with progress_bar("measure" if tune else "calibrate") as progress:
         if tune:
             done, tuning = tune_export(network, out, recipe, progress=progress)
         else:
-            done = export_network(network, out, target, recipe, pictures, int8, progress)
+            done = export_network(network, out, what.target, recipe, pictures, int8, progress)
     value = done.to_dict() | ({"tuning": [row.to_dict() for row in tuning.table]} if tuning else {})
 
     def render(console: Console) -> None:

@@ -12,7 +12,10 @@ from scarlet_zoo.errors import ExportError, ScarletError
 # One name, one meaning: a flag that several verbs have is described here, once. What a verb does where it is left out
 # stands in the verb's own description.
 REPEATABLE = " It may be given several times."
-_WEIGHTS = "Weights of a named network: a file, 'pretrained', 'random', or 'auto' (imported ones if any, else random)."
+_WEIGHTS = (
+    "Weights of a named network: a file; 'random'; 'pretrained', those imported for the name, else those shipped for "
+    "it, else timm's; or 'auto', the same of what this machine has, else random."
+)
 _OUT = "Folder to write into; it is made if it is missing."
 _TARGET = "What a named network is exported for; scarlet-zoo doctor lists the targets."
 _INPUT_SIZE = "Side of the input in pixels; the network's own when left out."
@@ -66,11 +69,13 @@ DataOrNone = Annotated[str | None, typer.Option("--data", help=_DATA)]
 DataDir = Annotated[Path | None, typer.Option(help="Where the data is, or is to be kept.")]
 Held = Annotated[int | None, typer.Option(min=1, help="Training pictures to hold out for validation.")]
 Pictures = Annotated[int | None, typer.Option(min=1, help="Training pictures to use, spread evenly; all if left out.")]
-Split = Annotated[str, typer.Option(help=_SPLIT)]
+Split = Annotated[str, typer.Option("--split", help=_SPLIT)]
+SplitOrWhole = Annotated[str | None, typer.Option("--split", help=_SPLIT, show_default=False)]
 MaxImages = Annotated[int, typer.Option("--max-images", min=1, help=_MAX_IMAGES)]
 MaxImagesOrAll = Annotated[int | None, typer.Option("--max-images", min=1, help=_MAX_IMAGES)]
 ValidationImages = Annotated[int, typer.Option("--validation-images", min=1, help=_VALIDATION_IMAGES)]
 ValidationImagesOrAll = Annotated[int | None, typer.Option("--validation-images", min=1, help=_VALIDATION_IMAGES)]
+BatchNormImagesOrUsual = Annotated[int | None, typer.Option("--bn-images", min=2, help=_BN_IMAGES)]
 BatchNormImages = Annotated[int, typer.Option("--bn-images", min=2, help=_BN_IMAGES)]
 BatchSize = Annotated[int, typer.Option(min=1, help=_BATCH_SIZE)]
 Rate = Annotated[float, typer.Option("--lr", help="Highest learning rate.")]
@@ -90,7 +95,8 @@ Space = Annotated[str, typer.Option("--space", help=_SPACE, metavar="NAME|FILE.t
 SpaceOrNone = Annotated[str | None, typer.Option("--space", help=_SPACE, metavar="NAME|FILE.toml")]
 StrategyOrNone = Annotated[str | None, typer.Option("--strategy", help=_STRATEGY)]
 SupernetFile = Annotated[Path | None, typer.Option("--supernet", help=_SUPERNET, metavar="FILE")]
-Workers = Annotated[int, typer.Option(min=1, help=_WORKERS)]
+Workers = Annotated[int, typer.Option("--workers", min=1, help=_WORKERS)]
+WorkersOrNone = Annotated[int | None, typer.Option("--workers", min=1, help=_WORKERS)]
 LutFile = Annotated[Path, typer.Option("--lut", help=_LUT, metavar="FILE")]
 LutFileOrNone = Annotated[Path | None, typer.Option("--lut", help=_LUT, metavar="FILE")]
 TablePrecision = Annotated[str, typer.Option("--precision", help=_PRECISION)]
@@ -98,6 +104,22 @@ TablePrecisionOrAny = Annotated[str | None, typer.Option("--precision", help=_PR
 Networks = Annotated[int, typer.Option(min=8, help="Random networks that a latency table is calibrated on.")]
 HeldOut = Annotated[int, typer.Option(min=4, help="Other random networks, which tell the error of a latency table.")]
 Sittings = Annotated[int, typer.Option(min=2, help="Rounds through all files of a latency table.")]
+
+
+def apply_only(condition: bool, when: str, **given: object) -> None:
+    """Refuse options that would do nothing, rather than ignore them.
+
+    Args:
+        condition: whether they do something.
+        when: for what they do, as the error says it.
+        given: their values by name; None for one that was left out.
+
+    Raises:
+        ScarletError: the first of them that was given in vain.
+    """
+    for name, value in given.items():
+        if not condition and value is not None:
+            raise ScarletError(f"--{name.replace('_', '-')} {value}: would be ignored, it is for {when}")
 
 
 def levels_of(features: str | None) -> tuple[int, ...] | None:

@@ -11,7 +11,18 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import BatchSize, DataDir, Held, Json, MaxImages, MaxImagesOrAll, Out, SourceWeights, Split
+from scarlet_zoo.cli.options import (
+    BatchSize,
+    DataDir,
+    Held,
+    Json,
+    MaxImages,
+    MaxImagesOrAll,
+    Out,
+    SourceWeights,
+    Split,
+    SplitOrWhole,
+)
 from scarlet_zoo.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -72,31 +83,27 @@ def validate_network(
     source: Source,
     data: Annotated[
         str,
-        typer.Argument(help="A folder of pictures for each class, sorted by name, or fashion-mnist.", metavar="DATA"),
+        typer.Argument(
+            help="A folder a class, sorted by name; one with train and val or test in it; fashion-mnist, "
+            "torchvision:NAME or hf:NAME.",
+            metavar="DATA",
+        ),
     ],
     as_json: Json = False,
     weights: SourceWeights = None,
     batch_size: BatchSize = 64,
     max_images: MaxImagesOrAll = None,
-    split: Split = "validation",
+    split: SplitOrWhole = None,
     data_dir: DataDir = None,
     validation: Held = None,
 ) -> None:
     """Measure accuracy on an ImageNet-style folder, or on a part of a data set."""
-    from scarlet_zoo.data.folders import read_dataset
-    from scarlet_zoo.inference.accuracy import validate, validate_part
+    from scarlet_zoo.inference.accuracy import validate
 
-    named = not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
-    dataset = None if named else read_dataset(Path(data), max_images)
     classifier = _open(source, weights)
     with progress_bar("validate") as progress:
-        if dataset is not None:
-            result = validate(classifier, dataset, batch=batch_size, progress=progress)
-        else:
-            from scarlet_zoo.data.datasets import open_data
-
-            pictures = open_data(data, classifier.preprocessing, data_dir, validation)
-            result = validate_part(classifier, pictures, split, batch=batch_size, limit=max_images, progress=progress)
+        result = validate(classifier, data, split=split, data_dir=data_dir, validation=validation, limit=max_images,
+                          batch=batch_size, progress=progress)  # fmt: skip
 
     def render(console: Console) -> None:
         facts: list[tuple[str, object]] = [

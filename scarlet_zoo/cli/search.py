@@ -11,7 +11,7 @@ from rich.console import Console
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
-    BatchNormImages,
+    BatchNormImagesOrUsual,
     DataDir,
     DataOrNone,
     Held,
@@ -24,7 +24,8 @@ from scarlet_zoo.cli.options import (
     SupernetFile,
     Threads,
     ValidationImagesOrAll,
-    Workers,
+    WorkersOrNone,
+    apply_only,
 )
 
 Objectives = Annotated[
@@ -58,9 +59,9 @@ def search_space(
     data_dir: DataDir = None,
     validation: Held = None,
     validation_images: ValidationImagesOrAll = None,
-    bn_images: BatchNormImages = 2000,
+    bn_images: BatchNormImagesOrUsual = None,
     engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
-    workers: Workers = 2,
+    workers: WorkersOrNone = None,
     threads: Threads = 1,
     lut: LutFileOrNone = None,
     seed: Seed = 0,
@@ -69,21 +70,28 @@ def search_space(
 
     The same command again continues the search. Space, data and strategy are the supernet's where they are left out.
     With --lut latency is predicted by that table, and the front is measured at the end. --workers counts with
-    --engine ray.
+    --engine ray and is 2 when left out.
     """
     from scarlet_zoo.nas.search.scoring import Scoring
     from scarlet_zoo.nas.search.search import default_settings, search
-    from scarlet_zoo.nas.search.settings import SearchSettings
+    from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 
+    apply_only(engine == "ray", "--engine ray", workers=workers)
     usual = default_settings(strategy, supernet)
     settings = SearchSettings(
         objectives=objectives.split(",") if objectives else usual.objectives, limits=limit or (),
         method=method or usual.method, evaluations=evaluations, population=min(population, evaluations), seed=seed,
-        engine=engine, workers=workers,
+        engine=engine, workers=workers or 2,
+    )  # fmt: skip
+    metrics = metrics_of(settings.goals, settings.bounds)
+    apply_only("latency" in metrics, "latency among the objectives or limits", lut=lut)
+    apply_only(
+        not {"accuracy", "score"}.isdisjoint(metrics), "accuracy or score among the objectives or limits", data=data,
+        data_dir=data_dir, validation=validation, validation_images=validation_images, bn_images=bn_images,
     )  # fmt: skip
     scoring = Scoring(
-        data=data, data_dir=data_dir, held_out=validation, validation=validation_images, calibration=bn_images,
-        threads=threads, lut=lut, strategy=strategy,
+        data=data, data_dir=data_dir, held_out=validation, validation=validation_images,
+        calibration=bn_images or 2000, threads=threads, lut=lut, strategy=strategy,
     )  # fmt: skip
     with progress_bar("search") as progress:
         report = search(supernet, out=out, settings=settings, scoring=scoring, space=space, progress=progress).to_dict()
@@ -118,6 +126,7 @@ def derive_networks(
     """
     from scarlet_zoo.nas.search.derive import derive
 
+    apply_only(supernet is not None, "--supernet", data=data, data_dir=data_dir)
     networks = derive(front, out=out, choose=choose, limits=limit or (), supernet=supernet,
                       names=names.split(",") if names else None, data=data, data_dir=data_dir)  # fmt: skip
     report = [network.to_dict() for network in networks]

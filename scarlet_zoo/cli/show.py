@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
-from scarlet_zoo.arch.architecture import Arch, is_identity_string
-from scarlet_zoo.arch.cost import Cost, arch_cost
-from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.cli.console import bar, emit, pairs, table
 from scarlet_zoo.cli.options import InputSize, Json, Name
-from scarlet_zoo.models.weights.cards import cards_of
+
+if TYPE_CHECKING:
+    from scarlet_zoo.arch.architecture import Arch
+    from scarlet_zoo.arch.cost import Cost
 
 # The most and the least cells of a bar, and how many stand beside it.
 _BAR, _LEAST_BAR, _BESIDE = 24, 6, 74
@@ -27,13 +27,17 @@ def register(app: typer.Typer) -> None:
 
 def list_networks(as_json: Json = False) -> None:
     """List the networks of the zoo, with what was published of them."""
+    from scarlet_zoo.arch.cost import arch_cost
+    from scarlet_zoo.arch.zoo import ZOO, get_arch
+    from scarlet_zoo.models.weights.cards import cards_of
+
     rows: list[dict[str, Any]] = []
     for entry in ZOO.values():
         cost = arch_cost(get_arch(entry.name))
         measured = [card.measured for card in cards_of(entry.name) if card.measured is not None]
         rows.append({"name": entry.name, "arch": entry.arch, "params": cost.params, "macs": cost.macs,
                      "published": asdict(entry.published) if entry.published else None,
-                     "measured": asdict(measured[0]) if measured else None})  # fmt: skip
+                     "measured": measured[0].model_dump() if measured else None})  # fmt: skip
 
     def render(console: Console) -> None:
         header = ("name", "parameters", "MACs (M)", "published MACs (M)", "published top-1 %", "our top-1 %", "skips")
@@ -69,6 +73,10 @@ def show(
 
 def _look_up(name: str, input_size: int | None) -> tuple[Arch | None, Cost]:
     """Closed form where the architecture is ours, which needs no torch; else the model is built and run."""
+    from scarlet_zoo.arch.architecture import Arch, is_identity_string
+    from scarlet_zoo.arch.cost import arch_cost
+    from scarlet_zoo.arch.zoo import ZOO, get_arch
+
     if name in ZOO:
         arch = get_arch(name)
     elif is_identity_string(name):

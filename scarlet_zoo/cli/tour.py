@@ -34,7 +34,7 @@ def run_tour(
     from scarlet_zoo.nas.tour import TourSettings, tour, tour_rows
     from scarlet_zoo.training.run import DataPlan
 
-    settings = TourSettings.smoke(threads) if smoke else TourSettings.usual(threads)
+    settings = TourSettings.smoke(threads, data) if smoke else TourSettings.usual(threads, data)
     pictures = DataPlan(name=data, folder=data_dir, validation=validation)
     with progress_bar("tour") as progress:
         report = tour(out, settings, pictures, space, say, progress)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,8 +27,14 @@ from scarlet_zoo.cli.options import (
     SupernetFile,
     TorchThreads,
     TrainInputSize,
+    apply_only,
 )
+from scarlet_zoo.cli.shared import with_shared_options
 from scarlet_zoo.errors import TrainingError
+
+if TYPE_CHECKING:
+    from scarlet_zoo.training.run import DataPlan
+    from scarlet_zoo.training.settings import TrainSettings
 
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")]
 MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")]
@@ -35,7 +42,17 @@ CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpo
 Decay = Annotated[float, typer.Option(min=0, help="Weight decay.")]
 Smoothing = Annotated[float, typer.Option(min=0, max=1, help="Label smoothing.")]
 Ema = Annotated[float, typer.Option(min=0, max=0.99999, help="Decay of averaged weights; 0 for none.")]
-Erase = Annotated[float, typer.Option(min=0, max=1, help="Share of small pictures with a blanked rectangle.")]
+Erase = Annotated[float, typer.Option(min=0, max=1, help="Share of training pictures with a blanked rectangle.")]
+Crop = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        max=1,
+        help="Least share of a training picture's area that is stretched to the whole; if left out, 1 (all of it) for "
+        "fashion-mnist and 0.08 for other data.",
+        show_default=False,
+    ),
+]
 MixedPrecision = Annotated[
     str, typer.Option("--mixed-precision", help="no, bf16 or fp16; on a CPU no is usually fastest.")
 ]
@@ -47,6 +64,49 @@ Options = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What supernet train and train have in common: the data, and how long and how it is trained on."""
+
+    data: Data
+    data_dir: DataDir = None
+    validation: Held = None
+    pictures: Pictures = None
+    max_steps: MaxSteps = None
+    checkpoint_every: CheckpointEvery = 500
+    batch_size: BatchSize = 128
+    lr: Rate = 0.1
+    weight_decay: Decay = 5e-4
+    label_smoothing: Smoothing = 0.1
+    erase: Erase = 0.0
+    crop: Crop = None
+    mixed_precision: MixedPrecision = "no"
+    loaders: Loaders = 0
+    seed: Seed = 0
+    threads: TorchThreads = 0
+    tensorboard: Board = False
+
+    @property
+    def images(self) -> DataPlan:
+        """The data that they name."""
+        from scarlet_zoo.training.run import DataPlan
+
+        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation, pictures=self.pictures)
+
+    def settings(self, **own: Any) -> TrainSettings:
+        """The settings of a training, with what is the verb's own."""
+        from scarlet_zoo.data.datasets import usual_augment
+        from scarlet_zoo.training.settings import TrainSettings
+
+        crop = {} if self.crop is None else {"crop": self.crop}
+        return TrainSettings(
+            max_steps=self.max_steps, checkpoint_every=self.checkpoint_every, batch_size=self.batch_size, lr=self.lr,
+            weight_decay=self.weight_decay, label_smoothing=self.label_smoothing,
+            augment=usual_augment(self.data, erase=self.erase, **crop), precision=self.mixed_precision,
+            workers=self.loaders, seed=self.seed, threads=self.threads, tensorboard=self.tensorboard, **own,
+        )  # fmt: skip
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     group = typer.Typer(help="Train a weight-sharing supernet.", no_args_is_help=True)
@@ -56,14 +116,12 @@ def register(app: typer.Typer) -> None:
     app.command("train", cls=taking(former))(train_network)
 
 
+@with_shared_options
 def train_supernet_of_space(
     out: Out,
-    data: Data,
+    how: TrainingOptions,
     space: Space = "scarlet-mini",
     as_json: Json = False,
-    data_dir: DataDir = None,
-    validation: Held = None,
-    pictures: Pictures = None,
     strategy: StrategyOrNone = None,
     option: Options = None,
     skip: Annotated[
@@ -71,88 +129,46 @@ def train_supernet_of_space(
         typer.Option(help="On skips: identity, orthogonal, kaiming, or plain (none); the strategy's own if left out."),
     ] = None,
     epochs: Epochs = 10,
-    max_steps: MaxSteps = None,
-    checkpoint_every: CheckpointEvery = 500,
-    batch_size: BatchSize = 128,
-    lr: Rate = 0.1,
-    weight_decay: Decay = 5e-4,
-    label_smoothing: Smoothing = 0.1,
-    erase: Erase = 0.0,
-    mixed_precision: MixedPrecision = "no",
-    loaders: Loaders = 0,
-    seed: Seed = 0,
-    threads: TorchThreads = 0,
-    tensorboard: Board = False,
 ) -> None:
     """Train the supernet of a search space; leaves supernet.safetensors and steps.jsonl.
 
     The same command again continues the run. Without --strategy it is scarlet with plain skips.
     """
-    from scarlet_zoo.data.augment import Augment
     from scarlet_zoo.nas.train_supernet import train_supernet
-    from scarlet_zoo.training.run import DataPlan
-    from scarlet_zoo.training.settings import TrainSettings
 
-    settings = TrainSettings(
-        epochs=epochs, max_steps=max_steps, checkpoint_every=checkpoint_every, batch_size=batch_size, lr=lr,
-        weight_decay=weight_decay, label_smoothing=label_smoothing, augment=Augment(erase=erase),
-        precision=mixed_precision, workers=loaders, seed=seed, threads=threads, tensorboard=tensorboard,
-    )  # fmt: skip
-    images = DataPlan(name=data, folder=data_dir, validation=validation, pictures=pictures)
     options = given_options(option)
     with progress_bar("train") as progress:
-        trained = train_supernet(space, data=images, out=out, settings=settings, strategy=strategy, skip=skip,
-                                 options=options, progress=progress)  # fmt: skip
+        trained = train_supernet(space, data=how.images, out=out, settings=how.settings(epochs=epochs),
+                                 strategy=strategy, skip=skip, options=options, progress=progress)  # fmt: skip
     _tell(trained.to_dict(), as_json)
 
 
+@with_shared_options
 def train_network(
     name: Name,
     out: Out,
-    data: Data,
+    how: TrainingOptions,
     as_json: Json = False,
-    data_dir: DataDir = None,
-    validation: Held = None,
-    pictures: Pictures = None,
     supernet: SupernetFile = None,
     space: SpaceOrNone = None,
     input_size: TrainInputSize = None,
     epochs: Epochs = 20,
-    max_steps: MaxSteps = None,
-    checkpoint_every: CheckpointEvery = 500,
-    batch_size: BatchSize = 128,
-    lr: Rate = 0.1,
-    weight_decay: Decay = 5e-4,
-    label_smoothing: Smoothing = 0.1,
     ema: Ema = 0.998,
-    erase: Erase = 0.0,
-    mixed_precision: MixedPrecision = "no",
-    loaders: Loaders = 0,
-    seed: Seed = 0,
-    threads: TorchThreads = 0,
-    tensorboard: Board = False,
 ) -> None:
     """Train one network, from scratch or from its supernet weights; leaves model.safetensors and run.json.
 
     The same command again continues the run. With --supernet it starts from the supernet's weights. --space says of
     which space an identity string is, where that space has no name here.
     """
+    from scarlet_zoo.arch.architecture import is_identity_string
     from scarlet_zoo.arch.spaces import find_space
-    from scarlet_zoo.data.augment import Augment
-    from scarlet_zoo.training.run import DataPlan
-    from scarlet_zoo.training.settings import TrainSettings
     from scarlet_zoo.training.train_network import train
 
-    settings = TrainSettings(
-        epochs=epochs, max_steps=max_steps, checkpoint_every=checkpoint_every, batch_size=batch_size, lr=lr,
-        weight_decay=weight_decay, label_smoothing=label_smoothing, ema=ema, augment=Augment(erase=erase),
-        precision=mixed_precision, workers=loaders, seed=seed, threads=threads, tensorboard=tensorboard,
-    )  # fmt: skip
-    images = DataPlan(name=data, folder=data_dir, validation=validation, pictures=pictures)
+    apply_only(supernet is None and is_identity_string(name), "an identity string without --supernet", space=space)
     declared = find_space(space) if space else None
     with progress_bar("train") as progress:
-        trained = train(name, data=images, out=out, settings=settings, supernet=supernet, space=declared,
-                        input_size=input_size, progress=progress)  # fmt: skip
+        trained = train(name, data=how.images, out=out, settings=how.settings(epochs=epochs, ema=ema),
+                        supernet=supernet, space=declared, input_size=input_size, progress=progress)  # fmt: skip
     _tell(trained.to_dict(), as_json)
 
 

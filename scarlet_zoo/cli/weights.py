@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,6 @@ from rich.console import Console
 from scarlet_zoo.cli.console import emit, pairs, table
 from scarlet_zoo.cli.options import Json, Name, Weights
 from scarlet_zoo.errors import CheckpointError, UnknownNameError
-from scarlet_zoo.models.weights.cards import all_cards, cards_of
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +41,7 @@ def import_file(
 
 def list_all(as_json: Json = False) -> None:
     """List the weights that are known, and those that this machine has."""
+    from scarlet_zoo.models.weights.cards import all_cards
     from scarlet_zoo.models.weights.store import find_weights, list_weights
 
     rows = [
@@ -66,6 +65,7 @@ def list_all(as_json: Json = False) -> None:
 
 def show_card(name: Name, as_json: Json = False) -> None:
     """Show what is known of a network's weights, and how to get them."""
+    from scarlet_zoo.models.weights.cards import all_cards, cards_of
     from scarlet_zoo.models.weights.store import find_weights
 
     stored = find_weights(name)
@@ -73,11 +73,11 @@ def show_card(name: Name, as_json: Json = False) -> None:
     if not cards and stored is None:
         raise UnknownNameError(f"weights of {name!r}: no card and none imported, wanted one of {' '.join(all_cards())}")
     kept = {"path": str(stored.path), "sha256": stored.sha256, **stored.metadata} if stored else None
-    value: dict[str, Any] = {"cards": [asdict(card) for card in cards], "stored": kept}
+    value: dict[str, Any] = {"cards": [card.model_dump() for card in cards], "stored": kept}
 
     def render(console: Console) -> None:
         for card in cards:
-            console.print(pairs(asdict(card).items(), title=f"{card.name}.{card.tag}"))
+            console.print(pairs(card.model_dump().items(), title=f"{card.name}.{card.tag}"))
         console.print(pairs(kept.items(), title="on this machine") if kept else "not on this machine")
 
     emit(as_json, value, render)
@@ -124,6 +124,7 @@ def push(
 def _trained(name: str, weights: str) -> Any:
     """A network with weights worth sharing; random ones only if they were asked for by that word."""
     from scarlet_zoo.models.loading import load_network
+    from scarlet_zoo.models.weights.cards import cards_of
     from scarlet_zoo.models.weights.store import require_weights
 
     network = load_network(name, weights)

@@ -1,4 +1,4 @@
-"""What training does to images before they are normalised."""
+"""What training does to images before they are normalised, whether they lie in memory or are opened one at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """What training does to small pictures before they are normalised.
+    """What training does to images at the network's size before they are normalised.
 
     Attributes:
         shift_px: moved by up to so many pixels, zeros follow.
@@ -31,8 +31,11 @@ class Augment:
     def arrays(self, pixels: Tensor, seed: int) -> Tensor:
         """A batch of pixels 0 to 255 (N, C, H, W) altered, each picture in its own way."""
         random = torch.Generator().manual_seed(seed)
+        return self.after_crop(self._cropped(pixels, random) if self.crop < 1 else pixels, random)
+
+    def after_crop(self, pixels: Tensor, random: torch.Generator) -> Tensor:
+        """A batch of pixels (N, C, H, W) with all but the crop: jitter, shift, flip and erase, in this order."""
         # Nothing is drawn for what is not asked for, so that the rest stays what it is without it.
-        pixels = self._cropped(pixels, random) if self.crop < 1 else pixels
         pixels = self._jittered(pixels, random) if self.jitter else pixels
         count, channels, height, width = pixels.shape
         rows, columns = (self._window(count, side, random) for side in (height, width))
@@ -62,15 +65,24 @@ class Augment:
         blank = (spans[0][:, :, None] & spans[1][:, None, :] & chosen[:, None, None])[:, None]
         return pixels.masked_fill(blank, 0)
 
-    def _cropped(self, pixels: Tensor, random: torch.Generator) -> Tensor:
-        """Windows of a random area, shape and place, stretched to the picture's size (bilinear)."""
-        count = len(pixels)
+    def windows(self, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Spans and centres (N, 2), x then y, of windows of a random area, shape and place; the image is -1 to 1."""
         area = self.crop + (1 - self.crop) * torch.rand(count, generator=random)
         ratio = torch.exp((2 * torch.rand(count, generator=random) - 1) * math.log(4 / 3))
         # Neither side is longer than the picture's, and the area is what was drawn.
         height = torch.sqrt(area / ratio).clamp(max=1).maximum(area)
-        spans = torch.stack((area / height, height), 1)  # (N, 2): x, y
-        centres = (1 - spans) * (2 * torch.rand(count, 2, generator=random) - 1)
+        spans = torch.stack((area / height, height), 1)
+        return spans, (1 - spans) * (2 * torch.rand(count, 2, generator=random) - 1)
+
+    def boxes(self, count: int, random: torch.Generator) -> list[list[float]]:
+        """The same windows as left, top, right and bottom in shares of the image."""
+        spans, centres = self.windows(count, random)
+        boxes: list[list[float]] = torch.cat(((1 + centres - spans) / 2, (1 + centres + spans) / 2), 1).tolist()
+        return boxes
+
+    def _cropped(self, pixels: Tensor, random: torch.Generator) -> Tensor:
+        """The windows stretched to the picture's size (bilinear)."""
+        spans, centres = self.windows(len(pixels), random)
         window = torch.cat((torch.diag_embed(spans), centres[:, :, None]), 2)  # (N, 2, 3)
         grid = torch.nn.functional.affine_grid(window, list(pixels.shape), align_corners=False)
         taken = torch.nn.functional.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)

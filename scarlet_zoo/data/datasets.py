@@ -17,7 +17,7 @@ from PIL import Image
 
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
-from scarlet_zoo.data.folders import read_dataset
+from scarlet_zoo.data.folders import TEST_PARTS, read_dataset
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sources import (
     folder_item,
@@ -58,6 +58,20 @@ class ImageData:
         if name not in PARTS:
             raise DatasetError(f"data {self.name}: no part {name!r}, wanted one of {' '.join(PARTS)}")
         return self.open_part(name, augment)
+
+
+def usual_augment(name: str, **settings: Any) -> Augment:
+    """What training does to the images of a data set by name, where nothing else is asked for.
+
+    Fashion-MNIST's small ones are shifted and mirrored. Others are photographs mostly: they are mirrored, and a part
+    of at least 8 % of the area is stretched to the whole (the random resized crop of Inception, arXiv 1409.4842).
+
+    Args:
+        name: as for :func:`open_data`.
+        settings: that are asked for, in place of the usual ones.
+    """
+    usual = Augment() if name == "fashion-mnist" else Augment(shift_px=0, crop=0.08)
+    return replace(usual, **settings)
 
 
 def trained_on(data: ImageData, pictures: int) -> ImageData:
@@ -110,6 +124,8 @@ def open_data(
     if not Path(name).is_dir():
         wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder a class"
         raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
+    if folder is not None:
+        raise DatasetError(f"data {name}: a folder, got the data folder {folder} besides, wanted none")
     return _folder(Path(name), preprocessing, validation)
 
 
@@ -149,7 +165,7 @@ def _fashion_mnist(preprocessing: Preprocessing, folder: Path | None, validation
 
 def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) -> ImageData:
     train = folder / "train" if (folder / "train").is_dir() else folder
-    test = next((folder / name for name in ("test", "val", "validation") if (folder / name).is_dir()), None)
+    test = next((folder / name for name in TEST_PARTS if (folder / name).is_dir()), None)
     sets = [read_dataset(part) for part in ((train, test) if train != folder and test else (train,))]
     if len({part.classes for part in sets}) > 1:
         raise DatasetError(
@@ -176,7 +192,7 @@ def _pictures(
             return PictureSplit(range(count), item, preprocessing)
         count, item = parts[0]
         kept = split_indices(count, validation, name)[part]
-        return PictureSplit(kept, item, preprocessing, augment is not None)
+        return PictureSplit(kept, item, preprocessing, augment)
 
     return ImageData(name, tuple(classes), open_part)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from scarlet_zoo.errors import DatasetError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# Folders of the test part beside that of the training part, the first that is there.
+TEST_PARTS = ("test", "val", "validation")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Dataset:
     classes: tuple[str, ...]
     files: tuple[Path, ...]
     targets: tuple[int, ...]
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether a folder holds a training and a test part, each a folder a class, rather than the classes themselves."""
+    return (folder / "train").is_dir() and any((folder / part).is_dir() for part in TEST_PARTS)
 
 
 def read_dataset(folder: Path, limit: int | None = None) -> Dataset:

@@ -1,8 +1,8 @@
 """Picture files as people have them, opened the one way that every backend then gets.
 
-What is done, in this order: the first frame of an animation; what is transparent is laid on
-white; 16-bit grey is divided by 257; CMYK, palette and grey become RGB as Pillow converts them
-(colour profiles are not applied); the rotation that a camera noted is carried out.
+What is done, in this order: the first frame of an animation; the rotation that a camera noted is
+carried out; what is transparent is laid on white; 16-bit grey is divided by 257; CMYK, palette and
+grey become RGB as Pillow converts them (colour profiles are not applied).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ScarletError
@@ -24,16 +24,6 @@ from scarlet_zoo.errors import ScarletError
 # Not all that Pillow reads: a page of PostScript would start another program.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 _LARGEST_16_BIT = 65535
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class PictureError(ScarletError):
@@ -77,8 +67,12 @@ def open_picture(path: Path, *, upright: bool = True) -> Image.Image:
     try:
         with Image.open(path, formats=_readable()) as image:
             image.load()
-            picture = _to_rgb(image, path)
-            turn = _turn(image) if upright else None
+            if upright:
+                # In place, so that a note that cannot be written back does not cost the rotation. The parser of notes
+                # raises as many kinds as the decoders do, and the pixels are sound.
+                with suppress(Exception):
+                    ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image, path)
     except PictureError:
         raise
     except UnidentifiedImageError as error:
@@ -91,7 +85,6 @@ def open_picture(path: Path, *, upright: bool = True) -> Image.Image:
     except Exception as error:
         # On a broken file Pillow's decoders raise whatever it trips: OSError, SyntaxError, struct.error, EOFError.
         raise PictureError(f"{path}: a broken picture: {_first_line(error)}") from error
-    return picture if turn is None else picture.transpose(turn)
 
 
 def prepare_picture(path: Path, preprocessing: Preprocessing, *, upright: bool = True) -> NDArray[np.float32]:
@@ -165,15 +158,6 @@ def _from_deep_grey(image: Image.Image, path: Path) -> Image.Image:
     if isinstance(transparent, int):
         grey[values == transparent] = 255
     return Image.fromarray(grey).convert("RGB")
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What undoes the rotation that the camera noted; none where the note itself is broken."""
-    try:
-        return _TURNS.get(int(image.getexif().get(_ORIENTATION, 1)))
-    except Exception:
-        # The parser of notes raises as many kinds as the decoders do, and the pixels are sound.
-        return None
 
 
 def _first_line(error: BaseException) -> str:

@@ -95,6 +95,26 @@ class Preprocessing:
         cropped = self._crop(picture.resize(self._resized(picture.size), _FILTERS[self.interpolation]))
         return np.asarray(cropped, dtype=np.uint8).reshape(*self.size, self.channels)
 
+    def part(self, image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8]:
+        """A part of what :meth:`pixels` shows, stretched to its size from the image itself: uint8 (H, W, C).
+
+        Args:
+            image: any.
+            box: left, top, right and bottom of the part, in shares of what :meth:`pixels` shows.
+        """
+        picture = image.convert("L" if self.channels == 1 else "RGB")
+        height, width = self.size
+        edges = []
+        for side, resized, shown, low, high in zip(
+            picture.size, self._resized(picture.size), (width, height), box[:2], box[2:], strict=True
+        ):
+            start = round((resized - shown) / 2)
+            inside = ((start + share * shown) * side / resized for share in (low, high))
+            edges.append([min(max(edge, 0.0), side) for edge in inside])
+        (left, right), (top, bottom) = edges
+        stretched = picture.resize((width, height), _FILTERS[self.interpolation], (left, top, right, bottom))
+        return np.asarray(stretched, dtype=np.uint8).reshape(*self.size, self.channels)
+
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pixels (N, H, W, C) as the network wants them: float32 of shape (N, C, H, W)."""
         scaled = pixels.astype(np.float32).transpose(0, 3, 1, 2) / np.float32(255)

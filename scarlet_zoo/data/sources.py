@@ -67,6 +67,8 @@ def hugging_face_sets(name: str, folder: Path | None) -> tuple[Any, Any]:
         ) from error
     try:
         local = Path(name).is_dir()
+        if local and folder is not None:
+            raise ValueError(f"a folder, got the data folder {folder} besides, wanted none")
         loaded = datasets.load_from_disk(name) if local else datasets.load_dataset(name, cache_dir=folder)
     except Exception as error:
         # The library's own errors and those of the network have no common base.

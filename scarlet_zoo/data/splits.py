@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from timm.data import create_transform
 from torch import Tensor
 
 from scarlet_zoo.data.augment import Augment
@@ -102,49 +100,42 @@ Item = Callable[[int], tuple[Image.Image, int]]
 
 
 class PictureSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Pictures opened when they are needed, prepared by timm's training transform or as for evaluation.
+    """Pictures opened when they are needed.
 
     Args:
         kept: positions of those that belong to this split.
         item: opens the picture at a position.
         preprocessing: how the network is fed.
-        augment: whether to crop and mirror at random (Inception's crop: 8 to 100 % of the area).
+        augment: what training does to them, as to pictures in memory, but that a crop is taken from the picture
+            itself; nothing when left out.
     """
 
-    def __init__(self, kept: Sequence[int], item: Item, preprocessing: Preprocessing, augment: bool = False) -> None:
-        self._kept, self._item, self.preprocessing = kept, item, preprocessing
-        self._augment: Any = None
-        if augment:
-            self._augment = create_transform(
-                (preprocessing.channels, *preprocessing.size),
-                is_training=True,
-                mean=preprocessing.mean,
-                std=preprocessing.std,
-                interpolation=preprocessing.interpolation,
-                color_jitter=0.0,
-            )
+    def __init__(
+        self, kept: Sequence[int], item: Item, preprocessing: Preprocessing, augment: Augment | None = None
+    ) -> None:
+        self._kept, self._item, self.preprocessing, self.augment = kept, item, preprocessing, augment
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Normalised pictures float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
-        images, targets = [], []
-        state, generator = random.getstate(), random.Random(batch.seed)
-        with torch.random.fork_rng(devices=[]):
-            for index in batch.indices:
-                # timm's transforms draw from both of the process's generators.
-                seed = generator.getrandbits(32)
-                random.seed(seed)
-                torch.manual_seed(seed)
-                picture, target = self._item(int(self._kept[index]))
-                images.append(self._prepare(picture))
-                targets.append(target)
-        random.setstate(state)
-        return torch.stack(images).contiguous(memory_format=torch.channels_last), torch.tensor(targets)
+        opened = [self._item(int(self._kept[index])) for index in batch.indices]
+        pixels = self._pixels([picture for picture, _ in opened], batch.seed)
+        images = torch.from_numpy(self.preprocessing.normalize(pixels))
+        targets = torch.tensor([target for _, target in opened])
+        return images.contiguous(memory_format=torch.channels_last), targets
 
-    def _prepare(self, picture: Image.Image) -> Tensor:
-        if self._augment is None:
-            return torch.from_numpy(self.preprocessing(picture))
-        made: Tensor = self._augment(picture.convert("L" if self.preprocessing.channels == 1 else "RGB"))
-        return made
+    def _pixels(self, pictures: Sequence[Image.Image], seed: int) -> Pixels:
+        """Pixels of the network's size (N, H, W, C), altered where that is asked for."""
+        feed, augment = self.preprocessing, self.augment
+        if augment is None:
+            return np.stack([feed.pixels(picture) for picture in pictures])
+        random = torch.Generator().manual_seed(seed)
+        if augment.crop < 1:
+            boxes = augment.boxes(len(pictures), random)
+            pixels = np.stack([feed.part(*pair) for pair in zip(pictures, boxes, strict=True)])
+        else:
+            pixels = np.stack([feed.pixels(picture) for picture in pictures])
+        altered = augment.after_crop(torch.from_numpy(pixels.transpose(0, 3, 1, 2)), random)
+        return np.ascontiguousarray(altered.numpy().transpose(0, 2, 3, 1))

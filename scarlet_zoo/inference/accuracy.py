@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scarlet_zoo.data.folders import Dataset, read_dataset
+from scarlet_zoo.data.folders import Dataset, has_parts, read_dataset
 from scarlet_zoo.data.image_io import printable, strict_decoders
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletError
@@ -80,9 +80,10 @@ def validate(
         network: from :func:`scarlet_zoo.load`, or what that takes: a file, or a name; random weights are allowed.
         data: a folder that holds a folder of images for each class, or what :func:`read_dataset` returns of one; or
             the name of a data set, as for :func:`scarlet_zoo.data.datasets.open_data`.
-        split: of a data set with a name, ``validation`` (the default), or ``test``, which is for the end.
-        data_dir: where such a data set is, or is to be kept.
-        validation: how many training images of it are held out for validation.
+        split: ``validation``, those held out of the training images, or ``test``, which is for the end; left out, it is
+            ``validation``, and of a folder without parts all its images.
+        data_dir: where a data set with a name is, or is to be kept.
+        validation: how many training images are held out for validation.
         limit: so many images, spread evenly; all when left out.
         batch: images at a time; a file with a fixed batch keeps its own.
         progress: called with (done, expected).
@@ -92,18 +93,20 @@ def validate(
         PictureError: an image that is broken.
     """
     opened = network if isinstance(network, Classifier) else load(network)
-    if isinstance(data, str) and is_named_data(data):
+    named = isinstance(data, str) and is_named_data(data)
+    where = data.folder if isinstance(data, Dataset) else data
+    if data_dir is not None and not named:
+        raise DatasetError(f"data-dir {data_dir}: would be ignored, it is for a data set with a name, got {where}")
+    if validation is not None and split not in (None, "validation"):
+        raise DatasetError(f"validation {validation}: would be ignored, it is for split validation, got {split}")
+    whole = split is None and validation is None
+    if isinstance(data, Dataset) and not whole:
+        raise DatasetError(f"{where}: these images are measured whole, wanted their folder for a part of them")
+    if named or not (whole and (isinstance(data, Dataset) or not has_parts(Path(data)))):
         from scarlet_zoo.data.datasets import open_data
 
-        images = open_data(data, opened.preprocessing, data_dir, validation)
-        return validate_part(opened, images, split or "validation", batch=batch, limit=limit, progress=progress)
-    given = {"split": split, "data_dir": data_dir, "validation": validation}
-    unused = [name for name, value in given.items() if value is not None]
-    if unused:
-        where = data.folder if isinstance(data, Dataset) else data
-        raise DatasetError(
-            f"{where}: a folder is measured whole, got {' '.join(unused)}, which is for data with a name"
-        )
+        parts = open_data(str(data), opened.preprocessing, data_dir, validation)
+        return validate_part(opened, parts, split or "validation", batch=batch, limit=limit, progress=progress)
     dataset = data if isinstance(data, Dataset) else read_dataset(Path(data), limit)
     return _validate_folder(opened, dataset, batch, progress)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
+
+from scarlet_zoo.arch.zoo import ZOO
 
 _FILE = Path(__file__).parent / "peers.toml"
 
@@ -30,6 +32,11 @@ class PublishedPeer(BaseModel):
 
 @cache
 def published_peers() -> tuple[PublishedPeer, ...]:
-    """All of ``peers.toml``, in its order."""
+    """All of ``peers.toml``, in its order; what was published of our zoo's networks is the zoo's to say."""
     rows = tomllib.loads(_FILE.read_text(encoding="utf-8"))["network"]
-    return tuple(TypeAdapter(list[PublishedPeer]).validate_python(rows))
+    return tuple(TypeAdapter(list[PublishedPeer]).validate_python([{**_of_zoo(row["name"]), **row} for row in rows]))
+
+
+def _of_zoo(name: str) -> dict[str, Any]:
+    figures = ZOO[name].published if name in ZOO else None
+    return {"top1": figures.top1_percent, "source": figures.source} if figures is not None else {}

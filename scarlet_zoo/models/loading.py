@@ -21,7 +21,7 @@ from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS, randomize
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.weights.checkpoint import read_metadata, state_sha256
-from scarlet_zoo.models.weights.store import find_shipped, find_weights
+from scarlet_zoo.models.weights.store import local_weights
 
 _CALIBRATION_PHOTOS = 12
 
@@ -64,9 +64,9 @@ def load_network(
 
     Args:
         name: a registered name, an identity string, or any timm name.
-        weights: ``random`` (seed 0, the same in every process), ``pretrained`` (what the name is
-            registered with), a file, or ``auto``: what was imported for the name, else what
-            this package ships for it, else random.
+        weights: ``random`` (seed 0, the same in every process), a file, or by the rule of
+            :func:`scarlet_zoo.models.weights.store.local_weights`: ``pretrained``, or ``auto``, which takes random ones
+            where there are none on this machine.
         input_size: side of the square input in pixels; the model's own when left out.
         features: feature levels for a feature extractor in the classifier's place.
         kwargs: for ``timm.create_model``.
@@ -127,20 +127,15 @@ def network_of(
 
 def _with_weights(name: str, weights: str, kwargs: dict[str, Any]) -> tuple[nn.Module, str, dict[str, str]]:
     """The network, where its weights come from, and what their file says of itself."""
-    stored = find_weights(name) if weights == "auto" else None
-    shipped = find_shipped(name) if weights == "auto" and stored is None else None
-    if stored is not None:
-        said = f"imported {stored.metadata.get('imported_from', stored.path.name)}, sha256 {stored.sha256[:12]}"
-        return create_model(name, checkpoint_path=stored.path, **kwargs), said, stored.metadata
-    if shipped is not None:
-        return _from_file(name, shipped, kwargs), f"shipped {shipped.stem}", read_metadata(shipped)
+    local = local_weights(name) if weights in ("auto", "pretrained") else None
+    if local is not None:
+        return _from_file(name, local.path, kwargs), local.origin, read_metadata(local.path)
     if weights in ("auto", "random"):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return create_model(name, **kwargs), RANDOM_WEIGHTS, {}
     if weights == "pretrained":
-        shipped = find_shipped(name)
-        return _pretrained(name, kwargs), f"pretrained {name}", read_metadata(shipped) if shipped else {}
+        return _pretrained(name, kwargs), f"pretrained {name}", {}
     path = Path(weights)
     return _from_file(name, path, kwargs), f"file {path.name}", read_metadata(path)
 

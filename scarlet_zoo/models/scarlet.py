@@ -19,7 +19,7 @@ from scarlet_zoo.arch.zoo import ZOO, name_of
 from scarlet_zoo.errors import CheckpointError, ScarletError, looks_like_a_file, unknown_name
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.models.weights.checkpoint import load_checkpoint, state_sha256
-from scarlet_zoo.models.weights.store import find_shipped, require_weights
+from scarlet_zoo.models.weights.store import find_shipped, local_weights, require_weights
 
 # Before the digest, in the notes of a configuration file.
 SHA256_NOTE = "sha256:"
@@ -48,11 +48,13 @@ def space_config(space: SearchSpace) -> dict[str, Any]:
 
 def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
     """Construct by timm's builder with our classes; ``feature_cls`` asks for one of timm's own wrappers."""
-    if pretrained and not kwargs.get("pretrained_cfg") and find_shipped(name) is None:
+    tag = kwargs.get("pretrained_cfg")
+    if pretrained and (not tag or isinstance(tag, str)):
         # The registry cannot know what this machine has; asked only when somebody wants it.
-        overlay = kwargs.get("pretrained_cfg_overlay") or {}
-        if not overlay.get("file"):
-            kwargs["pretrained_cfg_overlay"] = {**overlay, "file": str(require_weights(_weights_name(name, arch)).path)}
+        asked = str(arch) if name == "scarlet_net" else f"{name}.{tag}" if tag else name
+        kwargs["pretrained_cfg_overlay"] = _local_source(asked, kwargs)
+        if not tag and not _names_source(kwargs["pretrained_cfg_overlay"]):
+            require_weights(asked)
     features_only = kwargs.pop("features_only", False)
     if features_only:
         # As many levels as the network has; timm assumes five.
@@ -89,8 +91,15 @@ def _levels(arch: Arch) -> int:
     return 1 + sum(layer.stride == 2 for layer in arch.space.layers)
 
 
-def _weights_name(name: str, arch: Arch) -> str:
-    return str(arch) if name == "scarlet_net" else name
+def _local_source(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What is laid over a registered configuration: the file that a name has on this machine, if none is named yet."""
+    overlay = kwargs.get("pretrained_cfg_overlay") or {}
+    local = None if _names_source(overlay) else local_weights(name)
+    return overlay if local is None else {**overlay, "file": str(local.path)}
+
+
+def _names_source(overlay: dict[str, Any]) -> bool:
+    return any(overlay.get(key) for key in ("file", "url", "hf_hub_id", "state_dict"))
 
 
 def _checked_weights(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -154,7 +163,8 @@ def create_model(
 
     Args:
         name: ``scarlet_a``, ``scarlet:e3k7-...``, an ``Arch``, ``resnet18``, ``hf-hub:...``.
-        pretrained: load the weights that the name is registered with.
+        pretrained: load the weights that were imported for the name, else those that this package ships for it,
+            else those that timm has registered (:func:`scarlet_zoo.models.weights.store.local_weights`).
         checkpoint_path: weights to load strictly: safetensors, a state dict of this model, or a
             checkpoint of the released SCARLET code.
         kwargs: as for ``timm.create_model``; ``stabilized=True`` places stabilizers.
@@ -187,6 +197,8 @@ def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Modul
     if source is None and not timm.is_model(name.partition(".")[0]):
         # Ours first, since they are what is shown where nothing is near.
         raise unknown_name("model", name, dict.fromkeys([*ZOO, *timm.list_models()]))
+    if pretrained and source is None:
+        kwargs = {**kwargs, "pretrained_cfg_overlay": _local_source(kwargs.get("arch", name), kwargs)}
     # The hub's client tells of every retry on stderr; the last word is enough.
     logger = logging.getLogger("huggingface_hub")
     level = logger.level

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.data.datasets import open_data, usual_augment
 from scarlet_zoo.deployment.deploy import deploy
 from scarlet_zoo.inference.accuracy import validate_part
 from scarlet_zoo.inference.load import load
@@ -44,17 +44,19 @@ class TourSettings:
     validation: int | None = 2000
 
     @classmethod
-    def usual(cls, threads: int = 0) -> TourSettings:
-        """Under half an hour on a laptop's processor, Fashion-MNIST."""
+    def usual(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:
+        """Under half an hour on a laptop's processor for Fashion-MNIST; images are altered as is usual for the data."""
+        altered = usual_augment(data)
         return cls(
-            supernet=TrainSettings(epochs=2, batch_size=64, threads=threads),
-            network=TrainSettings(epochs=4, batch_size=64, lr=0.2, ema=0.998, threads=threads),
+            supernet=TrainSettings(epochs=2, batch_size=64, augment=altered, threads=threads),
+            network=TrainSettings(epochs=4, batch_size=64, lr=0.2, ema=0.998, augment=altered, threads=threads),
         )
 
     @classmethod
-    def smoke(cls, threads: int = 0) -> TourSettings:
+    def smoke(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:
         """Every part for a moment, to see that all of them work."""
-        short = TrainSettings(epochs=1, max_steps=12, batch_size=32, lr=0.2, checkpoint_every=6, threads=threads)
+        short = TrainSettings(epochs=1, max_steps=12, batch_size=32, lr=0.2, checkpoint_every=6, threads=threads,
+                              augment=usual_augment(data))  # fmt: skip
         return cls(supernet=short, network=short, evaluations=4, population=4, validation=200)
 
 

@@ -80,7 +80,8 @@ def train_supernet(
         UnknownNameError: no such space or strategy; the message lists the near ones.
         DatasetError: no such data.
     """
-    plan, settings, out = DataPlan.of(data), settings or TrainSettings(), Path(out)
+    plan, out = DataPlan.of(data), Path(out)
+    settings = (settings or TrainSettings()).for_data(plan.name)
     asked = space if isinstance(space, SearchSpace) else find_space(space)
     make_folder(out)
     images = plan.open(space_preprocessing(asked))

@@ -109,7 +109,7 @@ class Learner:
         self.criterion = nn.CrossEntropyLoss(label_smoothing=course.settings.label_smoothing)
 
     def augment(self, asked: Augment | None) -> Augment | None:
-        """What is done to small pictures, given what the settings ask for."""
+        """What is done to training images, given what the settings ask for."""
         return asked
 
     def learning_rate(self, step: int) -> float:

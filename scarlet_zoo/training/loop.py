@@ -88,6 +88,7 @@ class Loop:
     def __init__(
         self, learner: Learner, data: ImageData, settings: TrainSettings, out: Path, identity: Mapping[str, str]
     ) -> None:
+        settings = settings.for_data(data.name)
         self.learner, self.data, self.settings, self.out = learner, data, settings, out
         self.identity = identity
         self.accelerator = accelerator_of(settings, out)
@@ -96,6 +97,7 @@ class Loop:
             if hasattr(module, "inplace"):
                 module.inplace = False  # type: ignore[assignment]
         with self.accelerator.main_process_first():
+            assert settings.augment != "usual"
             self.split = data.part("train", learner.augment(settings.augment))
         self.per_epoch = self._batches(0, 0).per_epoch
         self.planned = settings.epochs * self.per_epoch

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.datasets import usual_augment
 from scarlet_zoo.errors import TrainingError
 
 
@@ -27,7 +28,8 @@ class TrainSettings:
         label_smoothing: share of the target spread over all classes.
         ema: decay of the averaged weights that are kept in the end; 0 keeps the last ones.
         clip_norm: largest norm of a step's gradient; 0 does not clip.
-        augment: what is done to small pictures; None leaves them as they are.
+        augment: what is done to training images: ``usual`` for what suits the data, see
+            :func:`scarlet_zoo.data.datasets.usual_augment`; None leaves them as they are.
         precision: ``no`` (float32), ``bf16`` or ``fp16``.
         checkpoint_every: steps between checkpoints.
         workers: processes that load pictures; 0 loads them in this one.
@@ -46,7 +48,7 @@ class TrainSettings:
     label_smoothing: float = 0.1
     ema: float = 0.0
     clip_norm: float = 0.0
-    augment: Augment | None = field(default_factory=Augment)
+    augment: Augment | Literal["usual"] | None = "usual"
     precision: str = "no"
     checkpoint_every: int = 500
     workers: int = 0
@@ -62,6 +64,10 @@ class TrainSettings:
             raise TrainingError(f"training: got max_steps {self.max_steps}, wanted 1 or more")
         if self.precision not in ("no", "bf16", "fp16"):
             raise TrainingError(f"training: got precision {self.precision!r}, wanted no, bf16 or fp16")
+
+    def for_data(self, name: str) -> TrainSettings:
+        """The same for a data set by name or folder, with its usual augmentation where that is asked for."""
+        return replace(self, augment=usual_augment(name)) if self.augment == "usual" else self
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""

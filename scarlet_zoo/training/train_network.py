@@ -95,7 +95,8 @@ def train(
         DatasetError: no such data.
         DivergedError: the loss is no longer a number.
     """
-    plan, settings, out = DataPlan.of(data), settings or TrainSettings(), Path(out)
+    plan, out = DataPlan.of(data), Path(out)
+    settings = (settings or TrainSettings()).for_data(plan.name)
     source = Path(supernet) if supernet is not None else None
     own = network if isinstance(network, nn.Module) else None
     label = name or (type(network).__name__ if isinstance(network, nn.Module) else network)

@@ -8,25 +8,36 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.files import shipped_folder
+from scarlet_zoo.utils.schema import first_fault
 
 WEIGHTS_FOLDER = shipped_folder("weights")
+
+
+T = TypeVar("T")
+# A list in TOML.
+Row = Annotated[tuple[T, ...], Field(strict=False)]
 
 
 class CardError(ScarletError):
     """A weights card that is not as cards are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Published(_Strict):
     """Accuracy as somebody published it, in percent."""
 
     top1_percent: float
@@ -34,19 +45,17 @@ class Published:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardPreprocessing:
+class CardPreprocessing(_Strict):
     """How pictures are fed: the shorter side resized, the centre cropped, in pixels; mean and std of [0, 1]."""
 
     resize: int
     crop: int
     interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: Row[float]
+    std: Row[float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(_Strict):
     """Accuracy that we measured, in percent, and how the weights were made.
 
     Attributes:
@@ -62,14 +71,13 @@ class Measured:
     test_top1_percent: float
     test_images: int
     test_date: str
-    commands: tuple[str, ...]
+    commands: Row[str]
     seed: int
     hardware: str
     minutes: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsCard:
+class WeightsCard(_Strict):
     """A set of weights.
 
     Attributes:
@@ -99,12 +107,15 @@ class WeightsCard:
     sha256: str | None = None
     published: Published | None = None
     measured: Measured | None = None
-    labels: tuple[str, ...] | None = None
+    labels: Row[str] | None = None
     preprocessing: CardPreprocessing | None = None
 
 
 def read_card(path: Path) -> WeightsCard:
     """Read a card, strictly: every field known, none missing, each of its kind, the file named after it.
+
+    What was published of a network of the zoo stands in the zoo, so the card of its authors' weights has no
+    ``[published]`` and is given it here.
 
     Raises:
         CardError: what is wrong in which file.
@@ -113,41 +124,23 @@ def read_card(path: Path) -> WeightsCard:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CardError(f"{path}: not a weights card: {str(error).splitlines()[0]}") from error
-    for key, kind in (("published", Published), ("measured", Measured), ("preprocessing", CardPreprocessing)):
-        if key in content:
-            content[key] = _strictly(kind, content[key], f"{path}, [{key}]")
-    card: WeightsCard = _strictly(WeightsCard, content, str(path))
+    try:
+        card = WeightsCard.model_validate(content)
+    except ValidationError as error:
+        raise CardError(f"{path}: {first_fault(error, WeightsCard.model_fields)}") from error
     if path.name != f"{card.name}.{card.tag}.toml":
         raise CardError(f"{path}: got the card of {card.name}.{card.tag}, wanted a file of that name")
     Arch.parse(card.arch)
-    return card
+    return card.model_copy(update={"published": card.published or _published_of(card)})
 
 
-def _strictly(kind: type[Any], content: Any, where: str) -> Any:
-    if not isinstance(content, Mapping):
-        raise CardError(f"{where}: got {content!r}, wanted a table")
-    known = {field.name: field for field in fields(kind)}
-    unknown = sorted(set(content) - set(known))
-    missing = [name for name, field in known.items() if field.default is MISSING and name not in content]
-    if unknown or missing:
-        raise CardError(f"{where}: unknown fields {unknown}, missing fields {missing}, wanted {sorted(known)}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    for key, value in values.items():
-        wanted = str(known[key].type)
-        if not _is_of(value, wanted):
-            raise CardError(f"{where}: {key} is {value!r}, wanted {wanted}")
-    return kind(**values)
-
-
-def _is_of(value: Any, wanted: str) -> bool:
-    kind = wanted.removesuffix(" | None")
-    if kind.startswith("tuple"):
-        item_kind = str if "str" in kind else (int, float)
-        return isinstance(value, tuple) and all(isinstance(item, item_kind) for item in value)
-    plain = {"str": str, "int": int, "bool": bool, "float": (int, float)}
-    if kind not in plain:
-        return True
-    return isinstance(value, plain[kind]) and isinstance(value, bool) == (kind == "bool")  # type: ignore[arg-type]
+def _published_of(card: WeightsCard) -> Published | None:
+    """What the zoo has of the authors' weights; of other weights of the same network it says nothing."""
+    entry = ZOO.get(card.name)
+    if entry is None or entry.published is None or entry.authors_tag != card.tag:
+        return None
+    figures = entry.published
+    return Published(top1_percent=figures.top1_percent, top5_percent=figures.top5_percent, source=figures.source)
 
 
 @cache

@@ -1,7 +1,8 @@
-"""The user's own store of weights: files that were imported once and are found by name from then on."""
+"""Which weights a name has on this machine, and the user's own store, from which imported ones are found by name."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from scarlet_zoo.arch.zoo import safe_name
+from scarlet_zoo.arch.zoo import ZOO, safe_name
 from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.models.weights.cards import WEIGHTS_FOLDER, all_cards, cards_of
 from scarlet_zoo.models.weights.checkpoint import load_checkpoint, save_weights, state_sha256
@@ -44,13 +45,14 @@ def import_weights(name: str, model: nn.Module, file: Path) -> StoredWeights:
 
     Args:
         name: of the network; the weights are found by it.
-        model: that network; it holds the weights afterwards.
+        model: that network; it is not changed.
         file: safetensors, a state dict, or a checkpoint of the released code.
 
     Raises:
         CheckpointError: the file is for another network, cannot be read, or holds values that are
             not finite.
     """
+    model = copy.deepcopy(model)
     load_checkpoint(model, file)
     broken = [key for key, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
@@ -103,8 +105,44 @@ def check_weights(stored: StoredWeights) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LocalWeights:
+    """A weights file on this machine.
+
+    Attributes:
+        origin: where it comes from, in the words that every report repeats.
+    """
+
+    path: Path
+    origin: str
+
+
+def local_weights(name: str) -> LocalWeights | None:
+    """The weights that a network's name has on this machine: those imported for it, else those shipped for it.
+
+    This is the one rule for every way to ask. ``pretrained=True`` (of timm and of this package) and the source
+    ``pretrained`` take them, else what timm has registered for the name, and never random ones. The source ``auto``
+    takes them, else random ones, and never downloads. A name with a tag has what is imported or shipped under just
+    that tag, and an identity string has what the network that it spells has.
+
+    Raises:
+        CheckpointError: the imported file is broken.
+    """
+    stored = find_weights(name)
+    if stored is not None:
+        imported = stored.metadata.get("imported_from", stored.path.name)
+        return LocalWeights(stored.path, f"imported {imported}, sha256 {stored.sha256[:12]}")
+    shipped = find_shipped(name)
+    return LocalWeights(shipped, f"shipped {shipped.stem}") if shipped is not None else None
+
+
 def find_shipped(name: str) -> Path | None:
-    """The weights file that this package ships for a network (``name`` or ``name.tag``), if it does."""
+    """The weights file that this package ships for a network, if it does.
+
+    Args:
+        name: of the network, with its tag or without, or its identity string.
+    """
+    name = next((entry.name for entry in ZOO.values() if entry.arch == name), name)
     cards = [card for card in all_cards().values() if name in (card.name, f"{card.name}.{card.tag}")]
     paths = [
         WEIGHTS_FOLDER / "networks" / f"{card.name}.{card.tag}.safetensors" for card in cards if card.redistributed

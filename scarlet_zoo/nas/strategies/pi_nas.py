@@ -36,8 +36,8 @@ class PiNasOptions(StrategyOptions):
         probe: share of the steps, the last ones, that train the classifier; our default, the authors train it in a
             run of its own, for as many epochs as the rest.
         probe_lr: highest learning rate of those steps; our default, the authors' code has 30 for batches of 256.
-        crop: least share of the area in a view of a small picture, see :class:`scarlet_zoo.data.augment.Augment`; the
-            authors' code has 0.2.
+        crop: least share of the area in a view, see :class:`scarlet_zoo.data.augment.Augment`; the authors' code has
+            0.2.
         jitter: of brightness and contrast in such a view; the authors' code has 0.4 in four views of five.
     """
 

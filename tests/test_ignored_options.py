@@ -1,0 +1,148 @@
+"""No option is ignored in silence: it does what it says, or one line says why it would do nothing."""
+
+import json
+
+import pytest
+from conftest import FASHION, ROOT
+from typer.testing import CliRunner
+
+from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.spaces import get_space
+from scarlet_zoo.cli import main, train
+from scarlet_zoo.cli.shared import ExportOptions
+from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.sample_images import photos
+
+MINI = get_space("scarlet-mini-7")
+FRONT = ROOT / "weights" / "search" / "accuracy-latency" / "front.json"
+ARCH = str(Arch.of(MINI, (layer.tokens[0] for layer in MINI.layers)))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Pictures of ten classes: a folder a class, and the same with train and val in it."""
+    root = tmp_path_factory.mktemp("folders")
+    for position, photo in enumerate(photos(40)):
+        for place in ("plain", "parts/train" if position < 30 else "parts/val"):
+            folder = root / place / f"class{position % 10}"
+            folder.mkdir(parents=True, exist_ok=True)
+            photo.resize((32, 32)).save(folder / f"{position:02}.png")
+    return root
+
+
+def validated(scarlet, *arguments):
+    code, out, err = scarlet("validate", "scarlet_mini_s", *arguments, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    return report["part"], report["images"]
+
+
+def test_validate_counts_the_part_of_a_folder_that_it_is_asked_for(scarlet, folders):
+    plain, parts = folders / "plain", folders / "parts"
+    assert validated(scarlet, plain) == (None, 40)
+    assert validated(scarlet, plain, "--split", "validation") == ("validation", 3)
+    assert validated(scarlet, plain, "--validation", 7) == ("validation", 7)
+    assert validated(scarlet, plain, "--split", "validation", "--validation", 7, "--limit", 5) == ("validation", 5)
+    assert validated(scarlet, parts) == ("validation", 2)
+    assert validated(scarlet, parts, "--split", "test") == ("test", 10)
+    assert validated(scarlet, parts, "--validation", 6) == ("validation", 6)
+    code, _, err = scarlet("validate", "scarlet_mini_s", plain, "--split", "test")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no test part" in err
+
+
+IN_VAIN = {
+    "--data-dir": [
+        ("validate", "scarlet_mini_s", "{plain}", "--data-dir", FASHION),
+        ("train", ARCH, "--data", "{plain}", "--data-dir", FASHION, "--out", "{out}"),
+        ("pictures", "{plain}", "--data-dir", FASHION, "--out", "{out}"),
+        ("search", "--space", "scarlet-mini", "--objectives", "macs,params", "--data-dir", FASHION, "--out", "{out}"),
+        (
+            "derive",
+            FRONT,
+            "--data-dir",
+            FASHION,
+            "--out",
+            "{out}",
+        ),
+    ],
+    "--validation": [
+        ("validate", "scarlet_mini_s", "fashion-mnist", "--split", "test", "--validation", 50),
+        ("validate", "scarlet_mini_s", "{parts}", "--split", "test", "--validation", 5),
+        ("search", "--space", "scarlet-mini", "--objectives", "macs,params", "--validation", 50, "--out", "{out}"),
+    ],
+    "--lut": [
+        ("search", "--space", "scarlet-mini", "--objectives", "macs,params", "--lut", "t.json", "--out", "{out}")
+    ],
+    "--workers": [("search", "--space", "scarlet-mini", "--objectives", "macs", "--workers", 3, "--out", "{out}")],
+    "--calibration-images": [
+        ("search", "--space", "scarlet-mini", "--objectives", "macs", "--calibration-images", 9, "--out", "{out}")
+    ],
+    "--space": [
+        ("train", "resnet18", "--data", "fashion-mnist", "--space", "scarlet-mini", "--out", "{out}"),
+        (
+            "train",
+            ARCH,
+            "--data",
+            "fashion-mnist",
+            "--supernet",
+            "s.safetensors",
+            "--space",
+            "x.toml",
+            "--out",
+            "{out}",
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize(("option", "command"), [(option, c) for option, many in IN_VAIN.items() for c in many])
+def test_an_option_that_would_do_nothing_is_refused(option, command, scarlet, folders, tmp_path):
+    places = {"plain": folders / "plain", "parts": folders / "parts", "out": tmp_path / "out"}
+    code, out, err = scarlet(*(str(part).format(**places) for part in command))
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    if "would be ignored" in err:
+        assert err.startswith(f"error: {option} ")
+    else:
+        assert "the data folder" in err
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_what_is_asked_for_reaches_the_training_of_a_folder(scarlet, folders, tmp_path):
+    command = ("train", ARCH, "--data", folders / "parts", "--max-steps", 1, "--batch-size", 4)
+    recorded = {}
+    for name, options in {"usual": (), "asked": ("--erase", 0.5, "--crop", 0.4)}.items():
+        code, out, err = scarlet(*command, *options, "--out", tmp_path / name, "--json")
+        assert code == 0, err
+        recorded[name] = json.loads(out)["settings"]["augment"]
+    assert recorded["usual"] == {"shift_px": 0, "flip": True, "erase": 0.0, "crop": 0.08, "jitter": 0.0}
+    assert recorded["asked"] == {"shift_px": 0, "flip": True, "erase": 0.5, "crop": 0.4, "jitter": 0.0}
+    losses = [(tmp_path / name / "steps.jsonl").read_text() for name in recorded]
+    assert losses[0] != losses[1]
+
+
+def test_both_trainings_share_their_options_and_show_them_all():
+    how = train.TrainingOptions(data="fashion-mnist", erase=0.25, lr=0.3, workers=2)
+    settings = how.settings(epochs=3, ema=0.9)
+    assert (settings.epochs, settings.ema, settings.lr, settings.workers) == (3, 0.9, 0.3, 2)
+    assert settings.augment == Augment(erase=0.25)
+    shared = ("data", "data-dir", "validation", "pictures", "max-steps", "checkpoint-every", "batch-size", "lr",
+              "weight-decay", "label-smoothing", "erase", "crop", "precision", "workers", "seed", "threads",
+              "tensorboard")  # fmt: skip
+    for verb, own in (
+        (("train",), ("supernet", "space", "input-size", "epochs", "ema", "json", "out")),
+        (("supernet", "train"), ("space", "strategy", "option", "skip", "epochs", "json", "out")),
+    ):
+        text = CliRunner().invoke(main.app, [*verb, "--help"], env={"COLUMNS": "200"}).output
+        assert [name for name in (*shared, *own) if f"--{name} " not in text] == []
+        assert "[default: 128" in text
+
+
+def test_export_and_deploy_share_their_options_and_show_them_all():
+    recipe = ExportOptions(opset=18, batch=2, pixels=True).recipe("native", halves=True)
+    assert (recipe.form, recipe.opset, recipe.batch, recipe.pixels, recipe.halves) == ("native", 18, 2, True, True)
+    for verb in ("export", "deploy"):
+        text = CliRunner().invoke(main.app, [verb, "--help"], env={"COLUMNS": "200"}).output
+        for name in ("weights", "target", "opset", "batch", "input-size", "exporter", "features", "pixels", "out"):
+            assert f"--{name} " in text
+        assert "[default: 17]" in text
