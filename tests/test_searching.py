@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 from strategy_parts import MINI_TOML
 
+from scarlet_zoo.arch import cost
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
@@ -109,6 +112,20 @@ def test_hard_limits_hold_for_every_architecture(tmp_path):
     latency = Limit.parse("params>=1e5")
     result = search(cheap(), how(limits=(latency,)), tmp_path / "params")
     assert all(candidate.values["params"] >= 1e5 for candidate in result.front)
+
+
+@pytest.mark.parametrize("method", ["nsga2", "random", "nao"])
+def test_limits_and_costs_are_looked_up_and_not_counted_layer_by_layer(method, tmp_path, monkeypatch):
+    space = replace(MINI, name=f"counted-{method}")  # whose table nobody has made yet
+    counted = []
+    monkeypatch.setattr(cost, "arch_cost", lambda arch: counted.append(arch) or arch_cost(arch))
+    settings = how(method=method, limits=(Limit.parse("macs<=5e6"), Limit.parse("params<=1e5")))
+    result = search(cheap(space=space), settings, tmp_path / "j.jsonl")
+    assert len(counted) == 1 + sum(map(len, space.decisions))
+    for candidate in result.evaluated:
+        truth = arch_cost(candidate.arch)
+        assert candidate.values == {"params": truth.params, "macs": truth.macs}
+        assert allowed(candidate.arch, settings.limits)
 
 
 def test_evaluations_come_from_the_journal_and_a_cut_line_is_dropped(tmp_path, monkeypatch):
