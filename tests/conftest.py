@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet
 import pytest
 import torch
 
+from scarlet_zoo import latency
 from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import chain_layers
@@ -60,6 +61,13 @@ def scarlet(capsys):
         return code, said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def brief_measurements(monkeypatch):
+    """Measurements far below the least that counts, in tests of what happens around them and not of their numbers."""
+    for mode in latency.MODES:
+        monkeypatch.setitem(latency.MODES, mode, (10, 0.01))
 
 
 @pytest.fixture(scope="session")

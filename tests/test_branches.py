@@ -35,6 +35,9 @@ from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights
 from scarlet_zoo.models.weights.store import find_shipped
 from scarlet_zoo.nas.search.operators import Coding
 
+# Nothing here is about how long a network takes.
+pytestmark = pytest.mark.usefixtures("brief_measurements")
+
 SPACE = TINY.with_branches()
 NAMED = get_space("scarlet-mini+branches")
 EXACT = 1e-12  # of the largest logit, in float64

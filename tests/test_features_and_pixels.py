@@ -17,6 +17,9 @@ from scarlet_zoo.graph.passes import lower
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.models.loading import load_network
 
+# Nothing here is about how long a network takes.
+pytestmark = pytest.mark.usefixtures("brief_measurements")
+
 
 def test_a_backbone_is_exported_verified_and_measured_like_a_classifier(scarlet, tmp_path):
     code, out, err = scarlet(

@@ -86,7 +86,7 @@ def test_every_setting_says_whose_it_is():
     assert all(re.search(r"recalled|ours|released", row[2]) for row in rows)
 
 
-def test_the_averaged_weights_come_out_of_what_timm_saves(tmp_path):
+def test_the_averaged_weights_come_out_of_what_timm_saves(tmp_path, monkeypatch):
     model = create_model("scarlet_c", num_classes=10)
     average = ModelEmaV2(model, decay=0.9999)
     with torch.no_grad():
@@ -96,8 +96,9 @@ def test_the_averaged_weights_come_out_of_what_timm_saves(tmp_path):
                             recovery_dir=str(tmp_path))  # fmt: skip
     saver.save_checkpoint(0, metric=1.0)
     script = re.search(r'python -c "\n(.*?)" OUT/scarlet_a/(\S+) scarlet_a.pth', PAGE, re.DOTALL)
-    command = [sys.executable, "-c", script[1], script[2], "scarlet_a.pth"]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["-c", script[2], "scarlet_a.pth"])
+    exec(script[1], {})
     loaded = create_model("scarlet_c", num_classes=10, checkpoint_path=str(tmp_path / "scarlet_a.pth"))
     assert (loaded.classifier.bias == 7).all()
 

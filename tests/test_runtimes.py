@@ -18,6 +18,9 @@ from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.models.loading import Network
 
+# Nothing here is about how long a network takes.
+pytestmark = pytest.mark.usefixtures("brief_measurements")
+
 INSTALLED = [name for name in RUNTIMES if not missing_modules(name)]
 RUNNABLE = [name for name, entry in RUNTIMES.items() if entry.runs]
 

@@ -16,6 +16,7 @@ from conftest import FASHION, TINY, fashion
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
+from scarlet_zoo.cli import main
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch, Batches
 from scarlet_zoo.errors import TrainingError
@@ -66,16 +67,18 @@ def test_a_run_leaves_its_steps_and_its_weights(tmp_path, scarlet):
     assert not torch.equal(supernet.classifier.weight, Supernet(MINI).classifier.weight)
 
 
+LONG = (*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out")
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run([*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out", str(folder)], check=True,
-                   capture_output=True)  # fmt: skip
+    assert main.run([*LONG[3:], str(folder)]) == 0
     return folder
 
 
 def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, tmp_path):
-    command = [*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out", str(tmp_path)]
+    command = [*LONG, str(tmp_path)]
     log, killed = tmp_path / "steps.jsonl", 0
     for until in (6, 14):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as job:
@@ -88,8 +91,7 @@ def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, t
     # What a kill in the middle of a write leaves.
     with log.open("a") as file:
         file.write('{"step": 15, "archs": ["scarl')
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert main.run(command[3:]) == 0
     assert log.read_text() == (uninterrupted / "steps.jsonl").read_text()
     one, two = (safetensors.torch.load_file(folder / "supernet.safetensors") for folder in (uninterrupted, tmp_path))
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -98,8 +100,7 @@ def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, t
 
 def test_a_finished_run_is_not_run_again(uninterrupted):
     before = (uninterrupted / "steps.jsonl").read_text()
-    command = [*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out", str(uninterrupted)]
-    subprocess.run(command, check=True, capture_output=True)
+    assert main.run([*LONG[3:], str(uninterrupted)]) == 0
     assert (uninterrupted / "steps.jsonl").read_text() == before
 
 
