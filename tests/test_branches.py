@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -257,9 +258,10 @@ def test_feature_levels_are_the_same_by_every_way_and_survive_a_fold():
                 assert torch.equal(wanted, got)
                 assert (after - wanted).abs().max() < EXACT * wanted.abs().max()
     pruned = zoo.create_model(arch, features_only=True, feature_cls="getter", out_indices=(0, 1)).model
-    assert all(target <= 4 for _, target in pruned.edges)
-    assert len(pruned.edges) == sum(isinstance(m, type(net.get_submodule(f"branches.{arch.branch_plans[0].name}")))
-                                    for m in pruned.branches.modules())  # fmt: skip
+    edges: Any = pruned.edges
+    assert all(target <= 4 for _, target in edges)
+    kind = type(net.get_submodule(f"branches.{arch.branch_plans[0].name}"))
+    assert len(edges) == sum(isinstance(module, kind) for module in pruned.get_submodule("branches").modules())
     for refused in (net.as_sequential, net.set_grad_checkpointing):
         with pytest.raises(ScarletError, match="without branches"):
             refused()

@@ -78,9 +78,9 @@ def test_a_network_whose_norms_cannot_all_fold_is_exported_with_those(tmp_path):
 
 
 def test_a_wrong_form_shows_in_that_comparison(model, tmp_path, monkeypatch):
-    from scarlet_zoo.graph.passes import released
+    from scarlet_zoo.graph.passes import released, rewrite
 
-    monkeypatch.setattr(released, "constant", _constants_off_by_a_hair(released.constant))
+    monkeypatch.setattr(released, "constant", _constants_off_by_a_hair(rewrite.constant))
     artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(form="released"))
     assert gap(model, artifact.path, images_for(model, dtype=torch.float32)) > 1e-4
 

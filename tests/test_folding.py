@@ -12,7 +12,7 @@ from scarlet_zoo import Stabilizer, fold, get_arch, get_space
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import FoldError
 from scarlet_zoo.folding import basis, stabilizers
-from scarlet_zoo.folding.regions import Region
+from scarlet_zoo.folding.regions import Chain, Region
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
 EXACT = 1e-9  # of the largest logit, in float64
@@ -138,7 +138,7 @@ def test_an_inverse_is_taken_only_within_the_rounding_of_the_dtype(dtype, condit
 
 def test_several_stabilizers_split_so_that_the_worst_condition_is_least():
     region = Region
-    chain = basis.Chain([region(["w"], ["r"]) for _ in range(4)], ["a", "b", "c"])
+    chain = Chain([region(["w"], ["r"]) for _ in range(4)], ["a", "b", "c"])
     generator = torch.Generator().manual_seed(0)
     matrices = [matrix_of_condition(6, condition, generator) for condition in (5, 40, 8)]
     plan = next(basis.Planner(chain, matrices).plans())

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -26,7 +27,7 @@ CONVOLUTIONS = 32
 def model():
     # Widths that are multiples of the layout's block of 16, as a network for phones has them.
     space = TINY.__class__(
-        "wide", TINY.choices, [layer.__class__(16, layer.stride, layer.tokens) for layer in TINY.layers],
+        "wide", TINY.choices, tuple(replace(layer, width=16) for layer in TINY.layers),
         input_size=32, num_classes=10, stem_width=16, first_width=16, head_width=64,
     )  # fmt: skip
     return randomized(Arch.of(space, TOKENS), dtype=torch.float32)
@@ -75,7 +76,7 @@ def test_a_batch_norm_that_is_left_is_flagged(tmp_path):
     assert report.totals["batch_norms"] == 1
 
 
-class Noise(CalibrationDataReader):
+class Noise(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self):
         self.left = [np.random.default_rng(i).standard_normal((1, 3, 32, 32)).astype(np.float32) for i in range(2)]
 

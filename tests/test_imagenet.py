@@ -27,8 +27,10 @@ def settings():
     """The page's settings by the names that timm's script gives them."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for flag in re.findall(r"--[a-z-]+", COMMAND)[1:]:
-        switch = flag in ("--amp", "--channels-last", "--model-ema")
-        parser.add_argument(flag, **({"action": "store_true"} if switch else {"nargs": "+"}))
+        if flag in ("--amp", "--channels-last", "--model-ema"):
+            parser.add_argument(flag, action="store_true")
+        else:
+            parser.add_argument(flag, nargs="+")
     found = vars(parser.parse_args(ARGUMENTS))
     plain = {name: value[0] if isinstance(value, list) else value for name, value in found.items()}
     return argparse.Namespace(**{name: _number(value) for name, value in plain.items()})

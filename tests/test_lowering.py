@@ -1,5 +1,7 @@
 """Every rewrite of a graph is exact: in float64, on graphs of every exporter, and a wrong one is seen."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -90,12 +92,12 @@ def test_friendly_leaves_nothing_but_clips_between_convolutions(traced):
 
 
 def test_a_wrong_constant_is_seen(traced, monkeypatch):
-    from scarlet_zoo.graph.passes import quantizable
+    from scarlet_zoo.graph.passes import quantizable, rewrite
 
     def off(owner, name, value, dtype):
         return real(owner, name, np.asarray(value) * (1.001 if name == "scaled" else 1), dtype)
 
-    real = quantizable.constant
+    real = rewrite.constant
     monkeypatch.setattr(quantizable, "constant", off)
     model, images = traced[0].clone(), traced[1]
     lower(model, "friendly")
@@ -202,7 +204,7 @@ def test_batch_norm_goes_into_the_convolution_unless_both_are_read():
 
 
 WEIGHTS = {"Conv": (4, 4, 1, 1), "DW": (4, 1, 3, 3), "Gate": (4, 4, 1, 1)}
-PLAIN = {
+PLAIN: dict[str, dict[str, Any]] = {
     "HardSigmoid": {"alpha": SIXTH, "beta": 0.5},
     "MaxPool": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]},
     "HardSwish": {},
@@ -234,7 +236,8 @@ def link(name, x, shortcut, out):
 @given(st.lists(st.sampled_from([*WEIGHTS, *PLAIN, "Clip", "Add"]), min_size=1, max_size=9), st.integers(0, 2**31))
 def test_any_chain_keeps_its_function_in_every_form(names, seed):
     rng = np.random.default_rng(seed)
-    constants, nodes, last, shortcut = {"zero": np.float32(0), "six": np.float32(6)}, [], "x", "x"
+    constants = {"zero": np.array(0, np.float32), "six": np.array(6, np.float32)}
+    nodes, last, shortcut = [], "x", "x"
     for index, name in enumerate(names):
         out = f"v{index}"
         if name in WEIGHTS:

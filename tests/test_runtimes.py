@@ -1,5 +1,6 @@
 """Other runtimes: converted, verified, measured; what is missing is one clear sentence."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -85,13 +86,11 @@ def test_bench_measures_them_beside_each_other(network, scarlet, tmp_path):
 
 
 def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
-    from scarlet_zoo.deployment.runtimes import registry
-
     def found(module):
         return None if module == "ncnn" else real(module)
 
-    real = registry.importlib.util.find_spec
-    monkeypatch.setattr(registry.importlib.util, "find_spec", found)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", found)
     code, out, _ = scarlet("doctor", "--json")
     assert code == 0
     rows = {row["target"]: row for row in json.loads(out)}
@@ -107,9 +106,7 @@ def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
 
 
 def test_a_missing_extra_is_one_sentence(scarlet, tmp_path, monkeypatch):
-    from scarlet_zoo.deployment.runtimes import registry
-
-    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     code, out, err = scarlet("export", "scarlet_mini_s", "--target", "openvino", "--out", tmp_path / "out")
     assert (code, out) == (2, "")
     assert err == "error: target openvino: openvino not installed, wanted: pip install 'scarlet-zoo[openvino]'\n"

@@ -242,10 +242,10 @@ def searched(supernet_file, tmp_path_factory):
             time.sleep(0.02)
         job.send_signal(signal.SIGKILL)
     before = journal.read_text()
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main.run(command[3:]) == 0
     assert journal.read_text().startswith(before[: before.rindex("\n") + 1])
-    return out, json.loads(said.getvalue())
+    return out, json.loads(printed.getvalue())
 
 
 def test_a_killed_search_goes_on_and_leaves_front_and_plots(searched):

@@ -14,7 +14,8 @@ from scarlet_zoo.arch.cost import CostTable, arch_cost
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.sampling import MacsSampler
 from scarlet_zoo.nas.strategies import sandwich
-from scarlet_zoo.nas.strategies.sandwich import CROSS_ENTROPY, DISTILLATION, distillation
+from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY
+from scarlet_zoo.nas.strategies.sandwich import DISTILLATION, distillation
 from scarlet_zoo.training.learner import Course, StepBatch
 
 

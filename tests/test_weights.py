@@ -99,7 +99,7 @@ def test_imported_weights_are_found_by_everything(released, cache, scarlet):
     grey = timm.create_model(NAME, pretrained=True, in_chans=1, num_classes=5)
     torch.testing.assert_close(grey.conv_stem.weight, expected["conv_stem.weight"].sum(1, keepdim=True))
     features = timm.create_model(NAME, pretrained=True, features_only=True)
-    assert torch.equal(features.conv_stem.weight, expected["conv_stem.weight"])
+    assert torch.equal(features.get_parameter("conv_stem.weight"), expected["conv_stem.weight"])
     assert load_network(NAME).weights.startswith("imported ScarletC.pth.tar")
     assert load_network(NAME, "random").weights.startswith("random")
     assert scarlet("weights", "verify", NAME)[0] == 0
@@ -301,7 +301,7 @@ def test_a_broken_download_is_refused(hub):
 def test_push_makes_the_repository_and_uploads_the_three_files(monkeypatch):
     import huggingface_hub
 
-    seen = {}
+    seen: dict = {}
 
     class Api:
         def create_repo(self, repository, **kwargs):
