@@ -106,7 +106,7 @@ def test_fold_prints_its_certificate(scarlet, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"scarlet_b.folded.safetensors", "scarlet_b.certificate.json"}
 
 
-@pytest.mark.parametrize("name", ["scarlet_c", "mobileone_s0"])
+@pytest.mark.parametrize("name", ["scarlet_c", pytest.param("mobileone_s0", marks=pytest.mark.slow)])
 def test_deploy_leaves_a_file_and_its_report(scarlet, tmp_path, name):
     code, out, err = scarlet("deploy", name, "--out", tmp_path, "--input-size", 64, "--json")
     assert (code, err) == (0, "")

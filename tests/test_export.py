@@ -40,6 +40,7 @@ def gap(model, path, images):
     return float(np.abs(run(path, images) - truth).max() / np.abs(truth).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_the_native_form_is_native_whatever_exporter_drives(model, exporter, tmp_path):
     artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(exporter=exporter, opset=18))
@@ -70,6 +71,7 @@ def test_the_released_form_goes_with_every_opset(model, tmp_path):
         assert gap(model, artifact.path, images_for(model, dtype=torch.float32)) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_network_whose_norms_cannot_all_fold_is_exported_with_those(tmp_path):
     dense = timm.create_model("densenet121", num_classes=3).eval()
     artifact = export_onnx(dense, tmp_path / "d.onnx", Recipe(input_size=(64, 64)))
@@ -112,6 +114,7 @@ WRONG_RECIPES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", WRONG_RECIPES)
 def test_a_recipe_that_cannot_be_is_refused(wrong):
     with pytest.raises(ExportError, match=r"got .*, wanted"):
@@ -163,6 +166,7 @@ def test_export_folds_by_itself_and_leaves_the_model_alone(model, tmp_path):
     assert not (tmp_path / "three.onnx").exists()
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes_in_another_process(scarlet, tmp_path):
     # With another number of threads too: sums over pixels then differ in their last bits.
     command = ["export", "scarlet_c", "--input-size", "96", "--out"]

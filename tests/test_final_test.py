@@ -13,6 +13,7 @@ from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.weights.checkpoint import save_weights
 
 
+@pytest.mark.slow
 def test_a_network_reads_its_test_pictures_once(tmp_path):
     space = get_space("scarlet-mini-7")
     arch = cost_table(space).smallest

@@ -53,6 +53,7 @@ def test_a_native_file_fuses_whole(file_of):
     assert sum(report.operators.values()) >= report.totals["convolutions"]
 
 
+@pytest.mark.slow
 def test_the_released_spelling_is_flagged(file_of):
     native, released = inspect_fusion(file_of("native")), inspect_fusion(file_of("released"))
     assert released.totals["unfused"] == 14 + 3

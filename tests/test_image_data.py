@@ -162,6 +162,7 @@ def test_a_folder_a_class(folder):
         alone.part("test")
 
 
+@pytest.mark.slow
 def test_training_on_a_folder_takes_its_classes(folder, scarlet, tmp_path):
     code, out, err = scarlet("supernet", "train", "--space", "scarlet-mini-7", "--data", folder, "--max-steps", 2,
                              "--batch-size", 4, "--out", tmp_path / "s", "--workers", 1, "--json")  # fmt: skip

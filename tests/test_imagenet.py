@@ -43,6 +43,7 @@ def _number(text):
         return text
 
 
+@pytest.mark.slow
 def test_the_two_lines_make_the_names_known(tmp_path):
     (lines,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "train_scarlet.py").write_text(lines)
@@ -88,6 +89,7 @@ def test_every_setting_says_whose_it_is():
     assert all(re.search(r"recalled|ours|released", row[2]) for row in rows)
 
 
+@pytest.mark.slow
 def test_the_averaged_weights_come_out_of_what_timm_saves(tmp_path, monkeypatch):
     model = create_model("scarlet_c", num_classes=10)
     average = ModelEmaV2(model, decay=0.9999)

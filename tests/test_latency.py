@@ -26,6 +26,7 @@ def timings(two_files):
     return measure([*two_files, two_files[0]])
 
 
+@pytest.mark.slow
 def test_a_measurement_has_enough_runs_its_percentiles_and_its_conditions(timings, two_files):
     for timing in timings:
         record = timing.to_dict()
@@ -49,6 +50,7 @@ def test_a_measurement_has_enough_runs_its_percentiles_and_its_conditions(timing
     assert len({timing.conditions["measurement"] for timing in timings}) == 1
 
 
+@pytest.mark.slow
 def test_the_larger_network_is_slower_and_a_file_equals_itself(timings):
     small, large, again = (timing.to_dict() for timing in timings)
     assert compare(small, large).verdict == "slower"
@@ -125,6 +127,7 @@ def test_cold_sweeps_a_buffer_larger_than_the_caches(monkeypatch, plain_files):
     assert timings[0].conditions["swept_bytes"] == 4096
 
 
+@pytest.mark.slow
 def test_a_cold_network_is_slower_than_a_hot_one(two_files, timings):
     (cold,) = measure([two_files[1]], Settings(mode="cold", openings=1))
     assert cold.p50_ms > timings[1].p50_ms

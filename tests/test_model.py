@@ -60,6 +60,7 @@ def reference_fill(key, shape):
     return torch.from_numpy(values.astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["timm, scarlet_zoo", "scarlet_zoo, timm"])
 def test_timm_knows_our_names_in_either_order_of_import(order):
     code = f"import {order}; print(timm.list_models('scarlet*')); timm.create_model('scarlet_a')"
@@ -128,6 +129,7 @@ def test_names_that_are_none(tmp_path):
         create_model(str(tmp_path / "somewhere"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "entries"), [("scarlet_a", 416), ("scarlet_b", 388), ("scarlet_c", 366)])
 def test_a_released_checkpoint_loads(name, entries, tmp_path):
     state = released_state(name, reference_fill)

@@ -88,6 +88,7 @@ def test_a_declaration_asks_for_sets(tmp_path):
         read_space(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [SPACE, NAMED, BOTH], ids=lambda space: space.name)
 def test_a_path_its_subnet_its_fold_and_its_file_agree(space, tmp_path):
     subnet, _ = agreeing(lively(space), MIXED if space is SPACE else sets_arch(space, 2), tmp_path)
@@ -116,6 +117,7 @@ def test_every_layer_has_as_many_norms_as_paths_at_most_and_no_others_behind_its
     assert all(isinstance(choices, torch.nn.ModuleDict) for choices in Supernet(TINY).layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_forward_with_so_many_paths_moves_the_norm_of_that_number_only(count):
     supernet = Supernet(SPACE)
@@ -163,6 +165,7 @@ def test_the_closed_form_counts_sets_as_the_model_that_runs(seed):
     assert closed.macs == counted.macs
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.floats(0.1, 1.0), st.booleans())
 def test_any_architecture_of_sets_folds_exactly(seed, share, branched):
@@ -220,6 +223,7 @@ def test_a_norm_behind_a_sum_that_does_not_fold_stays_with_its_reason(how):
     assert result.max_rel_diff < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_pieces_in_a_row_are_the_network(precision):
     whole = network_graph(MIXED, precision)
@@ -247,6 +251,7 @@ def test_feature_levels_are_the_same_by_every_way():
             assert (after - wanted).abs().max() < EXACT * wanted.abs().max()
 
 
+@pytest.mark.slow
 def test_sets_are_exported_and_searched_by_name(scarlet, tmp_path):
     arch = sets_arch(NAMED, 1)
     code, said, error = scarlet("export", arch, "--out", tmp_path / "file", "--json")

@@ -189,6 +189,7 @@ def encoded(ending):
     return file.getvalue()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(ENDINGS), st.floats(0, 1), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4))
 def test_any_damage_is_a_picture_or_one_clear_line(tmp_path_factory, ending, cut, flips):
@@ -228,6 +229,7 @@ def test_a_picture_too_narrow_to_be_resized_is_refused_before_memory_is_gone(tmp
 # predict.
 
 
+@pytest.mark.slow
 def test_both_backends_see_the_same_in_every_kind_of_file(scarlet, weights, onnx_file, tmp_path):
     files = gallery(tmp_path)
     code, out, err = scarlet("predict", NAME, *files, "--weights", weights, "--json")
@@ -274,6 +276,7 @@ def test_a_table_for_people_names_classes_and_weights(scarlet, onnx_file, tmp_pa
         assert guess["label"] in table
 
 
+@pytest.mark.slow
 def test_random_weights_are_refused_on_both_backends(scarlet, random_file, tmp_path):
     photo(0).save(tmp_path / "photo.png")
     for source in ((NAME, "--weights", "random"), (random_file,)):
@@ -432,6 +435,7 @@ def spoiled(path, **metadata):
     onnx.save(model, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metadata", "says"),
     [
@@ -522,6 +526,7 @@ def by_hand(model, folder):
     return count, 100 * first / count, 100 * among / count
 
 
+@pytest.mark.slow
 def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled, monkeypatch):
     network, path, folder = labelled
     count, top1, top5 = by_hand(network.model, folder)
@@ -538,6 +543,7 @@ def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled
         assert said["preprocessing"]["crop"] == 0.875
 
 
+@pytest.mark.slow
 def test_a_rotation_carried_out_or_a_class_moved_changes_the_numbers(labelled, tmp_path):
     _, path, folder = labelled
     classifier = open_classifier(str(path), "random")
@@ -563,6 +569,7 @@ def test_a_limit_is_spread_over_the_classes(labelled, scarlet):
     assert json.loads(scarlet("validate", path, folder, "--limit", 3, "--json")[1])["images"] == 3
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_gives_the_same_numbers(labelled, tmp_path):
     network, path, folder = labelled
     recipe = zoo.Recipe(batch=3)

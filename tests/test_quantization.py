@@ -249,6 +249,7 @@ def test_only_float_classifiers_are_quantised(quantized, source, tmp_path):
         quantize_int8(pixels, tmp_path / "q.onnx", source[1])
 
 
+@pytest.mark.slow
 def test_photographs_calibrate_from_a_folder(scarlet, tmp_path):
     folder = tmp_path / "photos" / "deeper"
     folder.mkdir(parents=True)

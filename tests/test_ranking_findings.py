@@ -159,6 +159,7 @@ def test_draws_rank_and_a_pool_ranks(folder, tmp_path, monkeypatch):  # noqa: F8
     assert whole["updates"] < 1
 
 
+@pytest.mark.slow
 def test_a_pool_holds_what_is_ranked_and_others_each_once(folder):  # noqa: F811
     truth = read_truth(folder)
     pool = Pool(truth=truth, size=20, schedule=SHORT)

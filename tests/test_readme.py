@@ -6,10 +6,13 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 HEAD = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
 
 
+@pytest.mark.slow
 def test_the_first_thirty_lines_hold_eight_that_run():
     (block,) = re.findall(r"```sh\n(.*?)```", HEAD, re.DOTALL)
     lines = block.strip().splitlines()

@@ -88,6 +88,7 @@ def evidence():
             "findings": made_up_findings()}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_committed_report_is_what_the_records_give(tmp_path):
     subprocess.run([sys.executable, BENCHMARKS / "make_report.py", "--out", tmp_path], check=True)
     assert (tmp_path / "REPORT.md").read_text() == (BENCHMARKS / "REPORT.md").read_text()
@@ -186,6 +187,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(evidence):
     assert "url(http" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_it_sorts_it_and_has_nothing_to_complain_of(width, tmp_path, evidence):

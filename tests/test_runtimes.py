@@ -60,6 +60,7 @@ def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tm
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monkeypatch):
     from scarlet_zoo.deployment.runtimes import with_openvino
 
@@ -74,6 +75,7 @@ def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_bench_measures_them_beside_each_other(network, scarlet, tmp_path):
     files = [export_network(network, tmp_path, name, Recipe()).path for name in ("ort", "openvino", "ncnn")]
     code, out, err = scarlet("bench", *files, "--json", "--repeats", 0)

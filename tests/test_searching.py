@@ -204,6 +204,7 @@ def test_coding_is_lossless(seed):
     assert Coding(MINI).arch(Coding(MINI).genes(arch)) == arch
 
 
+@pytest.mark.slow
 def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     evaluation = scored(supernet_file)
     arch = Arch.sample(MINI, random.Random(0))
@@ -216,6 +217,7 @@ def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     assert all(torch.equal(value, before[key]) for key, value in scorer.supernet.state_dict().items())
 
 
+@pytest.mark.slow
 def test_two_ray_workers_find_what_one_process_finds(supernet_file, tmp_path):
     goals = (Objective.parse("accuracy"), Objective.parse("macs"))
     local = search(scored(supernet_file), how(objectives=goals, evaluations=6, population=3), tmp_path / "local")
@@ -248,6 +250,7 @@ def searched(supernet_file, tmp_path_factory):
     return out, json.loads(printed.getvalue())
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_and_leaves_front_and_plots(searched):
     out, report = searched
     assert report == json.loads((out / "front.json").read_text())
@@ -262,6 +265,7 @@ def test_a_killed_search_goes_on_and_leaves_front_and_plots(searched):
         assert set(row["values"]) == {"accuracy", "latency", "macs", "params"}
 
 
+@pytest.mark.slow
 def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
     searched, supernet_file, scarlet, tmp_path
 ):
@@ -281,6 +285,7 @@ def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
     assert evaluation(Arch.parse(row["arch"], supernet.space))["accuracy"] == json.loads(out)["top1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["mixpath", "st-nas"])
 def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy, scarlet, tmp_path):
     chain = tmp_path / "small.toml"

@@ -83,6 +83,7 @@ class StoppedError(Exception):
     """What stands for a kill; a real one, of the default strategy, is in test_training."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_stopped_anywhere_it_goes_on_to_the_same_result(name, tmp_path):
     whole, rows = run(strategy_of(name), tmp_path / "whole", max_steps=6)
@@ -104,6 +105,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_result(name, tmp_path):
     assert all(torch.equal(done.state[key], whole.state[key]) for key in whole.state)
 
 
+@pytest.mark.slow
 def test_two_processes_run_the_same_paths(space_file, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
@@ -210,6 +212,7 @@ def test_fair_sampling_and_a_stabilizer_make_scarlet(tmp_path):
         assert all(f"layers.{i}.id.weight" in row["changed"] for i in skipped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_a_choice_of_the_command_line_and_scores_a_search(name, space_file, tmp_path, scarlet):
     out = tmp_path / "run"
@@ -246,6 +249,7 @@ def test_pictures_are_counted_as_often_as_paths_run_on_them(name, options, tmp_p
     assert strategy.batch_share * sum(row["images"] * len(row["archs"]) for row in rows) == pytest.approx(sum(seen))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "strategy", "skip"), [
     ((), DEFAULT, DEFAULT_SKIP), (("--strategy", "scarlet"), "scarlet", "identity"),
     (("--skip", "kaiming"), DEFAULT, "kaiming"), (("--strategy", "spos"), "spos", "plain"),

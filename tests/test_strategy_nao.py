@@ -347,6 +347,7 @@ def how(goal, **kwargs):
                              "population": 15, **kwargs})  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["params:min", "params:max"])
 def test_a_search_goes_the_way_it_is_told_and_goes_on_after_a_stop(goal, tmp_path):
     evaluation = Evaluation(SPACE, metrics_of((Objective.parse(goal),), ()))

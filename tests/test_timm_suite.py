@@ -28,6 +28,7 @@ def timm_tests():
     return folder
 
 
+@pytest.mark.slow
 def test_timms_model_tests_pass_for_our_names(timm_tests):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "timm_suite_plugin", "test_models.py", "-k", "scarlet",
                "-W", "ignore", "-o", "addopts=", "-p", "no:cacheprovider"]  # fmt: skip

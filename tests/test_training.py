@@ -77,6 +77,7 @@ def uninterrupted(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, tmp_path):
     command = [*LONG, str(tmp_path)]
     log, killed = tmp_path / "steps.jsonl", 0
@@ -98,6 +99,7 @@ def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, t
     assert not list(tmp_path.glob(".*.tmp")) or killed
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(uninterrupted):
     before = (uninterrupted / "steps.jsonl").read_text()
     assert main.run([*LONG[3:], str(uninterrupted)]) == 0
@@ -219,6 +221,7 @@ def test_an_average_follows_its_formula():
     assert float(ema.state["weight"]) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_network_learns_and_is_validated(tmp_path, scarlet):
     arch = "scarlet-mini-7:" + "-".join(layer.tokens[-1] for layer in MINI.layers)
     code, out, _ = scarlet("train", arch, "--data", "fashion-mnist", "--data-dir", FASHION, "--out", tmp_path,
@@ -278,6 +281,7 @@ def test_tensorboard_gets_what_the_log_gets(tmp_path):
     assert losses == pytest.approx([row["loss"] for row in steps(tmp_path)], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_half_precision_trains_where_it_is_asked_for(tmp_path):
     train(supernet_learner(), fashion(MINI, 500), settings(precision="bf16"), tmp_path / "half")
     train(supernet_learner(), fashion(MINI, 500), settings(), tmp_path / "whole")

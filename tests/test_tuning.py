@@ -29,6 +29,7 @@ def network():
     return randomized(ARCH, dtype=torch.float32)
 
 
+@pytest.mark.slow
 def test_tuning_keeps_the_fastest_that_verifies_and_the_whole_table(scarlet, tmp_path):
     code, out, err = scarlet("export", "scarlet_mini_s", "--tune", "--out", tmp_path, "--json")
     assert (code, err) == (0, "")
@@ -46,6 +47,7 @@ def test_tuning_keeps_the_fastest_that_verifies_and_the_whole_table(scarlet, tmp
     assert "not for this verb" in err
 
 
+@pytest.mark.slow
 def test_a_form_that_does_not_verify_is_never_kept(network, tmp_path):
     def make(form, path):
         artifact = export_onnx(network, path, Recipe(form=form))
@@ -64,6 +66,7 @@ def test_a_form_that_does_not_verify_is_never_kept(network, tmp_path):
     assert not (tmp_path / "n.onnx").exists()
 
 
+@pytest.mark.slow
 def test_halves_halve_the_file_and_say_what_they_cost(scarlet, tmp_path):
     assert scarlet("export", "scarlet_c", "--input-size", 64, "--out", tmp_path / "whole")[0] == 0
     code, out, _ = scarlet(

@@ -109,6 +109,7 @@ def test_imported_weights_are_found_by_everything(released, cache, scarlet):
     assert json.loads(scarlet("weights", "show", NAME, "--json")[1])["stored"]["sha256"] == said["sha256"]
 
 
+@pytest.mark.slow
 def test_an_export_of_imported_weights_says_so_and_verifies(released, scarlet, tmp_path):
     assert scarlet("weights", "import", NAME, released)[0] == 0
     code, out, _ = scarlet("export", NAME, "--out", tmp_path / "out", "--input-size", 64, "--json")
@@ -156,6 +157,7 @@ def test_a_changed_byte_in_the_store_is_noticed(released, scarlet):
     assert "sha256" in err
 
 
+@pytest.mark.slow
 def test_two_imports_at_once_lose_nothing(released, cache):
     command = [sys.executable, "-m", "scarlet_zoo", "weights", "import", NAME, str(released)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -173,6 +175,7 @@ def same_network(folder_or_hub, network):
     return model
 
 
+@pytest.mark.slow
 def test_what_is_saved_for_the_hub_timm_loads_back(tmp_path, scarlet):
     network = load_network(NAME, "random", input_size=64)
     save_for_hub(network, tmp_path / "repo")
@@ -275,6 +278,7 @@ except scarlet_zoo.ScarletError as error:
 """
 
 
+@pytest.mark.slow
 def test_the_hub_serves_it_and_a_wrong_digest_is_refused(hub):
     folder, run, _ = hub
     network = load_network(NAME, "random", input_size=64)
@@ -290,6 +294,7 @@ def test_the_hub_serves_it_and_a_wrong_digest_is_refused(hub):
     assert "sha256" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_broken_download_is_refused(hub):
     folder, run, handler = hub
     save_for_hub(load_network(NAME, "random", input_size=64), folder)
