@@ -33,7 +33,7 @@ def test_a_backbone_is_exported_verified_and_measured_like_a_classifier(scarlet,
     assert [level["channels"] for level in levels] == [32, 40, 96, 320]
     assert report["parity"]["passed"] is True
     assert any(case["case"] == "photographs, batch 3, level2" for case in report["parity"]["cases"])
-    assert report["timing"]["runs"] >= 100
+    assert report["timing"]["runs"] >= 10
     path = tmp_path / "scarlet_b.onnx"
     outputs = onnx.load(path).graph.output
     assert [output.name for output in outputs] == ["level1", "level2", "level3", "level4"]
