@@ -19,6 +19,7 @@ from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import chain_layers
 from scarlet_zoo.cli import main
+from scarlet_zoo.data import fashion_mnist
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.fashion_mnist import DEBIAN_FOLDER
 from scarlet_zoo.data.preprocessing import space_preprocessing
@@ -56,6 +57,12 @@ def one_thread():
 def empty_store(tmp_path_factory):
     # Weights that the person at this machine has imported are none of the tests' business.
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fashion_mnist_is_found():
+    # By what asks for it without naming a folder, too.
+    fashion_mnist.DEBIAN_FOLDER = FASHION
 
 
 @pytest.fixture

@@ -284,7 +284,7 @@ def test_building_goes_on_where_it_was_killed(scarlet, tmp_path):
                      "kernel_sizes = [3]\nexpand_ratios = [3]\nmean = [0.5]\nstd = [0.5]\n")  # fmt: skip
     command = [sys.executable, "-m", "scarlet_zoo", "lut", "build", "--space", str(space), "--out", str(out), "--json",
                "--networks", "8", "--held-out", "4", "--sittings", "3"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     first = out.with_name("t.json.work") / "float32-1" / "sitting-0.json"
     while not first.is_file():
         assert process.poll() is None

@@ -164,7 +164,8 @@ def test_an_animation_is_its_first_frame(tmp_path):
     for frame in frames:
         frame.putpalette([200, 100, 0, 0, 0, 0, 9, 9, 9])
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    assert getattr(Image.open(tmp_path / "moving.gif"), "n_frames") == 3  # noqa: B009
+    with Image.open(tmp_path / "moving.gif") as moving:
+        assert getattr(moving, "n_frames") == 3  # noqa: B009
     assert np.asarray(open_picture(tmp_path / "moving.gif"))[4, 4].tolist() == [200, 100, 0]
 
 
