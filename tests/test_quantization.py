@@ -192,6 +192,7 @@ def test_the_generator_is_the_one_that_is_written_down():
     assert generate(7, (1, 2, 3, 2)).reshape(-1).tolist() == wanted
 
 
+@pytest.mark.slow
 def test_a_trained_network_keeps_its_accuracy(tmp_path):
     network = load_network("scarlet_mini_s")
     feed = network.preprocessing

@@ -191,6 +191,7 @@ class StoppedError(Exception):
     """What stands for a kill."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reinit", [True, False])
 def test_stopped_before_in_and_after_a_new_pool_it_goes_on_to_the_same_result(reinit, tmp_path):
     whole, rows = run(nao(reinit=reinit), tmp_path / "whole", ema=0.9)
