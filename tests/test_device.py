@@ -150,6 +150,7 @@ def test_the_users_own_perf_test_can_measure(phone, two_files, tmp_path, scarlet
     assert "told 0 runs and no load_ms first_ms, wanted 100 of -v; its last line: cannot load" in err
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_other_processors_and_cores_are_refused(phone, sysroot, two_files, scarlet, tmp_path):
     code, _, err = scarlet("device", "run", two_files[0], "--affinity", 99, "--out", tmp_path)

@@ -317,6 +317,7 @@ def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy
     assert "not of the space 'scarlet-mini'" in err
 
 
+@pytest.mark.slow
 def test_choosing_from_a_front(searched, tmp_path):
     rows = read_front(searched[0] / "front.json")
     assert choose_from(rows, "0") == [rows[0]]
