@@ -86,6 +86,7 @@ class StandIn:
             time.sleep(1.0)
             os.killpg(process.pid, signal.SIGHUP)  # which adb's daemon does to what it has started
             process.wait(20)
+            process.stdout.close()
             self.state = "gone"
             return None
         said, _ = process.communicate()
