@@ -54,6 +54,7 @@ def test_export_says_what_it_wrote(exported, scarlet):
     assert [file.name for file in exported.parent.iterdir()] == ["scarlet_c.onnx"]
 
 
+@pytest.mark.slow
 def test_an_identity_string_gets_a_safe_file_name(scarlet, tmp_path):
     arch = str(get_arch("scarlet_c")).replace("e3k3-e6k7se", "e3k5-e6k7se", 1)
     code, out, _ = scarlet("export", arch, "--out", tmp_path, "--input-size", 32, "--json")
@@ -63,6 +64,7 @@ def test_an_identity_string_gets_a_safe_file_name(scarlet, tmp_path):
     assert json.loads(out)["metadata"]["arch"] == arch
 
 
+@pytest.mark.slow
 def test_verify_knows_the_source_from_the_file(exported, scarlet):
     code, out, _ = scarlet("verify", exported, "--json")
     assert code == 0
@@ -165,6 +167,7 @@ def test_bad_input_is_one_line_and_writes_nothing(what, scarlet, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_help_tells_every_verb(scarlet):
     code, out, _ = scarlet("--help")
     assert code == 0
@@ -182,6 +185,7 @@ def test_completion_is_there():
     assert "verify" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_progress_and_a_pipe_does_not(exported, scarlet, monkeypatch):
     assert scarlet("bench", "--repeats", 0, exported)[2] == ""
     terminal = io.StringIO()

@@ -65,6 +65,7 @@ def test_every_form_computes_the_same(model, form, tmp_path):
     assert ("HardSwish" in found) == (form in ("native", "blocked"))
 
 
+@pytest.mark.slow
 def test_the_released_form_goes_with_every_opset(model, tmp_path):
     for opset in (18, 20):
         artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(form="released", opset=opset))
@@ -123,6 +124,7 @@ def test_a_recipe_that_cannot_be_is_refused(wrong):
         export_onnx(create_model("scarlet_a").eval(), "never.onnx", Recipe(form="none"))
 
 
+@pytest.mark.slow
 def test_batch_is_dynamic_or_as_asked_and_any_size_and_channels_go(model, tmp_path):
     dynamic = export_onnx(model, tmp_path / "dynamic.onnx")
     shape = onnx.load(dynamic.path).graph.input[0].type.tensor_type.shape
@@ -152,6 +154,7 @@ def test_the_file_describes_itself_and_decodes_without_us_knowing_the_space(mode
         export_onnx(model, tmp_path / "n.onnx", labels=labels[:3])
 
 
+@pytest.mark.slow
 def test_export_folds_by_itself_and_leaves_the_model_alone(model, tmp_path):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     one = export_onnx(model, tmp_path / "one.onnx")

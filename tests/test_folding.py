@@ -68,6 +68,7 @@ def test_tapped_tensors_keep_their_basis(seed, levels):
         assert float((a - b).abs().max() / a.abs().max()) < EXACT
 
 
+@pytest.mark.slow
 def test_the_real_space_folds_exactly():
     result = folds_exactly(randomized(skipping_arch(get_space("scarlet"), 3), 3))
     assert not result.skipped

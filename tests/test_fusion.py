@@ -119,6 +119,7 @@ def test_a_new_opset_on_an_old_runtime_is_flagged(file_of, tmp_path, monkeypatch
     assert inspect_fusion(file_of("native"), "ort==1.22.1").totals["fused"] > 0
 
 
+@pytest.mark.slow
 def test_limits_fail_a_build(file_of, scarlet):
     assert parse_limits("unfused=0, reorders=40") == {"unfused": 0, "reorders": 40}
     report = inspect_fusion(file_of("released"))

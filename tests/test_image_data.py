@@ -25,6 +25,7 @@ MINI = get_space("scarlet-mini")
 COLOUR = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3, "bilinear", 0.875)
 
 
+@pytest.mark.slow
 def test_fashion_mnist_is_what_its_authors_say():
     images, targets = fashion_mnist("train", FASHION)
     assert images.shape == (60_000, 28, 28, 1)
@@ -180,6 +181,7 @@ def test_training_on_a_folder_takes_its_classes(folder, scarlet, tmp_path):
     assert json.loads(json.loads(out)["metadata"]["labels"]) == ["even", "odd"]
 
 
+@pytest.mark.slow
 def test_hugging_face_and_torchvision_sets(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     import torchvision.datasets

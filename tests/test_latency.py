@@ -212,6 +212,7 @@ def test_the_opset_is_read_without_onnx(opset):
     assert latency.opset_of(b"\x0f\xff") is None
 
 
+@pytest.mark.slow
 def test_the_measuring_file_stands_alone(two_files, tmp_path):
     alone = tmp_path / "latency.py"
     alone.write_text(Path(latency.__file__).read_text())

@@ -232,6 +232,7 @@ def link(name, x, shortcut, out):
     return [helper.make_node(name, [x], [out], **PLAIN[name])]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from([*WEIGHTS, *PLAIN, "Clip", "Add"]), min_size=1, max_size=9), st.integers(0, 2**31))
 def test_any_chain_keeps_its_function_in_every_form(names, seed):

@@ -88,6 +88,7 @@ def test_blocks_that_differ_have_different_keys():
     assert all(len(seen) == 1 for seen in keys.values())
 
 
+@pytest.mark.slow
 def test_a_prediction_is_the_line_through_the_sum_of_blocks(table):
     archs = [Arch.sample(TINY, random.Random(seed)) for seed in range(20)]
     line = table.calibration

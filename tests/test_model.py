@@ -145,6 +145,7 @@ def test_a_released_checkpoint_loads(name, entries, tmp_path):
         assert torch.equal(model.state_dict()[f"{renamed[module]}.{leaf}"], tensor)
 
 
+@pytest.mark.slow
 def test_the_logits_of_a_released_checkpoint_are_the_released_codes(tmp_path):
     path = tmp_path / "ScarletA.pth.tar"
     torch.save({"model_state": released_state("scarlet_a", reference_fill)}, path)

@@ -146,6 +146,7 @@ def test_paths_are_shared_by_all_sets_that_hold_them():
     assert all(torch.equal(own[key], same[key]) for key in own)
 
 
+@pytest.mark.slow
 def test_a_supernet_of_sets_comes_back_from_its_file(tmp_path):
     supernet = lively(SPACE, "orthogonal")
     save_supernet(supernet, tmp_path / "s.safetensors", {})
@@ -194,6 +195,7 @@ class Sum(torch.nn.Module):
         return self.how(self, [conv(x) for conv in self.convs])
 
 
+@pytest.mark.slow
 @given(st.integers(1, 4), st.integers(0, 2**16))
 @settings(max_examples=15, deadline=None)
 def test_a_norm_behind_any_sum_of_convolutions_folds_exactly(count, seed):

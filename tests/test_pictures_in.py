@@ -255,6 +255,7 @@ def test_both_backends_see_the_same_in_every_kind_of_file(scarlet, weights, onnx
     assert len({row["predictions"][0]["index"] for row in ours}) >= 3
 
 
+@pytest.mark.slow
 def test_scores_are_the_softmax_of_the_models_logits(scarlet, weights, tmp_path):
     photo(2).save(tmp_path / "cat.png")
     network = loading.load_network(NAME, str(weights))
@@ -267,6 +268,7 @@ def test_scores_are_the_softmax_of_the_models_logits(scarlet, weights, tmp_path)
     np.testing.assert_allclose([guess["score"] for guess in guesses], scores[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_table_for_people_names_classes_and_weights(scarlet, onnx_file, tmp_path):
     photo(2).save(tmp_path / "cat.png")
     _, out, _ = scarlet("predict", onnx_file, tmp_path / "cat.png", "--json")
@@ -404,6 +406,7 @@ def exported(path, *, weights="file x", labels=None, num_classes=10, **kwargs):
     return model, export_onnx(model, path, weights=weights, labels=labels).path
 
 
+@pytest.mark.slow
 def test_a_files_own_labels_come_first_and_unknown_ones_are_null(scarlet, tmp_path):
     photo(0).save(tmp_path / "photo.png")
     names = [f"Klasse {index} - ä" for index in range(10)]
@@ -595,6 +598,7 @@ def test_a_broken_picture_is_named_and_a_wrong_count_says_both(labelled, scarlet
     assert err.startswith(f"error: {tmp_path / '5' / 'broken.jpg'}: a broken picture")
 
 
+@pytest.mark.slow
 def test_random_weights_are_measured_and_said(scarlet, random_file, tmp_path):
     for index in range(1000):
         (tmp_path / f"n{index:04d}").mkdir()

@@ -49,6 +49,7 @@ def test_all_multiply_adds_are_found_again_in_what_runs(profiled):
     assert result.total.macs == pytest.approx(arch_cost(get_arch(NAME)).macs, rel=most)
 
 
+@pytest.mark.slow
 def test_blocks_are_those_of_the_architecture_with_their_tokens_and_cost(profiled):
     _, _, result = profiled
     arch = get_arch(NAME)

@@ -101,6 +101,7 @@ def test_a_path_by_path_budget_gives_costly_strategies_fewer_steps(folder, tmp_p
     assert len(spos.scores) == 2
 
 
+@pytest.mark.slow
 def test_other_conditions_are_not_mixed_with_what_is_there(folder, tmp_path, scarlet):
     command = ["rank", "--truth", folder, "--out", tmp_path / "out", "--seeds", 1, "--budget", 200, "--strategy",
                "spos", "--data-dir", FASHION, "--calibration-images", 50, "--validation-images", 50]  # fmt: skip

@@ -107,6 +107,7 @@ def test_without_shortcuts_a_block_is_its_chain_alone(images):
     assert any(isinstance(module, Stabilizer) for module in supernet.modules())
 
 
+@pytest.mark.slow
 def test_a_condition_is_trained_looked_into_and_kept(tmp_path):
     condition = Condition(name="x", space=SPACE, skip="orthogonal", shortcuts=False, schedule=SHORT)
     data = DataPlan(name="fashion-mnist", folder=FASHION, pictures=200)

@@ -119,6 +119,7 @@ def test_the_pareto_line_is_never_beaten(evidence):
         assert point.best == (not beaten)
 
 
+@pytest.mark.slow
 def test_a_changed_record_changes_the_report(evidence):
     changed = json.loads(json.dumps(evidence))
     changed["peers"]["rows"][0]["record"]["p50_ms"] *= 1.5
@@ -172,6 +173,7 @@ def test_evidence_that_is_missing_is_named(evidence):
         sections({name: value for name, value in evidence.items() if name != "lut"})
 
 
+@pytest.mark.slow
 def test_text_in_a_table_cannot_become_markup(evidence):
     changed = json.loads(json.dumps(evidence))
     changed["published"][0]["source"] = "<script>alert(1)</script>"
@@ -179,6 +181,7 @@ def test_text_in_a_table_cannot_become_markup(evidence):
     assert Table("t", ("a", "b"), (0, 2), (("x", 1.005), ("y", None))).texts() == [["x", "1.00"], ["y", ""]]
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing_from_elsewhere(evidence):
     page = report_html(evidence)
     assert len(SVG.findall(page)) == 7

@@ -123,6 +123,7 @@ def test_core_ml_is_written_and_not_run(network, tmp_path):
     export_network(network, tmp_path, "coreml", Recipe())
 
 
+@pytest.mark.slow
 def test_a_file_without_its_description_is_refused(network, scarlet, tmp_path):
     done = export_network(network, tmp_path, "openvino", Recipe())
     description_path(done.path).write_text("{}")

@@ -117,6 +117,7 @@ def test_hard_limits_hold_for_every_architecture(tmp_path):
     assert all(candidate.values["params"] >= 1e5 for candidate in result.front)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["nsga2", "random", "nao"])
 def test_limits_and_costs_are_looked_up_and_not_counted_layer_by_layer(method, tmp_path, monkeypatch):
     space = replace(MINI, name=f"counted-{method}")  # whose table nobody has made yet

@@ -120,6 +120,7 @@ def header_folder():
     return next((place for place in places if place and (Path(place) / "onnxruntime_cxx_api.h").is_file()), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bilinear", "uint8"])
 def test_the_cpp_snippet_compiles_and_answers_with_onnx_runtime(kind, files, pictures, expected, tmp_path):
     include = header_folder()

@@ -126,6 +126,7 @@ def test_the_javascript_snippet_answers_as_our_own_pipeline(kind, node_modules, 
     assert len(re.findall(r"^0\.\d{4} ", done.stdout, re.MULTILINE)) == 5
 
 
+@pytest.mark.slow
 def test_a_photo_that_a_camera_turned_stands_upright_in_both(node_modules, files, tmp_path):
     artifact, noted = files["bilinear"], Image.Exif()
     noted[0x0112] = 6

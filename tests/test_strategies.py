@@ -65,6 +65,7 @@ class Watching:
         strategy.begin, strategy.end = watched_begin, watched_end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_step_says_it_has_changed_is_what_it_has_changed(name, tmp_path):
     strategy = strategy_of(name)
@@ -239,6 +240,7 @@ def test_options_are_checked():
         strategy_of("spos", sharp=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in STRATEGIES), ("fairnas", {"split": True})])
 def test_pictures_are_counted_as_often_as_paths_run_on_them(name, options, tmp_path):
     strategy, seen = strategy_of(name, **options), []

@@ -340,6 +340,7 @@ def test_each_phase_has_its_own_learning_rates():
         assert chisquare([drawn.count(token) for token in layer.tokens]).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_stopped_in_either_phase_it_goes_on_to_the_same_bits(tmp_path):
     whole, rows = run(strategy_of("pi-nas", **LATE), tmp_path / "whole", max_steps=7)
     for steps in (3, 5, 7):

@@ -123,6 +123,7 @@ def test_as_many_weights_are_kept_as_asked_for_and_the_score_is_their_average(ru
     assert told["accuracy_variance"] == pytest.approx(variance(single))
 
 
+@pytest.mark.slow
 def test_branches_are_sampled_and_a_search_tells_the_variance(run_folder, tmp_path, scarlet):
     archs = [json.loads(line)["archs"][0] for line in (run_folder / "steps.jsonl").read_text().splitlines()]
     assert any("/" in arch for arch in archs)
@@ -143,6 +144,7 @@ def test_learning_rates_go_down_to_the_rate_of_the_draws_and_stay(tmp_path):
     assert max(rates) == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_a_lost_sample_and_bad_options_are_told(run_folder, tmp_path):
     shutil.copy(run_folder / "supernet.safetensors", tmp_path)
     bench = OneShot(tmp_path / "supernet.safetensors", ("fashion-mnist", FASHION, 59_920), 40, 100)

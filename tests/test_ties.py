@@ -70,6 +70,7 @@ def test_ties_are_found_where_they_are_and_avoided(grids):
     assert is_clear_of_ties(one, other, (wider, total[1]))
 
 
+@pytest.mark.slow
 def test_every_sum_of_a_quantised_file_is_without_ties(tmp_path):
     network = load_network("scarlet_mini_s")
     images = np.random.default_rng(0).standard_normal((4, 1, 28, 28)).astype(np.float32)

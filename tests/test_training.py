@@ -106,6 +106,7 @@ def test_a_finished_run_is_not_run_again(uninterrupted):
     assert (uninterrupted / "steps.jsonl").read_text() == before
 
 
+@pytest.mark.slow
 def test_another_run_in_the_same_folder_is_refused(uninterrupted, scarlet):
     code, _, err = scarlet(*COMMAND[3:], "--max-steps", "24", "--lr", "0.2", "--out", uninterrupted)
     assert code == 2
@@ -180,6 +181,7 @@ class Watched(Scarlet):
         return super().paths(step)
 
 
+@pytest.mark.slow
 def test_only_the_path_of_a_step_is_moved_by_the_loop(tmp_path):
     # Enough steps before the last one that every choice has a momentum that could move it.
     last = 12
@@ -250,6 +252,7 @@ def test_a_run_from_other_first_weights_is_another_run(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_shorter_run_than_there_is_is_refused_and_a_longer_one_goes_on(tmp_path):
     model = create_model(Arch.of(MINI, (layer.tokens[0] for layer in MINI.layers)))
     train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=3), tmp_path)

@@ -83,6 +83,7 @@ def test_halves_halve_the_file_and_say_what_they_cost(scarlet, tmp_path):
     assert scarlet("verify", said["path"])[0] == 0
 
 
+@pytest.mark.slow
 def test_the_layer_that_loses_most_comes_first(network, tmp_path):
     source = export_onnx(network, tmp_path / "m.onnx")
     images = images_for(network, 8).float().numpy()

@@ -84,6 +84,7 @@ def test_a_wrong_preprocessing_in_the_file_fails(network, artifact, key, tmp_pat
         verify(network.model, tmp_path / "wrong.onnx", preprocessing=network.preprocessing)
 
 
+@pytest.mark.slow
 def test_a_function_serves_as_reference(network, artifact):
     def run(images):
         with torch.inference_mode():
