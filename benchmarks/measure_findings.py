@@ -74,7 +74,10 @@ if __name__ == "__main__":
         for (kind, name, _), found in run_jobs(partial(make, work=given.work, truth=truth), jobs, given.workers):
             rows[kind, name] = found
             progress(len(rows), len(jobs))
-    report = {"device": cpu_model(), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    report: dict[str, Any] = {
+        "device": cpu_model(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
     for kind in ("inside", "updates", "stability"):
         report[kind] = [rows[kind, name] for own, name, _ in jobs if own == kind]
     write_text(HERE / "results" / "findings.json", json_text(report) + "\n")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.deployment.to_onnx import export_onnx
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     arguments = parser.parse_args()
     settings = Settings(threads=arguments.threads, runs=300, seconds=arguments.seconds)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         subprocess.run([sys.executable, HERE / "released_spelling.py", folder], check=True)

@@ -33,13 +33,14 @@ def make_step(model: nn.Module, name: str) -> Callable[..., float]:
         torch.randn(shape).to(memory_format=torch.channels_last),
         torch.randint(space.num_classes, (size,)),
     )
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4)
 
     def step(*path: Arch) -> float:
         begun = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        torch.nn.functional.cross_entropy(model(images, *path), targets).backward()
+        loss = torch.nn.functional.cross_entropy(model(images, *path), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return time.perf_counter() - begun
 
@@ -80,7 +81,7 @@ def compare(name: str, archs: list[Arch]) -> dict[str, Any]:
 if __name__ == "__main__":
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    drawn = {name: [get_space(name).sample(random.Random(seed)) for seed in range(ARCHS)] for name in BATCH}
+    drawn = {name: [Arch.sample(get_space(name), random.Random(seed)) for seed in range(ARCHS)] for name in BATCH}
     if sys.argv[1:2] == ["--memory"]:
         print_peak(*sys.argv[2:], drawn[sys.argv[2]])  # type: ignore[call-arg, arg-type]
     else:

@@ -3,6 +3,7 @@
 import argparse
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,19 +26,20 @@ class HardSigmoid(nn.Module):  # noqa: D101
 class Gate(nn.Module):
     """Squeeze-and-excitation with the released pooling module."""
 
-    def __init__(self, timms: nn.Module) -> None:
+    def __init__(self, timms: Any) -> None:
         super().__init__()
         self.pool, self.timms = nn.AdaptiveAvgPool2d(1), timms
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         squeezed = self.timms.act1(self.timms.conv_reduce(self.pool(x)))
-        return x * self.timms.gate(self.timms.conv_expand(squeezed))
+        gated: Tensor = x * self.timms.gate(self.timms.conv_expand(squeezed))
+        return gated
 
 
 class Released(nn.Module):
     """A network of ours with every activation and pooling respelled."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         for name, module in list(model.named_modules()):
             if isinstance(module, nn.Hardswish):
@@ -50,7 +52,8 @@ class Released(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return self.model.classifier(self.model.forward_features(x).mean(3).mean(2))
+        logits: Tensor = self.model.classifier(self.model.forward_features(x).mean(3).mean(2))
+        return logits
 
 
 def main() -> None:
@@ -60,7 +63,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
-    names = {"input_names": ["input"], "output_names": ["logits"], "dynamic_axes": axes}
+    names: dict[str, Any] = {"input_names": ["input"], "output_names": ["logits"], "dynamic_axes": axes}
     for name in (name for name, entry in ZOO.items() if entry.published):
         network = load_network(name)
         images = torch.zeros(1, network.preprocessing.channels, *network.preprocessing.size)

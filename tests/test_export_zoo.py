@@ -56,7 +56,7 @@ def driver(tmp_path, monkeypatch, capsys):
         try:
             runpy.run_path(str(EXPORT / "export_zoo.py"), run_name="__main__")
         except SystemExit as end:
-            code = end.code
+            code = end.code  # type: ignore[assignment]
         return code, *capsys.readouterr()
 
     return run
@@ -73,7 +73,7 @@ def test_each_recipe_names_what_there_is():
         for processor in recipe.processors.values():
             assert set(processor.instruction_sets) <= set(_FEATURES), name
     # Every graph variant but the baseline may be asked for, and each is made by a pass.
-    assert set(recipes.GraphVariant.__args__) == FORMS.keys() - {"released"}
+    assert set(recipes.GraphVariant.__args__) == FORMS.keys() - {"released"}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("machine", "form"), [("x86_64", "blocked"), ("aarch64", "native"), ("riscv64", "native")])

@@ -17,7 +17,11 @@ from scarlet_zoo.graph.passes import lower
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.models.loading import load_network
 
+# Nothing here is about how long a network takes.
+pytestmark = pytest.mark.usefixtures("brief_measurements")
 
+
+@pytest.mark.slow
 def test_a_backbone_is_exported_verified_and_measured_like_a_classifier(scarlet, tmp_path):
     code, out, err = scarlet(
         "deploy", "scarlet_b", "--features", "1,2,3,4", "--out", tmp_path, "--input-size", 64, "--json"
@@ -29,13 +33,14 @@ def test_a_backbone_is_exported_verified_and_measured_like_a_classifier(scarlet,
     assert [level["channels"] for level in levels] == [32, 40, 96, 320]
     assert report["parity"]["passed"] is True
     assert any(case["case"] == "photographs, batch 3, level2" for case in report["parity"]["cases"])
-    assert report["timing"]["runs"] >= 100
+    assert report["timing"]["runs"] >= 10
     path = tmp_path / "scarlet_b.onnx"
     outputs = onnx.load(path).graph.output
     assert [output.name for output in outputs] == ["level1", "level2", "level3", "level4"]
     assert scarlet("verify", path)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050"])
 def test_other_backbones_go_the_same_way(name, scarlet, tmp_path):
     code, out, _ = scarlet("export", name, "--features", "2,3", "--out", tmp_path, "--input-size", 64, "--json")
@@ -43,6 +48,7 @@ def test_other_backbones_go_the_same_way(name, scarlet, tmp_path):
     assert scarlet("verify", json.loads(out)["path"])[0] == 0
 
 
+@pytest.mark.slow
 def test_a_fault_in_one_level_is_found(tmp_path):
     network = load_network("scarlet_c", "random", input_size=64, features=(1, 3))
     artifact = export_onnx(network.model, tmp_path / "f.onnx", preprocessing=network.preprocessing)
@@ -66,6 +72,7 @@ def network():
     return load_network("scarlet_c", "random", input_size=96)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["native", "blocked"])
 def test_pictures_go_in_as_they_are(network, form, tmp_path):
     recipe = Recipe(pixels=True, form=form)
@@ -86,6 +93,7 @@ def stem(path):
     return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.slow
 def test_the_graph_is_exact_at_padded_borders_and_the_naive_fold_of_the_mean_is_not(network, tmp_path):
     feed = network.preprocessing
     plain = export_onnx(network.model, tmp_path / "f.onnx", preprocessing=feed).path
@@ -107,6 +115,7 @@ def test_the_graph_is_exact_at_padded_borders_and_the_naive_fold_of_the_mean_is_
     assert naive_gap > 1e-2
 
 
+@pytest.mark.slow
 def test_predictions_from_pixels_are_those_from_floats(network, tmp_path):
     from scarlet_zoo.inference.load import load
     from scarlet_zoo.inference.predict import predict
@@ -141,6 +150,7 @@ def _fold_the_mean_into_the_stem(source, target, preprocessing):
     onnx.save(model, target)
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_pixels_is_as_near_to_float64_as_one_that_does_not(tmp_path):
     model = randomized(Arch.of(TINY, ["e3k3"] * 8), dtype=torch.float32)
     plain, pixels = (export_onnx(model, tmp_path / f"{p}.onnx", Recipe(pixels=p)) for p in (False, True))
@@ -155,6 +165,7 @@ def test_a_file_that_takes_pixels_is_as_near_to_float64_as_one_that_does_not(tmp
     assert got < 1e-4
 
 
+@pytest.mark.slow
 def test_a_mean_left_out_is_caught(network, tmp_path, monkeypatch):
     real = lower.accept_pixels
     monkeypatch.setattr(

@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import FASHION
 
-from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import cost_table
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.evidence.read_once import read_test_once
@@ -13,9 +13,10 @@ from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.weights.checkpoint import save_weights
 
 
+@pytest.mark.slow
 def test_a_network_reads_its_test_pictures_once(tmp_path):
     space = get_space("scarlet-mini-7")
-    arch = Arch.of(space, (layer.tokens[-1] for layer in space.layers))
+    arch = cost_table(space).smallest
     weights, log = tmp_path / "model.safetensors", tmp_path / "reads.jsonl"
     save_weights(create_model(arch), weights, {"labels": json.dumps([str(i) for i in range(10)])})
     row = read_test_once("one", str(arch), weights, "fashion-mnist", log, FASHION)

@@ -12,7 +12,7 @@ from scarlet_zoo import Stabilizer, fold, get_arch, get_space
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import FoldError
 from scarlet_zoo.folding import basis, stabilizers
-from scarlet_zoo.folding.regions import Region
+from scarlet_zoo.folding.regions import Chain, Region
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
 EXACT = 1e-9  # of the largest logit, in float64
@@ -38,6 +38,7 @@ def folds_exactly(model, **kwargs):
     return result
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.floats(0.1, 1.0), st.floats(1.5, 100))
 def test_any_architecture_with_well_conditioned_stabilizers_folds_exactly(seed, share, condition):
@@ -50,6 +51,7 @@ def test_any_architecture_with_well_conditioned_stabilizers_folds_exactly(seed, 
     assert result.max_rel_diff < EXACT
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32), st.sets(st.integers(0, 2), min_size=1))
 def test_tapped_tensors_keep_their_basis(seed, levels):
@@ -66,11 +68,13 @@ def test_tapped_tensors_keep_their_basis(seed, levels):
         assert float((a - b).abs().max() / a.abs().max()) < EXACT
 
 
+@pytest.mark.slow
 def test_the_real_space_folds_exactly():
     result = folds_exactly(randomized(skipping_arch(get_space("scarlet"), 3), 3))
     assert not result.skipped
 
 
+@pytest.mark.slow
 def test_both_skips_of_scarlet_b_need_a_change_of_basis():
     result = folds_exactly(randomized(get_arch("scarlet_b"), condition=50))
     steps = {step.site: step for step in result.steps if step.kind != "batch_norm"}
@@ -121,6 +125,7 @@ def test_a_stabilizer_without_a_usable_inverse_stays_and_says_why(condition):
     assert "condition number" in result.skipped[0].reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "condition", "folds"),
     [(torch.float32, 30, True), (torch.float32, 1e6, False), (torch.float64, 1e7, True), (torch.float64, 1e11, False)],
@@ -138,7 +143,7 @@ def test_an_inverse_is_taken_only_within_the_rounding_of_the_dtype(dtype, condit
 
 def test_several_stabilizers_split_so_that_the_worst_condition_is_least():
     region = Region
-    chain = basis.Chain([region(["w"], ["r"]) for _ in range(4)], ["a", "b", "c"])
+    chain = Chain([region(["w"], ["r"]) for _ in range(4)], ["a", "b", "c"])
     generator = torch.Generator().manual_seed(0)
     matrices = [matrix_of_condition(6, condition, generator) for condition in (5, 40, 8)]
     plan = next(basis.Planner(chain, matrices).plans())
@@ -165,6 +170,7 @@ def test_a_bad_stabilizer_does_not_keep_a_good_neighbour_from_folding():
     assert [step.site for step in result.steps if step.kind == "backward"] == ["blocks.1.1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "mobileone_s0", "repvit_m0_9", "ghostnet_050"])
 def test_other_timm_networks_lose_their_norms_exactly(name):
     model = _randomized_timm(name)
@@ -186,6 +192,7 @@ def _randomized_timm(name):
     return model.eval()
 
 
+@pytest.mark.slow
 def test_a_norm_that_follows_no_convolution_stays_with_its_reason():
     model = timm.create_model("densenet121", num_classes=3).eval()
     result = fold(model)
@@ -193,6 +200,7 @@ def test_a_norm_that_follows_no_convolution_stays_with_its_reason():
     assert all("follows" in site.reason or "other readers" in site.reason for site in result.skipped)
 
 
+@pytest.mark.slow
 def test_the_input_model_is_untouched_and_the_dtype_kept():
     model = randomized(get_arch("scarlet_b"), dtype=torch.float32).to(memory_format=torch.channels_last)
     before = {key: value.clone() for key, value in model.state_dict().items()}

@@ -28,7 +28,7 @@ CONVOLUTIONS = 32
 def model():
     # Widths that are multiples of the layout's block of 16, as a network for phones has them.
     space = TINY.__class__(
-        "wide", TINY.choices, [layer.__class__(16, layer.stride, layer.tokens) for layer in TINY.layers],
+        "wide", TINY.choices, tuple(replace(layer, width=16) for layer in TINY.layers),
         input_size=32, num_classes=10, stem_width=16, first_width=16, head_width=64,
     )  # fmt: skip
     return randomized(Arch.of(space, TOKENS), dtype=torch.float32)
@@ -54,6 +54,7 @@ def test_a_native_file_fuses_whole(file_of):
     assert sum(report.operators.values()) >= report.totals["convolutions"]
 
 
+@pytest.mark.slow
 def test_the_released_spelling_is_flagged(file_of):
     native, released = inspect(file_of("native")), inspect(file_of("released"))
     assert released.totals["unfused"] == 14 + 3
@@ -119,6 +120,7 @@ def test_a_new_opset_on_an_old_runtime_is_flagged(file_of, tmp_path, monkeypatch
     assert inspect(file_of("native"), "ort==1.22.1").totals["fused"] > 0
 
 
+@pytest.mark.slow
 def test_limits_fail_a_build(file_of, scarlet):
     assert parse_limits("unfused=0, reorders=40") == {"unfused": 0, "reorders": 40}
     report = inspect(file_of("released"))

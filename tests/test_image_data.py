@@ -25,13 +25,14 @@ MINI = get_space("scarlet-mini")
 COLOUR = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3, "bilinear", 0.875)
 
 
+@pytest.mark.slow
 def test_fashion_mnist_is_what_its_authors_say():
     images, targets = fashion_mnist("train", FASHION)
     assert images.shape == (60_000, 28, 28, 1)
     assert np.bincount(targets).tolist() == [6_000] * 10
     assert len(fashion_mnist("test", FASHION)[0]) == 10_000
     mean, std = (images / 255).mean(), (images / 255).std()
-    assert (MINI.mean[0], MINI.std[0]) == (pytest.approx(mean, abs=1e-3), pytest.approx(std, abs=1e-3))
+    assert [MINI.mean[0], MINI.std[0]] == pytest.approx([mean, std], abs=1e-3)
 
 
 def test_the_held_out_pictures_are_always_the_same_and_never_trained_on():
@@ -225,6 +226,7 @@ def test_what_training_does_by_default_depends_on_the_data():
     assert usual_augment("hf:x", crop=0.5).crop == 0.5
 
 
+@pytest.mark.slow
 def test_training_on_a_folder_takes_its_classes(folder, scarlet, tmp_path):
     code, out, err = scarlet("supernet", "train", "--space", "scarlet-mini-7", "--data", folder, "--max-steps", 2,
                              "--batch-size", 4, "--out", tmp_path / "s", "--workers", 1, "--json")  # fmt: skip
@@ -242,6 +244,7 @@ def test_training_on_a_folder_takes_its_classes(folder, scarlet, tmp_path):
     assert json.loads(json.loads(out)["metadata"]["labels"]) == ["even", "odd"]
 
 
+@pytest.mark.slow
 def test_hugging_face_and_torchvision_sets(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     import torchvision.datasets

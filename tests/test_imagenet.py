@@ -27,8 +27,10 @@ def settings():
     """The page's settings by the names that timm's script gives them."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for flag in re.findall(r"--[a-z-]+", COMMAND)[1:]:
-        switch = flag in ("--amp", "--channels-last", "--model-ema")
-        parser.add_argument(flag, **({"action": "store_true"} if switch else {"nargs": "+"}))
+        if flag in ("--amp", "--channels-last", "--model-ema"):
+            parser.add_argument(flag, action="store_true")
+        else:
+            parser.add_argument(flag, nargs="+")
     found = vars(parser.parse_args(ARGUMENTS))
     plain = {name: value[0] if isinstance(value, list) else value for name, value in found.items()}
     return argparse.Namespace(**{name: _number(value) for name, value in plain.items()})
@@ -41,6 +43,7 @@ def _number(text):
         return text
 
 
+@pytest.mark.slow
 def test_the_two_lines_make_the_names_known(tmp_path):
     (lines,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "train_scarlet.py").write_text(lines)
@@ -86,7 +89,8 @@ def test_every_setting_says_whose_it_is():
     assert all(re.search(r"recalled|ours|released", row[2]) for row in rows)
 
 
-def test_the_averaged_weights_come_out_of_what_timm_saves(tmp_path):
+@pytest.mark.slow
+def test_the_averaged_weights_come_out_of_what_timm_saves(tmp_path, monkeypatch):
     model = create_model("scarlet_c", num_classes=10)
     average = ModelEmaV2(model, decay=0.9999)
     with torch.no_grad():
@@ -96,8 +100,9 @@ def test_the_averaged_weights_come_out_of_what_timm_saves(tmp_path):
                             recovery_dir=str(tmp_path))  # fmt: skip
     saver.save_checkpoint(0, metric=1.0)
     script = re.search(r'python -c "\n(.*?)" OUT/scarlet_a/(\S+) scarlet_a.pth', PAGE, re.DOTALL)
-    command = [sys.executable, "-c", script[1], script[2], "scarlet_a.pth"]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["-c", script[2], "scarlet_a.pth"])
+    exec(script[1], {})
     loaded = create_model("scarlet_c", num_classes=10, checkpoint_path=str(tmp_path / "scarlet_a.pth"))
     assert (loaded.classifier.bias == 7).all()
 

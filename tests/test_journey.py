@@ -2,10 +2,14 @@
 
 import random
 
+import pytest
 from conftest import TINY
 
 import scarlet_zoo as zoo
 from scarlet_zoo.arch.architecture import Arch
+
+# Nothing here is about how long a network takes.
+pytestmark = pytest.mark.usefixtures("brief_measurements")
 
 
 def test_the_same_architecture_in_every_column(tmp_path):

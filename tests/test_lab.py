@@ -38,6 +38,7 @@ def test_runtimes_that_were_measured_in_turns_may_be_compared():
         compare(one, {**two, "conditions": {**two["conditions"], "measurement": "y"}})
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_and_a_planted_slowdown_is_found():
     wrong = found = 0
     for seed in range(50):
@@ -54,6 +55,7 @@ def placed(seed, openings=8, spread=0.012):
     return noisy(seed, count=25 * openings) * np.repeat(speeds, 25), np.repeat(range(openings), 25).tolist()
 
 
+@pytest.mark.slow
 def test_what_changes_from_opening_to_opening_is_no_difference_between_files():
     wrong = found = blind = 0
     for seed in range(50):
@@ -160,6 +162,7 @@ def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeyp
     assert one.cv == min(attempt.cv for attempt in one.attempts)
 
 
+@pytest.mark.slow
 def test_several_processes_are_each_fresh_and_told_apart(two_files):
     (row,) = measure_records([Subject("f", two_files[0], "small")], Settings(), processes=2, repeats=0)
     assert row.conditions.processes == 2
@@ -180,6 +183,7 @@ def test_files_and_names_are_gathered_in_order(two_files, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_bench_takes_names_and_its_record_can_be_replayed(scarlet, tmp_path):
     out = tmp_path / "bench.json"
     code, said, _ = scarlet("bench", "scarlet_mini_s", "--out", out, "--json", "--repeats", 0)

@@ -60,6 +60,7 @@ def reference_fill(key, shape):
     return torch.from_numpy(values.astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["timm, scarlet_zoo", "scarlet_zoo, timm"])
 def test_timm_knows_our_names_in_either_order_of_import(order):
     code = f"import {order}; print(timm.list_models('scarlet*')); timm.create_model('scarlet_a')"
@@ -124,10 +125,16 @@ def test_names_that_are_none(tmp_path):
         create_model("resnet_18")
     with pytest.raises(ArchError, match="layer 0"):
         create_model(str(get_arch("scarlet_a")).replace("e3k7", "e3k8", 1))
-    with pytest.raises(ScarletError, match="source prefix"):
+    with pytest.raises(UnknownNameError, match=r"somewhere: no such file, wanted the name of a model"):
         create_model(str(tmp_path / "somewhere"))
+    (tmp_path / "net.onnx").touch()
+    with pytest.raises(UnknownNameError, match=r"net\.onnx: is a file, wanted the name of a model"):
+        create_model(str(tmp_path / "net.onnx"))
+    with pytest.raises(ScarletError, match="source prefix"):
+        create_model("somebody/something")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "entries"), [("scarlet_a", 416), ("scarlet_b", 388), ("scarlet_c", 366)])
 def test_a_released_checkpoint_loads(name, entries, tmp_path):
     state = released_state(name, reference_fill)
@@ -143,6 +150,7 @@ def test_a_released_checkpoint_loads(name, entries, tmp_path):
         assert torch.equal(model.state_dict()[f"{renamed[module]}.{leaf}"], tensor)
 
 
+@pytest.mark.slow
 def test_the_logits_of_a_released_checkpoint_are_the_released_codes(tmp_path):
     path = tmp_path / "ScarletA.pth.tar"
     torch.save({"model_state": released_state("scarlet_a", reference_fill)}, path)

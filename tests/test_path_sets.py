@@ -88,6 +88,7 @@ def test_a_declaration_asks_for_sets(tmp_path):
         read_space(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [SPACE, NAMED, BOTH], ids=lambda space: space.name)
 def test_a_path_its_subnet_its_fold_and_its_file_agree(space, tmp_path):
     subnet, _ = agreeing(lively(space), MIXED if space is SPACE else sets_arch(space, 2), tmp_path)
@@ -111,11 +112,12 @@ def test_every_layer_has_as_many_norms_as_paths_at_most_and_no_others_behind_its
     for most in (2, 3):
         supernet = Supernet(TINY.with_path_sets(most))
         for layer in supernet.layers:
-            assert len(layer.norms) == most
+            assert len(list(layer.get_submodule("norms").children())) == most
             assert all(isinstance(path.bn3, torch.nn.Identity) for path in layer.paths.values())
     assert all(isinstance(choices, torch.nn.ModuleDict) for choices in Supernet(TINY).layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_forward_with_so_many_paths_moves_the_norm_of_that_number_only(count):
     supernet = Supernet(SPACE)
@@ -131,7 +133,7 @@ def test_a_forward_with_so_many_paths_moves_the_norm_of_that_number_only(count):
     assert norms == {str(count - 1)}
     assert paths == set(members_of(arch.tokens[0]))
     for layer in supernet.layers:
-        for number, norm in enumerate(layer.norms, start=1):
+        for number, norm in enumerate(layer.get_submodule("norms").children(), start=1):
             assert (norm.weight.grad is not None) == (number == count)
 
 
@@ -144,6 +146,7 @@ def test_paths_are_shared_by_all_sets_that_hold_them():
     assert all(torch.equal(own[key], same[key]) for key in own)
 
 
+@pytest.mark.slow
 def test_a_supernet_of_sets_comes_back_from_its_file(tmp_path):
     supernet = lively(SPACE, "orthogonal")
     save_supernet(supernet, tmp_path / "s.safetensors", {})
@@ -163,6 +166,7 @@ def test_the_closed_form_counts_sets_as_the_model_that_runs(seed):
     assert closed.macs == counted.macs
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.floats(0.1, 1.0), st.booleans())
 def test_any_architecture_of_sets_folds_exactly(seed, share, branched):
@@ -191,6 +195,7 @@ class Sum(torch.nn.Module):
         return self.how(self, [conv(x) for conv in self.convs])
 
 
+@pytest.mark.slow
 @given(st.integers(1, 4), st.integers(0, 2**16))
 @settings(max_examples=15, deadline=None)
 def test_a_norm_behind_any_sum_of_convolutions_folds_exactly(count, seed):
@@ -220,6 +225,7 @@ def test_a_norm_behind_a_sum_that_does_not_fold_stays_with_its_reason(how):
     assert result.max_rel_diff < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_pieces_in_a_row_are_the_network(precision):
     whole = network_graph(MIXED, precision)
@@ -247,6 +253,7 @@ def test_feature_levels_are_the_same_by_every_way():
             assert (after - wanted).abs().max() < EXACT * wanted.abs().max()
 
 
+@pytest.mark.slow
 def test_sets_are_exported_and_searched_by_name(scarlet, tmp_path):
     arch = sets_arch(NAMED, 1)
     code, said, error = scarlet("export", arch, "--out", tmp_path / "file", "--json")

@@ -28,7 +28,7 @@ from scarlet_zoo.inference import accuracy, classifier
 from scarlet_zoo.inference import answers as answering
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.models import loading
-from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
+from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS, randomize
 
 NAME = "mobilenetv3_small_050"
 TURNED = 9  # of the labelled pictures
@@ -134,7 +134,7 @@ def test_a_turned_camera_gives_every_kind_of_pixel_upright(tmp_path, orientation
     wanted = open_picture(tmp_path / "upright.png")
     np.testing.assert_array_equal(open_picture(tmp_path / "turned.png"), wanted)
     as_stored = open_picture(tmp_path / "turned.png", upright=False)
-    assert (orientation == 1) == np.array_equal(as_stored, wanted)
+    assert (orientation == 1) == np.array_equal(as_stored, wanted)  # type: ignore[arg-type]
 
 
 def test_a_broken_camera_note_is_no_rotation(tmp_path):
@@ -186,7 +186,8 @@ def test_an_animation_is_its_first_frame(tmp_path):
     for frame in frames:
         frame.putpalette([200, 100, 0, 0, 0, 0, 9, 9, 9])
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    assert Image.open(tmp_path / "moving.gif").n_frames == 3
+    with Image.open(tmp_path / "moving.gif") as moving:
+        assert getattr(moving, "n_frames") == 3  # noqa: B009
     assert np.asarray(open_picture(tmp_path / "moving.gif"))[4, 4].tolist() == [200, 100, 0]
 
 
@@ -211,6 +212,7 @@ def encoded(ending):
     return file.getvalue()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(ENDINGS), st.floats(0, 1), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4))
 def test_any_damage_is_a_picture_or_one_clear_line(tmp_path_factory, ending, cut, flips):
@@ -250,6 +252,7 @@ def test_a_picture_too_narrow_to_be_resized_is_refused_before_memory_is_gone(tmp
 # predict.
 
 
+@pytest.mark.slow
 def test_both_backends_see_the_same_in_every_kind_of_file(scarlet, weights, onnx_file, tmp_path):
     files = gallery(tmp_path)
     code, out, err = scarlet("predict", NAME, *files, "--weights", weights, "--json")
@@ -274,6 +277,7 @@ def test_both_backends_see_the_same_in_every_kind_of_file(scarlet, weights, onnx
     assert len({row["predictions"][0]["index"] for row in ours}) >= 3
 
 
+@pytest.mark.slow
 def test_scores_are_the_softmax_of_the_models_logits(scarlet, weights, tmp_path):
     photo(2).save(tmp_path / "cat.png")
     network = loading.load_network(NAME, str(weights))
@@ -286,6 +290,7 @@ def test_scores_are_the_softmax_of_the_models_logits(scarlet, weights, tmp_path)
     np.testing.assert_allclose([guess["score"] for guess in guesses], scores[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_table_for_people_names_classes_and_weights(scarlet, onnx_file, tmp_path):
     photo(2).save(tmp_path / "cat.png")
     _, out, _ = scarlet("predict", onnx_file, tmp_path / "cat.png", "--json")
@@ -296,6 +301,7 @@ def test_a_table_for_people_names_classes_and_weights(scarlet, onnx_file, tmp_pa
         assert guess["label"] in table
 
 
+@pytest.mark.slow
 def test_random_weights_are_refused_on_both_backends(scarlet, random_file, tmp_path):
     photo(0).save(tmp_path / "photo.png")
     for source in ((NAME, "--weights", "random"), (random_file,)):
@@ -422,6 +428,7 @@ def exported(path, *, weights="file x", labels=None, num_classes=10, **kwargs):
     return model, export_onnx(model, path, weights=weights, labels=labels).path
 
 
+@pytest.mark.slow
 def test_a_files_own_labels_come_first_and_unknown_ones_are_null(scarlet, tmp_path):
     photo(0).save(tmp_path / "photo.png")
     names = [f"Klasse {index} - ä" for index in range(10)]
@@ -454,6 +461,7 @@ def spoiled(path, **metadata):
     onnx.save(model, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metadata", "says"),
     [
@@ -502,7 +510,7 @@ def labelled(tmp_path_factory):
     torch.manual_seed(0)
     model = zoo.create_model("scarlet_c", num_classes=10)
     feed = loading.preprocessing_of(model)
-    loading.randomize(model, loading.calibration_images(feed)[:4])
+    randomize(model, loading.calibration_images(feed)[:4])
     pictures = photos(14)
     # Of one picture the camera was turned, and is counted as it is stored.
     stored = [p.transpose(Image.Transpose.ROTATE_90) if n == TURNED else p for n, p in enumerate(pictures)]
@@ -521,7 +529,7 @@ def labelled(tmp_path_factory):
             picture.save(place / f"{number:02d}.PNG")
     (folder / "val" / ".hidden").mkdir()
     (folder / "val" / "n00" / "notes.txt").write_text("no picture")
-    network = loading.Network("ten", model, model.arch, "file ten.pth", "", feed)
+    network = loading.Network("ten", model, zoo.get_arch("scarlet_c"), "file ten.pth", "", feed)
     return network, path, folder / "val"
 
 
@@ -544,6 +552,7 @@ def by_hand(model, folder):
     return count, 100 * first / count, 100 * among / count
 
 
+@pytest.mark.slow
 def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled, monkeypatch):
     network, path, folder = labelled
     count, top1, top5 = by_hand(network.model, folder)
@@ -560,6 +569,7 @@ def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled
         assert said["preprocessing"]["crop"] == 0.875
 
 
+@pytest.mark.slow
 def test_a_rotation_carried_out_or_a_class_moved_changes_the_numbers(labelled, tmp_path):
     _, path, folder = labelled
     opened = load(str(path), "random")
@@ -585,6 +595,7 @@ def test_a_limit_is_spread_over_the_classes(labelled, scarlet):
     assert json.loads(scarlet("validate", path, folder, "--limit", 3, "--json")[1])["images"] == 3
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_gives_the_same_numbers(labelled, tmp_path):
     network, path, folder = labelled
     recipe = zoo.Recipe(batch=3)
@@ -609,6 +620,7 @@ def test_a_broken_picture_is_named_and_a_wrong_count_says_both(labelled, scarlet
     assert err.startswith(f"error: {tmp_path / '5' / 'broken.jpg'}: a broken picture")
 
 
+@pytest.mark.slow
 def test_random_weights_are_measured_and_said(scarlet, random_file, tmp_path):
     for index in range(1000):
         (tmp_path / f"n{index:04d}").mkdir()

@@ -25,6 +25,7 @@ def profiled(request, machine, tmp_path_factory):
     return request.param, subject.path, profile(subject.path, machine)
 
 
+@pytest.mark.slow
 def test_the_machine_has_a_peak_and_is_slower_the_further_it_reaches(machine):
     assert 1 < machine.peak_gflops < 1e4
     rates = [rate for _, rate in machine.bandwidth_gbs]
@@ -39,6 +40,7 @@ def test_a_limit_is_the_larger_of_computing_and_moving():
     assert machine.bandwidth(10) == 50e9
 
 
+@pytest.mark.slow
 def test_all_multiply_adds_are_found_again_in_what_runs(profiled):
     target, _, result = profiled
     assert result.left_macs == 0
@@ -47,6 +49,7 @@ def test_all_multiply_adds_are_found_again_in_what_runs(profiled):
     assert result.total.macs == pytest.approx(arch_cost(get_arch(NAME)).macs, rel=most)
 
 
+@pytest.mark.slow
 def test_blocks_are_those_of_the_architecture_with_their_tokens_and_cost(profiled):
     _, _, result = profiled
     arch = get_arch(NAME)

@@ -41,6 +41,7 @@ def keys_of(value):
             yield from keys_of(inner)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EMULATORS, reason="needs Debian's apt and qemu-user-static")
 def test_arm64_and_old_x64_answer_as_this_machine_does(cases, tmp_path):
     sysroot = arm64_root()

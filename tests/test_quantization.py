@@ -105,6 +105,7 @@ def test_ranges_keep_what_counts_and_shed_outliers():
     assert error("mse") <= min(error("minmax"), error("percentile")) * 1.001
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_float(quantized):
     report = inspect(quantized.artifact.path)
     assert report.totals["float"] == report.totals["stray"] == 0
@@ -128,6 +129,7 @@ def test_it_follows_its_source_and_says_how_well(source, quantized):
     assert weights[1] * 4 == weights[0]
 
 
+@pytest.mark.slow
 def test_a_wrong_grid_is_seen(source, quantized, tmp_path, monkeypatch):
     from scarlet_zoo.graph.quantization import plan
 
@@ -140,6 +142,7 @@ def test_a_wrong_grid_is_seen(source, quantized, tmp_path, monkeypatch):
     assert worse.sqnr_db < quantized.sqnr_db - 3
 
 
+@pytest.mark.slow
 def test_uint8_weights_give_the_same_bits(source, quantized, tmp_path):
     artifact, images = source
     other = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(isa="x64"))
@@ -151,6 +154,7 @@ def test_uint8_weights_give_the_same_bits(source, quantized, tmp_path):
     assert {kind for name, kind in types.items() if name.endswith("_weight_q")} == {onnx.TensorProto.UINT8}
 
 
+@pytest.mark.slow
 def test_layers_stay_in_float_on_request(source, quantized, tmp_path):
     artifact, images = source
     name = next(node.name for node in ir.load(artifact.path).graph if node.op_type == "Conv")
@@ -192,6 +196,7 @@ def test_the_generator_is_the_one_that_is_written_down():
     assert generate(7, (1, 2, 3, 2)).reshape(-1).tolist() == wanted
 
 
+@pytest.mark.slow
 def test_a_trained_network_keeps_its_accuracy(tmp_path):
     network = load_network("scarlet_mini_s")
     feed = network.preprocessing
@@ -249,6 +254,7 @@ def test_only_float_classifiers_are_quantised(quantized, source, tmp_path):
         quantize_int8(pixels, tmp_path / "q.onnx", source[1])
 
 
+@pytest.mark.slow
 def test_photographs_calibrate_from_a_folder(scarlet, tmp_path):
     folder = tmp_path / "photos" / "deeper"
     folder.mkdir(parents=True)

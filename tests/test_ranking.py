@@ -57,6 +57,7 @@ def test_a_verdict_puts_the_better_ranker_first_and_chance_near_zero(folder):
     assert report["spread"] > report["seed_noise"]
 
 
+@pytest.mark.slow
 def test_strategies_are_judged_and_a_second_call_makes_nothing_anew(folder, tmp_path, scarlet):
     out = tmp_path / "out"
     command = ["rank", "--truth", folder, "--out", out, "--seeds", 2, "--budget", 200, "--strategy", "scarlet",
@@ -87,6 +88,7 @@ def test_strategies_are_judged_and_a_second_call_makes_nothing_anew(folder, tmp_
     assert len(journal.read_text().splitlines()) == 1 + 6
 
 
+@pytest.mark.slow
 def test_a_path_by_path_budget_gives_costly_strategies_fewer_steps(folder, tmp_path, scarlet):
     out = tmp_path / "out"
     command = ["rank", "--truth", folder, "--out", out, "--seeds", 1, "--budget", 2000, "--strategy", "spos",
@@ -99,6 +101,7 @@ def test_a_path_by_path_budget_gives_costly_strategies_fewer_steps(folder, tmp_p
     assert len(spos.scores) == 2
 
 
+@pytest.mark.slow
 def test_other_conditions_are_not_mixed_with_what_is_there(folder, tmp_path, scarlet):
     command = ["rank", "--truth", folder, "--out", tmp_path / "out", "--seeds", 1, "--budget", 200, "--strategy",
                "spos", "--data-dir", FASHION, "--calibration-images", 50, "--validation-images", 50]  # fmt: skip

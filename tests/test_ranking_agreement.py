@@ -95,6 +95,7 @@ def test_a_recipe_is_the_mean_of_its_seeds_with_an_interval_around_it():
     assert one.high - one.low < found.high - found.low, "seeds that differ widen the interval"
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_interval_of_a_ranker_without_worth_holds_zero_nearly_always(seed):
@@ -106,6 +107,7 @@ def test_the_interval_of_a_ranker_without_worth_holds_zero_nearly_always(seed):
     assert held >= 14
 
 
+@pytest.mark.slow
 def test_the_ceiling_falls_with_the_noise_of_a_training():
     rng = np.random.default_rng(0)
     sure, unsure = (ceiling(noisy(rng, 3, 80, noise), resamples=100) for noise in (0.05, 1.0))

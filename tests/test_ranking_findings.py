@@ -107,6 +107,7 @@ def test_without_shortcuts_a_block_is_its_chain_alone(images):
     assert any(isinstance(module, Stabilizer) for module in supernet.modules())
 
 
+@pytest.mark.slow
 def test_a_condition_is_trained_looked_into_and_kept(tmp_path):
     condition = Condition(name="x", space=SPACE, skip="orthogonal", shortcuts=False, schedule=SHORT)
     data = DataPlan(name="fashion-mnist", folder=FASHION, pictures=200)
@@ -140,6 +141,7 @@ def test_means_of_draws_agree_better_than_draws_do():
         stability_of(truth[None], truth)
 
 
+@pytest.mark.slow
 def test_draws_rank_and_a_pool_ranks(folder, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr("scarlet_zoo.evidence.findings.stability._CALIBRATION", 20)
     monkeypatch.setattr("scarlet_zoo.evidence.findings.stability._VALIDATION", 40)
@@ -164,7 +166,8 @@ def test_a_pool_holds_what_is_ranked_and_others_each_once(folder):  # noqa: F811
     pool = Pool(truth=truth, size=20, schedule=SHORT)
     assert len({*pool.archs}) == 20
     assert set(truth.archs) < set(pool.archs)
-    drawn = [Pooled(pool).paths(step)[0] for step in range(300)]
+    pooled = Pooled(pool)
+    drawn = [pooled.paths(step)[0] for step in range(300)]
     assert {*drawn} == {*pool.archs}
     with pytest.raises(ScarletError, match="pool: got size 5, wanted 6 or more"):
         _ = Pool(truth=truth, size=5, schedule=SHORT).archs

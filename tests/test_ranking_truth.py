@@ -75,6 +75,7 @@ def test_rows_are_read_as_they_were_written(tmp_path_factory, top1, seconds, lat
     assert (read.latency_ms is None) == (latency is None)
 
 
+@pytest.mark.slow
 def test_every_training_is_a_row_on_disk_and_none_is_made_twice(folder, tmp_path, monkeypatch):
     made = []
     real = collecting.train_one

@@ -42,6 +42,7 @@ def run(clone, script):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_first_thirty_lines_run_as_typed(clone):
     (shell,) = re.findall(r"```sh\n(.*?)```", HEAD, re.DOTALL)
     (python,) = re.findall(r"```python\n(.*?)```", HEAD, re.DOTALL)

@@ -88,6 +88,7 @@ def evidence():
             "findings": made_up_findings()}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_committed_report_is_what_the_records_give(tmp_path):
     subprocess.run([sys.executable, BENCHMARKS / "make_report.py", "--out", tmp_path], check=True)
     assert (tmp_path / "REPORT.md").read_text() == (BENCHMARKS / "REPORT.md").read_text()
@@ -118,6 +119,7 @@ def test_the_pareto_line_is_never_beaten(evidence):
         assert point.best == (not beaten)
 
 
+@pytest.mark.slow
 def test_a_changed_record_changes_the_report(evidence):
     changed = json.loads(json.dumps(evidence))
     changed["peers"]["rows"][0]["record"]["p50_ms"] *= 1.5
@@ -171,6 +173,7 @@ def test_evidence_that_is_missing_is_named(evidence):
         sections({name: value for name, value in evidence.items() if name != "lut"})
 
 
+@pytest.mark.slow
 def test_text_in_a_table_cannot_become_markup(evidence):
     changed = json.loads(json.dumps(evidence))
     changed["published"][0]["source"] = "<script>alert(1)</script>"
@@ -178,6 +181,7 @@ def test_text_in_a_table_cannot_become_markup(evidence):
     assert Table("t", ("a", "b"), (0, 2), (("x", 1.005), ("y", None))).texts() == [["x", "1.00"], ["y", ""]]
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing_from_elsewhere(evidence):
     page = report_html(evidence)
     assert len(SVG.findall(page)) == 7
@@ -186,6 +190,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(evidence):
     assert "url(http" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_it_sorts_it_and_has_nothing_to_complain_of(width, tmp_path, evidence):

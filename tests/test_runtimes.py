@@ -1,5 +1,6 @@
 """Other runtimes: converted, verified, measured; what is missing is one clear sentence."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -18,6 +19,9 @@ from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.models.loading import Network
 from scarlet_zoo.utils.installing import install_command
+
+# Nothing here is about how long a network takes.
+pytestmark = pytest.mark.usefixtures("brief_measurements")
 
 INSTALLED = [name for name in RUNTIMES if not missing_modules(name)]
 RUNNABLE = [name for name, entry in RUNTIMES.items() if entry.runs]
@@ -66,6 +70,7 @@ def test_the_same_network_gives_the_same_files_again(name, network, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monkeypatch):
     from scarlet_zoo.deployment.runtimes import with_openvino
 
@@ -80,6 +85,7 @@ def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_bench_measures_them_beside_each_other(network, scarlet, tmp_path):
     files = [export_network(network, tmp_path, name, Recipe()).path for name in ("ort", "openvino", "ncnn")]
     code, out, err = scarlet("bench", *files, "--json", "--repeats", 0)
@@ -92,13 +98,11 @@ def test_bench_measures_them_beside_each_other(network, scarlet, tmp_path):
 
 
 def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
-    from scarlet_zoo.deployment.runtimes import registry
-
     def found(module):
         return None if module == "ncnn" else real(module)
 
-    real = registry.importlib.util.find_spec
-    monkeypatch.setattr(registry.importlib.util, "find_spec", found)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", found)
     code, out, _ = scarlet("doctor", "--json")
     assert code == 0
     rows = {row["target"]: row for row in json.loads(out)}
@@ -114,9 +118,7 @@ def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
 
 
 def test_a_missing_extra_is_one_sentence(scarlet, tmp_path, monkeypatch):
-    from scarlet_zoo.deployment.runtimes import registry
-
-    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     code, out, err = scarlet("export", "scarlet_mini_s", "--target", "openvino", "--out", tmp_path / "out")
     assert (code, out) == (2, "")
     assert err == f"error: target openvino: openvino not installed, wanted: {install_command('openvino')}\n"
@@ -131,6 +133,7 @@ def test_core_ml_is_written_and_not_run(network, tmp_path):
     export_network(network, tmp_path, "coreml", Recipe())
 
 
+@pytest.mark.slow
 def test_a_file_without_its_description_is_refused(network, scarlet, tmp_path):
     done = export_network(network, tmp_path, "openvino", Recipe())
     description_path(done.path).write_text("{}")

@@ -1,11 +1,14 @@
 """Search: what it finds, that it never evaluates twice, and that nothing interrupts it."""
 
+import contextlib
+import io
 import json
 import random
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +19,11 @@ from hypothesis import strategies as st
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 from strategy_parts import MINI_TOML
 
+from scarlet_zoo.arch import cost
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.spaces import get_space
+from scarlet_zoo.cli import main
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.nas.one_shot import OneShot
@@ -111,6 +117,21 @@ def test_hard_limits_hold_for_every_architecture(tmp_path):
     assert all(candidate.values["params"] >= 1e5 for candidate in result.front)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["nsga2", "random", "nao"])
+def test_limits_and_costs_are_looked_up_and_not_counted_layer_by_layer(method, tmp_path, monkeypatch):
+    space = replace(MINI, name=f"counted-{method}")  # whose table nobody has made yet
+    counted = []
+    monkeypatch.setattr(cost, "arch_cost", lambda arch: counted.append(arch) or arch_cost(arch))
+    settings = how(method=method, limits=(Limit.parse("macs<=5e6"), Limit.parse("params<=1e5")))
+    result = explore(cheap(space=space), settings, tmp_path / "j.jsonl")
+    assert len(counted) == 1 + sum(map(len, space.decisions))
+    for candidate in result.evaluated:
+        truth = arch_cost(candidate.arch)
+        assert candidate.values == {"params": truth.params, "macs": truth.macs}
+        assert allowed(candidate.arch, settings.limits)
+
+
 def test_evaluations_come_from_the_journal_and_a_cut_line_is_dropped(tmp_path, monkeypatch):
     journal = tmp_path / "j.jsonl"
     whole = explore(cheap(), how(), journal)
@@ -184,6 +205,7 @@ def test_coding_is_lossless(seed):
     assert Coding(MINI).arch(Coding(MINI).genes(arch)) == arch
 
 
+@pytest.mark.slow
 def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     evaluation = scored(supernet_file)
     arch = Arch.sample(MINI, random.Random(0))
@@ -196,6 +218,7 @@ def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     assert all(torch.equal(value, before[key]) for key, value in scorer.supernet.state_dict().items())
 
 
+@pytest.mark.slow
 def test_two_ray_workers_find_what_one_process_finds(supernet_file, tmp_path):
     goals = (Objective.parse("accuracy"), Objective.parse("macs"))
     local = explore(scored(supernet_file), how(objectives=goals, evaluations=6, population=3), tmp_path / "local")
@@ -222,12 +245,13 @@ def searched(supernet_file, tmp_path_factory):
             time.sleep(0.02)
         job.send_signal(signal.SIGKILL)
     before = journal.read_text()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main.run(command[3:]) == 0
     assert journal.read_text().startswith(before[: before.rindex("\n") + 1])
-    return out, json.loads(done.stdout)
+    return out, json.loads(printed.getvalue())
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_and_leaves_front_and_plots(searched):
     out, report = searched
     assert report == json.loads((out / "front.json").read_text())
@@ -242,6 +266,7 @@ def test_a_killed_search_goes_on_and_leaves_front_and_plots(searched):
         assert set(row["values"]) == {"accuracy", "latency", "macs", "params"}
 
 
+@pytest.mark.slow
 def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
     searched, supernet_file, scarlet, tmp_path
 ):
@@ -261,6 +286,7 @@ def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
     assert evaluation(Arch.parse(row["arch"], supernet.space))["accuracy"] == json.loads(out)["top1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["mixpath", "st-nas"])
 def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy, scarlet, tmp_path):
     chain = tmp_path / "small.toml"
@@ -292,6 +318,7 @@ def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy
     assert "not of the space 'scarlet-mini'" in err
 
 
+@pytest.mark.slow
 def test_choosing_from_a_front(searched, tmp_path):
     rows = read_front(searched[0] / "front.json")
     assert choose_from(rows, "0") == [rows[0]]

@@ -72,6 +72,7 @@ def build_cpp(code, folder, *options):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_cpp_snippet_prepares_a_picture_as_we_do(kind, files, pictures, tmp_path):
     artifact = files[kind]
@@ -96,6 +97,7 @@ def test_the_cpp_snippet_prepares_a_picture_as_we_do(kind, files, pictures, tmp_
     assert shown == ["???", "@MEAN@", "Käfer \U0001f431", "\\", "`${1}`"]
 
 
+@pytest.mark.slow
 def test_the_cpp_snippet_refuses_what_is_no_ppm(files, tmp_path):
     (tmp_path / "onnxruntime_cxx_api.h").write_text(STAND_IN)
     (tmp_path / "labels.json").write_text("[]")
@@ -118,6 +120,7 @@ def header_folder():
     return next((place for place in places if place and (Path(place) / "onnxruntime_cxx_api.h").is_file()), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bilinear", "uint8"])
 def test_the_cpp_snippet_compiles_and_answers_with_onnx_runtime(kind, files, pictures, expected, tmp_path):
     include = header_folder()

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from conftest import program
 from PIL import Image
 from snippet_parts import KINDS, TOLERANCE, gap, top_labels
 
@@ -71,7 +72,7 @@ def test_the_python_snippet_prints_five_lines(files, pictures, expected, tmp_pat
 @pytest.fixture(scope="session")
 def node_modules():
     """Packages of the JavaScript snippet, kept beside the interpreter from one run to the next."""
-    node, npm = shutil.which("node"), shutil.which("npm")
+    node, npm = program("node"), program("npm")
     if node is None or npm is None:
         pytest.skip("node and npm are not installed")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
@@ -107,23 +108,25 @@ def js_answers(code, folder, node_modules, pictures):
         "for (const file of process.argv.slice(2)) answers.push(await logits(file));\n"
         "console.log(JSON.stringify([answers, await topFive(process.argv[2])]));\n"
     )
-    command = ["node", "driver.mjs", *map(str, pictures)]
+    command = [program("node"), "driver.mjs", *map(str, pictures)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_javascript_snippet_answers_as_our_own_pipeline(kind, node_modules, files, pictures, expected):
     artifact = files[kind]
     logits, best = js_answers(snippet(artifact, "js"), artifact.path.parent, node_modules, pictures)
     assert gap(logits, expected[kind]) < TOLERANCE
     assert [entry["label"] for entry in best] == top_labels(expected[kind][0])
-    command = ["node", "classify.mjs", str(pictures[0])]
+    command = [program("node"), "classify.mjs", str(pictures[0])]
     done = subprocess.run(command, cwd=artifact.path.parent, capture_output=True, text=True, check=True)
     assert len(re.findall(r"^0\.\d{4} ", done.stdout, re.MULTILINE)) == 5
 
 
+@pytest.mark.slow
 def test_a_photo_that_a_camera_turned_stands_upright_in_both(node_modules, files, tmp_path):
     artifact, noted = files["bilinear"], Image.Exif()
     noted[0x0112] = 6

@@ -116,7 +116,7 @@ def test_a_space_made_in_python_is_checked_as_one_from_a_file_is():
     space = get_space("scarlet-mini-7")
     for values, says in (
         ({"in_chans": "1"}, "search space 'scarlet-mini-7': in_chans: got '1', wanted a whole number"),
-        ({"choices": (("e3k3", Choice("3", 3)), *space.choices[1:])}, "choices.0.1.expand_ratio: got '3'"),
+        ({"choices": (("e3k3", Choice("3", 3)), *space.choices[1:])}, "choices.0.1.expand_ratio: got '3'"),  # type: ignore[arg-type]
         ({"layers": (Layer(True, 1, ("e3k3",)),)}, "layers.0.width: got True"),
         ({"name": "a:b"}, "search space 'a:b': wanted a name without"),
     ):
@@ -124,7 +124,7 @@ def test_a_space_made_in_python_is_checked_as_one_from_a_file_is():
             replace(space, **values)
         assert says in str(caught.value)
     with pytest.raises(ArchError, match=r"search space 'x': choices: got 3, wanted"):
-        SearchSpace("x", 3, space.layers)
+        SearchSpace("x", 3, space.layers)  # type: ignore[arg-type]
 
 
 def test_spaces_that_are_not_there(tmp_path):

@@ -100,7 +100,7 @@ def test_the_table_of_forms_marks_each():
     timings = {name: Timing(**record(samples), opening_of_sample=[0] * 100) for name, samples in
                (("native", SHAKY), ("blocked", CALM))}  # fmt: skip
     rows = tuple(Tried(name, True, None, 90.0, 1.0, timing.to_dict()) for name, timing in timings.items())
-    lines = text_of(tuning_table(Tuning(SimpleNamespace(), rows))).splitlines()
+    lines = text_of(tuning_table(Tuning(SimpleNamespace(), rows))).splitlines()  # type: ignore[arg-type]
     assert ["UNSTABLE" in line for line in lines] == [False, True, False]
 
 

@@ -65,6 +65,7 @@ class Watching:
         strategy.begin, strategy.end = watched_begin, watched_end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_step_says_it_has_changed_is_what_it_has_changed(name, tmp_path):
     strategy = strategy_of(name)
@@ -83,6 +84,7 @@ class StoppedError(Exception):
     """What stands for a kill; a real one, of the default strategy, is in test_training."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_stopped_anywhere_it_goes_on_to_the_same_result(name, tmp_path):
     whole, rows = run(strategy_of(name), tmp_path / "whole", max_steps=6)
@@ -104,6 +106,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_result(name, tmp_path):
     assert all(torch.equal(done.state[key], whole.state[key]) for key in whole.state)
 
 
+@pytest.mark.slow
 def test_two_processes_run_the_same_paths(space_file, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
@@ -210,6 +213,7 @@ def test_fair_sampling_and_a_stabilizer_make_scarlet(tmp_path):
         assert all(f"layers.{i}.id.weight" in row["changed"] for i in skipped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_a_choice_of_the_command_line_and_scores_a_search(name, space_file, tmp_path, scarlet):
     out = tmp_path / "run"
@@ -236,6 +240,7 @@ def test_options_are_checked():
         strategy_of("spos", sharp=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in STRATEGIES), ("fairnas", {"split": True})])
 def test_pictures_are_counted_as_often_as_paths_run_on_them(name, options, tmp_path):
     strategy, seen = strategy_of(name, **options), []
@@ -246,6 +251,7 @@ def test_pictures_are_counted_as_often_as_paths_run_on_them(name, options, tmp_p
     assert strategy.batch_share * sum(row["images"] * len(row["archs"]) for row in rows) == pytest.approx(sum(seen))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "strategy", "skip"), [
     ((), DEFAULT, DEFAULT_SKIP), (("--strategy", "scarlet"), "scarlet", "identity"),
     (("--skip", "kaiming"), DEFAULT, "kaiming"), (("--strategy", "spos"), "spos", "plain"),

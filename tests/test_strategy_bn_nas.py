@@ -1,6 +1,7 @@
 """BN-NAS: what learns and what stays, and a score that is a function of the scales alone."""
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 import torch
@@ -81,7 +82,7 @@ def test_the_classifier_and_the_stabilizers_stay_too(tmp_path):
 @given(first=st.randoms(use_true_random=False), data=st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_score_is_a_sum_of_cells(supernet, first, data):
-    table, score = gamma_table(supernet), BnNas.scorer(Bench(supernet))
+    table, score = gamma_table(supernet), BnNas.scorer(cast(OneShot, Bench(supernet)))
     arch = Arch.sample(MINI, first)
     tokens = list(arch.decisions)
     place = data.draw(st.integers(0, len(tokens) - 1))
@@ -170,7 +171,7 @@ def test_without_skips_every_architecture_is_as_deep_as_the_space():
 def test_branches_learn_and_score():
     space = MINI.with_branches()
     supernet = with_random_scales(strategy_of("bn-nas", space).supernet)
-    score = BnNas.scorer(Bench(supernet))
+    score = BnNas.scorer(cast(OneShot, Bench(supernet)))
     tokens = [layer[0] for layer in MINI.decisions]
     edge = space.decisions[-1][1]
     off = ["off"] * (len(space.branches) - 1)

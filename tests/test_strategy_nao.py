@@ -87,6 +87,7 @@ def draws_of(strategy, steps):
     return np.array([counts[str(arch)] for arch in strategy.pool], dtype=float)
 
 
+@pytest.mark.slow
 def test_architectures_are_drawn_in_proportion_to_their_size():
     steps = 100_000
     strategy = nao(SPACE, first_pool=12)
@@ -109,6 +110,7 @@ def test_architectures_of_one_size_are_drawn_uniformly():
     assert chisquare(draws_of(strategy, 20_000)).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_a_round_starts_from_a_fresh_supernet_with_an_empty_optimiser_and_the_highest_rate(tmp_path):
     strategy = nao()
     rounds = Rounds(strategy)
@@ -138,6 +140,7 @@ def test_as_released_weights_and_momentum_stay_and_only_the_rate_starts_anew(tmp
     assert rows[3]["lr"] < rows[4]["lr"]
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_of_the_last_round_only(tmp_path):
     done, rows = run(nao(), tmp_path, ema=0.9)
     torch.manual_seed(0)
@@ -151,6 +154,7 @@ def test_averaged_weights_are_of_the_last_round_only(tmp_path):
             assert torch.equal(value, fresh[key]), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["new", "elites"])
 def test_pools_are_new_and_a_round_runs_its_own_pool_only(policy, tmp_path):
     strategy = nao(pool_policy=policy)
@@ -191,6 +195,7 @@ class StoppedError(Exception):
     """What stands for a kill."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reinit", [True, False])
 def test_stopped_before_in_and_after_a_new_pool_it_goes_on_to_the_same_result(reinit, tmp_path):
     whole, rows = run(nao(reinit=reinit), tmp_path / "whole", ema=0.9)
@@ -253,6 +258,7 @@ def fitted():
     return archive, fit_epd(SPACE.decisions, [a.tokens for a, _ in archive], [w for _, w in archive], QUICK, 0)
 
 
+@pytest.mark.slow
 def test_it_learns_a_planted_ranking_and_climbs_beyond_the_mean(fitted):
     archive, epd = fitted
     worths = np.array([worth for _, worth in archive])
@@ -282,6 +288,7 @@ def test_small_steps_never_lower_what_is_predicted(fitted):
     epd.float()
 
 
+@pytest.mark.slow
 def test_generated_architectures_are_legal_new_and_different_whatever_the_network():
     known = {arch.tokens for arch, _ in planted(60)}
     for seed in range(3):
@@ -347,6 +354,7 @@ def how(goal, **kwargs):
                              "population": 15, **kwargs})  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["params:min", "params:max"])
 def test_a_search_goes_the_way_it_is_told_and_goes_on_after_a_stop(goal, tmp_path):
     evaluation = Evaluation(SPACE, metrics_of((Objective.parse(goal),), ()))
@@ -373,6 +381,7 @@ def test_a_search_goes_the_way_it_is_told_and_goes_on_after_a_stop(goal, tmp_pat
     assert cut.read_text().count("\n") == 46
 
 
+@pytest.mark.slow
 def test_a_search_says_when_nothing_keeps_its_limits_or_nothing_is_left(tmp_path):
     evaluation = Evaluation(SPACE, ("macs", "params"))
     with pytest.raises(TrainingError, match="wanted wider ones"):
@@ -390,6 +399,7 @@ def test_options_that_are_none():
             nao(**{key: value})
 
 
+@pytest.mark.slow
 def test_branches_are_decided_as_tokens_are(tmp_path):
     space = MINI.with_branches()
     one = Arch.of(space, (layer.tokens[0] for layer in space.layers))

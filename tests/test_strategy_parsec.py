@@ -239,6 +239,7 @@ def test_the_score_is_the_log_probability_from_the_file(tmp_path):
     assert habits_of("parsec", None) == ("score", "nsga2")
 
 
+@pytest.mark.slow
 def test_alpha_learns_in_a_training_and_is_in_its_file_and_checkpoint(tmp_path):
     strategy = strategy_of("parsec", temperature=20)
     _, rows = run(strategy, tmp_path, max_steps=3)

@@ -340,6 +340,7 @@ def test_each_phase_has_its_own_learning_rates():
         assert chisquare([drawn.count(token) for token in layer.tokens]).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_stopped_in_either_phase_it_goes_on_to_the_same_bits(tmp_path):
     whole, rows = run(strategy_of("pi-nas", **LATE), tmp_path / "whole", max_steps=7)
     for steps in (3, 5, 7):
@@ -352,6 +353,7 @@ def test_stopped_in_either_phase_it_goes_on_to_the_same_bits(tmp_path):
         run(strategy_of("pi-nas", **{**LATE, "queue": 32}), tmp_path / "parts", max_steps=7)
 
 
+@pytest.mark.slow
 def test_two_processes_have_one_teacher_and_one_queue(tmp_path):
     script = tmp_path / "run.py"
     script.write_text(

@@ -10,11 +10,12 @@ from scipy.stats import chisquare
 from strategy_parts import DATA, MINI, run, settings, strategy_of
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.cost import CostTable, arch_cost
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.nas.sampling import MacsSampler, MacsTable
+from scarlet_zoo.nas.sampling import MacsSampler
 from scarlet_zoo.nas.strategies import sandwich
-from scarlet_zoo.nas.strategies.sandwich import CROSS_ENTROPY, DISTILLATION, distillation
+from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY
+from scarlet_zoo.nas.strategies.sandwich import DISTILLATION, distillation
 from scarlet_zoo.training.learner import Course, StepBatch
 
 
@@ -39,10 +40,11 @@ def gradients(strategy):
     return {key: value.grad for key, value in strategy.supernet.named_parameters() if value.grad is not None}
 
 
-def test_multiply_adds_are_a_sum_over_decisions():
-    table, every = MacsTable(MINI), every_arch(MINI)
+def test_costs_are_a_sum_over_decisions():
+    table, every = CostTable(MINI), every_arch(MINI)
     macs = [arch_cost(arch).macs for arch in every]
     assert [table.macs(arch) for arch in every] == macs
+    assert [table.params(arch) for arch in every] == [arch_cost(arch).params for arch in every]
     assert arch_cost(table.largest).macs == max(macs)
     assert arch_cost(table.smallest).macs == min(macs)
     assert table.smallest.skipped == (2, 3)
@@ -50,10 +52,10 @@ def test_multiply_adds_are_a_sum_over_decisions():
 
 def test_branches_count_and_the_largest_has_them_all():
     space = MINI.with_branches()
-    table = MacsTable(space)
+    table = CostTable(space)
     for number in range(30):
         arch = Arch.sample(space, random.Random(number))
-        assert table.macs(arch) == arch_cost(arch).macs
+        assert table.params_and_macs(arch) == (arch_cost(arch).params, arch_cost(arch).macs)
     assert table.largest.branches == space.branches
     assert table.smallest.branches == ()
 
@@ -167,7 +169,7 @@ def test_candidates_cost_about_the_same_and_as_much_as_the_space_has_it():
     draws = [sampler.draw(number, 3) for number in range(800)]
     assert draws[:20] == [MacsSampler(MINI, seed=1, bins=8).draw(number, 3) for number in range(20)]
     assert draws[:20] != [MacsSampler(MINI, seed=2, bins=8).draw(number, 3) for number in range(20)]
-    table = MacsTable(MINI)
+    table = CostTable(MINI)
     width = (table.macs(table.largest) - table.macs(table.smallest)) / 8
     for several in draws:
         macs = [arch_cost(arch).macs for arch in several]

@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from statistics import fmean, variance
+from typing import Any
 
 import pytest
 import torch
@@ -57,6 +58,8 @@ def test_the_chain_has_the_mean_and_the_variance_of_a_gaussian_posterior(momentu
 class Descent(Spos):
     """Uniform sampling with another strategy's learning rates."""
 
+    like: Any
+
     def learning_rate(self, step):
         return self.like.learning_rate(step)
 
@@ -106,12 +109,13 @@ def run_folder(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_as_many_weights_are_kept_as_asked_for_and_the_score_is_their_average(run_folder):
     bench = OneShot(run_folder / "supernet.safetensors", ("fashion-mnist", FASHION, 59_920), 40, 100)
     files = [run_folder / name for name in bench.metadata["posterior"].split()]
     assert len(files) == 3
     weights = [load_supernet(file)[0] for file in files]
-    assert not torch.equal(weights[0].classifier.weight, weights[1].classifier.weight)
+    assert not torch.equal(*(net.get_parameter("classifier.weight") for net in weights[:2]))
     arch = Arch.sample(bench.supernet.space, random.Random(1))
     single = [bench.accuracy(arch, one) for one in weights]
     told = scorer_of(bench)(arch)
@@ -119,6 +123,7 @@ def test_as_many_weights_are_kept_as_asked_for_and_the_score_is_their_average(ru
     assert told["accuracy_variance"] == pytest.approx(variance(single))
 
 
+@pytest.mark.slow
 def test_branches_are_sampled_and_a_search_tells_the_variance(run_folder, tmp_path, scarlet):
     archs = [json.loads(line)["archs"][0] for line in (run_folder / "steps.jsonl").read_text().splitlines()]
     assert any("/" in arch for arch in archs)
@@ -139,6 +144,7 @@ def test_learning_rates_go_down_to_the_rate_of_the_draws_and_stay(tmp_path):
     assert max(rates) == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_a_lost_sample_and_bad_options_are_told(run_folder, tmp_path):
     shutil.copy(run_folder / "supernet.safetensors", tmp_path)
     bench = OneShot(tmp_path / "supernet.safetensors", ("fashion-mnist", FASHION, 59_920), 40, 100)

@@ -21,6 +21,7 @@ from scarlet_zoo.models.supernet import SKIPS, Supernet, load_supernet, save_sup
 from scarlet_zoo.nas.sampling import FairSampler, UniformSampler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [TINY, get_space("scarlet-mini")], ids=lambda space: space.name)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_path_its_subnet_its_fold_and_its_file_agree(space, seed, tmp_path):
@@ -50,9 +51,10 @@ def test_without_the_stabilizer_the_path_computes_something_else():
     stabilized = supernet.subnet(arch)
     by_module = {name: value for name, value in stabilized.state_dict().items() if "weight" in name}
     assert any(isinstance(stabilized.get_submodule(name.rpartition(".")[0]), Stabilizer) for name in by_module)
-    for stage, bare in zip(stabilized.blocks, plain.blocks, strict=True):
-        blocks = [block for block in stage if not isinstance(block, Stabilizer)]
-        for block, target in zip(blocks, bare, strict=True):
+    stages = (list(net.get_submodule("blocks").children()) for net in (stabilized, plain))
+    for stage, bare in zip(*stages, strict=True):
+        blocks = [block for block in stage.children() if not isinstance(block, Stabilizer)]
+        for block, target in zip(blocks, bare.children(), strict=True):
             target.load_state_dict(block.state_dict())
     for name in ("conv_stem", "bn1", "conv_head", "bn2", "classifier"):
         plain.get_submodule(name).load_state_dict(stabilized.get_submodule(name).state_dict())

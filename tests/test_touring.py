@@ -2,9 +2,14 @@
 
 import json
 
+import pytest
 from conftest import FASHION
 
+# Nothing here is about how long a network takes.
+pytestmark = pytest.mark.usefixtures("brief_measurements")
 
+
+@pytest.mark.slow
 def test_a_smoke_tour_goes_the_whole_way_and_can_be_taken_up_again(scarlet, tmp_path):
     space = tmp_path / "mine.toml"
     space.write_text(

@@ -16,6 +16,7 @@ from conftest import FASHION, TINY, fashion
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
+from scarlet_zoo.cli import main
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch, Batches
 from scarlet_zoo.errors import TrainingError
@@ -63,19 +64,22 @@ def test_a_run_leaves_its_steps_and_its_weights(tmp_path, scarlet):
     assert said["data"] == "fashion-mnist"
     assert len(json.loads(said["labels"])) == 10
     torch.manual_seed(0)
-    assert not torch.equal(supernet.classifier.weight, Supernet(MINI).classifier.weight)
+    assert not torch.equal(*(net.get_parameter("classifier.weight") for net in (supernet, Supernet(MINI))))
+
+
+LONG = (*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out")
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run([*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out", str(folder)], check=True,
-                   capture_output=True)  # fmt: skip
+    assert main.run([*LONG[3:], str(folder)]) == 0
     return folder
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, tmp_path):
-    command = [*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out", str(tmp_path)]
+    command = [*LONG, str(tmp_path)]
     log, killed = tmp_path / "steps.jsonl", 0
     for until in (6, 14):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as job:
@@ -88,21 +92,21 @@ def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, t
     # What a kill in the middle of a write leaves.
     with log.open("a") as file:
         file.write('{"step": 15, "archs": ["scarl')
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert main.run(command[3:]) == 0
     assert log.read_text() == (uninterrupted / "steps.jsonl").read_text()
     one, two = (safetensors.torch.load_file(folder / "supernet.safetensors") for folder in (uninterrupted, tmp_path))
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert not list(tmp_path.glob(".*.tmp")) or killed
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(uninterrupted):
     before = (uninterrupted / "steps.jsonl").read_text()
-    command = [*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out", str(uninterrupted)]
-    subprocess.run(command, check=True, capture_output=True)
+    assert main.run([*LONG[3:], str(uninterrupted)]) == 0
     assert (uninterrupted / "steps.jsonl").read_text() == before
 
 
+@pytest.mark.slow
 def test_another_run_in_the_same_folder_is_refused(uninterrupted, scarlet):
     code, _, err = scarlet(*COMMAND[3:], "--max-steps", "24", "--lr", "0.2", "--out", uninterrupted)
     assert code == 2
@@ -177,6 +181,7 @@ class Watched(Scarlet):
         return super().paths(step)
 
 
+@pytest.mark.slow
 def test_only_the_path_of_a_step_is_moved_by_the_loop(tmp_path):
     # Enough steps before the last one that every choice has a momentum that could move it.
     last = 12
@@ -218,6 +223,7 @@ def test_an_average_follows_its_formula():
     assert float(ema.state["weight"]) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_network_learns_and_is_validated(tmp_path, scarlet):
     arch = "scarlet-mini-7:" + "-".join(layer.tokens[-1] for layer in MINI.layers)
     code, out, _ = scarlet("train", arch, "--data", "fashion-mnist", "--data-dir", FASHION, "--out", tmp_path,
@@ -246,6 +252,7 @@ def test_a_run_from_other_first_weights_is_another_run(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_shorter_run_than_there_is_is_refused_and_a_longer_one_goes_on(tmp_path):
     model = create_model(Arch.of(MINI, (layer.tokens[0] for layer in MINI.layers)))
     train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=3), tmp_path)
@@ -277,6 +284,7 @@ def test_tensorboard_gets_what_the_log_gets(tmp_path):
     assert losses == pytest.approx([row["loss"] for row in steps(tmp_path)], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_half_precision_trains_where_it_is_asked_for(tmp_path):
     train(supernet_learner(), fashion(MINI, 500), settings(precision="bf16"), tmp_path / "half")
     train(supernet_learner(), fashion(MINI, 500), settings(), tmp_path / "whole")

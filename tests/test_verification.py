@@ -69,6 +69,7 @@ def test_a_planted_fault_fails(network, fault, tmp_path):
     assert caught.value.parity.max_rel_err > 5e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["mean", "std", "interpolation", "crop"])
 def test_a_wrong_preprocessing_in_the_file_fails(network, artifact, key, tmp_path):
     proto = onnx.load(artifact.path)
@@ -83,6 +84,7 @@ def test_a_wrong_preprocessing_in_the_file_fails(network, artifact, key, tmp_pat
         verify(network.model, tmp_path / "wrong.onnx", preprocessing=network.preprocessing)
 
 
+@pytest.mark.slow
 def test_a_function_serves_as_reference(network, artifact):
     def run(images):
         with torch.inference_mode():
@@ -95,6 +97,7 @@ def test_a_function_serves_as_reference(network, artifact):
         verify(lambda images: run(images) * np.nan, artifact)
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_is_filled_up(network, tmp_path):
     fixed = export_onnx(network.model, tmp_path / "b5.onnx", Recipe(batch=5), preprocessing=network.preprocessing)
     parity = verify(network.model, fixed, photos(7), preprocessing=network.preprocessing)
@@ -102,6 +105,7 @@ def test_a_fixed_batch_is_filled_up(network, tmp_path):
     assert parity.cases[0].images == 7
 
 
+@pytest.mark.slow
 def test_random_weights_have_logits_in_which_a_fault_can_show():
     network = load_network("scarlet_a")
     with torch.inference_mode():
@@ -116,6 +120,7 @@ def test_extreme_images_are_four():
     assert extremes(3, 5, 6).shape == (4, 3, 5, 6)
 
 
+@pytest.mark.slow
 def test_a_file_for_other_classes_or_channels_is_refused_and_the_model_left_alone(network, artifact, tmp_path):
     training = copy.deepcopy(network.model).train()
     before = {key: value.clone() for key, value in training.state_dict().items()}
@@ -130,6 +135,7 @@ def test_a_file_for_other_classes_or_channels_is_refused_and_the_model_left_alon
         verify(grey.model, artifact, preprocessing=grey.preprocessing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_the_source_may_have_another_precision_than_the_file(network, dtype, tmp_path):
     model = copy.deepcopy(network.model).to(dtype)

@@ -65,6 +65,7 @@ def test_timm_lists_and_loads_it(shipped):
     assert timm.create_model(card.name, pretrained=True, num_classes=3)(torch.zeros(1, 1, 28, 28)).shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_its_validation_accuracy_is_the_cards(shipped):
     _, card, _ = shipped
     classifier = load(card.name, "auto", trained_only=True)
@@ -74,6 +75,7 @@ def test_its_validation_accuracy_is_the_cards(shipped):
     assert classifier.labels == card.labels
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHIPPED, reason="no weights are shipped yet")
 def test_an_installed_wheel_finds_its_weights_and_its_recipes(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]

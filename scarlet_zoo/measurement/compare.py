@@ -73,6 +73,12 @@ def compare(
     A percentile interval of few openings is too narrow; it is widened by t(n - 1) / z * sqrt(n / (n - 1)) around the
     ratio (Hesterberg, "What teachers should know about the bootstrap", 2015, section 4.2.1).
 
+    Args:
+        base: the record that is compared with.
+        new: the record whose latency is told as a ratio of the base's; below 1 it is faster.
+        confidence: of the interval.
+        seed: of the resamples.
+
     Raises:
         RecordError: conditions that differ (each is named with both values), or what is no sound record.
     """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.cost import CostTable, cost_table
 from scarlet_zoo.arch.space import SearchSpace
 
 
@@ -53,45 +53,6 @@ class FairSampler:
 
 
 @dataclass(frozen=True)
-class MacsTable:
-    """Multiply-adds as a sum over decisions, which they are: no choice changes what another layer sees."""
-
-    space: SearchSpace
-
-    @cached_property
-    def _fixed(self) -> int:
-        return arch_cost(self._first()).macs
-
-    @cached_property
-    def rows(self) -> tuple[dict[str, int], ...]:
-        """For each decision what each token costs more than the first one."""
-        return tuple(
-            {token: arch_cost(self._first(place, token)).macs - self._fixed for token in tokens}
-            for place, tokens in enumerate(self.space.decisions)
-        )
-
-    def _first(self, place: int = 0, token: str | None = None) -> Arch:
-        """The first token everywhere, but for one place."""
-        decided = [tokens[0] for tokens in self.space.decisions]
-        decided[place] = decided[place] if token is None else token
-        return Arch.of(self.space, decided)
-
-    def macs(self, arch: Arch) -> int:
-        """Of an architecture, for one image; equal to :func:`scarlet_zoo.arch.cost.arch_cost`'s."""
-        return self._fixed + sum(row[token] for row, token in zip(self.rows, arch.decisions, strict=True))
-
-    @property
-    def largest(self) -> Arch:
-        """The choice with the most multiply-adds everywhere; the first of equal ones."""
-        return Arch.of(self.space, (max(row, key=row.__getitem__) for row in self.rows))
-
-    @property
-    def smallest(self) -> Arch:
-        """The choice with the fewest multiply-adds everywhere, which is the skip where there is one."""
-        return Arch.of(self.space, (min(row, key=row.__getitem__) for row in self.rows))
-
-
-@dataclass(frozen=True)
 class MacsSampler:
     """Draws of several architectures that cost about the same.
 
@@ -111,9 +72,9 @@ class MacsSampler:
     max_tries: int = 1000
 
     @cached_property
-    def table(self) -> MacsTable:
+    def table(self) -> CostTable:
         """What things cost."""
-        return MacsTable(self.space)
+        return cost_table(self.space)
 
     @cached_property
     def _range(self) -> tuple[int, int]:

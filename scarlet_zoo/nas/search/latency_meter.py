@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,8 @@ class LatencyMeter:
     ) -> None:
         self._precision = precision
         self._settings = Settings(threads=threads, spin=False)
-        self._folder = tempfile.TemporaryDirectory(prefix="scarlet-zoo-")
+        self._folder = Path(tempfile.mkdtemp(prefix="scarlet-zoo-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._reference = self._runner(Arch.of(space, (layer.tokens[0] for layer in space.layers)))
         self.reference_ms = reference_ms or self._measure_reference()
 
@@ -54,7 +57,7 @@ class LatencyMeter:
         return [runner.time_ms() for _ in range(_BURST)]
 
     def _runner(self, arch: Arch) -> Runner:
-        path = Path(self._folder.name) / "network.onnx"
+        path = self._folder / "network.onnx"
         path.write_bytes(network_graph(arch, self._precision).SerializeToString())
         runner = Runner(path, self._settings)
         for _ in range(self._settings.warmup):

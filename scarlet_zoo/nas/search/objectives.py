@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.cost import cost_table
 from scarlet_zoo.errors import TrainingError
 
 Values = Mapping[str, float]
@@ -95,9 +95,9 @@ class Limit:
 
 
 def closed_form(arch: Arch) -> dict[str, float]:
-    """What an architecture costs without running it."""
-    cost = arch_cost(arch)
-    return {"macs": float(cost.macs), "params": float(cost.params)}
+    """What an architecture costs without running it, from its space's table."""
+    params, macs = cost_table(arch.space).params_and_macs(arch)
+    return {"macs": float(macs), "params": float(params)}
 
 
 def allowed(arch: Arch, limits: Iterable[Limit]) -> bool:

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import cost_table
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.one_shot import OneShot
-from scarlet_zoo.nas.sampling import MacsTable
 from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY, Score, Strategy, StrategyOptions
 from scarlet_zoo.nas.strategies.path_distribution import PathDistribution
 from scarlet_zoo.training.learner import StepBatch, Term
@@ -88,7 +88,7 @@ class Parsec(Strategy):
             raise TrainingError(f"strategy parsec: got beta {options.beta:g} without target_macs, wanted both")
         super().__init__(space, skip, options, seed)
         self.distribution = PathDistribution(space)
-        self._macs = MacsTable(space)
+        self._macs = cost_table(space)
 
     @property
     def count(self) -> int:

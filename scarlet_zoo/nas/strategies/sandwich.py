@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.cost import cost_table
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.nas.sampling import MacsSampler, MacsTable, UniformSampler
+from scarlet_zoo.nas.sampling import MacsSampler, UniformSampler
 from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY, Strategy, StrategyOptions
 from scarlet_zoo.training.learner import StepBatch, Term
 
@@ -63,7 +64,7 @@ class Sandwich(Strategy):
 
     def __init__(self, space: SearchSpace, skip: str, options: Any, seed: int) -> None:
         super().__init__(space, skip, options, seed)
-        table = MacsTable(space)
+        table = cost_table(space)
         self.largest, self.smallest = table.largest, table.smallest
 
     @cached_property
