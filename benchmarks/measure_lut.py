@@ -23,7 +23,7 @@ from scarlet_zoo.measurement.lut.table import LatencyTable
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 RESULTS = Path(__file__).parent / "results"
-SPACE, UNSEEN, SEED, SITTINGS = get_space("scarlet"), 100, 2026, 4
+SPACE, UNSEEN, SEED, ROUNDS = get_space("scarlet"), 100, 2026, 4
 
 
 def unseen_networks(known: set[str], precision: str, work: Path) -> Bundle:
@@ -49,15 +49,15 @@ def row_of(precision: str, work: Path) -> dict[str, Any]:
     """How a table of one precision does."""
     begun, minutes = time.time(), work / "minutes.json"
     bundle = make_bundle(SPACE, work / "bundle", precision)
-    table = build_table(bundle, measure_bundle(bundle, work / "table", Settings(), SITTINGS))
+    table = build_table(bundle, measure_bundle(bundle, work / "table", Settings(), ROUNDS))
     if not minutes.is_file():
         write_text(minutes, json.dumps((time.time() - begun) / 60))
     known = {network.arch for network in (*table.calibration.networks, *table.held_out.networks)}
     unseen = unseen_networks(known, precision, work)
-    own, others = measure_together((bundle, unseen), work / "together", Settings(), SITTINGS)
+    own, others = measure_together((bundle, unseen), work / "together", Settings(), ROUNDS)
     same, medians = build_table(bundle, own), np.array([_medians(file) for file in others])
     same.write(RESULTS / f"lut_scarlet_{precision}.json")
-    later = measure_bundle(unseen, work / "measured", Settings(), SITTINGS)
+    later = measure_bundle(unseen, work / "measured", Settings(), ROUNDS)
     truth, halves = medians.mean(axis=0), (medians[::2].mean(axis=0), medians[1::2].mean(axis=0))
     archs = [Arch.parse(group.arch) for group in unseen.groups]
     predicted, low, high = same.predict(archs).T

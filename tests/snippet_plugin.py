@@ -8,7 +8,7 @@ from snippet_parts import FEEDS, HOSTILE, LABELS
 
 from scarlet_zoo import export_onnx, fold
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.data.image_io import open_picture
+from scarlet_zoo.data.image_io import open_image
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.graph.artifact import read_artifact
@@ -86,7 +86,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="session")
 def expected(files, pictures):
     """What this package's own pipeline says of the pictures."""
-    images = [open_picture(path) for path in pictures]
+    images = [open_image(path) for path in pictures]
     made = {}
     for kind, artifact in files.items():
         source = files["bilinear"] if kind == "uint8" else artifact

@@ -34,7 +34,7 @@ from scarlet_zoo.models.scarlet_net import ScarletNet
 from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights
 from scarlet_zoo.models.weights.store import find_shipped
-from scarlet_zoo.nas.search.operators import Coding
+from scarlet_zoo.nas.search.operators import Encoding
 
 # Nothing here is about how long a network takes.
 pytestmark = pytest.mark.usefixtures("brief_measurements")
@@ -76,7 +76,7 @@ def test_an_identity_string_with_branches_is_lossless(arch):
     assert str(Arch.parse(str(arch), SPACE)) == str(arch)
     assert ("/" in str(arch)) == bool(arch.branches)
     assert Arch.of(SPACE, arch.decisions) == arch
-    assert Coding(SPACE).arch(Coding(SPACE).genes(arch)) == arch
+    assert Encoding(SPACE).arch(Encoding(SPACE).genes(arch)) == arch
 
 
 CHAIN = "-".join(["e3k3"] * 8)

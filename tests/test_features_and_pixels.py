@@ -167,9 +167,9 @@ def test_a_file_that_takes_pixels_is_as_near_to_float64_as_one_that_does_not(tmp
 
 @pytest.mark.slow
 def test_a_mean_left_out_is_caught(network, tmp_path, monkeypatch):
-    real = lower.accept_pixels
+    real = lower.take_uint8_input
     monkeypatch.setattr(
-        "scarlet_zoo.deployment.to_onnx.accept_pixels", lambda graph, mean, std: real(graph, [0.5] * 3, std)
+        "scarlet_zoo.deployment.to_onnx.take_uint8_input", lambda graph, mean, std: real(graph, [0.5] * 3, std)
     )
     path = tmp_path / "p.onnx"
     export_onnx(network.model, path, Recipe(pixels=True), preprocessing=network.preprocessing)

@@ -16,7 +16,7 @@ from scarlet_zoo.measurement import steady
 from scarlet_zoo.measurement.compare import _widening, compare
 from scarlet_zoo.measurement.records import check_record, read_records, write_records
 from scarlet_zoo.measurement.steady import measure_records
-from scarlet_zoo.measurement.workloads import Subject, gather
+from scarlet_zoo.measurement.workloads import Workload, gather
 
 
 @pytest.mark.parametrize(
@@ -147,15 +147,15 @@ def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeyp
         return [timing(script[len(calls) - 1]), timing(calm)]
 
     monkeypatch.setattr(steady, "measure_here", measure_here)
-    subjects = [Subject("one", None, "a"), Subject("two", None, "b")]
-    one, two = measure_records(subjects, Settings(), repeats=5)
+    workloads = [Workload("one", None, "a"), Workload("two", None, "b")]
+    one, two = measure_records(workloads, Settings(), repeats=5)
     assert len(calls) == 3  # steady at the third
     assert (one.network, two.network) == ("a", "b")
     assert one.stable
     assert [attempt.cv > 0.05 for attempt in one.attempts] == [True, True, False]
     assert one.cv == one.attempts[2].cv
     calls.clear()
-    one, two = measure_records(subjects, Settings(), repeats=1)
+    one, two = measure_records(workloads, Settings(), repeats=1)
     assert len(calls) == 2
     assert not one.stable
     assert two.stable
@@ -164,7 +164,7 @@ def test_an_unsteady_measurement_is_made_again_and_the_steadiest_is_told(monkeyp
 
 @pytest.mark.slow
 def test_several_processes_are_each_fresh_and_told_apart(two_files):
-    (row,) = measure_records([Subject("f", two_files[0], "small")], Settings(), processes=2, repeats=0)
+    (row,) = measure_records([Workload("f", two_files[0], "small")], Settings(), processes=2, repeats=0)
     assert row.conditions.processes == 2
     assert set(row.opening_of_sample) == set(range(2 * row.conditions.openings))
     assert row.runs == len(row.opening_of_sample) >= 200

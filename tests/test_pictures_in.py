@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 import scarlet_zoo as zoo
 from scarlet_zoo.cli import main
 from scarlet_zoo.data import folders
-from scarlet_zoo.data.image_io import PictureError, open_picture, prepare_picture, strict_decoders
+from scarlet_zoo.data.image_io import ImageError, open_image, prepare_image_file, strict_decoders
 from scarlet_zoo.data.labels import imagenet_labels
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import photos
@@ -110,7 +110,7 @@ def gallery(folder):
 @pytest.mark.parametrize("ending", ["jpg", "png", "tiff"])
 def test_a_turned_camera_gives_the_upright_picture(tmp_path, orientation, ending):
     picture = photo(1)
-    opened = open_picture(rotated_jpeg(tmp_path / f"turned.{ending}", orientation, picture))
+    opened = open_image(rotated_jpeg(tmp_path / f"turned.{ending}", orientation, picture))
     assert opened.size == picture.size
     assert np.abs(np.asarray(opened, dtype=float) - np.asarray(picture)).mean() < 2
 
@@ -131,9 +131,9 @@ def test_a_turned_camera_gives_every_kind_of_pixel_upright(tmp_path, orientation
     exif[0x0112] = orientation
     stored = picture if back is None else picture.transpose(Image.Transpose(back))
     stored.save(tmp_path / "turned.png", exif=exif)
-    wanted = open_picture(tmp_path / "upright.png")
-    np.testing.assert_array_equal(open_picture(tmp_path / "turned.png"), wanted)
-    as_stored = open_picture(tmp_path / "turned.png", upright=False)
+    wanted = open_image(tmp_path / "upright.png")
+    np.testing.assert_array_equal(open_image(tmp_path / "turned.png"), wanted)
+    as_stored = open_image(tmp_path / "turned.png", upright=False)
     assert (orientation == 1) == np.array_equal(as_stored, wanted)  # type: ignore[arg-type]
 
 
@@ -143,7 +143,7 @@ def test_a_broken_camera_note_is_no_rotation(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(content.replace(b"MM\0*\0\0\0\x08", b"MM\0*\xff\xff\xff\xff"))
     stored = Image.open(io.BytesIO(content)).convert("RGB")
     with strict_decoders():
-        np.testing.assert_array_equal(open_picture(tmp_path / "broken.jpg"), stored)
+        np.testing.assert_array_equal(open_image(tmp_path / "broken.jpg"), stored)
 
 
 def test_what_is_transparent_lies_on_white(tmp_path):
@@ -156,7 +156,7 @@ def test_what_is_transparent_lies_on_white(tmp_path):
     for ending in ("png", "gif"):
         palette.save(tmp_path / f"palette.{ending}", transparency=0)
     for name in ("rgba.png", "la.png", "palette.png", "palette.gif"):
-        seen = np.asarray(open_picture(tmp_path / name))
+        seen = np.asarray(open_image(tmp_path / name))
         assert seen.shape == (1, 3, 3)
         assert seen[0, :, 0].tolist() == [255, 127, 0], name
 
@@ -165,20 +165,20 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path):
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     for name in ("deep.png", "deep.tiff", "deep.pgm"):
         Image.fromarray(values).save(tmp_path / name)
-        seen = np.asarray(open_picture(tmp_path / name))[..., 0]
+        seen = np.asarray(open_image(tmp_path / name))[..., 0]
         np.testing.assert_array_equal(seen, np.rint(values / 257))
     naive = np.asarray(Image.open(tmp_path / "deep.png").convert("RGB"))[..., 0]
     assert (naive != seen).mean() > 0.9  # what this guards against
     Image.fromarray(values).save(tmp_path / "hole.png", transparency=0)
-    assert np.asarray(open_picture(tmp_path / "hole.png"))[0, :2, 0].tolist() == [255, 0]
+    assert np.asarray(open_image(tmp_path / "hole.png"))[0, :2, 0].tolist() == [255, 0]
 
 
 def test_samples_without_a_range_are_refused(tmp_path):
     Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "float.tiff")
     Image.fromarray(np.full((4, 4), 70_000, dtype=np.int32)).save(tmp_path / "int.tiff")
     for name in ("float.tiff", "int.tiff"):
-        with pytest.raises(PictureError, match="wanted 8 or 16 bits"):
-            open_picture(tmp_path / name)
+        with pytest.raises(ImageError, match="wanted 8 or 16 bits"):
+            open_image(tmp_path / name)
 
 
 def test_an_animation_is_its_first_frame(tmp_path):
@@ -188,7 +188,7 @@ def test_an_animation_is_its_first_frame(tmp_path):
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     with Image.open(tmp_path / "moving.gif") as moving:
         assert getattr(moving, "n_frames") == 3  # noqa: B009
-    assert np.asarray(open_picture(tmp_path / "moving.gif"))[4, 4].tolist() == [200, 100, 0]
+    assert np.asarray(open_image(tmp_path / "moving.gif"))[4, 4].tolist() == [200, 100, 0]
 
 
 def test_without_the_rotation_it_is_what_torchvision_opens(tmp_path):
@@ -198,7 +198,7 @@ def test_without_the_rotation_it_is_what_torchvision_opens(tmp_path):
     photo(3).convert("P").save(tmp_path / "palette.png")
     for path in tmp_path.iterdir():
         theirs = np.asarray(torchvision.datasets.folder.default_loader(str(path)))
-        np.testing.assert_array_equal(open_picture(path, upright=False), theirs)
+        np.testing.assert_array_equal(open_image(path, upright=False), theirs)
     assert folders.EXTENSIONS == torchvision.datasets.folder.IMG_EXTENSIONS
 
 
@@ -223,8 +223,8 @@ def test_any_damage_is_a_picture_or_one_clear_line(tmp_path_factory, ending, cut
     path.write_bytes(content[: max(1, int(cut * len(content)))] if cut < 0.9 else content)
     with strict_decoders():
         try:
-            assert open_picture(path).mode == "RGB"
-        except PictureError as error:
+            assert open_image(path).mode == "RGB"
+        except ImageError as error:
             assert str(error).startswith(str(path))
             assert "\n" not in str(error)
 
@@ -235,8 +235,8 @@ def test_a_file_cut_short_is_named_whatever_others_have_set(tmp_path, monkeypatc
     path = tmp_path / f"half.{ending.lower()}"
     path.write_bytes(content[: len(content) // 2])
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    with strict_decoders(), pytest.raises(PictureError, match=r"half\."):
-        open_picture(path)
+    with strict_decoders(), pytest.raises(ImageError, match=r"half\."):
+        open_image(path)
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
 
 
@@ -244,9 +244,9 @@ def test_a_picture_too_narrow_to_be_resized_is_refused_before_memory_is_gone(tmp
     Image.new("L", (1, 60_000)).save(tmp_path / "thread.png")
     Image.new("L", (100, 6_000)).save(tmp_path / "strip.png")
     feed = Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3, "bilinear", 0.875)
-    assert prepare_picture(tmp_path / "strip.png", feed).shape == (3, 224, 224)
-    with pytest.raises(PictureError, match="1 x 60000 pixels, too narrow"):
-        prepare_picture(tmp_path / "thread.png", feed)
+    assert prepare_image_file(tmp_path / "strip.png", feed).shape == (3, 224, 224)
+    with pytest.raises(ImageError, match="1 x 60000 pixels, too narrow"):
+        prepare_image_file(tmp_path / "thread.png", feed)
 
 
 # predict.

@@ -31,9 +31,9 @@ from scarlet_zoo.nas.search.evaluator import Evaluation
 from scarlet_zoo.nas.search.explore import explore
 from scarlet_zoo.nas.search.front import choose_from, read_front
 from scarlet_zoo.nas.search.journal import Journal
-from scarlet_zoo.nas.search.mutation_policy import GUIDED, PRIOR, RANDOM, Guide
+from scarlet_zoo.nas.search.mutation_policy import GUIDED, PRIOR, RANDOM, MutationPolicy
 from scarlet_zoo.nas.search.objectives import Limit, Objective, allowed, closed_form, non_dominated
-from scarlet_zoo.nas.search.operators import Coding, weighted_crowding
+from scarlet_zoo.nas.search.operators import Encoding, weighted_crowding
 from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 
 MINI = get_space("scarlet-mini-7")
@@ -184,8 +184,8 @@ def test_a_dominated_row_changes_no_front(rows):
 
 
 def test_the_guide_learns_what_scores():
-    sizes = Coding(TINY).sizes
-    guide = Guide(sizes)
+    sizes = Encoding(TINY).sizes
+    guide = MutationPolicy(sizes)
     generator = np.random.default_rng(0)
     for _ in range(30):
         genes = np.stack([generator.integers(sizes) for _ in range(20)])
@@ -202,7 +202,7 @@ def test_the_guide_learns_what_scores():
 @settings(max_examples=30, deadline=None)
 def test_coding_is_lossless(seed):
     arch = Arch.sample(MINI, random.Random(seed))
-    assert Coding(MINI).arch(Coding(MINI).genes(arch)) == arch
+    assert Encoding(MINI).arch(Encoding(MINI).genes(arch)) == arch
 
 
 @pytest.mark.slow

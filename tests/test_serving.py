@@ -22,7 +22,7 @@ from scarlet_zoo.measurement.browser.web_runtime import FILES, WebRuntime
 from scarlet_zoo.measurement.compare import compare
 from scarlet_zoo.measurement.record_folder import Results, file_name
 from scarlet_zoo.measurement.records import read_records
-from scarlet_zoo.measurement.workloads import Subject
+from scarlet_zoo.measurement.workloads import Workload
 
 TOKEN = "the-token-of-this-run"
 CLIENT = "0123456789abcdef" * 2
@@ -31,7 +31,7 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}", "X-Client": CLIENT}
 
 @pytest.fixture(scope="module")
 def models(two_files):
-    return catalog([Subject(path.stem, path, path.stem) for path in two_files])
+    return catalog([Workload(path.stem, path, path.stem) for path in two_files])
 
 
 @pytest.fixture
@@ -196,9 +196,9 @@ def test_a_network_that_does_not_run_is_not_served(tmp_path, two_files):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(two_files[0].read_bytes()[:-300])
     with pytest.raises(ScarletError, match=r"broken\.onnx"):
-        catalog([Subject("broken", broken, "broken")])
+        catalog([Workload("broken", broken, "broken")])
     with pytest.raises(ScarletError, match="wanted an ONNX file, which is what runs in a browser"):
-        catalog([Subject("other", tmp_path / "other.tflite", "other")])
+        catalog([Workload("other", tmp_path / "other.tflite", "other")])
 
 
 @given(st.binary(max_size=400))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from snippet_parts import HOSTILE, KINDS, top_labels
 
-from scarlet_zoo.data.image_io import open_picture
+from scarlet_zoo.data.image_io import open_image
 from scarlet_zoo.deployment.snippets.render import snippet
 
 pytest_plugins = ["snippet_plugin"]
@@ -80,7 +80,7 @@ def test_the_cpp_snippet_prepares_a_picture_as_we_do(kind, files, pictures, tmp_
     (tmp_path / "labels.json").write_text(artifact.metadata["labels"])
     build_cpp(snippet(artifact, "cpp"), tmp_path, "-I.", "-Wno-sign-conversion")
     for path in pictures:
-        image = open_picture(path)
+        image = open_image(path)
         image.save(tmp_path / "picture.ppm")
         command = ["./classify", "picture.ppm"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
@@ -132,7 +132,7 @@ def test_the_cpp_snippet_compiles_and_answers_with_onnx_runtime(kind, files, pic
         pytest.skip("compiled, not run: ONNX Runtime's library is not installed")
     build_cpp(snippet(artifact, "cpp"), tmp_path, f"-I{include}", "-lonnxruntime")
     shutil.copy(artifact.path, tmp_path)
-    open_picture(pictures[0]).save(tmp_path / "picture.ppm")
+    open_image(pictures[0]).save(tmp_path / "picture.ppm")
     done = subprocess.run(["./classify", "picture.ppm"], cwd=tmp_path, capture_output=True, text=True, check=True)
     first = [label.split("\n")[0].replace("\n", " ") for label in top_labels(expected[kind][0])]
     assert done.stdout.splitlines()[0].endswith(first[0])

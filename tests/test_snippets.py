@@ -14,7 +14,7 @@ from conftest import program
 from PIL import Image
 from snippet_parts import KINDS, TOLERANCE, gap, top_labels
 
-from scarlet_zoo.data.image_io import open_picture
+from scarlet_zoo.data.image_io import open_image
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.snippets.render import snippet
 from scarlet_zoo.graph.session import OnnxClassifier
@@ -134,7 +134,7 @@ def test_a_photo_that_a_camera_turned_stands_upright_in_both(node_modules, files
     for number, photo in enumerate(shown):
         photo.save(tmp_path / f"{number}.jpg", quality=95, exif=noted)
     paths = sorted(tmp_path.glob("*.jpg"))
-    wanted = OnnxClassifier(artifact.path).logits(artifact.preprocessing.batch([open_picture(p) for p in paths]), 1)
+    wanted = OnnxClassifier(artifact.path).logits(artifact.preprocessing.batch([open_image(p) for p in paths]), 1)
     upright = artifact.preprocessing.batch([photo.rotate(-90, expand=True) for photo in shown])
     as_stored = artifact.preprocessing.batch(shown)
     near, far = (gap(OnnxClassifier(artifact.path).logits(images, 1), wanted) for images in (upright, as_stored))

@@ -40,13 +40,13 @@ Records = Annotated[list[Path], typer.Argument(help="Files that bench --save wro
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command("bench", cls=taking({"--out": "--save"}))(bench)
+    app.command("bench", cls=taking({"--out": "--save"}))(bench_models)
     app.command("compare")(compare_records)
     app.command("replay")(replay_records)
     app.command("profile")(profile_model)
 
 
-def bench(
+def bench_models(
     models: Models,
     as_json: Json = False,
     threads: Threads = 1,
@@ -68,16 +68,16 @@ def bench(
     replay.
     """
     from scarlet_zoo.latency import Settings
+    from scarlet_zoo.measurement.bench import bench
     from scarlet_zoo.measurement.records import write_records
-    from scarlet_zoo.measurement.steady import measure_records
-    from scarlet_zoo.measurement.workloads import gather
     from scarlet_zoo.utils.markdown import conditions_line
 
     settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=numbers(affinity))
-    with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
-        subjects = gather(models, Path(temporary), target or ("native",), weights, calibration, say)
-        with progress_bar("measure") as progress:
-            records = measure_records(subjects, settings, processes=processes, repeats=repeats, progress=progress)
+    with progress_bar("measure") as progress:
+        records = bench(
+            models, targets=target or ("native",), weights=weights, calibration=calibration, settings=settings,
+            processes=processes, repeats=repeats, stage=say, progress=progress,
+        )  # fmt: skip
     if save is not None:
         write_records(save, records)
 

@@ -77,10 +77,10 @@ def run(
         return make_bundle_archive(sysroot, work / f"arm64-{ort_version or 'newest'}.tar.gz"), sysroot
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
-        subjects = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say)
+        workloads = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say)
         theirs = None if perf_test is None else (perf_test, ort_version or "not stated")
         plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout, perf_test=theirs)
-        records = run_on_phone(phone, subjects, archive, plan, say)
+        records = run_on_phone(phone, workloads, archive, plan, say)
     results = Results(out)
     for record in records:
         results.add(record)

@@ -16,7 +16,7 @@ Isa = Annotated[str | None, typer.Option(help="Of int8: x64-vnni, x64, arm64; th
 KeepFloat = Annotated[
     list[str] | None, typer.Option(help="Of int8: a node to leave in float; repeatable.", metavar="NODE")
 ]
-Halves = Annotated[bool, typer.Option("--float16-weights", help="Store weights as float16: half the file.")]
+Float16Weights = Annotated[bool, typer.Option("--float16-weights", help="Store weights as float16: half the file.")]
 Ranges = Annotated[
     str, typer.Option("--ranges", help="How the ranges of int8 are chosen: auto, minmax, percentile or mse.")
 ]
@@ -39,7 +39,7 @@ def export(
     ranges: Ranges = "auto",
     keep_float: KeepFloat = None,
     tune: Tune = False,
-    halves: Halves = False,
+    float16_weights: Float16Weights = False,
 ) -> None:
     """Write the file of a target, folded, in its form; integers are calibrated, other runtimes verified."""
     from scarlet_zoo.data.calibration import calibration_images as read_calibration
@@ -48,7 +48,7 @@ def export(
     from scarlet_zoo.graph.quantization.quantize import Int8
     from scarlet_zoo.models.loading import load_network
 
-    recipe = what.recipe(get_target(what.target).form, halves=halves)
+    recipe = what.recipe(get_target(what.target).form, float16_weights=float16_weights)
     int8 = Int8(isa=isa, method=ranges, keep_float=tuple(keep_float or ()))
     if tune:
         float_variant(what.target)  # refuses what is not float32 on ONNX Runtime

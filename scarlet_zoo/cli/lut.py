@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, sentence, table
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, sentence, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     HeldOut,
@@ -64,26 +66,26 @@ def build(
 
     Each round is a fresh process, and what it measured is kept: the same command again goes on from there.
     """
-    from scarlet_zoo.arch.spaces import find_space
-    from scarlet_zoo.latency import Settings
-    from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
-    from scarlet_zoo.measurement.lut.bundle import make_bundle, read_bundle
+    from scarlet_zoo.measurement.lut.build import build_table
+    from scarlet_zoo.measurement.lut.build_here import build_lut
+    from scarlet_zoo.measurement.lut.bundle import read_bundle
 
     if (bundle is None) != (not measured):
         raise TableError("lut build: got one of --bundle and --measured, wanted both or none")
     if bundle is not None:
-        made, files = read_bundle(bundle), list(measured or ())
+        result = build_table(read_bundle(bundle), list(measured or ()))
+        result.write(save)
     else:
-        folder = work or save.with_name(f"{save.name}.work")
-        settings = Settings(threads=threads, spin=spin)
-        say("make networks and cut them")
-        with progress_bar("make") as progress:
-            made = make_bundle(find_space(space), folder / "bundle", precision, (networks, held_out), seed, progress)
-        name = f"{precision}-{threads}{'' if spin else '-no-spin'}"
-        with progress_bar("measure") as progress:
-            files = measure_bundle(made, folder / name, settings, sittings, progress)
-    result = build_table(made, files)
-    result.write(save)
+        with ExitStack() as bars:
+
+            def stage(what: str) -> Callable[[int, int], None]:
+                bars.close()  # one bar at a time
+                return bars.enter_context(progress_bar(what))
+
+            result = build_lut(
+                space, out=save, precision=precision, threads=threads, spin=spin, networks=networks,
+                held_out=held_out, rounds=sittings, seed=seed, work=work, stage=stage,
+            )  # fmt: skip
     emit(as_json, _told(result, save), lambda console: _render(console, result, save))
 
 

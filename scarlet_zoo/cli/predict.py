@@ -51,11 +51,11 @@ def predict_pictures(
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
 ) -> None:
     """Tell what a trained network sees in pictures."""
-    from scarlet_zoo.data.image_io import check_picture_path
+    from scarlet_zoo.data.image_io import check_image_path
     from scarlet_zoo.inference.predict import predict
 
     for image in images:
-        check_picture_path(image)
+        check_image_path(image)
     classifier = _open(source, weights, trained_only=True)
     with progress_bar("predict") as progress:
         predictions = predict(classifier, images, top, progress)
@@ -137,7 +137,7 @@ def write_pictures(
     data_dir: DataDir = None,
 ) -> None:
     """Write pictures of a data set as PNG files that are named after their class."""
-    from scarlet_zoo.data.datasets import save_pictures
+    from scarlet_zoo.data.datasets import save_images
 
-    files = save_pictures(data, split, max_images, out, data_dir)
+    files = save_images(data, split, max_images, out, data_dir)
     emit(as_json, [str(file) for file in files], lambda console: console.print("\n".join(map(str, files))))

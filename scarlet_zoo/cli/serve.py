@@ -33,7 +33,7 @@ from scarlet_zoo.utils.installing import install_command
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.browser.app import Desk
     from scarlet_zoo.measurement.lut.bundle import Bundle
-    from scarlet_zoo.measurement.workloads import Subject
+    from scarlet_zoo.measurement.workloads import Workload
 
 Models = Annotated[list[str] | None, typer.Argument(help="ONNX files, or names of networks.", metavar="MODEL...")]
 _CLASSIFIER = "scarlet_mini_s"
@@ -98,11 +98,11 @@ def serve(
     runtime = web_runtime()
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         folder = Path(temporary)
-        subjects = gather(models or [], folder, target or ("native",), weights, None, say)
+        workloads = gather(models or [], folder, target or ("native",), weights, None, say)
         results = Results(out)
         bundle = None if space is None else _bundle(space, folder / "bundle", precision, (networks, held_out))
         settings = {"threads": threads, "runs": runs, "seconds": seconds, "warmup": 10, "burst": 5, "table_runs": 20}
-        desk = Desk(token=new_token(), models=catalog(subjects, _classifier(subjects, folder)), runtime=runtime,
+        desk = Desk(token=new_token(), models=catalog(workloads, _classifier(workloads, folder)), runtime=runtime,
                     results=results, table=None if bundle is None else TableRun(bundle, sittings, results),
                     settings=settings)  # fmt: skip
         place = Place(lan=lan, port=port, https=https, adb=adb)
@@ -127,21 +127,21 @@ def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int])
         return make_bundle(find_space(space), folder, precision, networks, 0, progress)
 
 
-def _classifier(subjects: list[Subject], folder: Path) -> Subject | None:
+def _classifier(workloads: list[Workload], folder: Path) -> Workload | None:
     """A trained network for pictures, unless one that was named is."""
     from scarlet_zoo.deployment.to_onnx import export_onnx
     from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.graph.artifact import read_artifact
-    from scarlet_zoo.measurement.workloads import Subject
+    from scarlet_zoo.measurement.workloads import Workload
     from scarlet_zoo.models.loading import load_network
 
-    if any(read_artifact(one.path).labels for one in subjects if one.path.suffix == ".onnx"):
+    if any(read_artifact(one.path).labels for one in workloads if one.path.suffix == ".onnx"):
         return None
     network = load_network(_CLASSIFIER, "pretrained")
     path = folder / f"{_CLASSIFIER}.onnx"
     export_onnx(network.model, path, Recipe(input_size=network.preprocessing.size), weights=network.weights,
                 preprocessing=network.preprocessing, labels=network.labels)  # fmt: skip
-    return Subject(_CLASSIFIER, path, _CLASSIFIER)
+    return Workload(_CLASSIFIER, path, _CLASSIFIER)
 
 
 def _show(url: str, fingerprint: str | None, scan: bool) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_zoo.data.folders import EXTENSIONS
-from scarlet_zoo.data.image_io import prepare_picture, strict_decoders
+from scarlet_zoo.data.image_io import prepare_image_file, strict_decoders
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError
 
@@ -26,7 +26,7 @@ def calibration_images(source: str, feed: Preprocessing, limit: int) -> NDArray[
 
     Raises:
         DatasetError: no such folder, or no pictures in it.
-        PictureError: a file with a picture's name that is none.
+        ImageError: a file with a picture's name that is none.
     """
     if source == RANDOM:
         random = np.random.default_rng(0)
@@ -41,4 +41,4 @@ def calibration_images(source: str, feed: Preprocessing, limit: int) -> NDArray[
         raise DatasetError(f"{folder}: no pictures in it, wanted {' '.join(EXTENSIONS)}")
     count = min(limit, len(found))
     with strict_decoders():
-        return np.stack([prepare_picture(found[i * len(found) // count], feed) for i in range(count)])
+        return np.stack([prepare_image_file(found[i * len(found) // count], feed) for i in range(count)])

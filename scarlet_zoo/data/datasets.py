@@ -26,11 +26,11 @@ from scarlet_zoo.data.sources import (
     torchvision_item,
     torchvision_sets,
 )
-from scarlet_zoo.data.splits import ArraySplit, Item, PictureSplit, Some, Split, evenly, in_order
+from scarlet_zoo.data.splits import ArraySplit, ImageSplit, Item, Some, Split, evenly, in_order
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
 
-VALIDATION_PICTURES = 5_000
+VALIDATION_IMAGES = 5_000
 _SPLIT_SEED = 0
 PARTS = ("train", "validation", "test")
 
@@ -129,7 +129,7 @@ def open_data(
     return _folder(Path(name), preprocessing, validation)
 
 
-def save_pictures(name: str, part: str, count: int, out: Path, folder: Path | None = None) -> list[Path]:
+def save_images(name: str, part: str, count: int, out: Path, folder: Path | None = None) -> list[Path]:
     """Write the first pictures of a part as PNG files, ``<position>_<class>.png``.
 
     Fashion-MNIST's are written as they are, others cropped to 224 pixels.
@@ -189,10 +189,10 @@ def _pictures(
             if len(parts) < 2:
                 raise DatasetError(f"data {name}: has no test part, wanted a folder test or val beside train")
             count, item = parts[1]
-            return PictureSplit(range(count), item, preprocessing)
+            return ImageSplit(range(count), item, preprocessing)
         count, item = parts[0]
         kept = split_indices(count, validation, name)[part]
-        return PictureSplit(kept, item, preprocessing, augment)
+        return ImageSplit(kept, item, preprocessing, augment)
 
     return ImageData(name, tuple(classes), open_part)
 
@@ -203,7 +203,7 @@ def split_indices(count: int, validation: int | None, name: str) -> dict[str, An
     Raises:
         DatasetError: more are to be held out than there are.
     """
-    held = min(count // 12, VALIDATION_PICTURES) if validation is None else validation
+    held = min(count // 12, VALIDATION_IMAGES) if validation is None else validation
     if not 0 < held < count:
         raise DatasetError(f"data {name}: got {held} validation pictures, wanted 1 to {count - 1}")
     order = np.random.default_rng(_SPLIT_SEED).permutation(count)

@@ -26,24 +26,24 @@ _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVI
 _LARGEST_16_BIT = 65535
 
 
-class PictureError(ScarletError):
+class ImageError(ScarletError):
     """A file that is no picture, or one that cannot be read to its end."""
 
 
-def check_picture_path(path: Path) -> None:
+def check_image_path(path: Path) -> None:
     """Refuse what cannot be a picture file, without opening it.
 
     Raises:
-        PictureError: missing, a folder, or no regular file.
+        ImageError: missing, a folder, or no regular file.
     """
     try:
         if path.is_file():
             return
         found = "is a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
     except (OSError, ValueError) as error:
-        raise PictureError(f"{path}: cannot be read: {error}, wanted a picture file") from error
+        raise ImageError(f"{path}: cannot be read: {error}, wanted a picture file") from error
     name_them = ", name the files in it" if path.is_dir() else ""
-    raise PictureError(f"{path}: {found}, wanted a picture file{name_them}")
+    raise ImageError(f"{path}: {found}, wanted a picture file{name_them}")
 
 
 def printable(path: Path) -> str:
@@ -51,7 +51,7 @@ def printable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def open_picture(path: Path, *, upright: bool = True) -> Image.Image:
+def open_image(path: Path, *, upright: bool = True) -> Image.Image:
     """Open a picture file, read it to its end, and return its first frame as 8-bit RGB.
 
     Args:
@@ -60,10 +60,10 @@ def open_picture(path: Path, *, upright: bool = True) -> Image.Image:
             with which published accuracies were measured, does not.
 
     Raises:
-        PictureError: missing, a folder, no picture, truncated or broken, too many pixels, or
+        ImageError: missing, a folder, no picture, truncated or broken, too many pixels, or
             samples of a depth that says nothing of their range.
     """
-    check_picture_path(path)
+    check_image_path(path)
     try:
         with Image.open(path, formats=_readable()) as image:
             image.load()
@@ -73,41 +73,41 @@ def open_picture(path: Path, *, upright: bool = True) -> Image.Image:
                 with suppress(Exception):
                     ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image, path)
-    except PictureError:
+    except ImageError:
         raise
     except UnidentifiedImageError as error:
         what = "empty" if path.stat().st_size == 0 else "not a picture that is read here"
-        raise PictureError(f"{path}: {what}, wanted one of {', '.join(_FORMATS)}") from error
+        raise ImageError(f"{path}: {what}, wanted one of {', '.join(_FORMATS)}") from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{path}: refused as a decompression bomb: {_first_line(error)}") from error
+        raise ImageError(f"{path}: refused as a decompression bomb: {_first_line(error)}") from error
     except PermissionError as error:
-        raise PictureError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:
         # On a broken file Pillow's decoders raise whatever it trips: OSError, SyntaxError, struct.error, EOFError.
-        raise PictureError(f"{path}: a broken picture: {_first_line(error)}") from error
+        raise ImageError(f"{path}: a broken picture: {_first_line(error)}") from error
 
 
-def prepare_picture(path: Path, preprocessing: Preprocessing, *, upright: bool = True) -> NDArray[np.float32]:
+def prepare_image_file(path: Path, preprocessing: Preprocessing, *, upright: bool = True) -> NDArray[np.float32]:
     """A picture file as a network's input, float32 of shape (C, H, W).
 
     Raises:
-        PictureError: it cannot be opened, or is so narrow that resizing it would fill the memory.
+        ImageError: it cannot be opened, or is so narrow that resizing it would fill the memory.
     """
-    return prepare_image(open_picture(path, upright=upright), preprocessing, str(path))
+    return prepare_image(open_image(path, upright=upright), preprocessing, str(path))
 
 
 def prepare_image(picture: Image.Image, preprocessing: Preprocessing, name: str = "image") -> NDArray[np.float32]:
     """An image as a network's input, float32 of shape (C, H, W).
 
     Raises:
-        PictureError: it is so narrow that resizing it would fill the memory.
+        ImageError: it is so narrow that resizing it would fill the memory.
     """
     if preprocessing.size[0] == preprocessing.size[1] and Image.MAX_IMAGE_PIXELS is not None:
         # The shorter side is resized to a fixed length and the longer one follows, however long.
         short = preprocessing.size[0] / preprocessing.crop
         resized = short * short * max(picture.size) / min(picture.size)
         if resized > 2 * Image.MAX_IMAGE_PIXELS:
-            raise PictureError(f"{name}: {picture.width} x {picture.height} pixels, too narrow to be resized")
+            raise ImageError(f"{name}: {picture.width} x {picture.height} pixels, too narrow to be resized")
     return preprocessing(picture)
 
 
@@ -152,7 +152,7 @@ def _from_deep_grey(image: Image.Image, path: Path) -> Image.Image:
     values = np.asarray(image)
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > _LARGEST_16_BIT:
         kind = "fractions" if values.dtype.kind == "f" else f"values from {values.min()} to {values.max()}"
-        raise PictureError(f"{path}: samples are {kind}, wanted 8 or 16 bits")
+        raise ImageError(f"{path}: samples are {kind}, wanted 8 or 16 bits")
     grey = np.rint(values / 257).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):

@@ -8,14 +8,14 @@ from typing import Any
 
 from PIL import Image
 
-from scarlet_zoo.data.image_io import open_picture
+from scarlet_zoo.data.image_io import open_image
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.installing import install_command
 
 
 def folder_item(files: Sequence[Path], targets: Sequence[int], index: int) -> tuple[Image.Image, int]:
     """Open a picture of a folder."""
-    return open_picture(files[index], upright=False), targets[index]
+    return open_image(files[index], upright=False), targets[index]
 
 
 def torchvision_item(part: Any, index: int) -> tuple[Image.Image, int]:

@@ -99,7 +99,7 @@ def in_order(split: Split, size: int, limit: int | None = None) -> Iterator[tupl
 Item = Callable[[int], tuple[Image.Image, int]]
 
 
-class PictureSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+class ImageSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """Pictures opened when they are needed.
 
     Args:

@@ -23,7 +23,7 @@ from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding.fold import FoldResult, fold
 from scarlet_zoo.folding.probe import model_dtype
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
-from scarlet_zoo.graph.passes.lower import accept_pixels, lower, store_halves
+from scarlet_zoo.graph.passes.lower import lower, store_float16_weights, take_uint8_input
 from scarlet_zoo.models.loading import preprocessing_of
 from scarlet_zoo.utils.files import replacing
 
@@ -71,9 +71,9 @@ def export_onnx(
     common.ShapeInferencePass()(graph)
     lower(graph, recipe.form)
     if recipe.pixels:
-        accept_pixels(graph, feed.mean, feed.std)
-    if recipe.halves:
-        store_halves(graph)
+        take_uint8_input(graph, feed.mean, feed.std)
+    if recipe.float16_weights:
+        store_float16_weights(graph)
     _describe(graph, folded, recipe, weights, labels, replace(feed, size=size))
     norms_left = sum(_is_norm(folded.model, skipped.site) for skipped in folded.skipped)
     return _write(graph, path, recipe, _Expected(output_names(folded.model), norms_left))
@@ -136,7 +136,7 @@ def _describe(
         "fold_certificate_sha256": folded.certificate_sha256(),
         "preprocessing": preprocessing.to_json(),
         "form": recipe.form,
-        "precision": "float16 weights" if recipe.halves else "float32",
+        "precision": "float16 weights" if recipe.float16_weights else "float32",
         "versions": json.dumps({name: version(name) for name in ("scarlet-zoo", "torch", "timm", "onnx")}),
     }
     levels = feature_levels(folded.model)

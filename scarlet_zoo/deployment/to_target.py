@@ -98,7 +98,7 @@ def export_network(
         return _quantize(network, path, target, recipe, calibration(), int8, progress)
     artifact = _onnx(network, path, recipe)
     # A float32 file is exact, which verify shows; halves are not, so what they cost is said at once.
-    parity = verify(network.model, artifact, preprocessing=network.preprocessing) if recipe.halves else None
+    parity = verify(network.model, artifact, preprocessing=network.preprocessing) if recipe.float16_weights else None
     return Exported(path, target, artifact.to_dict(), parity)
 
 

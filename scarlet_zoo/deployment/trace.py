@@ -35,7 +35,7 @@ class Recipe:
         form: spelling of the operators, see :mod:`scarlet_zoo.graph.passes.lower`.
         pixels: take uint8 pictures (N, H, W, C) of the network's own size, with scaling, mean and
             deviation inside the graph.
-        halves: store weights as float16; they are computed with as float32.
+        float16_weights: store weights as float16; they are computed with as float32.
     """
 
     opset: int = 17
@@ -45,7 +45,7 @@ class Recipe:
     exporter: str = "torchscript"
     form: str = "native"
     pixels: bool = False
-    halves: bool = False
+    float16_weights: bool = False
 
     def __post_init__(self) -> None:
         lowest = 18 if self.exporter == "dynamo" else OPSETS.start

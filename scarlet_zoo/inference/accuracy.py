@@ -90,7 +90,7 @@ def validate(
 
     Raises:
         DatasetError: no such data or split, or another number of classes than of logits.
-        PictureError: an image that is broken.
+        ImageError: an image that is broken.
     """
     opened = network if isinstance(network, Classifier) else load(network)
     named = isinstance(data, str) and is_named_data(data)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.data.image_io import (
-    PictureError,
-    check_picture_path,
-    open_picture,
+    ImageError,
+    check_image_path,
+    open_image,
     prepare_image,
-    prepare_picture,
+    prepare_image_file,
     printable,
 )
 from scarlet_zoo.data.preprocessing import Preprocessing
@@ -79,13 +79,13 @@ def check_images(images: Sequence[AnyImage]) -> None:
     """Read every file to its end and keep nothing: all of them prepared may be more than memory holds.
 
     Raises:
-        PictureError: the first that is no sound image.
+        ImageError: the first that is no sound image.
     """
     files = [Path(image) for image in images if isinstance(image, (str, Path))]
     for file in files:
-        check_picture_path(file)
+        check_image_path(file)
     for file in files:
-        open_picture(file)
+        open_image(file)
     for image in images:
         if not isinstance(image, (str, Path)):
             _as_picture(image)
@@ -98,7 +98,7 @@ def answers(
 
     def prepare(image: Given) -> Array:
         if isinstance(image, (str, Path)):
-            return prepare_picture(Path(image), network.preprocessing, upright=upright)
+            return prepare_image_file(Path(image), network.preprocessing, upright=upright)
         return prepare_image(_as_picture(image), network.preprocessing)
 
     waiting: deque[Future[Array]] = deque()
@@ -136,16 +136,16 @@ def _as_picture(image: Any) -> Image.Image:
     """Pixels or an image of Pillow's as 8-bit RGB or grey.
 
     Raises:
-        PictureError: an array of another kind or shape.
+        ImageError: an array of another kind or shape.
     """
     if isinstance(image, Image.Image):
         return image
     if not isinstance(image, np.ndarray):
-        raise PictureError(f"image: got {type(image).__name__}, wanted a path, an image of Pillow's or a uint8 array")
+        raise ImageError(f"image: got {type(image).__name__}, wanted a path, an image of Pillow's or a uint8 array")
     grey, colour = image.ndim == 2, image.ndim == 3 and image.shape[2] in (1, 3)
     if image.dtype != np.uint8 or not (grey or colour) or not image.size:
         got = f"{image.dtype} of shape {image.shape}"
-        raise PictureError(f"image: got an array {got}, wanted uint8 of shape (H, W, 3), or (H, W) in grey")
+        raise ImageError(f"image: got an array {got}, wanted uint8 of shape (H, W, 3), or (H, W) in grey")
     return Image.fromarray(image[..., 0] if colour and image.shape[2] == 1 else image)
 
 

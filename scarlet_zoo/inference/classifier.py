@@ -72,7 +72,7 @@ class Classifier:
             progress: called with (done, expected).
 
         Raises:
-            PictureError: a file that is no sound image, or an array of another kind.
+            ImageError: a file that is no sound image, or an array of another kind.
         """
         single = isinstance(images, (str, Path, Image.Image, np.ndarray))
         given = cast(list[AnyImage], [images] if single else list(images))  # type: ignore[arg-type]

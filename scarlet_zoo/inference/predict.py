@@ -29,7 +29,7 @@ def predict(
 
     Raises:
         UntrainedError: a name or file whose weights are random.
-        PictureError: a file that is no sound image, or an array of another kind.
+        ImageError: a file that is no sound image, or an array of another kind.
     """
     opened = network if isinstance(network, Classifier) else load(network, trained_only=True)
     return opened.predict(images, top, progress)

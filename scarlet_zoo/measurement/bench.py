@@ -47,7 +47,7 @@ def bench(
     given = [models] if isinstance(models, (str, Path)) else list(models)
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         names = [str(model) for model in given]
-        subjects = gather(names, Path(temporary), targets, weights, calibration, stage or (lambda _: None))
+        workloads = gather(names, Path(temporary), targets, weights, calibration, stage or (lambda _: None))
         return measure_records(
-            subjects, settings or Settings(), processes=processes, repeats=repeats, progress=progress
+            workloads, settings or Settings(), processes=processes, repeats=repeats, progress=progress
         )

@@ -11,7 +11,7 @@ from scarlet_zoo.errors import RecordError
 from scarlet_zoo.measurement.compare import compare
 from scarlet_zoo.measurement.records import Record
 from scarlet_zoo.measurement.steady import Progress, measure_records
-from scarlet_zoo.measurement.workloads import Subject, gather
+from scarlet_zoo.measurement.workloads import Workload, gather
 from scarlet_zoo.utils.files import file_sha256
 
 
@@ -65,7 +65,7 @@ def replay(
     Raises:
         RecordError: a file that is not there or has other bytes, or a machine or runtime that is not the record's.
     """
-    subjects = [_subject(record, folder, files[index] if files else None, say) for index, record in enumerate(records)]
+    workloads = [_subject(record, folder, files[index] if files else None, say) for index, record in enumerate(records)]
     told: dict[str, list[int]] = {}
     for index, record in enumerate(records):
         told.setdefault(record.conditions.measurement, []).append(index)
@@ -73,7 +73,7 @@ def replay(
     for together in told.values():
         first = records[together[0]]
         again = measure_records(
-            [subjects[index] for index in together],
+            [workloads[index] for index in together],
             first.settings,
             processes=first.conditions.processes,
             repeats=repeats,
@@ -89,7 +89,7 @@ def _beside(record: Record, again: Record) -> Replay:
                   100 * abs(found.ratio - 1), found.new_stable, found.base_stable)  # fmt: skip
 
 
-def _subject(record: Record, folder: Path, file: Path | None, say: Callable[[str], None]) -> Subject:
+def _subject(record: Record, folder: Path, file: Path | None, say: Callable[[str], None]) -> Workload:
     source = getattr(record.conditions, "source", None)
     if file is None and source is not None:
         (subject,) = gather([source["name"]], folder, [source["target"]], source["weights"], "random", say)
@@ -97,7 +97,7 @@ def _subject(record: Record, folder: Path, file: Path | None, say: Callable[[str
         path = file or Path(record.file)
         if not path.is_file():
             raise RecordError(f"{record.file}: no such file, wanted the one that was measured (--file)")
-        subject = Subject(record.file, path, record.network)
+        subject = Workload(record.file, path, record.network)
     digest = file_sha256(subject.path)
     if digest != record.conditions.sha256:
         raise RecordError(

@@ -12,24 +12,24 @@ import numpy as np
 from scarlet_zoo.deployment.runtimes.runner import cold_start, open_runner, quiet_runtimes
 from scarlet_zoo.latency import Settings, Timing, measure, statistics
 from scarlet_zoo.measurement.records import Record, record_of
-from scarlet_zoo.measurement.workloads import Subject
+from scarlet_zoo.measurement.workloads import Workload
 from scarlet_zoo.utils.jobs import worker_pool
 
 Progress = Callable[[int, int], None]
 
 
 def measure_records(
-    subjects: Sequence[Subject],
+    workloads: Sequence[Workload],
     settings: Settings,
     *,
     processes: int = 1,
     repeats: int = 2,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Measure subjects together; again while one of them varies by more than 5 %.
+    """Measure workloads together; again while one of them varies by more than 5 %.
 
     Args:
-        subjects: what to measure, see :func:`scarlet_zoo.measurement.workloads.gather`.
+        workloads: what to measure, see :func:`scarlet_zoo.measurement.workloads.gather`.
         settings: how.
         processes: fresh processes to measure in, one after the other; 1 is this one. What changes from process to
             process, such as where memory lies, becomes part of what is compared.
@@ -40,7 +40,7 @@ def measure_records(
     Raises:
         MeasurementError: a file that cannot be measured as asked.
     """
-    paths: list[Path] = [subject.path for subject in subjects]
+    paths: list[Path] = [subject.path for subject in workloads]
     attempts: list[list[Timing]] = []
     for _ in range(1 + repeats):
         attempts.append(_attempt(paths, settings, processes, progress))
@@ -48,7 +48,7 @@ def measure_records(
             break
     best = min(attempts, key=lambda timings: max(timing.cv for timing in timings))
     records = []
-    for index, (subject, timing) in enumerate(zip(subjects, best, strict=True)):
+    for index, (subject, timing) in enumerate(zip(workloads, best, strict=True)):
         told: dict[str, Any] = {"attempts": [{"p50_ms": made[index].p50_ms, "cv": made[index].cv} for made in attempts]}
         source = {
             key: value for key, value in asdict(subject).items() if key in ("name", "target", "weights") and value

@@ -14,7 +14,7 @@ _SUFFIXES = (".onnx", ".ort", *(entry.suffix for entry in RUNTIMES.values()))
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Workload:
     """A file to measure.
 
     Attributes:
@@ -44,8 +44,8 @@ def gather(
     weights: str = "auto",
     calibration: str | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> list[Subject]:
-    """Files and names to subjects, in their order; a name gives one for each target.
+) -> list[Workload]:
+    """Files and names to workloads, in their order; a name gives one for each target.
 
     Args:
         models: files of any runtime, registered names, identity strings, any timm names.
@@ -58,7 +58,7 @@ def gather(
     Raises:
         ScarletError: a file that is none, or a network that cannot be exported.
     """
-    found: list[Subject] = []
+    found: list[Workload] = []
     for model in models:
         if is_file_name(model):
             found.append(_file(Path(model)))
@@ -67,7 +67,7 @@ def gather(
     return found
 
 
-def _file(path: Path) -> Subject:
+def _file(path: Path) -> Workload:
     from scarlet_zoo.deployment.runtimes.runner import read_description
 
     metadata: Mapping[str, str] = {}
@@ -75,7 +75,7 @@ def _file(path: Path) -> Subject:
         metadata = read_description(path).metadata
     elif path.suffix != ".ort":
         metadata = read_artifact(path).metadata
-    return Subject(str(path), path, network_name(str(path), metadata))
+    return Workload(str(path), path, network_name(str(path), metadata))
 
 
 def _exported(
@@ -85,7 +85,7 @@ def _exported(
     weights: str,
     calibration: str | None,
     say: Callable[[str], None],
-) -> list[Subject]:
+) -> list[Workload]:
     from scarlet_zoo.data.calibration import calibration_images
     from scarlet_zoo.deployment.targets import get_target
     from scarlet_zoo.deployment.to_target import export_network
@@ -100,5 +100,5 @@ def _exported(
     for target in targets:
         say(f"export {name} for {target}")
         done = export_network(network, folder / target, target, Recipe(), pictures)
-        found.append(Subject(f"{name} ({target})", done.path, name, name, target, weights))
+        found.append(Workload(f"{name} ({target})", done.path, name, name, target, weights))
     return found

@@ -11,7 +11,7 @@ _SMALLEST = 256
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
-def store_halves(model: ir.Model) -> int:
+def store_float16_weights(model: ir.Model) -> int:
     """Replace every large float32 constant by its nearest float16 value and a cast back, in place.
 
     A runtime folds the cast when it loads the file, so that what runs is the float32 graph with weights of 11

@@ -28,14 +28,14 @@ from onnx_ir.passes import common
 
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.graph.passes.blocked import BLOCK
-from scarlet_zoo.graph.passes.float16_weights import store_halves as store_halves
+from scarlet_zoo.graph.passes.float16_weights import store_float16_weights as store_float16_weights
 from scarlet_zoo.graph.passes.native import RAISE
 from scarlet_zoo.graph.passes.quantizable import CLIP, SINK
 from scarlet_zoo.graph.passes.released import RELEASE
 from scarlet_zoo.graph.passes.rewrite import Lowering as Lowering
 from scarlet_zoo.graph.passes.rewrite import Refusal as Refusal
 from scarlet_zoo.graph.passes.rewrite import Rewrite, apply
-from scarlet_zoo.graph.passes.uint8_input import accept_pixels as accept_pixels
+from scarlet_zoo.graph.passes.uint8_input import take_uint8_input as take_uint8_input
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from onnx_ir.passes import common
 from scarlet_zoo.graph.passes.rewrite import array_of, constant
 
 
-def accept_pixels(model: ir.Model, mean: Sequence[float], std: Sequence[float]) -> None:
+def take_uint8_input(model: ir.Model, mean: Sequence[float], std: Sequence[float]) -> None:
     """Put the preprocessing of a picture of the right size into the graph, in place: uint8 (N, H, W, C) in.
 
     Normalised values are (p / 255 - mean) / std = (p - 255 mean) / (255 std). The division goes

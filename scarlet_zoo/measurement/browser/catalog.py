@@ -15,7 +15,7 @@ from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.latency import MeasurementError, Runner, Settings
-from scarlet_zoo.measurement.workloads import Subject
+from scarlet_zoo.measurement.workloads import Workload
 
 # Largest difference from this host's answers that passes, over their range: kernels sum in another order, and
 # integer ones round once more where a processor has no instruction for a product of bytes.
@@ -66,17 +66,17 @@ class Served:
         }  # fmt: skip
 
 
-def catalog(subjects: Sequence[Subject], classifier: Subject | None = None) -> list[Served]:
+def catalog(workloads: Sequence[Workload], classifier: Workload | None = None) -> list[Served]:
     """The networks, in their order, then one for pictures that is not measured.
 
     Raises:
         ArtifactError: a file that is no ONNX network with one image input, or does not run here.
     """
-    found = [_served(str(number), subject) for number, subject in enumerate(subjects)]
+    found = [_served(str(number), subject) for number, subject in enumerate(workloads)]
     return found if classifier is None else [*found, replace(_served(str(len(found)), classifier), measured=False)]
 
 
-def _served(number: str, subject: Subject) -> Served:
+def _served(number: str, subject: Workload) -> Served:
     path = subject.path
     if path.suffix != ".onnx":
         raise ArtifactError(f"{path}: wanted an ONNX file, which is what runs in a browser")

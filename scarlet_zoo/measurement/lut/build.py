@@ -21,13 +21,13 @@ from scarlet_zoo.measurement.lut.table import Calibration, HeldOut, LatencyTable
 from scarlet_zoo.utils.files import file_sha256, make_folder, write_text
 from scarlet_zoo.utils.jobs import worker_pool
 
-SITTINGS, TURNS = 4, 8
+ROUNDS, TURNS = 4, 8
 _STAMPED = ("device", "machine", "cpu_features", "runtime", "runtime_version", "threads", "spin")
 Array = NDArray[np.float64]
 
 
 def measure_bundle(
-    bundle: Bundle, folder: Path, settings: Settings, sittings: int = SITTINGS, progress: Progress | None = None
+    bundle: Bundle, folder: Path, settings: Settings, sittings: int = ROUNDS, progress: Progress | None = None
 ) -> list[Path]:
     """Measure a bundle on this host; sittings that are in the folder are not made again.
 

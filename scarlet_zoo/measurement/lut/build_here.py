@@ -8,7 +8,7 @@ from pathlib import Path
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import find_space
 from scarlet_zoo.latency import Settings
-from scarlet_zoo.measurement.lut.build import SITTINGS, build_table, measure_bundle
+from scarlet_zoo.measurement.lut.build import ROUNDS, build_table, measure_bundle
 from scarlet_zoo.measurement.lut.bundle import make_bundle
 from scarlet_zoo.measurement.lut.table import LatencyTable
 
@@ -25,7 +25,7 @@ def build_lut(
     spin: bool = True,
     networks: int = 32,
     held_out: int = 16,
-    rounds: int = SITTINGS,
+    rounds: int = ROUNDS,
     seed: int = 0,
     work: str | Path | None = None,
     stage: Stages | None = None,

@@ -19,7 +19,7 @@ from scarlet_zoo.measurement.phone.archive import ROOT, SCRIPT
 from scarlet_zoo.measurement.phone.perf_tool import PROGRAM, perf_test_command, perf_test_method, read_perf_test
 from scarlet_zoo.measurement.phone.sysroot import Sysroot
 from scarlet_zoo.measurement.records import Record, check_record
-from scarlet_zoo.measurement.workloads import Subject
+from scarlet_zoo.measurement.workloads import Workload
 
 _ABI = "arm64-v8a"
 _STEP_S, _WITHIN_C, _SETTLED_STEPS = 5.0, 1.0, 3
@@ -45,13 +45,13 @@ class DevicePlan:
     perf_test: tuple[Path, str] | None = None
 
 
-def run_on_phone(phone: Phone, subjects: Sequence[Subject], archive: Callable[[], tuple[Path, Sysroot]],
+def run_on_phone(phone: Phone, workloads: Sequence[Workload], archive: Callable[[], tuple[Path, Sysroot]],
                  plan: DevicePlan, say: Say = lambda _: None) -> list[Record]:  # fmt: skip
     """Measure ONNX files on a phone.
 
     Args:
         phone: that is connected.
-        subjects: ONNX files, with labels.
+        workloads: ONNX files, with labels.
         archive: gives the archive that is pushed and the root in it; not asked where the user's program measures.
         plan: how.
         say: told what begins.
@@ -60,21 +60,21 @@ def run_on_phone(phone: Phone, subjects: Sequence[Subject], archive: Callable[[]
         DeviceError: no 64-bit ARM processor, a device that goes away, or a run that fails.
     """
     about = _checked(phone, plan.settings)
-    names = [f"{number}.onnx" for number in range(len(subjects))]
+    names = [f"{number}.onnx" for number in range(len(workloads))]
     with phone.folder() as folder:
         say(f"push to {about.name}")
         run = _our_program(phone, folder, *archive(), plan) if plan.perf_test is None else _theirs(phone, folder, plan)
-        for name, subject in zip(names, subjects, strict=True):
+        for name, subject in zip(names, workloads, strict=True):
             phone.push(subject.path, f"{folder}/{name}")
         say("wait for a temperature that stays")
         before = settle(phone, plan.settle_s)
         say("measure")
-        rows = run(names, subjects)
+        rows = run(names, workloads)
         after = phone.temperature_c()
-    return [_record(row, subject, phone, about, (before, after)) for row, subject in zip(rows, subjects, strict=True)]
+    return [_record(row, subject, phone, about, (before, after)) for row, subject in zip(rows, workloads, strict=True)]
 
 
-Run = Callable[[Sequence[str], Sequence[Subject]], list[dict[str, Any]]]
+Run = Callable[[Sequence[str], Sequence[Workload]], list[dict[str, Any]]]
 
 
 def _checked(phone: Phone, settings: Settings) -> About:
@@ -92,7 +92,7 @@ def _our_program(phone: Phone, folder: str, archive: Path, sysroot: Sysroot, pla
     phone.push(archive, f"{folder}/bundle.tar.gz")
     phone.shell(f"cd {folder} && tar -xzf bundle.tar.gz && rm bundle.tar.gz && chmod -R u+rx {ROOT}", 300.0)
 
-    def run(names: Sequence[str], _: Sequence[Subject]) -> list[dict[str, Any]]:
+    def run(names: Sequence[str], _: Sequence[Workload]) -> list[dict[str, Any]]:
         phone.shell(_command(folder, names, sysroot, plan.settings), plan.timeout_s)
         rows: list[dict[str, Any]] = json.loads(phone.pull(f"{folder}/{_ANSWER}"))
         return rows
@@ -110,9 +110,9 @@ def _theirs(phone: Phone, folder: str, plan: DevicePlan) -> Run:
     machine = machine_conditions("", "aarch64", "Android", None)
     method = perf_test_method(plan.settings)
 
-    def run(names: Sequence[str], subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+    def run(names: Sequence[str], workloads: Sequence[Workload]) -> list[dict[str, Any]]:
         rows = []
-        for name, subject in zip(names, subjects, strict=True):
+        for name, subject in zip(names, workloads, strict=True):
             printed = phone.shell(perf_test_command(folder, name, plan.settings), plan.timeout_s)
             artifact = read_artifact(subject.path)
             runtime = runtime_conditions("onnxruntime", version, opset=artifact.opset, metadata=artifact.description)
@@ -151,7 +151,7 @@ def _command(folder: str, names: Sequence[str], sysroot: Sysroot, settings: Sett
     return f"trap 'rm -rf {folder}; exit 129' HUP; cd {folder} && {environment} {run}"
 
 
-def _record(row: dict[str, Any], subject: Subject, phone: Phone, about: About,
+def _record(row: dict[str, Any], subject: Workload, phone: Phone, about: About,
             temperatures: tuple[float | None, float | None]) -> Record:  # fmt: skip
     """As the host's, under the phone's name."""
     try:

@@ -25,7 +25,7 @@ from scarlet_zoo.nas.search.nao import nao_generations
 from scarlet_zoo.nas.search.nsga2 import nsga2_generations
 from scarlet_zoo.nas.search.objectives import Values, allowed, non_dominated
 from scarlet_zoo.nas.search.operators import (
-    Coding,
+    Encoding,
     OnlyNew,
 )
 from scarlet_zoo.nas.search.settings import Candidate, Generation, Progress, SearchResult, SearchSettings
@@ -97,7 +97,7 @@ def _evaluate(archs: Sequence[Arch], engine: Engine, book: Journal, moved: Calla
 
 def _random(evaluation: Evaluation, settings: SearchSettings) -> Iterator[Generation]:
     """Different architectures, uniformly among those that keep the limits that can be told beforehand."""
-    coding, seen = Coding(evaluation.space), OnlyNew(Coding(evaluation.space), lambda _: True).seen
+    coding, seen = Encoding(evaluation.space), OnlyNew(Encoding(evaluation.space), lambda _: True).seen
     random = np.random.default_rng(settings.seed)
     left = settings.evaluations
     while left > 0:

@@ -12,7 +12,7 @@ RANDOM, GUIDED, PRIOR = range(3)
 Genes = NDArray[np.int64]
 
 
-class Guide:
+class MutationPolicy:
     """Shares of each layer's choices: uniform, learned by REINFORCE, or counted on the front.
 
     The policy is one softmax a layer. For architectures a with reward r(a) it moves along

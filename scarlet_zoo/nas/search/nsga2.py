@@ -16,13 +16,13 @@ from pymoo.problems.static import StaticProblem
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from scarlet_zoo.nas.search.evaluator import Evaluation
-from scarlet_zoo.nas.search.mutation_policy import Guide
+from scarlet_zoo.nas.search.mutation_policy import MutationPolicy
 from scarlet_zoo.nas.search.objectives import Values, allowed
 from scarlet_zoo.nas.search.operators import (
     ArchCrossover,
     ArchMutation,
     ArchSampling,
-    Coding,
+    Encoding,
     OnlyNew,
     weighted_crowding,
 )
@@ -31,8 +31,8 @@ from scarlet_zoo.nas.search.settings import Generation, SearchSettings
 
 def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Iterator[Generation]:
     """Generations of pymoo's NSGA-II, asked and told."""
-    coding = Coding(evaluation.space)
-    guide = Guide(coding.sizes)
+    coding = Encoding(evaluation.space)
+    guide = MutationPolicy(coding.sizes)
     only_new = OnlyNew(coding, partial(allowed, limits=settings.bounds))
     algorithm, problem = _algorithm(coding, guide, only_new, settings)
     left = settings.evaluations
@@ -60,7 +60,7 @@ def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Itera
         yield [coding.arch(row) for row in genes], tell
 
 
-def _algorithm(coding: Coding, guide: Guide, only_new: OnlyNew, settings: SearchSettings) -> tuple[Any, Any]:
+def _algorithm(coding: Encoding, guide: MutationPolicy, only_new: OnlyNew, settings: SearchSettings) -> tuple[Any, Any]:
     accept = partial(allowed, limits=settings.bounds)
     weights = np.array([objective.weight for objective in settings.goals])
     problem = Problem(
@@ -81,7 +81,7 @@ def _algorithm(coding: Coding, guide: Guide, only_new: OnlyNew, settings: Search
 
 
 def _learn(
-    guide: Guide, genes: NDArray[np.int64], values: Sequence[Values], new: int, settings: SearchSettings
+    guide: MutationPolicy, genes: NDArray[np.int64], values: Sequence[Values], new: int, settings: SearchSettings
 ) -> None:
     """Reward the newest generation by its rank among all so far."""
     costs = np.array([[objective.cost(value) for objective in settings.goals] for value in values])

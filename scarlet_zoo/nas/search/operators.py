@@ -20,13 +20,13 @@ from pymoo.core.sampling import Sampling
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.nas.search.mutation_policy import Guide
+from scarlet_zoo.nas.search.mutation_policy import MutationPolicy
 
 Genes = NDArray[np.int64]
 Random = np.random.Generator
 
 
-class Coding:
+class Encoding:
     """Architectures of a space as rows of integers."""
 
     def __init__(self, space: SearchSpace) -> None:
@@ -56,7 +56,7 @@ class ArchSampling(Sampling):  # type: ignore[misc]
         max_tries: draws for each place before giving up.
     """
 
-    def __init__(self, coding: Coding, accept: Callable[[Arch], bool], max_tries: int) -> None:
+    def __init__(self, coding: Encoding, accept: Callable[[Arch], bool], max_tries: int) -> None:
         super().__init__()
         self.coding, self.accept, self.max_tries = coding, accept, max_tries
 
@@ -95,7 +95,7 @@ class ArchMutation(Mutation):  # type: ignore[misc]
         kinds: shares of random, guided and prior mutations (0.2, 0.65, 0.15 there, recalled).
     """
 
-    def __init__(self, coding: Coding, guide: Guide, share: float, kinds: Sequence[float]) -> None:
+    def __init__(self, coding: Encoding, guide: MutationPolicy, share: float, kinds: Sequence[float]) -> None:
         super().__init__(prob=share)
         self.coding, self.guide = coding, guide
         self.kinds = np.asarray(kinds, dtype=np.float64) / sum(kinds)
@@ -114,7 +114,7 @@ class ArchMutation(Mutation):  # type: ignore[misc]
 class OnlyNew(DuplicateElimination):  # type: ignore[misc]
     """Keeps children that were never evaluated before, are not twice among themselves, and keep the limits."""
 
-    def __init__(self, coding: Coding, accept: Callable[[Arch], bool]) -> None:
+    def __init__(self, coding: Encoding, accept: Callable[[Arch], bool]) -> None:
         super().__init__()
         self.coding, self.accept = coding, accept
         self.seen: set[tuple[int, ...]] = set()
