@@ -69,6 +69,30 @@ def test_the_command_line_starts_without_what_only_its_verbs_need():
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+def test_the_root_holds_packages_and_four_files():
+    root = ROOT / "scarlet_zoo"
+    assert {path.name for path in root.glob("*.py")} == {"__init__.py", "__main__.py", "errors.py", "latency.py"}
+    folders = {path.name for path in root.iterdir() if (path / "__init__.py").is_file()}
+    assert folders == {"arch", "cli", "data", "deployment", "evidence", "folding", "graph", "inference", "measurement",
+                       "models", "nas", "training", "utils"}  # fmt: skip
+
+
+def test_a_package_says_its_question_and_nothing_else():
+    for path in (ROOT / "scarlet_zoo").rglob("__init__.py"):
+        if path.parent.name not in ("scarlet_zoo", "arch"):
+            (docstring,) = ast.parse(path.read_text()).body
+            assert isinstance(docstring, ast.Expr), path
+
+
+def test_nothing_beside_a_file_that_is_run_hides_the_standard_library():
+    """Python puts the folder of a file that it runs first on the path."""
+    for file in PACKAGE:
+        if '__name__ == "__main__"' in file.read_text():
+            beside = {path.stem for path in file.parent.glob("*.py")} - {"__init__"}
+            # runner is run with -m, which puts the working folder there instead.
+            assert file.stem == "runner" or not beside & sys.stdlib_module_names, file
+
+
 def test_a_supernet_costs_what_it_may():
     rows = json.loads((ROOT / "benchmarks" / "results" / "supernet.json").read_text())
     assert {row["space"] for row in rows} == {"scarlet", "scarlet-mini"}
