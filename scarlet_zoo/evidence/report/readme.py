@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scarlet_zoo.evidence.report.latency import Peers
+from scarlet_zoo.latency import is_stable
 from scarlet_zoo.utils.markdown import markdown_table
 
 _NETWORKS = ("scarlet_a", "scarlet_b", "scarlet_c", "mobilenetv3_large_100", "efficientnet_b0")
@@ -37,7 +38,8 @@ def readme_table(measured: Mapping[str, Any], published: Sequence[Mapping[str, A
         rows.append((f"`{name}`", f"{network['params']:,}", f"{network['macs'] / 1e6:.1f}", f"{peers.top1[name]:.1f} %",
                      f"{ours:.2f}", *(_times(peers, name, other, ours) for other in ("timm", "released")),
                      _integers(peers, name)))  # fmt: skip
-    return f"{markdown_table(_HEADER, rows)}\n\n{_words(peers.conditions[1])}"
+    shown = [row["record"] for row in measured["rows"] if row["threads"] == 1 and row["name"] in _NETWORKS]
+    return f"{markdown_table(_HEADER, rows)}\n\n{_words(peers.conditions[1])} {_steadiness(shown)}"
 
 
 def _times(peers: Peers, name: str, variant: str, ours: float) -> str:
@@ -58,4 +60,15 @@ def _words(conditions: Mapping[str, Any]) -> str:
         f"{conditions['date'][:10]}, random weights (`benchmarks/results/peers.json`). The columns with an x say how\n"
         "many times as long the file of timm's own exporter takes, and one in the released code's spelling. On a "
         "processor without\nVNNI int8 gains little or nothing. Accuracies are their authors' and not measured here."
+    )
+
+
+def _steadiness(records: Sequence[Mapping[str, Any]]) -> str:
+    """How many of the records are unsteady by our own rule: medians of those are compared all the same, with care."""
+    unsteady = sum(not is_stable(record["cv"]) for record in records)
+    if not unsteady:
+        return ""
+    return (
+        f"Of the {len(records)}\nrecords behind it {unsteady} are UNSTABLE by our own rule: their runs vary by more than "
+        "5 %, on a machine that\nothers share. A difference of a few percent is none."
     )
