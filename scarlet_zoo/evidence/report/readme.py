@@ -59,7 +59,7 @@ def _words(conditions: Mapping[str, Any]) -> str:
         f"({' '.join(conditions['cpu_features'])}),\nonnxruntime {conditions['runtime_version']}, "
         f"{conditions['date'][:10]}, random weights (`benchmarks/results/peers.json`). The columns with an x say how\n"
         "many times as long the file of timm's own exporter takes, and one in the released code's spelling. On a "
-        "processor without\nVNNI int8 gains little or nothing. Accuracies are their authors' and not measured here."
+        "processor without\nVNNI int8 may gain nothing: measure it there. Accuracies are their authors' and not measured here."
     )
 
 
@@ -70,5 +70,5 @@ def _steadiness(records: Sequence[Mapping[str, Any]]) -> str:
         return ""
     return (
         f"Of the {len(records)}\nrecords behind it {unsteady} are UNSTABLE by our own rule: their runs vary by more than "
-        "5 %, on a machine that\nothers share. A difference of a few percent is none."
+        "5 %, on a machine\nthat others share. A difference of a few percent is none."
     )
