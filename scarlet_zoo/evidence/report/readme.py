@@ -54,21 +54,23 @@ def _integers(peers: Peers, name: str) -> str:
 
 
 def _words(conditions: Mapping[str, Any]) -> str:
+    """What was measured where, and what it does not say."""
+    processor = f"{conditions['device']} ({' '.join(conditions['cpu_features'])})"
+    runtime = f"onnxruntime {conditions['runtime_version']}, {conditions['date'][:10]}"
     return (
-        f"Median latency of one image on one thread, all files interleaved: {conditions['device']} "
-        f"({' '.join(conditions['cpu_features'])}),\nonnxruntime {conditions['runtime_version']}, "
-        f"{conditions['date'][:10]}, random weights (`benchmarks/results/peers.json`). The columns with an x say how\n"
-        "many times as long the file of timm's own exporter takes, and one in the released code's spelling. On a "
-        "processor without\nVNNI int8 may gain nothing: measure it there. Accuracies are their authors' and not measured here."
+        f"Median latency of one image on one thread, all files interleaved: {processor},\n{runtime}, random weights "
+        "(`benchmarks/results/peers.json`). The columns with an x say how many times as long the file of timm's own\n"
+        "exporter takes, and one in the released code's spelling. On a processor without VNNI int8 may gain nothing: "
+        "measure it\nthere. Accuracies are their authors' and not measured here."
     )
 
 
 def _steadiness(records: Sequence[Mapping[str, Any]]) -> str:
-    """How many of the records are unsteady by our own rule: medians of those are compared all the same, with care."""
+    """How many of the records are unsteady by our own rule: their medians are compared all the same, with care."""
     unsteady = sum(not is_stable(record["cv"]) for record in records)
     if not unsteady:
         return ""
     return (
-        f"Of the {len(records)}\nrecords behind it {unsteady} are UNSTABLE by our own rule: their runs vary by more than "
-        "5 %, on a machine\nthat others share. A difference of a few percent is none."
+        f"Of the {len(records)} records behind it {unsteady} are UNSTABLE by our own rule: their\nruns vary by more "
+        "than 5 %, on a machine that others share. A difference of a few percent is none."
     )
