@@ -6,9 +6,12 @@ from pathlib import Path
 import scarlet_zoo as zoo
 
 
-def tour(data: str, out: Path, folder: Path | None = None, steps: int | None = None, evaluations: int = 60) -> None:
+def tour(
+    data: str, out: Path, folder: Path | None = None, validation: int | None = None, steps: int | None = None,
+    evaluations: int = 60,
+) -> None:  # fmt: skip
     """Train a supernet, search it, train what was found, and deploy, judge and measure that."""
-    images = zoo.DataPlan(name=data, folder=folder)
+    images = zoo.DataPlan(name=data, folder=folder, validation=validation)
     how = zoo.TrainSettings(epochs=2, batch_size=64, max_steps=steps)
     supernet = zoo.train_supernet("scarlet-mini", data=images, out=out / "supernet", settings=how, strategy="scarlet")
 
@@ -23,7 +26,7 @@ def tour(data: str, out: Path, folder: Path | None = None, steps: int | None = N
     print(deployed.fold.summary())
 
     file = deployed.artifact.path
-    judged = zoo.validate(file, data, data_dir=folder, limit=500)
+    judged = zoo.validate(file, data, data_dir=folder, validation=validation)
     (record,) = zoo.bench(file)
     print(f"{file}: {judged.top1:.1f} % top-1, {record.p50_ms:.3f} ms on {record.conditions.device}")
 

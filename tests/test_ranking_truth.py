@@ -132,7 +132,7 @@ def test_only_architectures_with_every_seed_count(folder):
     [
         (lambda text: text.replace("architectures = 3", "architectures = 1"), "plan.toml: architectures: "),
         (lambda text: text.replace("pictures = 200", 'pictures = "200"'), "plan.toml: pictures: "),
-        (lambda text: text + "colour = 1\n", "unknown keys ['colour']"),
+        (lambda text: text + "colour = 1\n", "unknown field 'colour'"),
         (lambda text: text.replace("[space]", "[other]"), "plan.toml: space: "),
         (lambda text: text + "=", "not a plan in TOML"),
         (lambda text: text.replace("architectures = 3", "architectures = 3000"), "wanted at most half"),
