@@ -69,8 +69,9 @@ def build(
 ) -> None:
     """Measure every block of a space on this machine.
 
-    Prints the error of the latency table on held-out networks. Each round is a fresh process, and its measurements are
-    stored: running the same command again continues from there.
+    Writes a latency table and prints its error on held-out networks. Each round is a fresh process whose measurements
+    are stored, so running the same command again continues from there. With --bundle and --measured, the table is
+    built from measurements of another device instead.
     """
     from scarlet_zoo.measurement.lut.build import build_table
     from scarlet_zoo.measurement.lut.build_here import build_lut

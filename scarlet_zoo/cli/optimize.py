@@ -104,9 +104,9 @@ def sensitivity(
     as_json: Json = False,
     images: CalibrationImages = 32,
 ) -> None:
-    """Measure how much accuracy each layer loses in int8.
+    """Measure how much precision each layer loses in int8.
 
-    The loss is a signal-to-noise ratio (SQNR in dB), the worst layer first. Writes sensitivity.json and
+    Layers are listed with their signal-to-noise ratio (SQNR in dB), the worst first. Writes sensitivity.json and
     sensitivity.png.
     """
     from scarlet_zoo.data.calibration import calibration_images

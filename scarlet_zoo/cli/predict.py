@@ -84,8 +84,8 @@ def validate_network(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder with one subfolder for each class, sorted by name; folder with train and val or test in it; "
-            "fashion-mnist, torchvision:NAME or hf:NAME.",
+            help="Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, or a "
+            "folder with such folders named train and val or test.",
             metavar="DATA",
         ),
     ],
@@ -99,7 +99,8 @@ def validate_network(
 ) -> None:
     """Measure accuracy on an image folder or a data set.
 
-    A folder has one subfolder for each class, as ImageNet's.
+    Class folders are sorted by name. All images of a folder without parts count, unless --split or --validation is
+    given. Of a data set with parts, the validation part counts, unless --split is given.
     """
     from scarlet_zoo.inference.accuracy import validate
 

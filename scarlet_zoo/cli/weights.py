@@ -71,7 +71,10 @@ def list_all(as_json: Json = False) -> None:
 
 
 def show_card(name: Name, as_json: Json = False) -> None:
-    """Show the weights cards of a network, and how to get its weights."""
+    """Show the weights cards of a network.
+
+    A card says what the weights are and how to get them. Also shows the weights that are stored on this machine.
+    """
     from scarlet_zoo.models.weights.cards import all_cards, cards_of
     from scarlet_zoo.models.weights.store import find_weights
 
