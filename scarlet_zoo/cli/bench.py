@@ -114,7 +114,7 @@ def compare_records(
 
     rows = [row for path in records for row in read_records(path)]
     if len(rows) < 2:
-        raise RecordError(f"compare: got {len(rows)} record, wanted two or more")
+        raise RecordError(f"compare: got {len(rows)} record, wanted at least two")
     results = [compare(rows[0], row, confidence) for row in rows[1:]]
 
     def render(console: Console) -> None:
@@ -131,7 +131,9 @@ def compare_records(
     if slow:
         pair = (rows[0], rows[1 + results.index(slow[0])])
         caution = "" if slow[0].stable else f" (a verdict on UNSTABLE runs: {unstable_words(pair)})"
-        raise CheckFailedError(f"{slow[0].new}: ratio {slow[0].ratio:.3f}, at most {fail_above} was wanted{caution}")
+        raise CheckFailedError(
+            f"{slow[0].new}: got a ratio of {slow[0].ratio:.3f}, wanted at most {fail_above}{caution}"
+        )
 
 
 def replay_records(
@@ -159,20 +161,20 @@ def replay_records(
 
     rows = read_records(record)
     if file and len(file) != len(rows):
-        raise RecordError(f"file: got {len(file)}, wanted {len(rows)}, one for each record of {record}")
+        raise RecordError(f"--file: got {len(file)} files, wanted {len(rows)}, one for each record of {record}")
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary, progress_bar("measure") as progress:
         results = replay(rows, Path(temporary), file or (), repeats=repeats, say=say, progress=progress)
 
     def render(console: Console) -> None:
         for row in results:
-            console.print(f"{row.file}: {row.p50_ms:.3f} ms, now {row.again_p50_ms:.3f} ms, "
+            console.print(f"{row.file}: recorded {row.p50_ms:.3f} ms, now {row.again_p50_ms:.3f} ms, "
                           f"reproduced within {row.reproduced_within_percent:.1f} %{_unsteady(row)}")  # fmt: skip
 
     emit(as_json, [result.to_dict() for result in results], render)
     far = [row for row in results if within is not None and row.reproduced_within_percent > within]
     if far:
         raise CheckFailedError(f"{far[0].file}: reproduced within {far[0].reproduced_within_percent:.1f} %, "
-                               f"at most {within} % was wanted{_unsteady(far[0])}")  # fmt: skip
+                               f"wanted at most {within} %{_unsteady(far[0])}")  # fmt: skip
 
 
 def _unsteady(row: Replay) -> str:
@@ -223,7 +225,7 @@ def profile_model(
             sentence(console, f"UNSTABLE: the runs varied by {result.cv:.1%}, more than 5 %; profile again")
         rates = ", ".join(f"{rate:.0f} at {size / 2**20:g} MiB" for size, rate in machine.bandwidth_gbs)
         console.print(pairs([("peak", f"{machine.peak_gflops:.0f} GFLOP/s"), ("bandwidth, GB/s", rates),
-                             ("on", f"{machine.device}, threads {machine.threads}")]))  # fmt: skip
+                             ("machine", f"{machine.device}, threads {machine.threads}")]))  # fmt: skip
         if plot is not None:
             console.print(str(plot))
 

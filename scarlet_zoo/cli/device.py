@@ -78,7 +78,7 @@ def run(
     phone, work = find_phone(adb), cache_folder() / "device"
 
     def archive() -> tuple[Path, Sysroot]:
-        say("get an arm64 Python")
+        say("download a Python for arm64")
         sysroot = make_sysroot(work / f"arm64-{ort_version or 'newest'}", ort_version)
         return make_bundle_archive(sysroot, work / f"arm64-{ort_version or 'newest'}.tar.gz"), sysroot
 

@@ -78,7 +78,7 @@ def build(
     from scarlet_zoo.measurement.lut.bundle import read_bundle
 
     if (bundle is None) != (not measured):
-        raise TableError("lut build: got one of --bundle and --measured, wanted both or none")
+        raise TableError("lut build: got only one of --bundle and --measured, wanted both or none")
     if bundle is not None:
         result = build_table(read_bundle(bundle), list(measured or ()))
         result.write(save)
@@ -112,7 +112,7 @@ def bundle_files(
     from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.measurement.lut.bundle import MANIFEST, make_bundle
 
-    with progress_bar("make") as progress:
+    with progress_bar("export") as progress:
         bundle = make_bundle(find_space(space), out, precision, (networks, held_out), seed, progress)
     files = sum(len(group.files) for group in bundle.groups)
     command = f"python latency.py --groups {MANIFEST} --out sitting-0.json"

@@ -119,7 +119,7 @@ def sensitivity(
     feed = read_artifact(file).preprocessing
     if feed is None:
         raise ArtifactError(f"{file}: got no preprocessing in its metadata, wanted a file of scarlet-zoo export")
-    with progress_bar("layers") as progress:
+    with progress_bar("measure layers") as progress:
         rows = sensitivities(file, calibration_images(calibration, feed, images), progress=progress)
     value = [row.to_dict() for row in rows]
     write_text(out / "sensitivity.json", json_text(value, indent=1) + "\n")

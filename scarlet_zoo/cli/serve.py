@@ -101,7 +101,7 @@ def serve(
     from scarlet_zoo.measurement.workloads import gather
 
     if not models and space is None:
-        raise ScarletError("serve: got no networks and no --space, wanted one of them")
+        raise ScarletError("serve: got no networks and no --space, wanted at least one of them")
     runtime = web_runtime()
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         folder = Path(temporary)
@@ -123,14 +123,16 @@ def _need_web() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ScarletError(f"serve: {error.name} is not installed, wanted it: {install_command('web')}") from error
+        raise ScarletError(
+            f"serve: {error.name} is not installed, install it with: {install_command('web')}"
+        ) from error
 
 
 def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int]) -> Bundle:
     from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.measurement.lut.bundle import make_bundle
 
-    with progress_bar("make") as progress:
+    with progress_bar("export") as progress:
         return make_bundle(find_space(space), folder, precision, networks, 0, progress)
 
 
