@@ -75,3 +75,13 @@ def test_the_former_names_of_the_flags_that_meant_two_things():
         ("bench", "--out"), ("lut build", "--out"), ("validate", "--limit"), ("pictures", "--limit"),
         ("device run", "--runtime"), ("recommend", "--device"), ("serve", "--records"), ("train", "--precision"),
     }  # fmt: skip
+
+
+def test_every_verb_is_described_whole_on_a_line_of_80_columns(scarlet, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    groups = {path[:end] for path in VERBS for end in range(len(path))}
+    for group in groups:
+        code, shown, _ = scarlet(*group, "--help")
+        assert code == 0
+        described = [line for line in shown.splitlines() if not line.startswith("Usage")]
+        assert [line for line in described if line.endswith("...")] == []

@@ -1,4 +1,4 @@
-"""Verbs that measure: bench, compare, replay, profile."""
+"""Verbs that measure latency: bench, compare, replay, profile."""
 
 from __future__ import annotations
 
@@ -33,9 +33,13 @@ if TYPE_CHECKING:
     from scarlet_zoo.measurement.profiling import Part
     from scarlet_zoo.measurement.replay import Replay
 
-Processes = Annotated[int, typer.Option(min=1, help="Fresh processes to measure in, one after the other.")]
-Repeats = Annotated[int, typer.Option(min=0, help="Measure again at most so often while one varies by over 5 %.")]
-Records = Annotated[list[Path], typer.Argument(help="Files that bench --save wrote; the first row is the base.")]
+Processes = Annotated[int, typer.Option(min=1, help="Number of fresh processes to measure in, one after the other.")]
+Repeats = Annotated[
+    int, typer.Option(min=0, help="Largest number of repetitions while a measurement varies by more than 5 %.")
+]
+Records = Annotated[
+    list[Path], typer.Argument(help="Files that 'bench --save' wrote; the first record of the first file is the base.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,10 +66,10 @@ def bench_models(
     calibration: Calibration = None,
     save: SaveToOrNone = None,
 ) -> None:
-    """Measure files and networks in turns on this machine, each on its own runtime.
+    """Measure the latency of files and networks on this machine.
 
-    Counted runs and their seconds are the mode's own where they are left out. --save keeps the records for compare and
-    replay.
+    They are measured interleaved, each on its own runtime. --runs and --seconds are the mode's own when left out.
+    --save writes the records for compare and replay.
     """
     from scarlet_zoo.latency import Settings
     from scarlet_zoo.measurement.bench import bench
@@ -85,7 +89,7 @@ def bench_models(
         console.print(records_table(records))
         sentence(console, conditions_line(records[0].conditions.model_dump()))
         if any(not record.stable for record in records):
-            sentence(console, "UNSTABLE: a measurement that varies by more than 5 % is no steady one; measure again")
+            sentence(console, "UNSTABLE: the measurement varies by more than 5 % and cannot be trusted; measure again")
 
     emit(as_json, [record.to_dict() for record in records], render)
 
@@ -93,17 +97,24 @@ def bench_models(
 def compare_records(
     records: Records,
     as_json: Json = False,
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of the bootstrap interval.")] = 0.99,
-    fail_above: Annotated[float | None, typer.Option(help="Exit code 1 if a ratio is surely above this.")] = None,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.9999, help="Confidence level of the bootstrap interval.")
+    ] = 0.99,
+    fail_above: Annotated[
+        float | None, typer.Option(help="Leave with exit code 1 if the whole interval of a ratio is above this.")
+    ] = None,
 ) -> None:
-    """Compare measurements: the ratio of medians with its interval, refused where conditions differ."""
+    """Compare measured latencies as ratios with intervals.
+
+    Each ratio is one of medians. Records that were measured under different conditions are refused.
+    """
     from scarlet_zoo.measurement.compare import compare
     from scarlet_zoo.measurement.records import read_records, unstable_words
     from scarlet_zoo.utils.markdown import unstable_mark
 
     rows = [row for path in records for row in read_records(path)]
     if len(rows) < 2:
-        raise RecordError(f"compare: got {len(rows)} record, wanted two or more")
+        raise RecordError(f"compare: got {len(rows)} record, wanted at least two")
     results = [compare(rows[0], row, confidence) for row in rows[1:]]
 
     def render(console: Console) -> None:
@@ -112,7 +123,7 @@ def compare_records(
         title = f"median latency over that of {rows[0].file}, {confidence:.0%} interval"
         console.print(table(("file", "ratio", "interval", "verdict", "paired"), cells, title=title))
         if any(not row.stable for row in rows):
-            sentence(console, "UNSTABLE: a verdict on runs that vary by more than 5 % is no safe one; measure again:")
+            sentence(console, "UNSTABLE: a verdict on runs that vary by more than 5 % is not reliable; measure again:")
             console.print(table(("file", "variation"), [(r.file, f"{r.cv:.1%}") for r in rows if not r.stable]))
 
     emit(as_json, [result.to_dict() for result in results], render)
@@ -120,69 +131,86 @@ def compare_records(
     if slow:
         pair = (rows[0], rows[1 + results.index(slow[0])])
         caution = "" if slow[0].stable else f" (a verdict on UNSTABLE runs: {unstable_words(pair)})"
-        raise CheckFailedError(f"{slow[0].new}: ratio {slow[0].ratio:.3f}, at most {fail_above} was wanted{caution}")
+        raise CheckFailedError(
+            f"{slow[0].new}: got a ratio of {slow[0].ratio:.3f}, wanted at most {fail_above}{caution}"
+        )
 
 
 def replay_records(
-    record: Annotated[Path, typer.Argument(help="A file that bench --save wrote.", metavar="RECORD")],
+    record: Annotated[Path, typer.Argument(help="A file that 'bench --save' wrote.", metavar="RECORD")],
     as_json: Json = False,
     file: Annotated[
-        list[Path] | None, typer.Option("--file", help="Where a measured file is now; repeatable, in order.")
+        list[Path] | None,
+        typer.Option(
+            "--file",
+            help="Present path of a measured file. It may be given several times, in the order of the records.",
+        ),
     ] = None,
-    within: Annotated[float | None, typer.Option(min=0, help="Exit code 1 beyond so many percent.")] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(min=0, help="Leave with exit code 1 if a median differs by more than this, in percent."),
+    ] = None,
     repeats: Repeats = 2,
 ) -> None:
-    """Measure a record again, the same bytes in the same way, and say how well its number holds."""
+    """Repeat recorded measurements and compare the results.
+
+    The same files, byte for byte, are measured in the same way.
+    """
     from scarlet_zoo.measurement.records import read_records
     from scarlet_zoo.measurement.replay import replay
 
     rows = read_records(record)
     if file and len(file) != len(rows):
-        raise RecordError(f"file: got {len(file)}, wanted {len(rows)}, one for each record of {record}")
+        raise RecordError(f"--file: got {len(file)} files, wanted {len(rows)}, one for each record of {record}")
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary, progress_bar("measure") as progress:
         results = replay(rows, Path(temporary), file or (), repeats=repeats, say=say, progress=progress)
 
     def render(console: Console) -> None:
         for row in results:
-            console.print(f"{row.file}: {row.p50_ms:.3f} ms, now {row.again_p50_ms:.3f} ms, "
+            console.print(f"{row.file}: recorded {row.p50_ms:.3f} ms, now {row.again_p50_ms:.3f} ms, "
                           f"reproduced within {row.reproduced_within_percent:.1f} %{_unsteady(row)}")  # fmt: skip
 
     emit(as_json, [result.to_dict() for result in results], render)
     far = [row for row in results if within is not None and row.reproduced_within_percent > within]
     if far:
         raise CheckFailedError(f"{far[0].file}: reproduced within {far[0].reproduced_within_percent:.1f} %, "
-                               f"at most {within} % was wanted{_unsteady(far[0])}")  # fmt: skip
+                               f"wanted at most {within} %{_unsteady(far[0])}")  # fmt: skip
 
 
 def _unsteady(row: Replay) -> str:
-    """Which of the two measurements of a replay is unstable, for the end of a sentence."""
+    """Text that says which of the two measurements of a replay is unstable; empty if none is."""
     marks = (("the record", row.record_stable), ("the repetition", row.stable))
     which = " and ".join(name for name, stable in marks if not stable)
     return f" (UNSTABLE: {which} varied by more than 5 %)" if which else ""
 
 
 def profile_model(
-    model: Annotated[str, typer.Argument(help="An ONNX file, or a network's name.")],
+    model: Annotated[str, typer.Argument(help="An ONNX file, or the name of a network.")],
     as_json: Json = False,
     threads: Threads = 1,
     target: Target = "native",
     weights: Weights = "auto",
     calibration: Calibration = None,
-    operators: Annotated[bool, typer.Option("--operators", help="Show every operator, not blocks alone.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw it, as .png or .svg.", metavar="FILE")] = None,
+    operators: Annotated[bool, typer.Option("--operators", help="Show every operator instead of blocks.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="File to draw the profile to, as .png or .svg.", metavar="FILE")
+    ] = None,
 ) -> None:
-    """Where a network's time goes: each block and operator beside its physical limit on this machine."""
+    """Show where a network's time goes, block by block.
+
+    The time of each block or operator is shown beside its physical limit on this machine.
+    """
     from scarlet_zoo.measurement.profiling import profile
     from scarlet_zoo.measurement.roofline import measure_machine
     from scarlet_zoo.measurement.workloads import gather
     from scarlet_zoo.utils.markdown import unstable_mark
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
-        (subject,) = gather([model], Path(temporary), [target], weights, calibration, say)
+        (workload,) = gather([model], Path(temporary), [target], weights, calibration, say)
         say("measure this machine")
         machine = measure_machine(threads)
         say("profile")
-        result = profile(subject.path, machine, label=subject.label)
+        result = profile(workload.path, machine, label=workload.label)
     if plot is not None:
         from scarlet_zoo.measurement.profile_plots import plot_profile
 
@@ -194,10 +222,10 @@ def profile_model(
         title = f"{result.file}{unstable_mark(result.stable)}"
         console.print(table(header, map(_part_row, (*parts, result.total)), title=title))
         if not result.stable:
-            sentence(console, f"UNSTABLE: the runs varied by {result.cv:.1%}, more than 5 %; profile it again")
+            sentence(console, f"UNSTABLE: the runs varied by {result.cv:.1%}, more than 5 %; profile again")
         rates = ", ".join(f"{rate:.0f} at {size / 2**20:g} MiB" for size, rate in machine.bandwidth_gbs)
         console.print(pairs([("peak", f"{machine.peak_gflops:.0f} GFLOP/s"), ("bandwidth, GB/s", rates),
-                             ("on", f"{machine.device}, threads {machine.threads}")]))  # fmt: skip
+                             ("machine", f"{machine.device}, threads {machine.threads}")]))  # fmt: skip
         if plot is not None:
             console.print(str(plot))
 

@@ -1,4 +1,4 @@
-"""How the command line speaks: results on stdout, everything else on stderr."""
+"""Output of the command line: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ from scarlet_zoo.utils.files import json_text
 _NO_WIDTH = 100_000
 
 
-def _speaks() -> bool:
-    """Whether this is the process that answers: of those that torchrun starts, the first."""
+def _prints() -> bool:
+    """Whether this process may print: of the processes that torchrun starts, only the first does."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def fail(message: str, code: int) -> int:
-    """Say on one line of stderr what is wrong; returns the exit code."""
+    """Print an error as one line on stderr; returns the exit code."""
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     return code
 
 
 def say(message: str) -> None:
-    """A line of progress on stderr, for a person only."""
+    """Print a line of progress on stderr if stderr is a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"{message} ...\n")
 
 
 def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
-    """Print a result: as JSON, or as a person likes it."""
-    if not _speaks():
+    """Print a result on stdout, as JSON or as ``render`` draws it."""
+    if not _prints():
         return
     try:
         if as_json:
             sys.stdout.write(json_text(value) + "\n")
         else:
-            # In a pipe there is no width to fit. Nothing is cut or broken anywhere: a terminal wraps what is too long
-            # by itself, and what is copied from there is whole.
+            # A pipe has no width to fit. Lines are never cut or broken: a terminal wraps long ones itself, and text
+            # copied from it stays whole.
             width = None if sys.stdout.isatty() else _NO_WIDTH
             render(Console(width=width, soft_wrap=True, markup=False, emoji=False))
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
-        # The reader has had enough (head, less), which rich answers by leaving with 1, our code
-        # for a failed check. What is still buffered has nowhere to go.
+        # The reader (head, less) closed the pipe. Rich would exit with 1, our code for a failed check. What is still
+        # buffered is discarded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, silence in a pipe; yields the function that moves it (done, expected)."""
+    """Show a progress bar if stderr is a terminal; yields a function that is called with (done, expected)."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(
-        *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _speaks())
+        *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _prints())
     ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, expected: progress.update(task, completed=done, total=expected)

@@ -1,4 +1,4 @@
-"""Verbs that make: fold, deploy."""
+"""Verbs that prepare a network for deployment: fold, deploy."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ def fold_network(
     name: Name,
     as_json: Json = False,
     weights: Weights = "auto",
-    stabilized: bool = typer.Option(False, help="Place stabilizers at the skipped layers first."),
+    stabilized: bool = typer.Option(False, help="Insert stabilizers at the skipped layers before folding."),
     out: OutOrNone = None,
 ) -> None:
-    """Merge batch norms and stabilizers into the convolutions, and print the certificate.
+    """Merge batch norms and stabilizers into the convolutions.
 
-    With --out the folded weights and the certificate are written, too.
+    Prints the certificate, which lists every merge. With --out, the folded weights and the certificate are also
+    written.
     """
     from scarlet_zoo.arch.zoo import safe_name
     from scarlet_zoo.folding.fold import fold
@@ -66,7 +67,10 @@ def deploy_network(
     as_json: Json = False,
     threads: Threads = 1,
 ) -> None:
-    """Do the main job: create, fold, export, verify and measure; leaves the ONNX file and its report."""
+    """Create, fold, export, verify and measure a network.
+
+    Writes the ONNX file and a report.
+    """
     from scarlet_zoo.deployment.deploy import deploy
     from scarlet_zoo.deployment.deploy_report import deployment_rows
     from scarlet_zoo.deployment.targets import float_variant

@@ -1,4 +1,4 @@
-"""The verb device: an Android phone on a cable as the device that measures."""
+"""The verb device: measuring on an Android phone that is connected by adb."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scarlet_zoo.errors import ScarletError
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.phone.sysroot import Sysroot
 
-device = typer.Typer(help="Phones behind adb.", no_args_is_help=True)
+device = typer.Typer(help="Measure on Android phones, by adb.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,14 +27,17 @@ def register(app: typer.Typer) -> None:
 
 
 def list_devices(as_json: Json = False, adb: Serial = None) -> None:
-    """Say what a connected phone is, and its temperature; --adb is needed where there are several."""
+    """Describe a connected phone, with its temperature.
+
+    --adb is needed if several phones are connected.
+    """
     from dataclasses import asdict
 
     from scarlet_zoo.measurement.phone.adb import find_phone
 
     phone = find_phone(adb)
-    told = {"serial": phone.serial, **asdict(phone.about()), "temperature_c": phone.temperature_c()}
-    emit(as_json, told, lambda console: console.print(pairs(told.items())))
+    described = {"serial": phone.serial, **asdict(phone.about()), "temperature_c": phone.temperature_c()}
+    emit(as_json, described, lambda console: console.print(pairs(described.items())))
 
 
 def run(
@@ -45,17 +48,20 @@ def run(
     mode: Mode = "hot",
     spin: Spin = True,
     affinity: Affinity = None,
-    settle: Annotated[float, typer.Option(min=0, help="Seconds at most to wait for a steady temperature.")] = 120.0,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a run is given up.")] = 1800.0,
+    settle: Annotated[float, typer.Option(min=0, help="Longest wait for a steady temperature, in seconds.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Time after which a run is aborted, in seconds.")] = 1800.0,
     target: Targets = None,
     weights: Weights = "auto",
-    ort_version: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest if left out.")] = None,
-    perf_test: Annotated[Path | None, typer.Option(help="Your onnxruntime_perf_test, instead of ours.")] = None,
+    ort_version: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest when left out.")] = None,
+    perf_test: Annotated[
+        Path | None, typer.Option(help="An onnxruntime_perf_test of your own, to be run instead of our script.")
+    ] = None,
     out: Out = Path("out/devices"),
 ) -> None:
-    """Measure networks on a phone: pushed, run, pulled back, and nothing left on it.
+    """Measure networks on an Android phone.
 
-    --adb is needed where there are several phones. The records go to --out, a file for each device.
+    Files are pushed and run, the results are pulled back, and nothing is left on the phone. --adb is needed if several
+    phones are connected. The records are written to --out, one file for each device.
     """
     from scarlet_zoo.latency import Settings
     from scarlet_zoo.measurement.phone.adb import find_phone
@@ -72,14 +78,14 @@ def run(
     phone, work = find_phone(adb), cache_folder() / "device"
 
     def archive() -> tuple[Path, Sysroot]:
-        say("get an arm64 Python")
+        say("download a Python for arm64")
         sysroot = make_sysroot(work / f"arm64-{ort_version or 'newest'}", ort_version)
         return make_bundle_archive(sysroot, work / f"arm64-{ort_version or 'newest'}.tar.gz"), sysroot
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         workloads = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say)
-        theirs = None if perf_test is None else (perf_test, ort_version or "not stated")
-        plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout, perf_test=theirs)
+        external = None if perf_test is None else (perf_test, ort_version or "not stated")
+        plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout, perf_test=external)
         records = run_on_phone(phone, workloads, archive, plan, say)
     results = Results(out)
     for record in records:

@@ -1,4 +1,4 @@
-"""The verb export: a network to the file of a target."""
+"""The verb export: write a network as the file of a deployment target."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import Calibration, CalibrationImages, Json, Name, Out, Tune, levels_of, probe_folder
 from scarlet_zoo.cli.shared import ExportOptions, with_shared_options
 
-Isa = Annotated[str | None, typer.Option(help="Of int8: x64-vnni, x64, arm64; this machine's when left out.")]
-KeepFloat = Annotated[
-    list[str] | None, typer.Option(help="Of int8: a node to leave in float; repeatable.", metavar="NODE")
+Isa = Annotated[
+    str | None,
+    typer.Option(help="Instruction set that int8 is for: x64-vnni, x64 or arm64; this machine's when left out."),
 ]
-Float16Weights = Annotated[bool, typer.Option("--float16-weights", help="Store weights as float16: half the file.")]
+KeepFloat = Annotated[
+    list[str] | None,
+    typer.Option(help="Node to leave in float in an int8 file. It may be given several times.", metavar="NODE"),
+]
+Float16Weights = Annotated[
+    bool, typer.Option("--float16-weights", help="Store weights as float16, which halves the file.")
+]
 Ranges = Annotated[
-    str, typer.Option("--ranges", help="How the ranges of int8 are chosen: auto, minmax, percentile or mse.")
+    str, typer.Option("--ranges", help="Method that chooses the ranges of int8: auto, minmax, percentile or mse.")
 ]
 
 
@@ -41,7 +47,11 @@ def export(
     tune: Tune = False,
     float16_weights: Float16Weights = False,
 ) -> None:
-    """Write the file of a target, folded, in its form; integers are calibrated, other runtimes verified."""
+    """Export a network to the file of a deployment target.
+
+    The network is folded and written in the target's graph variant. int8 files are calibrated; files of runtimes other
+    than ONNX Runtime are verified.
+    """
     from scarlet_zoo.data.calibration import calibration_images as read_calibration
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
@@ -51,31 +61,31 @@ def export(
     recipe = what.recipe(get_target(what.target).form, float16_weights=float16_weights)
     int8 = Int8(isa=isa, method=ranges, keep_float=tuple(keep_float or ()))
     if tune:
-        float_variant(what.target)  # refuses what is not float32 on ONNX Runtime
+        float_variant(what.target)  # raises for targets other than float32 on ONNX Runtime
     probe_folder(out)
     network = load_network(name, what.weights, input_size=what.input_size, features=levels_of(what.features))
-    pictures = None
+    images = None
     if calibration is not None:
         feed = network.preprocessing
 
-        def pictures() -> Any:
+        def images() -> Any:
             return read_calibration(calibration, feed, calibration_images)
 
     say(f"export for {what.target}")
     tuning = None
     with progress_bar("measure" if tune else "calibrate") as progress:
         if tune:
-            done, tuning = tune_export(network, out, recipe, progress=progress)
+            exported, tuning = tune_export(network, out, recipe, progress=progress)
         else:
-            done = export_network(network, out, what.target, recipe, pictures, int8, progress)
-    value = done.to_dict() | ({"tuning": [row.to_dict() for row in tuning.table]} if tuning else {})
+            exported = export_network(network, out, what.target, recipe, images, int8, progress)
+    value = exported.to_dict() | ({"tuning": [row.to_dict() for row in tuning.table]} if tuning else {})
 
     def render(console: Console) -> None:
         if tuning is not None:
             console.print(tuning_table(tuning))
         hidden = ("metadata", "parity", "methods", "preprocessing")
-        console.print(pairs([(key, text) for key, text in done.to_dict().items() if key not in hidden], title=name))
-        if done.parity is not None:
-            console.print(f"verified: SQNR {done.parity.sqnr_db:.0f} dB on photographs")
+        console.print(pairs([(key, text) for key, text in exported.to_dict().items() if key not in hidden], title=name))
+        if exported.parity is not None:
+            console.print(f"verified: SQNR {exported.parity.sqnr_db:.0f} dB on photographs")
 
     emit(as_json, value, render)

@@ -1,4 +1,4 @@
-"""Flags under the names that they had before: still taken, and no longer shown."""
+"""Former names of flags: still accepted, but no longer shown in the help."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ _FORMER: dict[str, set[str]] = {}
 
 
 def taking(former: Mapping[str, str]) -> type[TyperCommand]:
-    """A command that takes flags under former names, too.
+    """A command class that also accepts flags under their former names.
 
     Args:
-        former: the flag of today by its former name.
+        former: maps each former name to the current flag.
     """
     for old, new in former.items():
         _FORMER.setdefault(new, set()).add(old)
 
     class Command(TyperCommand):
-        """A verb with hidden names of its flags.
+        """A command whose flags have hidden former names.
 
         Attributes:
-            former_flags: the flag of today by its former name.
+            former_flags: maps each former name to the current flag.
         """
 
         former_flags: ClassVar[Mapping[str, str]] = former
 
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-            """Parse with every former name replaced; what stands behind ``--`` is no flag."""
+            """Parse arguments with former names replaced; arguments after ``--`` are not flags."""
             end = args.index("--") if "--" in args else len(args)
-            return super().parse_args(ctx, [*(_today(text, former) for text in args[:end]), *args[end:]])
+            return super().parse_args(ctx, [*(_current(text, former) for text in args[:end]), *args[end:]])
 
     return Command
 
 
 def former_names(flag: str) -> set[str]:
-    """The names under which a flag is taken as well."""
+    """Former names of a flag, which are still accepted."""
     return _FORMER.get(flag, set())
 
 
-def _today(text: str, former: Mapping[str, str]) -> str:
+def _current(text: str, former: Mapping[str, str]) -> str:
     name, mark, value = text.partition("=")
     return f"{former.get(name, name)}{mark}{value}"

@@ -1,4 +1,4 @@
-"""Which verbs belong together: how ``scarlet-zoo --help`` lists them."""
+"""Groups of verbs, as ``scarlet-zoo --help`` lists them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ GROUPS = {
 
 
 class GroupedVerbs(TyperGroup):
-    """The command line's own group, whose help lists the verbs by what they are for."""
+    """The top-level command group; its help lists the verbs under the titles of ``GROUPS``."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write one section a group, in the groups' own order."""
+        """Write one section for each group, in the order of ``GROUPS``."""
         for title, names in GROUPS.items():
             commands = [(name, self.get_command(ctx, name)) for name in names]
             width = formatter.width - 6 - max(len(name) for name, _ in commands)

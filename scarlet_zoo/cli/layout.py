@@ -1,4 +1,4 @@
-"""How results lie on a terminal: no name, path or identity string is ever cut or broken, whatever the width."""
+"""Layout of results on a terminal of any width: names, paths and identity strings are never cut or broken."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _GAP, _INDENT, _SHORT = 2, 2, 16
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table's columns fit a width.
+    """The layout of a table's columns for a given width.
 
     Attributes:
         shown: positions of the columns that are shown.
-        widths: of these, in cells of the terminal.
-        headers: of these, each as its lines.
+        widths: widths of the shown columns, in terminal cells.
+        headers: headers of the shown columns, each as its lines.
         stacked: whether the first column has a line of its own above the others.
     """
 
@@ -38,7 +38,7 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Of the columns that stand beside each other."""
+        """Total width of the columns that stand side by side, in terminal cells."""
         beside = self.widths[1:] if self.stacked else self.widths
         return sum(beside) + _GAP * (len(beside) - 1) + (_INDENT if self.stacked else 0)
 
@@ -47,8 +47,8 @@ class Layout:
 class Grid:
     """A table whose columns after the first are aligned to the right.
 
-    Where it is too wide, its headers take several lines; then the first column gets a line of its own, which the
-    terminal wraps where it must; then columns are left out from the right, and a last line says which.
+    A table that is too wide is narrowed in steps. First its headers take several lines. Then the first column gets a
+    line of its own, which the terminal may wrap. Then columns are left out from the right, and a last line lists them.
     """
 
     header: tuple[str, ...]
@@ -57,9 +57,9 @@ class Grid:
     left: tuple[int, ...] = ()
 
     def layout(self, width: int) -> Layout:
-        """How it fits so many cells."""
+        """The first layout that fits ``width`` terminal cells, else the narrowest one."""
         whole = tuple(range(len(self.header)))
-        # A line of its own is for what is long: names, paths, identity strings.
+        # Only long first columns get a line of their own: names, paths, identity strings.
         stack = max((cell_len(row[0]) for row in self.rows), default=0) > _SHORT
         plans = [(whole, False, False), (whole, True, False)]
         plans += [(whole, False, True), (whole, True, True)] if stack else []
@@ -83,7 +83,7 @@ class Grid:
         return Layout(shown, tuple(widths), tuple(headers), stacked)
 
     def lines(self, width: int) -> Iterator[tuple[str, str]]:
-        """(text, style) of its lines."""
+        """Yield the table's lines as (text, style) for ``width`` terminal cells."""
         layout = self.layout(width)
         if self.title is not None:
             yield self.title, "italic"
@@ -111,7 +111,7 @@ class Grid:
             yield (" " * _GAP).join(texts).rstrip()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Its lines, whole; ``options`` is rich's, and the console's width is what counts."""
+        """Yield the lines for the console's width, unbroken; rich's ``options`` are not used."""
         del options
         for line, style in self.lines(console.width):
             yield Text(line, style=style, no_wrap=True, overflow="ignore")
@@ -120,12 +120,12 @@ class Grid:
 def table(
     header: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, left: Sequence[int] = ()
 ) -> Grid:
-    """A table whose columns after the first are aligned to the right, but for those at the positions ``left``."""
+    """A table with columns aligned to the right, except the first one and those at the positions ``left``."""
     return Grid(tuple(header), tuple(tuple(map(str, row)) for row in rows), title, tuple(left))
 
 
 def pairs(rows: Iterable[tuple[str, object]], title: str | None = None) -> Text:
-    """Lines of (what, value); a value that is too long is wrapped by the terminal, so that it can be copied."""
+    """Lines of (what, value); the terminal wraps long values, so that they can be copied whole."""
     texts = [(what, str(value)) for what, value in rows]
     room = max((cell_len(what) for what, _ in texts), default=0)
     lines = [] if title is None else [Text(title, style="italic")]
@@ -136,31 +136,31 @@ def pairs(rows: Iterable[tuple[str, object]], title: str | None = None) -> Text:
 
 
 def bar(share: float, cells: int) -> str:
-    """A bar of a share of so many cells, to an eighth of one."""
+    """A bar for ``share`` (0 to 1) of a width of ``cells``, drawn to an eighth of a cell."""
     eighths = round(8 * cells * share)
     return "█" * (eighths // 8) + "▏▎▍▌▋▊▉"[eighths % 8 - 1 : eighths % 8]
 
 
 def sentence(console: Console, text: str) -> None:
-    """Print prose, wrapped between words; a word that is longer than a line, such as a path, stays whole."""
+    """Print prose wrapped between words; a word longer than a line, such as a path, stays whole."""
     lines = textwrap.wrap(text, console.width, break_long_words=False, break_on_hyphens=False)
     console.print(Text("\n".join(lines), no_wrap=True, overflow="ignore"))
 
 
 def tuning_table(tuning: Tuning) -> Grid:
-    """The forms that were tried, with their latency."""
+    """A table of the graph variants that were tried, with their latencies."""
     rows = []
     for row in tuning.table:
         record = row.record
         mark = unstable_mark(record["stable"]) if record else ""
         timed = (f"{record['p50_ms']:.3f}{mark}", f"{row.ratio:.2f}x") if record and row.ratio else ("", "")
-        note = "kept" if row.chosen else "" if row.candidate else "baseline only"
+        note = "chosen" if row.chosen else "" if row.candidate else "baseline only"
         rows.append((row.form, "yes" if row.verified else "NO", *timed, note))
-    return table(("form", "verified", "p50 ms", "of the kept one", ""), rows)
+    return table(("variant", "verified", "p50 ms", "relative", ""), rows)
 
 
 def records_table(records: Sequence[Record], *, devices: bool = False) -> Grid:
-    """A row for each record, the numbers that matter most first; with the device where there may be several."""
+    """A table with a row for each record; ``devices`` adds columns for the device and its threads."""
     own = ("device", "threads") if devices else ()
     header = ("file", "p50 ms", "variation", *own, "p90 ms", "p99 ms", "min ms", "runs", "load ms", "first ms",
               "peak MiB")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The verb lut: latency tables of a device, built and asked."""
+"""The verb lut: build, query and show latency tables."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from scarlet_zoo.cli.options import (
     LutFile,
     Networks,
     Out,
+    Rounds,
     SaveTo,
     Seed,
-    Sittings,
     Space,
     Spin,
     TablePrecision,
@@ -33,7 +33,7 @@ from scarlet_zoo.errors import TableError
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.lut.table import Errors, LatencyTable
 
-lut = typer.Typer(help="Latency tables: every block of a space measured on a device.", no_args_is_help=True)
+lut = typer.Typer(help="Build and query latency tables of a device.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -54,24 +54,31 @@ def build(
     precision: TablePrecision = "float32",
     networks: Networks = 32,
     held_out: HeldOut = 16,
-    sittings: Sittings = 4,
+    sittings: Rounds = 4,
     seed: Seed = 0,
-    work: Annotated[Path | None, typer.Option(help="Folder of what is measured; FILE.work if left out.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="A bundle that was measured elsewhere.", metavar="FOLDER")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder for measurements in progress; FILE.work when left out.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle that was measured on another device.", metavar="FOLDER")
+    ] = None,
     measured: Annotated[
-        list[Path] | None, typer.Option(help="Of that bundle: a file of latency.py --groups; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Result file of the bundle's latency.py --groups. It may be given several times."),
     ] = None,
 ) -> None:
-    """Measure every block of a space here, and say how wrong the table is.
+    """Measure every block of a space on this machine.
 
-    Each round is a fresh process, and what it measured is kept: the same command again goes on from there.
+    Writes a latency table and prints its error on held-out networks. Each round is a fresh process whose measurements
+    are stored, so running the same command again continues from there. With --bundle and --measured, the table is
+    built from measurements of another device instead.
     """
     from scarlet_zoo.measurement.lut.build import build_table
     from scarlet_zoo.measurement.lut.build_here import build_lut
     from scarlet_zoo.measurement.lut.bundle import read_bundle
 
     if (bundle is None) != (not measured):
-        raise TableError("lut build: got one of --bundle and --measured, wanted both or none")
+        raise TableError("lut build: got only one of --bundle and --measured, wanted both or none")
     if bundle is not None:
         result = build_table(read_bundle(bundle), list(measured or ()))
         result.write(save)
@@ -86,7 +93,7 @@ def build(
                 space, out=save, precision=precision, threads=threads, spin=spin, networks=networks,
                 held_out=held_out, rounds=sittings, seed=seed, work=work, stage=stage,
             )  # fmt: skip
-    emit(as_json, _told(result, save), lambda console: _render(console, result, save))
+    emit(as_json, _described(result, save), lambda console: _render(console, result, save))
 
 
 def bundle_files(
@@ -98,15 +105,18 @@ def bundle_files(
     held_out: HeldOut = 16,
     seed: Seed = 0,
 ) -> None:
-    """Write what a device has to measure: files, and the script that measures them."""
+    """Write files and script for measuring on another device.
+
+    Run the printed command there, then give its results to 'lut build'.
+    """
     from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.measurement.lut.bundle import MANIFEST, make_bundle
 
-    with progress_bar("make") as progress:
-        made = make_bundle(find_space(space), out, precision, (networks, held_out), seed, progress)
-    files = sum(len(group.files) for group in made.groups)
+    with progress_bar("export") as progress:
+        bundle = make_bundle(find_space(space), out, precision, (networks, held_out), seed, progress)
+    files = sum(len(group.files) for group in bundle.groups)
     command = f"python latency.py --groups {MANIFEST} --out sitting-0.json"
-    value = {"path": str(out), "files": files, "groups": len(made.groups), "precision": precision, "command": command}
+    value = {"path": str(out), "files": files, "groups": len(bundle.groups), "precision": precision, "command": command}
     emit(as_json, value, lambda console: console.print(pairs(list(value.items()), title=str(out))))
 
 
@@ -117,9 +127,9 @@ def predict(
     threads: ThreadsOrAny = None,
     precision: TablePrecisionOrAny = None,
 ) -> None:
-    """Predict the latency of architectures by a table, each with its interval.
+    """Predict the latency of architectures from a table.
 
-    A table of other threads or of another precision than these is refused.
+    Each prediction has an interval. With --threads or --precision, a table for other values is refused.
     """
     from scarlet_zoo.arch.architecture import Arch, is_identity_string
     from scarlet_zoo.arch.zoo import get_arch
@@ -143,20 +153,20 @@ def predict(
 
 
 def show(
-    file: Annotated[Path, typer.Argument(help="A file that lut build wrote.")],
+    file: Annotated[Path, typer.Argument(help="A file that 'lut build' wrote.")],
     as_json: Json = False,
 ) -> None:
-    """What a table holds for, and how wrong it is."""
+    """Show what a latency table is for, and how large its error is."""
     from scarlet_zoo.measurement.lut.table import read_table
 
     known = read_table(file)
-    emit(as_json, _told(known, file), lambda console: _render(console, known, file))
+    emit(as_json, _described(known, file), lambda console: _render(console, known, file))
 
 
-def _told(known: LatencyTable, path: Path) -> dict[str, object]:
-    told = known.model_dump(mode="json", exclude={"blocks", "space"})
+def _described(known: LatencyTable, path: Path) -> dict[str, object]:
+    fields = known.model_dump(mode="json", exclude={"blocks", "space"})
     return {"path": str(path), "space": known.search_space.name, "blocks": len(known.blocks), "stable": known.stable,
-            **told}  # fmt: skip
+            **fields}  # fmt: skip
 
 
 def _render(console: Console, known: LatencyTable, path: Path) -> None:
@@ -168,8 +178,8 @@ def _render(console: Console, known: LatencyTable, path: Path) -> None:
     held = known.held_out
     rows = [_error_row(name, errors) for name, errors in (
         ("this table", held.predictor), ("plain sum of blocks", held.block_sum), ("multiply-adds", held.macs),
-        ("half of the measurements by the other half", held.repeat))]  # fmt: skip
-    title = f"error on {len(held.networks)} networks that calibration has not seen"
+        ("one half of the measurements by the other", held.repeat))]  # fmt: skip
+    title = f"error on {len(held.networks)} held-out networks, which calibration has not seen"
     console.print(table(("predicted by", "mean", "95 % within", "largest", "Spearman"), rows, title=title))
     sentence(console, _error_line(known))
 
@@ -182,11 +192,11 @@ def _error_line(known: LatencyTable) -> str:
     held, line = known.held_out, known.calibration
     return (f"{known.stamp.device}, threads {known.stamp.threads}, {known.stamp.precision}: mean error "
             f"{held.predictor.mean:.2%} on {len(held.networks)} held-out networks; the {line.coverage:.0%} interval "
-            f"of {line.error:.1%} held {held.covered:.0%} of them{_unsteady(known)}")  # fmt: skip
+            f"of {line.error:.1%} covered {held.covered:.0%} of them{_unsteady(known)}")  # fmt: skip
 
 
 def _unsteady(known: LatencyTable) -> str:
-    """How many of the measured networks are unstable, for the end of a sentence."""
+    """Text that says how many of the measured networks are unstable; empty if none is."""
     marks = [network.stable for network in known.measured_networks]
     if known.stable is not False:
         return ""

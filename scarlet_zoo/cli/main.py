@@ -1,7 +1,7 @@
-"""The command line: one verb a stage of the journey.
+"""The command line: one verb for each stage, from an image data set to a measured file.
 
-Exit codes: 0 done, 1 a check failed, 2 bad input. Results go to stdout, as one JSON document with
-``--json``; whatever else is said goes to stderr.
+Exit codes: 0 success, 1 a check failed, 2 bad input. Results go to stdout, as one JSON document with ``--json``;
+everything else goes to stderr.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _INTERRUPTED = 130
 app = typer.Typer(
     name="scarlet-zoo",
     cls=GroupedVerbs,
-    help="SCARLET networks for phones: a name in, a folded, verified and measured ONNX file out.",
+    help="Search, train, export, verify and measure mobile vision networks: SCARLET's and any of timm's.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -66,22 +66,22 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _every_verb(
     _version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """SCARLET networks for phones: a name in, a folded, verified and measured ONNX file out."""
+    """Search, train, export, verify and measure mobile vision networks: SCARLET's and any of timm's."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit code; every foreseen error is one line on stderr."""
-    # Before torch is loaded: its threads wait for each other by spinning, which beside another busy
-    # process costs far more than it gains.
+    """Run the command line and exit with its code; each expected error is one line on stderr."""
+    # Set before torch is loaded. Torch's threads otherwise wait by spinning, which costs more than it gains when
+    # another process is busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return its exit code."""
     try:
         code = app(args=arguments or ["--help"], standalone_mode=False)
     except CheckFailedError as error:
@@ -93,7 +93,7 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         return fail(f"{error.filename or 'input or output'}: {error.strerror}", 2)
     except Exception as error:
-        # A usage error of the command line parser, whichever version of it raised it.
+        # A usage error of the command line parser. Its class differs between versions of typer and click.
         if not hasattr(error, "format_message"):
             raise
         got = _value_given(error, arguments)
@@ -102,7 +102,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _value_given(error: Exception, arguments: list[str]) -> str:
-    """What was given for the option that a usage error is about: the parser's message leaves it out."""
+    """The value given for the option of a usage error, which the parser's own message leaves out."""
     flags = getattr(getattr(error, "param", None), "opts", [])
     names = {*flags, *(old for flag in flags for old in former_names(flag))}
     for position, argument in enumerate(arguments):

@@ -1,4 +1,4 @@
-"""Verbs about runtimes: optimize, inspect, sensitivity, doctor."""
+"""Verbs about files and runtimes: optimize, inspect, sensitivity, doctor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from scarlet_zoo.cli.console import emit, pairs, progress_bar, sentence, table, 
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import CalibrationImages, Json, NeededCalibration, Out, Target, Tune, probe_folder
 
-Runtime = Annotated[str, typer.Option(help="ort, or another version of it: ort==1.22.1 (its wheel is installed once).")]
+Runtime = Annotated[
+    str, typer.Option(help="Version of ONNX Runtime: ort (installed here), or another, such as ort==1.22.1.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +32,11 @@ def optimize(
     target: Target = "native",
     tune: Tune = False,
 ) -> None:
-    """Rewrite an ONNX file into the form of a target, or into the fastest one here, verified against itself."""
+    """Rewrite an ONNX file of any exporter for a target.
+
+    The graph is rewritten into the graph variant of --target, or with --tune into the fastest one on this machine. The
+    result is verified against the original file.
+    """
     from scarlet_zoo.deployment.optimize import optimize_file, tune_file
     from scarlet_zoo.deployment.targets import float_variant
 
@@ -38,15 +44,15 @@ def optimize(
     probe_folder(out)
     if tune:
         with progress_bar("measure") as progress:
-            done, table_of = tune_file(file, out / file.name, progress)
+            optimized, table_of = tune_file(file, out / file.name, progress)
     else:
-        done = optimize_file(file, out / file.name, form)
-    value = done.to_dict() | ({"tuning": [row.to_dict() for row in table_of.table]} if table_of else {})
+        optimized = optimize_file(file, out / file.name, form)
+    value = optimized.to_dict() | ({"tuning": [row.to_dict() for row in table_of.table]} if table_of else {})
 
     def render(console: Console) -> None:
-        rows = [("path", value["path"]), ("form", value["form"]), ("SQNR", f"{done.parity.sqnr_db:.0f} dB")]
+        rows = [("path", value["path"]), ("variant", value["form"]), ("SQNR", f"{optimized.parity.sqnr_db:.0f} dB")]
         console.print(pairs([*rows, *value["rewrites"].items()], title=str(file)))
-        for refusal in done.lowering.refused:
+        for refusal in optimized.lowering.refused:
             console.print(f"left as it is: {refusal.node} ({refusal.rewrite}): {refusal.reason}")
         if table_of is not None:
             console.print(tuning_table(table_of))
@@ -58,9 +64,14 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="An ONNX or ORT file.")],
     as_json: Json = False,
     runtime: Runtime = "ort",
-    fail_on: Annotated[str | None, typer.Option(help="Exit code 1 above these: unfused=0,reorders=40,...")] = None,
+    fail_on: Annotated[
+        str | None, typer.Option(help="Leave with exit code 1 above these limits, such as unfused=0,reorders=40.")
+    ] = None,
 ) -> None:
-    """Say what the runtime really runs of a file: what is fused, what is copied, what is left in float."""
+    """Show what ONNX Runtime really executes for a file.
+
+    Lists which operators are fused, which copies are made and what is left in float, and judges each number.
+    """
     from scarlet_zoo.graph.fusion import TOTALS, inspect
     from scarlet_zoo.graph.fusion_verdict import check_limits, findings, judge, parse_limits, verdict
 
@@ -78,7 +89,7 @@ def inspect(
             (row.name, row.operator, row.activation or "", row.follower or "", row.reorders or "")
             for row in report.convolutions
         ]
-        console.print(table(("convolution", "runs as", "fused", "computed apart", "copies"), rows))
+        console.print(table(("convolution", "runs as", "fused", "not fused", "copies"), rows))
 
     value = {**report.to_dict(), "findings": list(findings(report)), "verdict": verdict(report),
              "judged": [row.to_dict() for row in judged]}  # fmt: skip
@@ -87,13 +98,17 @@ def inspect(
 
 
 def sensitivity(
-    file: Annotated[Path, typer.Argument(help="A float ONNX file that says how it is fed.")],
+    file: Annotated[Path, typer.Argument(help="A float ONNX file whose metadata has its preprocessing.")],
     calibration: NeededCalibration,
     out: Out,
     as_json: Json = False,
     images: CalibrationImages = 32,
 ) -> None:
-    """Say what each layer loses in integers, the worst first; leaves sensitivity.json and sensitivity.png."""
+    """Measure how much precision each layer loses in int8.
+
+    Layers are listed with their signal-to-noise ratio (SQNR in dB), the worst first. Writes sensitivity.json and
+    sensitivity.png.
+    """
     from scarlet_zoo.data.calibration import calibration_images
     from scarlet_zoo.errors import ArtifactError
     from scarlet_zoo.graph.artifact import read_artifact
@@ -103,8 +118,8 @@ def sensitivity(
     probe_folder(out)
     feed = read_artifact(file).preprocessing
     if feed is None:
-        raise ArtifactError(f"{file}: says nothing of its preprocessing, wanted a file of scarlet-zoo export")
-    with progress_bar("layers") as progress:
+        raise ArtifactError(f"{file}: got no preprocessing in its metadata, wanted a file of scarlet-zoo export")
+    with progress_bar("measure layers") as progress:
         rows = sensitivities(file, calibration_images(calibration, feed, images), progress=progress)
     value = [row.to_dict() for row in rows]
     write_text(out / "sensitivity.json", json_text(value, indent=1) + "\n")
@@ -114,14 +129,17 @@ def sensitivity(
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say for which targets this machine can export and run, and how to install what is missing."""
+    """List the targets that this machine can export and run.
+
+    Also prints how to install what is missing.
+    """
     from scarlet_zoo.deployment.runtimes.doctor import check_up
     from scarlet_zoo.deployment.targets import this_processor
 
     rows = check_up()
 
     def render(console: Console) -> None:
-        header = ("target", "export", "run", "form", "precision", "processors")
+        header = ("target", "export", "run", "variant", "precision", "processors")
         cells = [(row.target, _yes(row.exports), _yes(row.runs), row.form, row.precision, " ".join(row.processors))
                  for row in rows]  # fmt: skip
         console.print(table(header, cells))
@@ -129,13 +147,13 @@ def doctor(as_json: Json = False) -> None:
         sentence(console, f"versions: {', '.join(f'{package} {number}' for package, number in found.items())}")
         for row in rows:
             if row.remedy:
-                # A command to copy: the terminal wraps it, if it must.
+                # Not wrapped here, so that the command can be copied whole.
                 console.print(f"{row.target}: {row.remedy}")
         for row in rows:
             wanted = row.processors.get(this_processor(), ())
             if row.suits_this_processor is False and wanted:
-                rests = f"this processor has none of {' '.join(wanted)}, on which its speed rests."
-                sentence(console, f"{row.target}: {rests}")
+                missing = f"its speed needs one of {' '.join(wanted)}, and this processor has none of them."
+                sentence(console, f"{row.target}: {missing}")
 
     emit(as_json, [row.to_dict() for row in rows], render)
 

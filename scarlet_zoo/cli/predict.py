@@ -1,4 +1,4 @@
-"""Verbs that answer: predict, validate."""
+"""Verbs that run a classifier on images: predict, validate, pictures."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
     from scarlet_zoo.inference.answers import Prediction
     from scarlet_zoo.inference.classifier import Classifier
 
-# What --weights is when left out; an ONNX file holds its own.
+# Value of --weights when it is left out; an ONNX file has its own weights.
 _DEFAULT_WEIGHTS = "auto"
 
-Source = Annotated[str, typer.Argument(help="A network's name, or an ONNX file.", metavar="NAME|FILE.onnx")]
+Source = Annotated[str, typer.Argument(help="Name of a network, or an ONNX file.", metavar="NAME|FILE.onnx")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command("predict")(predict_pictures)
+    app.command("predict")(predict_images)
     former = {"--batch": "--batch-size", "--limit": "--max-images"}
     app.command("validate", cls=taking(former))(validate_network)
-    app.command("pictures", cls=taking({"--limit": "--max-images"}))(write_pictures)
+    app.command("pictures", cls=taking({"--limit": "--max-images"}))(write_images)
 
 
-def predict_pictures(
+def predict_images(
     source: Source,
-    images: Annotated[list[Path], typer.Argument(help="Picture files.", metavar="IMAGE")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE")],
     as_json: Json = False,
     weights: SourceWeights = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to list for each image.")] = 5,
 ) -> None:
-    """Tell what a trained network sees in pictures."""
+    """Classify images with a trained network."""
     from scarlet_zoo.data.image_io import check_image_path
     from scarlet_zoo.inference.predict import predict
 
@@ -84,8 +84,8 @@ def validate_network(
     data: Annotated[
         str,
         typer.Argument(
-            help="A folder a class, sorted by name; one with train and val or test in it; fashion-mnist, "
-            "torchvision:NAME or hf:NAME.",
+            help="Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, or a "
+            "folder with such folders named train and val or test.",
             metavar="DATA",
         ),
     ],
@@ -97,7 +97,11 @@ def validate_network(
     data_dir: DataDir = None,
     validation: Held = None,
 ) -> None:
-    """Measure accuracy on an ImageNet-style folder, or on a part of a data set."""
+    """Measure accuracy on an image folder or a data set.
+
+    Class folders are sorted by name. All images of a folder without parts count, unless --split or --validation is
+    given. Of a data set with parts, the validation part counts, unless --split is given.
+    """
     from scarlet_zoo.inference.accuracy import validate
 
     classifier = _open(source, weights)
@@ -109,12 +113,12 @@ def validate_network(
         facts: list[tuple[str, object]] = [
             ("weights", result.weights),
             ("preprocessing", result.preprocessing.to_json()),
-            ("pictures", f"{result.images:,} in {result.classes:,} classes"),
+            ("images", f"{result.images:,} in {result.classes:,} classes"),
             ("top-1", f"{result.top1:.3f} %"),
             (f"top-{min(5, result.classes)}", f"{result.top5:.3f} %"),
         ]
         if not result.trained:
-            facts.append(("", "with random weights these percentages say nothing of the network"))
+            facts.append(("", "these percentages are meaningless: the weights are random"))
         console.print(pairs(facts, title=source))
 
     emit(as_json, result.to_dict(), render)
@@ -128,15 +132,15 @@ def _open(source: str, weights: str | None, *, trained_only: bool = False) -> Cl
     return load(source, weights or _DEFAULT_WEIGHTS, trained_only=trained_only)
 
 
-def write_pictures(
-    data: Annotated[str, typer.Argument(help="fashion-mnist, torchvision:NAME or hf:NAME.", metavar="DATA")],
+def write_images(
+    data: Annotated[str, typer.Argument(help="Data set: fashion-mnist, torchvision:NAME or hf:NAME.", metavar="DATA")],
     out: Out,
     as_json: Json = False,
     split: Split = "validation",
     max_images: MaxImages = 8,
     data_dir: DataDir = None,
 ) -> None:
-    """Write pictures of a data set as PNG files that are named after their class."""
+    """Save images of a data set as PNG files named by class."""
     from scarlet_zoo.data.datasets import save_images
 
     files = save_images(data, split, max_images, out, data_dir)

@@ -1,4 +1,4 @@
-"""The verb rank: which recipe orders architectures as trainings of their own do."""
+"""The verb rank: which recipe ranks architectures as stand-alone training does."""
 
 from __future__ import annotations
 
@@ -21,19 +21,24 @@ def register(app: typer.Typer) -> None:
 
 def rank(
     out: Out,
-    truth: Annotated[Path, typer.Option(help="Folder of a ground truth: plan.toml and ground_truth.csv.")],
+    truth: Annotated[Path, typer.Option(help="Folder of a ground truth, with plan.toml and ground_truth.csv.")],
     as_json: Json = False,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            help="A strategy with its options to judge, skip=... among them; every strategy if left out. It may be "
+            help="Strategy to compare, with its options, such as skip=...; every strategy when left out. It may be "
             "given several times.",
             metavar="NAME[:KEY=VALUE...]",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Supernets of each, with seeds from 0.")] = 3,
-    budget: Annotated[int, typer.Option(min=1, help="Pictures run through paths in each training.")] = 300_000,
-    architectures: Annotated[int | None, typer.Option(min=2, help="The first of the truth; all if left out.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of supernets for each recipe, with seeds from 0.")] = 3,
+    budget: Annotated[int, typer.Option(min=1, help="Number of images run through paths in each training.")] = 300_000,
+    architectures: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Number of architectures of the ground truth to use, from the first; all when left out."
+        ),
+    ] = None,
     bn_images: BatchNormImages = 1000,
     validation_images: ValidationImages = 2000,
     batch_size: BatchSize = 64,
@@ -41,9 +46,10 @@ def rank(
     data_dir: DataDir = None,
     workers: Workers = 1,
 ) -> None:
-    """Judge strategies against a ground truth; leaves rank.json, rank.png and rank.svg.
+    """Compare how well strategies rank architectures.
 
-    The same command again continues the run. Each of the --workers computes one ranker, with one thread.
+    Each ranking is compared with a ground truth of stand-alone trainings. Writes rank.json, rank.png and rank.svg.
+    Running the same command again continues the run. Each of the --workers computes one ranking, on one thread.
     """
     from scarlet_zoo.nas.ranking.rank import RankPlan, run_rank
     from scarlet_zoo.nas.ranking.ranker import Recipe, parse_recipe
@@ -69,9 +75,10 @@ def _render(console: Console, report: dict[str, Any], out: Path) -> None:
         rows.append((row["recipe"], f"{tau['value']:.3f}", f"{tau['low']:.3f} to {tau['high']:.3f}",
                      f"{row['beyond_macs']['value']:.3f}", f"{row['regret']['value']:.2f}", *cost))  # fmt: skip
     header = ("ranker", "tau-b", "95 % interval", "beyond MACs", "regret", "k images", "core s", "one-shot spread")
-    title = f"{report['architectures']} architectures, {report['truth_seeds']} seeds each; regret and spread in points"
+    title = (f"{report['architectures']} architectures, {report['truth_seeds']} seeds each; "
+             "regret and spread in percentage points")  # fmt: skip
     console.print(table(header, rows, title=title))
     if report["ceiling"]:
         best = report["ceiling"]["one_another"]
-        console.print(f"one training ranks another with tau-b {best['value']:.3f}")
+        console.print(f"ceiling: one stand-alone training ranks another with tau-b {best['value']:.3f}")
     console.print(f"{out / 'rank.json'}, {out / 'rank.png'}")

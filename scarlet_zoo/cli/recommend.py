@@ -1,4 +1,4 @@
-"""The verb recommend: which network for a device and a budget, from its records."""
+"""The verb recommend: a network for a device and a latency budget, chosen from the device's records."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ def recommend_network(
     records: Annotated[
         list[Path],
         typer.Option(
-            help="Records of one device, from bench, serve or device run. It may be given several times.",
+            help="File of records of one device, from bench, serve or device run. It may be given several times.",
             metavar="FILE",
         ),
     ],
-    budget_ms: Annotated[float, typer.Option(min=0.001, help="For one picture.")],
+    budget_ms: Annotated[float, typer.Option(min=0.001, help="Latency budget for one image, in milliseconds.")],
     min_top1: Annotated[
-        float | None, typer.Option(min=0, max=100, help="Published ImageNet accuracy at least.")
+        float | None, typer.Option(min=0, max=100, help="Smallest published ImageNet top-1 accuracy, in percent.")
     ] = None,
     threads: ThreadsOrAny = None,
     as_json: Json = False,
 ) -> None:
-    """Say which network to deploy, in which form and on which runtime; exit code 1 where none that was measured fits.
+    """Recommend a network for a device and a latency budget.
 
-    With --threads only records of so many threads count.
+    The answer names a network, its graph variant and its runtime. With --threads, only records of that number of
+    threads count. Exit code 1 if no measured network fits.
     """
     from scarlet_zoo.measurement.recommend import read_evidence, recommend
 
@@ -54,11 +55,11 @@ def recommend_network(
 def _render(console: Console, answer: Recommendation) -> None:
     if answer.choice is not None:
         sentence(console, f"{answer.device}, {answer.budget_ms:g} ms: {answer.reason}")
-        console.print(f"stands on {answer.choice.record}; accuracy: {answer.choice.source or 'not published'}")
+        console.print(f"from record {answer.choice.record}; accuracy: {answer.choice.source or 'not published'}")
     if answer.in_integers is not None:
         one = answer.in_integers
         interval = f"{one.p50_ms:.2f} ms [{one.low_ms:.2f}, {one.high_ms:.2f}]{unstable_mark(one.stable)}"
-        sentence(console, f"in int8: {one.network}, {interval}; its accuracy in integers is yours to measure")
+        sentence(console, f"in int8: {one.network}, {interval}; measure its int8 accuracy yourself")
     if answer.maybe:
         rows = [
             (

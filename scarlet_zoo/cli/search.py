@@ -1,4 +1,4 @@
-"""Verbs that search: search, derive."""
+"""Verbs that search a space: search, derive."""
 
 from __future__ import annotations
 
@@ -30,9 +30,15 @@ from scarlet_zoo.cli.options import (
 
 Objectives = Annotated[
     str | None,
-    typer.Option(help="Of accuracy, score, macs, params, latency; each with :max or :min and *WEIGHT if you like."),
+    typer.Option(
+        help="Objectives, separated by commas: accuracy, score, macs, params, latency; each may end in :max or :min "
+        "and *WEIGHT."
+    ),
 ]
-Limits = Annotated[list[str] | None, typer.Option("--limit", help="Such as 'macs<=5e6' or 'latency<=1.5'; repeatable.")]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help="Limit such as 'macs<=5e6' or 'latency<=1.5'. It may be given several times."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -51,26 +57,33 @@ def search_space(
     limit: Limits = None,
     method: Annotated[
         str | None,
-        typer.Option(help="nsga2, nao (for the first objective) or random; the strategy's if left out."),
+        typer.Option(
+            help="Search method: nsga2, nao (first objective only) or random; the strategy's own when left out."
+        ),
     ] = None,
-    evaluations: Annotated[int, typer.Option(min=2, help="Architectures to evaluate.")] = 200,
-    population: Annotated[int, typer.Option(min=2, help="Of a generation.")] = 20,
+    evaluations: Annotated[int, typer.Option(min=2, help="Number of architectures to evaluate.")] = 200,
+    population: Annotated[int, typer.Option(min=2, help="Number of architectures in a generation.")] = 20,
     data: DataOrNone = None,
     data_dir: DataDir = None,
     validation: Held = None,
     validation_images: ValidationImagesOrAll = None,
     bn_images: BatchNormImagesOrUsual = None,
-    engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Where architectures are evaluated: local (this process) or ray (several processes or machines)."
+        ),
+    ] = "local",
     workers: WorkersOrNone = None,
     threads: Threads = 1,
     lut: LutFileOrNone = None,
     seed: Seed = 0,
 ) -> None:
-    """Search a space; leaves front.json, front.png, front.svg and evaluations.jsonl.
+    """Search a space for the best trade-offs between objectives.
 
-    The same command again continues the search. Space, data and strategy are the supernet's where they are left out.
-    With --lut latency is predicted by that table, and the front is measured at the end. --workers counts with
-    --engine ray and is 2 when left out.
+    Writes front.json, front.png, front.svg and evaluations.jsonl. Running the same command again continues the search.
+    Space, data and strategy are the supernet's when left out. With --lut, that table predicts latency, and the
+    architectures of the front are measured at the end. --workers needs --engine ray and is 2 when left out.
     """
     from scarlet_zoo.nas.search.scoring import Scoring
     from scarlet_zoo.nas.search.search import default_settings, search
@@ -101,28 +114,34 @@ def search_space(
         measured = ["measured_ms"] if report.get("front_measured") else []
         rows = [(row["arch"], *(f"{row['values'][name]:,.4g}" for name in names),
                  *(f"{row[name]:,.4g}" for name in measured)) for row in report["front"]]  # fmt: skip
-        console.print(table(("architecture", *names, *measured), rows, title=f"{report['evaluations']} evaluated"))
+        console.print(
+            table(("architecture", *names, *measured), rows, title=f"{report['evaluations']} architectures evaluated")
+        )
         console.print(f"{out / 'front.json'}, {out / 'front.png'}")
 
     emit(as_json, report, render)
 
 
 def derive_networks(
-    front: Annotated[Path, typer.Argument(help="front.json of a search.", metavar="FRONT.json")],
+    front: Annotated[Path, typer.Argument(help="A front.json that 'search' wrote.", metavar="FRONT.json")],
     out: Out,
     as_json: Json = False,
     choose: Annotated[
-        str, typer.Option(help="Positions on the front from 0, 'spread:N' for N evenly along it, or 'best:METRIC'.")
+        str,
+        typer.Option(
+            help="Positions on the front, counted from 0; 'spread:N' for N evenly along it; or 'best:METRIC'."
+        ),
     ] = "spread:3",
     limit: Limits = None,
     supernet: SupernetFile = None,
     data: DataOrNone = None,
     data_dir: DataDir = None,
-    names: Annotated[str | None, typer.Option(help="Names for the files, separated by commas.")] = None,
+    names: Annotated[str | None, typer.Option(help="Names of the files, separated by commas.")] = None,
 ) -> None:
-    """Choose architectures of a front; writes archs.json and, with --supernet, each with its supernet weights.
+    """Choose architectures from the front of a search.
 
-    Their batch norm statistics are computed on --data, the supernet's where it is left out.
+    Writes archs.json and, with --supernet, a file with the supernet's weights for each architecture. Batch norm
+    statistics are computed on --data, or on the supernet's data when it is left out.
     """
     from scarlet_zoo.nas.search.derive import derive
 

@@ -1,4 +1,4 @@
-"""The verbs serve and web: a phone's browser as the device that measures."""
+"""The verbs serve and web: measuring in a phone's browser."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from scarlet_zoo.cli.options import (
     Json,
     Networks,
     Out,
+    Rounds,
     Runs,
     Seconds,
     Serial,
-    Sittings,
     SpaceOrNone,
     TablePrecision,
     Targets,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Models = Annotated[list[str] | None, typer.Argument(help="ONNX files, or names of networks.", metavar="MODEL...")]
 _CLASSIFIER = "scarlet_mini_s"
 
-web = typer.Typer(help="What a browser needs to run networks.", no_args_is_help=True)
+web = typer.Typer(help="Install what browsers need to run networks.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -49,22 +49,27 @@ def register(app: typer.Typer) -> None:
 
 
 def install(as_json: Json = False) -> None:
-    """Get onnxruntime-web into your cache, with npm and by its lock file; serve gives it to phones from there."""
+    """Install onnxruntime-web into your cache.
+
+    npm installs it by the versions of a lock file. 'serve' sends it to phones from there.
+    """
     from scarlet_zoo.measurement.browser.web_runtime import install_web_runtime
 
-    made = install_web_runtime()
-    told = {"folder": str(made.folder), "version": made.version, "sha256": made.sha256}
-    emit(as_json, told, lambda console: console.print(pairs([("onnxruntime-web", made.version), ("in", made.folder)])))
+    runtime = install_web_runtime()
+    fields = {"folder": str(runtime.folder), "version": runtime.version, "sha256": runtime.sha256}
+    facts = [("onnxruntime-web", runtime.version), ("in", runtime.folder)]
+    emit(as_json, fields, lambda console: console.print(pairs(facts)))
 
 
 def serve(
     models: Models = None,
     as_json: Json = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     out: Out = Path("out/devices"),
-    lan: Annotated[bool, typer.Option("--lan", help="Listen to the local network, not to this machine alone.")] = False,
+    lan: Annotated[bool, typer.Option("--lan", help="Listen on the local network, not only on this machine.")] = False,
     https: Annotated[
-        bool, typer.Option("--https", help="With a certificate of our own: threads and a camera.")
+        bool,
+        typer.Option("--https", help="Use HTTPS with a self-signed certificate; threads and the camera need it."),
     ] = False,
     adb: Serial = None,
     threads: Threads = 1,
@@ -74,15 +79,17 @@ def serve(
     precision: TablePrecision = "float32",
     networks: Networks = 32,
     held_out: HeldOut = 16,
-    sittings: Sittings = 2,
+    sittings: Rounds = 2,
     target: Targets = None,
     weights: Weights = "auto",
-    stop_after: Annotated[int | None, typer.Option(min=1, help="End after so many records and tables.")] = None,
+    stop_after: Annotated[
+        int | None, typer.Option(min=1, help="Number of records and tables after which the server stops.")
+    ] = None,
 ) -> None:
-    """Measure networks in a phone's browser: shows an address to open there, and keeps what comes back.
+    """Measure networks in a phone's browser.
 
-    With --space a latency table of that search space is measured as well. With --adb the page's port is carried to
-    that phone's localhost by its cable.
+    Prints an address to open on the phone, and writes the records that come back to --out. With --space, a latency
+    table of that search space is also measured. With --adb, the port is forwarded to localhost on that phone.
     """
     _need_web()
     from scarlet_zoo.measurement.browser.app import Desk
@@ -94,7 +101,7 @@ def serve(
     from scarlet_zoo.measurement.workloads import gather
 
     if not models and space is None:
-        raise ScarletError("serve: got no networks and no --space, wanted one of them")
+        raise ScarletError("serve: got no networks and no --space, wanted at least one of them")
     runtime = web_runtime()
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         folder = Path(temporary)
@@ -116,19 +123,21 @@ def _need_web() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ScarletError(f"serve: {error.name} is not installed, wanted it: {install_command('web')}") from error
+        raise ScarletError(
+            f"serve: {error.name} is not installed, install it with: {install_command('web')}"
+        ) from error
 
 
 def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int]) -> Bundle:
     from scarlet_zoo.arch.spaces import find_space
     from scarlet_zoo.measurement.lut.bundle import make_bundle
 
-    with progress_bar("make") as progress:
+    with progress_bar("export") as progress:
         return make_bundle(find_space(space), folder, precision, networks, 0, progress)
 
 
 def _classifier(workloads: list[Workload], folder: Path) -> Workload | None:
-    """A trained network for pictures, unless one that was named is."""
+    """A trained network that classifies images; None if the user named one."""
     from scarlet_zoo.deployment.to_onnx import export_onnx
     from scarlet_zoo.deployment.trace import Recipe
     from scarlet_zoo.graph.artifact import read_artifact
@@ -145,17 +154,17 @@ def _classifier(workloads: list[Workload], folder: Path) -> Workload | None:
 
 
 def _show(url: str, fingerprint: str | None, scan: bool) -> None:
-    """On stderr, also into a pipe: without the address nothing can be done."""
+    """Print the address on stderr, even into a pipe, because nothing works without it."""
     from scarlet_zoo.measurement.browser.server import qr_code
 
     drawn = qr_code(url) if scan and sys.stderr.isatty() else None
     lines = [drawn] if drawn else []
     if fingerprint is not None:
-        lines.append(f"the phone asks whether to trust a certificate; its SHA-256 is {fingerprint}")
-    sys.stderr.write("\n".join([*lines, f"open {url}", "Ctrl-C ends it", ""]))
+        lines.append(f"the phone will ask whether to trust a certificate; its SHA-256 is {fingerprint}")
+    sys.stderr.write("\n".join([*lines, f"open {url}", "press Ctrl-C to stop", ""]))
     sys.stderr.flush()
 
 
 def _render(console: Console, desk: Desk) -> None:
     console.print(records_table(desk.results.received, devices=True))
-    console.print(f"kept in {desk.results.folder}")
+    console.print(f"written to {desk.results.folder}")

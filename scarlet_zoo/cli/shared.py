@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def with_shared_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the fields of its dataclass parameter as options of their own, where the parameter stands.
+    """Replace the dataclass parameter of a verb by one option for each field of the dataclass.
 
-    The verb is then a command of typer's like any other: ``--help`` shows every option, with the dataclass's defaults.
+    The result is an ordinary typer command: ``--help`` shows every option, with the dataclass's defaults.
 
     Args:
-        verb: a function of which one parameter is annotated with a dataclass whose fields are annotated as typer's
-            parameters are.
+        verb: a function with one parameter that is a dataclass. The dataclass's fields are annotated like typer
+            parameters.
     """
     hints: dict[str, Any] = get_type_hints(verb, include_extras=True)
     shared = next(name for name, hint in hints.items() if is_dataclass(hint))
@@ -56,7 +56,7 @@ def with_shared_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What export and deploy have in common: which weights become what file."""
+    """Options that export and deploy share: which weights are written to which file."""
 
     weights: Weights = "auto"
     target: Target = "native"
@@ -68,7 +68,7 @@ class ExportOptions:
     pixels: Pixels = False
 
     def recipe(self, form: str, **own: Any) -> Recipe:
-        """How the graph is written in one of its forms, with what is the verb's own."""
+        """The recipe of a graph variant ``form``, with settings ``own`` that only one verb has."""
         from scarlet_zoo.deployment.trace import Recipe
 
         return Recipe(form=form, opset=self.opset, batch=self.batch, exporter=self.exporter, pixels=self.pixels, **own)

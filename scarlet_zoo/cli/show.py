@@ -1,4 +1,4 @@
-"""Verbs that look: list, show."""
+"""Verbs that show networks: list, show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.arch.architecture import Arch
     from scarlet_zoo.arch.cost import Cost
 
-# The most and the least cells of a bar, and how many stand beside it.
+# Largest and smallest width of a bar, and the width of the columns beside it, in terminal cells.
 _BAR, _LEAST_BAR, _BESIDE = 24, 6, 74
 
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_networks(as_json: Json = False) -> None:
-    """List the networks of the zoo, with what was published of them."""
+    """List the networks of the zoo with their published figures."""
     from scarlet_zoo.arch.cost import arch_cost
     from scarlet_zoo.arch.zoo import ZOO, get_arch
     from scarlet_zoo.models.weights.cards import cards_of
@@ -48,8 +48,8 @@ def list_networks(as_json: Json = False) -> None:
             skips = len(get_arch(row["name"]).skipped)
             cells.append((row["name"], f"{row['params']:,}", f"{row['macs'] / 1e6:.1f}", *figures, skips))
         console.print(table(header, cells))
-        console.print("Published figures are the authors' (arXiv 1908.06022, ImageNet), not measured here.")
-        console.print("Ours are on the test pictures of the data set that the weights card names.")
+        console.print("Published figures are the authors' (arXiv 1908.06022, ImageNet) and were not measured here.")
+        console.print("Our figures are measured on the test images of the data set that the weights card names.")
 
     emit(as_json, rows, render)
 
@@ -59,7 +59,10 @@ def show(
     as_json: Json = False,
     input_size: InputSize = None,
 ) -> None:
-    """Draw a network: layers, resolutions, choices and where its multiply-adds go."""
+    """Draw a network layer by layer, with the cost of each layer.
+
+    Each layer is shown with its choice, resolution, channels, parameters and multiply-adds.
+    """
     arch, cost = _look_up(name, input_size)
     value = {
         "name": name,
@@ -72,7 +75,7 @@ def show(
 
 
 def _look_up(name: str, input_size: int | None) -> tuple[Arch | None, Cost]:
-    """Closed form where the architecture is ours, which needs no torch; else the model is built and run."""
+    """Look up architecture and cost: in closed form for our architectures, else by building and running the model."""
     from scarlet_zoo.arch.architecture import Arch, is_identity_string
     from scarlet_zoo.arch.cost import arch_cost
     from scarlet_zoo.arch.zoo import ZOO, get_arch

@@ -1,4 +1,4 @@
-"""Verbs for the app: snippet."""
+"""The verb snippet: source code that loads a file in an app."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from scarlet_zoo.cli.console import emit
 from scarlet_zoo.cli.options import Json
 
-Lang = Annotated[str, typer.Option("--lang", help="kotlin, swift, cpp, js or python.")]
+Lang = Annotated[str, typer.Option("--lang", help="Language of the code: kotlin, swift, cpp, js or python.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,11 +20,14 @@ def register(app: typer.Typer) -> None:
 
 
 def print_snippet(
-    file: Annotated[Path, typer.Argument(help="An ONNX file of export or deploy.")],
+    file: Annotated[Path, typer.Argument(help="An ONNX file that 'export' or 'deploy' wrote.")],
     lang: Lang,
     as_json: Json = False,
 ) -> None:
-    """Print the lines that load this very file in an app, with its own preprocessing and labels."""
+    """Print source code that loads a file in an app.
+
+    The code contains the preprocessing and the labels of this file.
+    """
     from scarlet_zoo.deployment.snippets.render import LANGUAGES, snippet
     from scarlet_zoo.graph.artifact import read_artifact
 
@@ -32,7 +35,7 @@ def print_snippet(
     value = {"lang": lang, "file": str(file), "code": code, "executed": LANGUAGES[lang].executed}
 
     def render(console: Console) -> None:
-        # As it is: the table printer would wrap lines and read brackets as colours.
+        # Written as it is: console.print would wrap lines and read brackets as colours.
         console.file.write(code)
 
     emit(as_json, value, render)

@@ -1,4 +1,4 @@
-"""The verb that shows all of it: tour."""
+"""The verb tour: every stage, from images to a measured file."""
 
 from __future__ import annotations
 
@@ -20,27 +20,30 @@ def register(app: typer.Typer) -> None:
 def run_tour(
     out: Out = Path("out/tour"),
     as_json: Json = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Every part for a moment only.")] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Run every stage for a moment only, to see that it works.")
+    ] = False,
     space: Space = "scarlet-mini",
     data: Data = "fashion-mnist",
     data_dir: DataDir = None,
     validation: Held = None,
     threads: TorchThreads = 0,
 ) -> None:
-    """Go the whole way: train a supernet, search it, train, fold, export, verify, measure and validate a network.
+    """Run every stage, from images to a measured file.
 
-    The same command again continues it.
+    Trains a supernet, searches it, and trains, folds, exports, verifies, measures and validates a network that the
+    search found. Running the same command again continues the run.
     """
     from scarlet_zoo.nas.tour import TourSettings, tour, tour_rows
     from scarlet_zoo.training.run import DataPlan
 
     settings = TourSettings.smoke(threads, data) if smoke else TourSettings.usual(threads, data)
-    pictures = DataPlan(name=data, folder=data_dir, validation=validation)
+    images = DataPlan(name=data, folder=data_dir, validation=validation)
     with progress_bar("tour") as progress:
-        report = tour(out, settings, pictures, space, say, progress)
+        report = tour(out, settings, images, space, say, progress)
 
     def render(console: Console) -> None:
-        console.print(pairs(tour_rows(report), title="from pictures to a file"))
+        console.print(pairs(tour_rows(report), title="from images to a file"))
         console.print(f"report: {out / 'tour.md'}, {out / 'tour.json'}")
 
     emit(as_json, report, render)

@@ -1,4 +1,4 @@
-"""Verbs that train: supernet train, train."""
+"""Verbs that train networks: supernet train, train."""
 
 from __future__ import annotations
 
@@ -36,37 +36,52 @@ if TYPE_CHECKING:
     from scarlet_zoo.training.run import DataPlan
     from scarlet_zoo.training.settings import TrainSettings
 
-Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")]
-MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")]
-CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", metavar="STEPS")]
-Decay = Annotated[float, typer.Option(min=0, help="Weight decay.")]
-Smoothing = Annotated[float, typer.Option(min=0, max=1, help="Label smoothing.")]
-Ema = Annotated[float, typer.Option(min=0, max=0.99999, help="Decay of averaged weights; 0 for none.")]
-Erase = Annotated[float, typer.Option(min=0, max=1, help="Share of training pictures with a blanked rectangle.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Number of passes over the training images.")]
+MaxSteps = Annotated[
+    int | None, typer.Option(min=1, help="Largest number of training steps; all epochs when left out.")
+]
+CheckpointEvery = Annotated[int, typer.Option(min=1, help="Number of steps between checkpoints.", metavar="STEPS")]
+Decay = Annotated[float, typer.Option(min=0, help="Weight decay of the optimizer.")]
+Smoothing = Annotated[
+    float, typer.Option(min=0, max=1, help="Label smoothing: probability that is spread over all classes.")
+]
+Ema = Annotated[
+    float,
+    typer.Option(min=0, max=0.99999, help="Decay of the exponential moving average of weights; 0 turns averaging off."),
+]
+Erase = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of training images with a random rectangle blanked out.")
+]
 Crop = Annotated[
     float | None,
     typer.Option(
         min=0.01,
         max=1,
-        help="Least share of a training picture's area that is stretched to the whole; if left out, 1 (all of it) for "
+        help="Smallest share of a training image's area that a random crop covers; when left out, 1 (no crop) for "
         "fashion-mnist and 0.08 for other data.",
         show_default=False,
     ),
 ]
 MixedPrecision = Annotated[
-    str, typer.Option("--mixed-precision", help="no, bf16 or fp16; on a CPU no is usually fastest.")
+    str, typer.Option("--mixed-precision", help="Mixed precision: no, bf16 or fp16; on a CPU, no is usually fastest.")
 ]
-Loaders = Annotated[int, typer.Option("--loaders", min=0, help="Processes that load images; 0 for the training's own.")]
-Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files.")]
+Loaders = Annotated[
+    int,
+    typer.Option(
+        "--loaders", min=0, help="Number of processes that load images; with 0 the training process loads them."
+    ),
+]
+Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard event files.")]
 
 Options = Annotated[
-    list[str] | None, typer.Option("--option", help="Of the strategy; repeatable.", metavar="NAME=VALUE")
+    list[str] | None,
+    typer.Option("--option", help="Option of the strategy. It may be given several times.", metavar="NAME=VALUE"),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """What supernet train and train have in common: the data, and how long and how it is trained on."""
+    """Options that both kinds of training share: the data, the duration and the method."""
 
     data: Data
     data_dir: DataDir = None
@@ -88,13 +103,13 @@ class TrainingOptions:
 
     @property
     def images(self) -> DataPlan:
-        """The data that they name."""
+        """The data set that the options select."""
         from scarlet_zoo.training.run import DataPlan
 
         return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation, pictures=self.pictures)
 
     def settings(self, **own: Any) -> TrainSettings:
-        """The settings of a training, with what is the verb's own."""
+        """The settings of a training, with settings ``own`` that only one verb has."""
         from scarlet_zoo.data.datasets import usual_augment
         from scarlet_zoo.training.settings import TrainSettings
 
@@ -126,13 +141,17 @@ def train_supernet_of_space(
     option: Options = None,
     skip: Annotated[
         str | None,
-        typer.Option(help="On skips: identity, orthogonal, kaiming, or plain (none); the strategy's own if left out."),
+        typer.Option(
+            help="Stabilizer on skip connections: identity, orthogonal or kaiming (its initialisation), or plain (no "
+            "stabilizer); the strategy's own when left out."
+        ),
     ] = None,
     epochs: Epochs = 10,
 ) -> None:
-    """Train the supernet of a search space; leaves supernet.safetensors and steps.jsonl.
+    """Train the weight-sharing supernet of a search space.
 
-    The same command again continues the run. Without --strategy it is scarlet with plain skips.
+    Writes supernet.safetensors and steps.jsonl. Running the same command again continues the run. Without --strategy,
+    the strategy is scarlet with plain skips.
     """
     from scarlet_zoo.nas.train_supernet import train_supernet
 
@@ -140,7 +159,7 @@ def train_supernet_of_space(
     with progress_bar("train") as progress:
         trained = train_supernet(space, data=how.images, out=out, settings=how.settings(epochs=epochs),
                                  strategy=strategy, skip=skip, options=options, progress=progress)  # fmt: skip
-    _tell(trained.to_dict(), as_json)
+    _print_report(trained.to_dict(), as_json)
 
 
 @with_shared_options
@@ -155,10 +174,11 @@ def train_network(
     epochs: Epochs = 20,
     ema: Ema = 0.998,
 ) -> None:
-    """Train one network, from scratch or from its supernet weights; leaves model.safetensors and run.json.
+    """Train one network, from scratch or from a supernet.
 
-    The same command again continues the run. With --supernet it starts from the supernet's weights. --space says of
-    which space an identity string is, where that space has no name here.
+    Writes model.safetensors and run.json. Running the same command again continues the run. With --supernet, training
+    starts from the supernet's weights. --space gives the search space of an identity string, if it is not a registered
+    one.
     """
     from scarlet_zoo.arch.architecture import is_identity_string
     from scarlet_zoo.arch.spaces import find_space
@@ -169,11 +189,11 @@ def train_network(
     with progress_bar("train") as progress:
         trained = train(name, data=how.images, out=out, settings=how.settings(epochs=epochs, ema=ema),
                         supernet=supernet, space=declared, input_size=input_size, progress=progress)  # fmt: skip
-    _tell(trained.to_dict(), as_json)
+    _print_report(trained.to_dict(), as_json)
 
 
 def given_options(texts: list[str] | None) -> dict[str, str]:
-    """Options by name."""
+    """Parse NAME=VALUE texts to options by name."""
     pairs_given = [text.partition("=") for text in texts or []]
     wrong = next((name for name, mark, _ in pairs_given if not mark), None)
     if wrong is not None:
@@ -181,7 +201,7 @@ def given_options(texts: list[str] | None) -> dict[str, str]:
     return {name: value for name, _, value in pairs_given}
 
 
-def _tell(report: dict[str, Any], as_json: bool) -> None:
+def _print_report(report: dict[str, Any], as_json: bool) -> None:
     def render(console: Console) -> None:
         shown = {key: value for key, value in report.items() if not isinstance(value, (dict, list))}
         console.print(pairs(shown.items()))

@@ -1,4 +1,4 @@
-"""The verb verify."""
+"""The verb verify: compare a file with its source, or with its own golden outputs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,17 @@ def register(app: typer.Typer) -> None:
 def verify_file(
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
     name: Annotated[
-        str | None, typer.Argument(help="The network it was made from; the file's own word if left out.")
+        str | None,
+        typer.Argument(help="Network that the file was made from; taken from the file's metadata when left out."),
     ] = None,
     as_json: Json = False,
     weights: SourceWeights = None,
 ) -> None:
-    """Compare a file with the network it was made from, or with its own golden outputs; exit code 1 if they differ."""
+    """Compare a file's outputs with those of its source network.
+
+    An int8 file is compared with its own golden outputs, unless NAME or --weights is given. Exit code 1 if outputs
+    differ.
+    """
     from scarlet_zoo.deployment.parity import ParityError
     from scarlet_zoo.deployment.source import source_network
     from scarlet_zoo.deployment.verify import verify
@@ -54,7 +59,9 @@ def verify_file(
              f"{case.sqnr_db:.0f}", f"{case.top1_agreement:.1%}")
             for case in parity.cases
         ]  # fmt: skip
-        console.print(table(("images", "absolute", "relative", "at most", "SQNR dB", "top-1 agreement"), rows))
+        console.print(
+            table(("images", "absolute error", "relative error", "limit", "SQNR dB", "top-1 agreement"), rows)
+        )
 
     emit(as_json, value, render)
     if failure is not None:
@@ -62,15 +69,15 @@ def verify_file(
 
 
 def _verify_golden(artifact: Artifact, as_json: bool) -> None:
-    """Yes or no from the file alone."""
+    """Check a file against the golden outputs in it."""
     from scarlet_zoo.graph.quantization.golden import check_golden
 
     check = check_golden(artifact)
-    exact = {True: "yes", False: "NO", None: "not promised here"}[check.exact]
-    facts = [("golden outputs", "yes" if check.passed else "NO"), ("same bits", exact), ("processor", check.isa),
-             ("same five best classes", "yes" if check.top5 else "NO"),
+    exact = {True: "yes", False: "NO", None: "not guaranteed on this processor"}[check.exact]
+    facts = [("golden outputs", "yes" if check.passed else "NO"), ("bit-exact", exact), ("processor", check.isa),
+             ("same top-5 classes", "yes" if check.top5 else "NO"),
              ("largest difference", f"{check.max_steps:.1f} steps")]  # fmt: skip
     value = {"file": str(artifact.path), **check.to_dict()}
     emit(as_json, value, lambda console: console.print(pairs(facts, title=str(artifact.path))))
     if not check.passed:
-        raise CheckFailedError(f"{artifact.path}: its golden outputs are not what it gives here")
+        raise CheckFailedError(f"{artifact.path}: its outputs differ from its golden outputs")

@@ -1,4 +1,4 @@
-"""Verbs that keep weights: weights import, list, show, verify, save-for-hub, push."""
+"""Verbs that manage stored weights: weights import, list, show, verify, save-for-hub, push."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scarlet_zoo.errors import CheckpointError, UnknownNameError
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    weights = typer.Typer(help="Keep, look at and share weights.", no_args_is_help=True, rich_markup_mode=None)
+    weights = typer.Typer(help="Import, list, check and share weights.", no_args_is_help=True, rich_markup_mode=None)
     weights.command("import")(import_file)
     weights.command("list")(list_all)
     weights.command("show")(show_card)
@@ -27,20 +27,27 @@ def register(app: typer.Typer) -> None:
 
 def import_file(
     name: Name,
-    file: Annotated[Path, typer.Argument(help="safetensors, a state dict, or a released checkpoint.")],
+    file: Annotated[
+        Path, typer.Argument(help="Weights file: safetensors, a state dict, or a checkpoint of the released code.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Check a weights file, convert it to safetensors, and keep it for NAME."""
+    """Check a weights file and store it for a network.
+
+    The file is converted to safetensors and kept in your cache. Every verb then uses it for NAME.
+    """
     from scarlet_zoo.models.scarlet import create_model
     from scarlet_zoo.models.weights.store import import_weights
 
     stored = import_weights(name, create_model(name), file)
     value = {"name": name, "path": str(stored.path), "sha256": stored.sha256, "metadata": stored.metadata}
-    emit(as_json, value, lambda console: console.print(pairs([("kept", stored.path), ("sha256", stored.sha256)], name)))
+    emit(
+        as_json, value, lambda console: console.print(pairs([("stored", stored.path), ("sha256", stored.sha256)], name))
+    )
 
 
 def list_all(as_json: Json = False) -> None:
-    """List the weights that are known, and those that this machine has."""
+    """List known weights, and which of them this machine has."""
     from scarlet_zoo.models.weights.cards import all_cards
     from scarlet_zoo.models.weights.store import find_weights, list_weights
 
@@ -64,7 +71,10 @@ def list_all(as_json: Json = False) -> None:
 
 
 def show_card(name: Name, as_json: Json = False) -> None:
-    """Show what is known of a network's weights, and how to get them."""
+    """Show the weights cards of a network.
+
+    A card says what the weights are and how to get them. Also shows the weights that are stored on this machine.
+    """
     from scarlet_zoo.models.weights.cards import all_cards, cards_of
     from scarlet_zoo.models.weights.store import find_weights
 
@@ -72,34 +82,37 @@ def show_card(name: Name, as_json: Json = False) -> None:
     cards = cards_of(name)
     if not cards and stored is None:
         raise UnknownNameError(f"weights of {name!r}: no card and none imported, wanted one of {' '.join(all_cards())}")
-    kept = {"path": str(stored.path), "sha256": stored.sha256, **stored.metadata} if stored else None
-    value: dict[str, Any] = {"cards": [card.model_dump() for card in cards], "stored": kept}
+    fields = {"path": str(stored.path), "sha256": stored.sha256, **stored.metadata} if stored else None
+    value: dict[str, Any] = {"cards": [card.model_dump() for card in cards], "stored": fields}
 
     def render(console: Console) -> None:
         for card in cards:
             console.print(pairs(card.model_dump().items(), title=f"{card.name}.{card.tag}"))
-        console.print(pairs(kept.items(), title="on this machine") if kept else "not on this machine")
+        console.print(pairs(fields.items(), title="on this machine") if fields else "not on this machine")
 
     emit(as_json, value, render)
 
 
 def verify_stored(name: Name, as_json: Json = False) -> None:
-    """Check that imported weights are still what was imported."""
+    """Check that stored weights still match their digest."""
     from scarlet_zoo.models.weights.store import check_weights, require_weights
 
     stored = require_weights(name)
     check_weights(stored)
     value = {"name": name, "path": str(stored.path), "sha256": stored.sha256, "passed": True}
-    emit(as_json, value, lambda console: console.print(f"{stored.path}: sha256 {stored.sha256} holds"))
+    emit(as_json, value, lambda console: console.print(f"{stored.path}: matches sha256 {stored.sha256}"))
 
 
 def save_folder(
     name: Name,
-    folder: Annotated[Path, typer.Argument(help="Folder to write; it is made if it is not there.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write into; created if it is missing.")],
     as_json: Json = False,
     weights: Weights = "auto",
 ) -> None:
-    """Write config.json, model.safetensors and README.md as timm and the hub read them."""
+    """Write a network as a folder that timm and the hub can read.
+
+    The folder gets config.json, model.safetensors and README.md.
+    """
     from scarlet_zoo.models.hub import save_for_hub
 
     files = save_for_hub(_trained(name, weights), folder)
@@ -109,12 +122,15 @@ def save_folder(
 
 def push(
     name: Name,
-    repository: Annotated[str, typer.Argument(help="owner/name on the hub.")],
+    repository: Annotated[str, typer.Argument(help="Repository on the hub, as owner/name.")],
     as_json: Json = False,
     weights: Weights = "auto",
-    private: bool = typer.Option(False, help="Make a new repository private."),
+    private: bool = typer.Option(False, help="Make the repository private, if it is new."),
 ) -> None:
-    """Upload a network to the Hugging Face hub (log in first: hf auth login)."""
+    """Upload a network to the Hugging Face hub.
+
+    Log in first with 'hf auth login'.
+    """
     from scarlet_zoo.models.hub import push_to_hub
 
     commit = push_to_hub(_trained(name, weights), repository, private=private)
@@ -122,7 +138,7 @@ def push(
 
 
 def _trained(name: str, weights: str) -> Any:
-    """A network with weights worth sharing; random ones only if they were asked for by that word."""
+    """Load a network with trained weights; random ones only for ``--weights random``."""
     from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.models.weights.cards import cards_of
     from scarlet_zoo.models.weights.store import require_weights
@@ -131,5 +147,5 @@ def _trained(name: str, weights: str) -> Any:
     if not network.trained and weights != "random":
         if cards_of(name):
             require_weights(name)
-        raise CheckpointError(f"weights of {name!r}: there are none but random ones, wanted --weights FILE (or random)")
+        raise CheckpointError(f"weights of {name!r}: got only random ones, wanted --weights FILE (or --weights random)")
     return network
