@@ -56,7 +56,7 @@ def judge(report: FusionReport) -> tuple[Judgement, ...]:
                             "quantised file"),
         "stray": _judgement("stray", totals["stray"], 0, "a conversion between two integer operators "
                             "reads and writes the whole feature map",
-                            f"{totals['stray']} quantise and dequantise operators stand inside the graph"),
+                            f"{totals['stray']} conversions are neither at the input nor at the output"),
     }  # fmt: skip
     return tuple(judged.get(name) or Judgement(name, totals[name], None, None, "this number is neither good nor bad")
                  for name in TOTALS)  # fmt: skip

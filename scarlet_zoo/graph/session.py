@@ -18,7 +18,7 @@ from scarlet_zoo.errors import ArtifactError
 def run_in_batches(
     once: Callable[[NDArray[Any]], Sequence[NDArray[Any]]], images: NDArray[Any], batch: int
 ) -> list[NDArray[np.float64]]:
-    """Apply a function to N images in batches of equal size; returns its outputs, each (N, ...)."""
+    """Apply a function to N images in batches, the last one filled up; returns all outputs, each (N, ...)."""
     parts = []
     for start in range(0, len(images), batch):
         part = images[start : start + batch]
