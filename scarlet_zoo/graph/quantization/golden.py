@@ -89,7 +89,7 @@ class GoldenCheck:
         exact: whether the digest of the integer logits matches; None where it need not for this class.
         top5: whether the five best classes of each image are the same.
         max_steps: largest difference of a logit, in steps of the logits' grid.
-        passed: whether the digest matches where it must, else whether ``max_steps`` is at most two (after rounding).
+        passed: whether the digest matches where it must, else whether ``max_steps`` is at most 2.5.
     """
 
     isa: str
