@@ -114,7 +114,7 @@ def _walk(backbone: Any, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]
                     yield chain
                     chain = Chain([Region()], [])
                 _write_into(chain.regions[-1], block)
-            _branch_off(chain.regions[-1], backbone, prefix, _nodes_behind(backbone, number - 1, position))
+            _branch_off(chain.regions[-1], backbone, prefix, _nodes_after(backbone, number - 1, position))
         if number in tapped:
             chain.regions[-1].pinned = f"the feature level after stage {number - 1} is tapped"
     head = getattr(backbone, "conv_head", None)
@@ -131,7 +131,7 @@ def _write_into(region: Region, block: _Block) -> None:
         region.pinned = f"an activation follows {block.writers[0]}"
 
 
-def _nodes_behind(backbone: Any, stage: int, position: int) -> tuple[int, ...]:
+def _nodes_after(backbone: Any, stage: int, position: int) -> tuple[int, ...]:
     """Feature maps that are complete after a module; none where the network has no branches."""
     nodes: list[list[tuple[int, ...]]] = getattr(backbone, "nodes", [])
     return nodes[stage][position] if nodes else ()

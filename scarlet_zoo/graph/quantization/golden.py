@@ -137,7 +137,7 @@ def check_golden(artifact: Artifact) -> GoldenCheck:
     Raises:
         ArtifactError: the file has no golden outputs, or is not a classifier.
     """
-    return check_answers(artifact, _answers(artifact.path, _feed(artifact), *_asked(artifact)), this_isa())
+    return check_answers(artifact, _answers(artifact.path, _feed(artifact), *_seed_and_images(artifact)), this_isa())
 
 
 def golden_input(artifact: Artifact) -> NDArray[Any]:
@@ -146,7 +146,7 @@ def golden_input(artifact: Artifact) -> NDArray[Any]:
     Raises:
         ArtifactError: the file has no golden outputs.
     """
-    return _input(artifact.path, _feed(artifact), *_asked(artifact))
+    return _input(artifact.path, _feed(artifact), *_seed_and_images(artifact))
 
 
 def check_answers(artifact: Artifact, logits: NDArray[np.float64], isa: str) -> GoldenCheck:
@@ -181,7 +181,7 @@ def _feed(artifact: Artifact) -> Preprocessing:
     return feed
 
 
-def _asked(artifact: Artifact) -> tuple[int, int]:
+def _seed_and_images(artifact: Artifact) -> tuple[int, int]:
     golden = Golden.of(artifact)
     return golden.seed, golden.images
 
