@@ -1,7 +1,7 @@
 """SCARLET networks for phones: create, fold, export, verify and measure.
 
-Importing this package loads no torch. The public names below are imported when first used, and
-our networks join timm's registry when timm is imported, before or after this package.
+Importing this package loads no torch. The public names below are imported when they are first used.
+The networks join timm's registry when timm is imported, before or after this package.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Where each public name is at home. No module of the root is named like one of them: once imported, it would hide it.
+# The module that defines each public name. No root module may have the name of one: its import would hide the name.
 _HOME = {
     "arch": ("SKIP", "Arch", "Choice"),
     "arch.cost": ("arch_cost",),

@@ -1,4 +1,4 @@
-"""``python -m scarlet_zoo``: the command line."""
+"""Start the command line with ``python -m scarlet_zoo``."""
 
 from scarlet_zoo.cli.main import main
 

@@ -1,8 +1,8 @@
 """Every error that a caller of this package can cause.
 
-The command line turns each of them into one line on stderr and exit code 2 (1 for
-:class:`CheckFailedError`), so a message says what is wrong, where, what was got and what was wanted,
-and holds no newline.
+The command line prints each of them as one line on stderr and ends with exit code 2 (1 for
+:class:`CheckFailedError`). So a message holds no newline, and says what is wrong, where, what was got
+and what was wanted.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ _FILE_ENDINGS = (".onnx", ".ort", ".pt", ".pth", ".tar", ".ckpt", ".safetensors"
 
 
 class ScarletError(ValueError):
-    """Bad input: the base of all errors that are the caller's to mend."""
+    """Bad input: the base class of all errors that the caller can correct."""
 
 
 class ArchError(ScarletError):
-    """An identity string, a token or a search space that does not decode."""
+    """An identity string, a token or a search space that cannot be decoded."""
 
 
 class TableError(ScarletError):
-    """A latency table that cannot be made, read, or used for what was asked."""
+    """A latency table that cannot be built or read, or cannot be used as requested."""
 
 
 class UnknownNameError(ScarletError):
-    """A name that no registry knows; the message lists the near ones."""
+    """A name that no registry knows; the message lists similar names."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that is none of the known ones, with the near ones, or all of few.
+    """Make the error for an unknown name; it lists up to four similar names, or else the first eight known ones.
 
-    A name that looks like a file is told apart: whoever gave it meant a file.
+    If the name looks like a file name, the message says whether such a file exists instead.
     """
     if looks_like_a_file(name):
         found = "is a file" if Path(name).is_file() else "is a folder" if Path(name).is_dir() else "no such file"
@@ -45,41 +45,41 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
 
 
 def looks_like_a_file(name: str) -> bool:
-    """Whether somebody who gives this name means a file."""
+    """Whether this name is probably meant as a file, by its ending or its first character."""
     return name.lower().endswith(_FILE_ENDINGS) or name.startswith((".", "/", "~")) or "\\" in name
 
 
 class CheckpointError(ScarletError):
-    """A weights file that cannot be read, or is for another network."""
+    """A weights file that cannot be read, or that belongs to another network."""
 
 
 class FoldError(ScarletError):
-    """A model that cannot be folded as it stands, in train mode for one."""
+    """A model that cannot be folded as it is, for example one in train mode."""
 
 
 class ExportError(ScarletError):
-    """An export that cannot be written, or is not what was asked for."""
+    """An export that cannot be written, or that does not give what was requested."""
 
 
 class ArtifactError(ScarletError):
-    """A file that is no usable ONNX network."""
+    """A file that is not a usable ONNX network."""
 
 
 class RecordError(ScarletError):
-    """A record of measurements that cannot be read, or not be compared with another."""
+    """A record of measurements that cannot be read, or cannot be compared with another one."""
 
 
 class DatasetError(ScarletError):
-    """Pictures with labels that are not there, not sound, or for another network."""
+    """Labelled images that are missing, damaged, or do not fit the network."""
 
 
 class TrainingError(ScarletError):
-    """A training or a search that cannot be run, or not be continued, as asked."""
+    """A training or a search that cannot be run or continued as requested."""
 
 
 class DivergedError(TrainingError):
-    """A training whose loss is no longer a number."""
+    """A training whose loss is no longer a finite number."""
 
 
 class CheckFailedError(ScarletError):
-    """A check ran and its answer is no (exit code 1)."""
+    """A check ran and failed (exit code 1)."""

@@ -1,6 +1,6 @@
-"""How long a network takes: measured on ONNX Runtime, several files in turn, with all conditions.
+"""Measure how long networks take on ONNX Runtime, several files interleaved, and record all conditions.
 
-This file stands alone: it needs numpy and onnxruntime, emits plain values, and can be copied to a
+This file stands alone: it needs only numpy and onnxruntime, and writes plain values. It can be copied to a
 device and run there (``python latency.py FILE...`` prints JSON).
 """
 
@@ -25,22 +25,22 @@ from typing import Any, Protocol
 import numpy as np
 import onnxruntime as ort
 
-# Each way of measuring, with the least number of counted runs and the least seconds that they take together.
+# The modes of measuring, each with its minimum number of counted runs and their minimum total time in seconds.
 MODES = {"hot": (100, 2.0), "cold": (100, 2.0), "camera": (100, 2.0), "sustained": (100, 30.0),
          "single-stream": (1024, 60.0)}  # fmt: skip
-STEADY_CV = 0.05  # more variation than that and a measurement is called unstable
-# A processor has settled when so many windows in a row agree in median and in temperature.
+STEADY_CV = 0.05  # a measurement with a larger coefficient of variation is called unstable
+# A processor has settled when this many windows in a row agree in median (relative) and in temperature (degrees C).
 _WINDOW_S, _WINDOWS, _WITHIN, _WITHIN_C = 1.0, 8, 0.02, 2.0
 _PROVIDER = "CPUExecutionProvider"
-EMULATED = "SCARLET_ZOO_EMULATED"  # in the environment of a processor that is only played: nothing is measured there
+EMULATED = "SCARLET_ZOO_EMULATED"  # environment variable set under CPU emulation, where measuring is refused
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(float16)": np.float16}
-# What decides which kernels a runtime chooses.
+# Instruction sets that decide which kernels a runtime chooses.
 _FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp",
              "i8mm", "bf16", "sve", "sve2", "sme")  # fmt: skip
 
 
 class MeasurementError(ValueError):
-    """A measurement that cannot be made as asked."""
+    """A measurement that cannot be made as requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,22 +48,23 @@ class Settings:
     """How to measure.
 
     Attributes:
-        mode: ``hot``: files in turns, each in bursts of runs back to back; ``cold``: all caches are swept before
-            every run; ``camera``: a run, then idle until the next frame; ``sustained``: one file after the other,
-            back to back until median and temperature have settled, which is what counts; ``single-stream``: one
-            file after the other as in MLPerf, 1,024 runs and a minute at least, whose score is ``p90_ms``.
+        mode: ``hot``: bursts of runs back to back, the files interleaved; ``cold``: like ``hot``, but all caches are
+            swept before every run; ``camera``: like ``hot``, but idle after each run until the next frame;
+            ``sustained``: one file after the other, back to back, and only the runs after median and temperature
+            have settled count; ``single-stream``: one file after the other as in MLPerf, at least 1,024 runs and
+            60 seconds, with ``p90_ms`` as the score.
         threads: intra-op threads, at least 1; ONNX Runtime's own guess (0) is not allowed.
-        warmup: runs of each file before any counts.
-        runs, seconds: counted runs of each file, and the time they take together, at least; both bounds hold, and
-            are the mode's own when left out (:data:`MODES`).
-        burst: counted runs of one file before the next one's turn; each turn begins with one run
-            that does not count, because the other file has emptied the caches.
-        openings: how often all files are opened anew, in modes that take turns. Where a file's memory happens to
-            lie makes a difference for as long as it is open.
+        warmup: uncounted runs of each file at the start of each session.
+        runs, seconds: minimum number of counted runs of each file, and their minimum total time. Both must be
+            reached. The defaults depend on the mode (:data:`MODES`).
+        burst: counted runs of one file before the next file runs. Each burst begins with one uncounted run,
+            because the other files have emptied the caches.
+        openings: number of sessions in the interleaved modes: all files are loaded again for each. Where a file
+            happens to lie in memory changes its speed for as long as it is loaded.
         spin: whether idle threads spin, which is faster and drains a battery.
-        affinity: processors that may be used; all that this process may use when left out.
-        frame_ms: of mode ``camera``.
-        limit_s: of mode ``sustained``: after so long what has not settled is called so.
+        affinity: numbers of the processors to use; by default all that this process may use.
+        frame_ms: milliseconds per frame in mode ``camera``.
+        limit_s: seconds after which mode ``sustained`` stops and reports a file that has not settled as such.
     """
 
     mode: str = "hot"
@@ -94,7 +95,7 @@ class Settings:
             raise MeasurementError(f"measurement: got limit_s = {self.limit_s}, wanted {self.seconds} or more")
 
     def enough(self, samples_ms: Sequence[float]) -> float:
-        """Counted runs as a share of what is wanted; 1 or more is enough."""
+        """How much of the required runs and seconds is reached, as a share; 1 or more is enough."""
         assert self.runs is not None
         assert self.seconds is not None
         return min(len(samples_ms) / self.runs, sum(samples_ms) / (1e3 * self.seconds))
@@ -105,15 +106,16 @@ class Timing:
     """One file's latency, in milliseconds for one batch of one image.
 
     Attributes:
-        file: as it was named.
-        p50_ms, p90_ms, p99_ms, min_ms: of the counted runs.
-        cv: their standard deviation over their mean.
-        load_ms, first_ms: session creation and first run, in a fresh process.
+        file: the path as it was given.
+        p50_ms, p90_ms, p99_ms, min_ms: percentiles and minimum of the counted runs.
+        cv: coefficient of variation of the counted runs (standard deviation over mean).
+        runs: number of counted runs.
+        load_ms, first_ms: time to create a session and time of its first run, in a fresh process.
         peak_rss_bytes: largest resident memory of that process, interpreter and runtime included.
-        conditions: what the numbers depend on.
-        network: name of the network as its file says it; empty where the file does not.
-        samples_ms: every counted run, in order.
-        opening_of_sample: in which opening of the file each of them was made.
+        conditions: everything that the numbers depend on.
+        network: name of the network from the file's metadata; empty if the file has none.
+        samples_ms: time of every counted run, in order.
+        opening_of_sample: number of the session, from 0, in which each sample was taken.
     """
 
     file: str
@@ -149,34 +151,34 @@ def measure(
     open_runner: OpenRunner | None = None,
     cold_start: Callable[[Path, Settings], dict[str, float]] | None = None,
 ) -> list[Timing]:
-    """Measure files side by side in this process.
+    """Measure the latency of files side by side in this process.
 
-    The files take turns until each has its runs and its seconds, so that a machine that slows
-    down slows down all of them; in the modes that heat a processor up, one is measured after the other.
+    The runs of the files are interleaved until each file has its runs and its seconds, so that a machine that slows
+    down slows down all of them. In modes ``sustained`` and ``single-stream`` the files are measured one by one.
 
     Args:
-        files: ONNX files; inputs of any number, dynamic dimensions are taken as 1.
-        settings: how; the defaults when left out.
-        progress: called after every turn with turns done and turns expected.
+        files: ONNX files with any number of inputs; dynamic dimensions are set to 1.
+        settings: how to measure; the defaults of :class:`Settings` when left out.
+        progress: called after every round with the rounds done and the rounds expected.
         open_runner, cold_start: for files of other runtimes, see :mod:`scarlet_zoo.deployment.runtimes.runner`.
 
     Raises:
-        MeasurementError: no files, a file that ONNX Runtime does not load, or not on the CPU.
+        MeasurementError: there are no files, or ONNX Runtime cannot load one of them on its CPU provider.
     """
     settings = settings or Settings()
     if not files:
-        raise MeasurementError("measurement: no files, wanted one or more")
+        raise MeasurementError("measurement: got no files, wanted one or more")
     paths = [Path(file) for file in files]
     with _on_processors(settings.affinity) as allowed:
         cold = [(cold_start or ort_cold_start)(path, settings) for path in paths]
         before = _state()
-        subjects = [_Subject(path, open_runner or Runner) for path in paths]
+        workloads = [_Workload(path, open_runner or Runner) for path in paths]
         if settings.mode in ("sustained", "single-stream"):
-            _one_by_one(subjects, settings, progress)
+            _one_by_one(workloads, settings, progress)
         else:
-            _take_turns(subjects, settings, progress)
+            _interleave(workloads, settings, progress)
         shared = _conditions_here(settings, before, allowed)
-        return [_summarise(subject, start, shared) for subject, start in zip(subjects, cold, strict=True)]
+        return [_summarise(workload, start, shared) for workload, start in zip(workloads, cold, strict=True)]
 
 
 def measure_groups(
@@ -185,19 +187,19 @@ def measure_groups(
     turns: int = 8,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure files that are run after one another, as the pieces of one network are.
+    """Measure groups of files that run after one another, as the pieces of one network do.
 
-    In its turn a group is gone through once uncounted and ``burst`` times counted, from its first file to its last:
-    so each file finds in the caches what the rest of its group left there.
+    In each round every group is run once uncounted and ``burst`` times counted, from its first file to its last.
+    So each file finds in the caches what the rest of its group has left there.
 
     Args:
-        groups: ONNX files; a whole network is a group of its own.
-        settings: how; its least runs and seconds do not apply.
-        turns: of each group.
-        progress: called after every turn with turns done and turns in all.
+        groups: lists of ONNX files; a whole network is a group of one file.
+        settings: how to measure; ``runs`` and ``seconds`` do not apply.
+        turns: number of rounds.
+        progress: called after every round with the rounds done and the rounds in total.
 
     Returns:
-        ``conditions``, ``samples_ms`` (groups, files of a group, runs), and ``sha256`` (groups, files of a group).
+        ``conditions``, ``samples_ms`` (groups, files of a group, runs) and ``sha256`` (groups, files of a group).
     """
     settings = settings or Settings()
     with _on_processors(settings.affinity) as allowed:
@@ -205,16 +207,16 @@ def measure_groups(
         before = _state()
         runners = [[Runner(path, settings) for path in group] for group in paths]
         samples: list[list[list[float]]] = [[[] for _ in group] for group in groups]
-        for turn in range(turns):
+        for finished in range(turns):
             for group, times in zip(runners, samples, strict=True):
-                for _ in range(1 if turn else settings.warmup):
+                for _ in range(1 if finished else settings.warmup):
                     for runner in group:
                         runner.time_ms()
                 for _ in range(settings.burst):
                     for runner, own in zip(group, times, strict=True):
                         own.append(runner.time_ms())
             if progress is not None:
-                progress(turn + 1, turns)
+                progress(finished + 1, turns)
         own_conditions = {key: value for key, value in runners[0][0].conditions.items() if key != "arch"}
         conditions = {**_conditions_here(settings, before, allowed), **own_conditions, "turns": turns}
     digests = [[hashlib.sha256(path.read_bytes()).hexdigest() for path in group] for group in paths]
@@ -222,18 +224,18 @@ def measure_groups(
 
 
 class AnyRunner(Protocol):
-    """A loaded file of any runtime."""
+    """A file that any runtime has loaded."""
 
     @property
     def feeds(self) -> Mapping[str, Any]:
-        """Its inputs by name."""
+        """The input arrays by name."""
 
     @property
     def conditions(self) -> Mapping[str, Any]:
-        """The runtime, its version, and how it was set up."""
+        """The runtime, its version and its options."""
 
     def time_ms(self) -> float:
-        """Run once; milliseconds."""
+        """Run once and return the time in milliseconds."""
 
 
 OpenRunner = Callable[[Path, Settings], AnyRunner]
@@ -258,7 +260,7 @@ class Runner:
             self.binding.bind_output(output.name)
 
     def time_ms(self) -> float:
-        """Run once; milliseconds."""
+        """Run once and return the time in milliseconds."""
         start = time.perf_counter_ns()
         self.session.run_with_iobinding(self.binding)
         return (time.perf_counter_ns() - start) / 1e6
@@ -267,7 +269,7 @@ class Runner:
 def _open_session(path: Path, settings: Settings, profile_to: Path | None = None) -> ort.InferenceSession:
     if EMULATED in os.environ:
         raise MeasurementError(
-            f"{path}: on an emulated {os.environ[EMULATED]}, whose times say nothing; wanted a real one"
+            f"{path}: got an emulated {os.environ[EMULATED]}, whose times mean nothing; wanted a real processor"
         )
     options = ort.SessionOptions()
     if profile_to is not None:
@@ -278,7 +280,7 @@ def _open_session(path: Path, settings: Settings, profile_to: Path | None = None
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spin else "0")
-    # Between runs nobody spins: a thread of the last file's would take a core from the next one's.
+    # No thread spins between runs: one of the previous file would take a core from the next file.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         session = ort.InferenceSession(str(path), options, providers=[_PROVIDER])
@@ -292,9 +294,10 @@ def _open_session(path: Path, settings: Settings, profile_to: Path | None = None
 
 
 def opset_of(content: bytes) -> int | None:
-    """Version of the standard operators that an ONNX file says it uses, read without the onnx package.
+    """Read the opset version of the standard operators from the bytes of an ONNX file, without the onnx package.
 
-    A model's field 8 is an operator set, whose field 1 is its domain and field 2 its version (onnx.proto).
+    In onnx.proto field 8 of a model is an operator set; its field 1 is the domain and its field 2 the version.
+    None if the bytes hold no such field.
     """
     for field_number, value in _protobuf_fields(content):
         if field_number == 8 and isinstance(value, bytes):
@@ -305,7 +308,7 @@ def opset_of(content: bytes) -> int | None:
 
 
 def _protobuf_fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Numbers and values of a message's own fields, without looking into them."""
+    """Yield number and value of each top-level field of a protobuf message."""
     at = 0
 
     def number() -> int:
@@ -327,7 +330,7 @@ def _protobuf_fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
                 yield key >> 3, content[at : at + length]
                 at += length
     except (IndexError, KeyError):
-        return  # not protobuf, as an .ort file
+        return  # not protobuf, for example an .ort file
 
 
 def _random_input(path: Path, item: Any) -> Any:
@@ -340,18 +343,18 @@ def _random_input(path: Path, item: Any) -> Any:
     return random.standard_normal(shape).astype(_DTYPES[item.type])
 
 
-class _Subject:
-    """A file while it is measured."""
+class _Workload:
+    """One file and its samples while it is measured."""
 
     def __init__(self, path: Path, open_runner: OpenRunner) -> None:
         self.path, self.open_runner = path, open_runner
         self.runner: AnyRunner | None = None
         self.samples_ms: list[float] = []
-        self.openings: list[int] = []
-        self.told: dict[str, Any] = {}
+        self.session_of_sample: list[int] = []
+        self.extra_conditions: dict[str, Any] = {}
 
     def open(self, settings: Settings) -> AnyRunner:
-        """Open the file, closing it first if it is open, and warm it up."""
+        """Start a new session of the file, after closing the previous one, and warm it up."""
         self.runner = None
         self.runner = self.open_runner(self.path, settings)
         for _ in range(settings.warmup):
@@ -359,45 +362,49 @@ class _Subject:
         return self.runner
 
 
-def _take_turns(subjects: Sequence[_Subject], settings: Settings, progress: Callable[[int, int], None] | None) -> None:
-    """Bursts in turns; what happens before each counted run is the mode's.
+def _interleave(
+    workloads: Sequence[_Workload], settings: Settings, progress: Callable[[int, int], None] | None
+) -> None:
+    """Interleave bursts of the files; the mode decides what happens before each counted run.
 
-    Files are opened, and take their turns, now in one order and now in another: who comes first is at an advantage.
+    The order of the files alternates between sessions and between rounds, because the first file has an advantage.
     """
     sweep = _cache_sweep() if settings.mode == "cold" else None
-    turn, done = 0, 0.0
-    for opening in range(settings.openings):
-        order = list(subjects if opening % 2 == 0 else reversed(subjects))
-        for subject in order:
-            subject.open(settings)
-        while done < (opening + 1) / settings.openings:
-            for subject in order if turn % 2 == 0 else reversed(order):
-                _burst(subject, settings, sweep)
-                subject.openings += [opening] * settings.burst
-            turn, done = turn + 1, min(settings.enough(subject.samples_ms) for subject in subjects)
+    finished, done = 0, 0.0
+    for session in range(settings.openings):
+        order = list(workloads if session % 2 == 0 else reversed(workloads))
+        for workload in order:
+            workload.open(settings)
+        while done < (session + 1) / settings.openings:
+            for workload in order if finished % 2 == 0 else reversed(order):
+                _burst(workload, settings, sweep)
+                workload.session_of_sample += [session] * settings.burst
+            finished, done = finished + 1, min(settings.enough(workload.samples_ms) for workload in workloads)
             if progress is not None:
-                progress(turn, max(turn, round(turn / done)))
+                progress(finished, max(finished, round(finished / done)))
 
 
-def _burst(subject: _Subject, settings: Settings, sweep: Any) -> None:
-    """One run that does not count, and a few that do."""
-    runner = subject.runner
+def _burst(workload: _Workload, settings: Settings, sweep: Any) -> None:
+    """Run once uncounted, then ``burst`` times counted."""
+    runner = workload.runner
     assert runner is not None
     spent = runner.time_ms()
     for _ in range(settings.burst):
         if sweep is not None:
-            sweep += 1  # every line of a buffer larger than the caches
-            subject.told["swept_bytes"] = sweep.nbytes
+            sweep += 1  # writes to every line of a buffer larger than the caches
+            workload.extra_conditions["swept_bytes"] = sweep.nbytes
         elif settings.mode == "camera":
             time.sleep(max(settings.frame_ms - spent, 0) / 1e3)
         spent = runner.time_ms()
-        subject.samples_ms.append(spent)
+        workload.samples_ms.append(spent)
 
 
-def _one_by_one(subjects: Sequence[_Subject], settings: Settings, progress: Callable[[int, int], None] | None) -> None:
-    """Each file's runs back to back: all of them, or of mode ``sustained`` those after it has settled."""
-    for index, subject in enumerate(subjects):
-        runner = subject.open(settings)
+def _one_by_one(
+    workloads: Sequence[_Workload], settings: Settings, progress: Callable[[int, int], None] | None
+) -> None:
+    """Measure one file after the other, back to back; mode ``sustained`` counts only the last windows."""
+    for index, workload in enumerate(workloads):
+        runner = workload.open(settings)
         windows: list[list[float]] = []
         heat: list[float | None] = []
         begun = time.perf_counter()
@@ -409,19 +416,19 @@ def _one_by_one(subjects: Sequence[_Subject], settings: Settings, progress: Call
             times = [time_ms for window in windows for time_ms in window]
             done, settled = settings.enough(times), _settled(windows, heat)
             if progress is not None:
-                progress(round(100 * (index + min(done, 1))), 100 * len(subjects))
+                progress(round(100 * (index + min(done, 1))), 100 * len(workloads))
             late = time.perf_counter() - begun > settings.limit_s
             if done >= 1 and (settings.mode != "sustained" or settled or late):
                 break
         if settings.mode == "sustained":
             medians = [float(np.median(window)) for window in windows]
-            subject.told |= {"settled": settled, "windows_p50_ms": medians, "windows_c": heat}
+            workload.extra_conditions |= {"settled": settled, "windows_p50_ms": medians, "windows_c": heat}
             times = [time_ms for window in windows[-_WINDOWS:] for time_ms in window]
-        subject.samples_ms, subject.openings = times, [0] * len(times)
+        workload.samples_ms, workload.session_of_sample = times, [0] * len(times)
 
 
 def _settled(windows: Sequence[Sequence[float]], heat: Sequence[float | None]) -> bool:
-    """Whether the last windows agree in median, and in temperature where it can be read."""
+    """Whether the last windows agree in median, and in temperature if it can be read."""
     if len(windows) < 2 * _WINDOWS:
         return False
     medians = [float(np.median(window)) for window in windows[-_WINDOWS:]]
@@ -430,7 +437,7 @@ def _settled(windows: Sequence[Sequence[float]], heat: Sequence[float | None]) -
 
 
 def _cache_sweep() -> Any:
-    """A buffer twice as large as the largest cache that the system tells of."""
+    """A buffer twice as large as the largest cache that the system reports, at most 512 MiB."""
     sizes = [_read(str(path)) for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
     largest = max([int(size[:-1]) << {"K": 10, "M": 20}[size[-1]] for size in sizes if size[-1:] in "KM"] or [32 << 20])
     return np.zeros(2 * min(largest, 256 << 20), np.uint8)
@@ -438,10 +445,10 @@ def _cache_sweep() -> Any:
 
 @contextmanager
 def _on_processors(affinity: Sequence[int] | None) -> Iterator[list[int] | None]:
-    """Only these processors for this process, whose children and new threads inherit them; gives those allowed."""
+    """Restrict this process, its children and new threads to some processors; yields those allowed, None if unknown."""
     if not hasattr(os, "sched_setaffinity"):
         if affinity is not None:
-            raise MeasurementError(f"affinity: got {tuple(affinity)}, this system cannot be told, wanted none")
+            raise MeasurementError(f"affinity: got {tuple(affinity)}, which this system cannot set; wanted none")
         yield None
         return
     before = os.sched_getaffinity(0)
@@ -455,31 +462,31 @@ def _on_processors(affinity: Sequence[int] | None) -> Iterator[list[int] | None]
 
 
 def ort_cold_start(path: Path, settings: Settings) -> dict[str, float]:
-    """Load and first run in a process of their own, where nothing is warm and memory is the file's alone."""
-    # Asked here first, so that a bad file is an error of this process and not of the child.
+    """Measure load and first run in a fresh process, where nothing is warm and no other file takes memory."""
+    # Loaded here first, so that a bad file raises its error in this process and not in the child.
     _open_session(path, settings)
     command = [*_interpreter(), __file__, "--cold", "--threads", str(settings.threads), str(path)]
     return in_fresh_process(command, path)
 
 
 def _interpreter() -> list[str]:
-    """How this Python is started: by itself, or as ``SCARLET_ZOO_PYTHON`` says in JSON, where it needs a loader."""
-    told = os.environ.get("SCARLET_ZOO_PYTHON")
-    return [str(part) for part in json.loads(told)] if told else [sys.executable]
+    """The command that starts this Python: its executable, or the JSON list in ``SCARLET_ZOO_PYTHON``."""
+    command = os.environ.get("SCARLET_ZOO_PYTHON")
+    return [str(part) for part in json.loads(command)] if command else [sys.executable]
 
 
 def in_fresh_process(command: Sequence[str], path: Path) -> dict[str, float]:
-    """What a command that measures a cold start prints."""
+    """Run a command that measures a cold start, and return the JSON object that it prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").split("\n")[-1]
-        raise MeasurementError(f"{path}: fails in a fresh process: {reason}")
+        raise MeasurementError(f"{path}: cannot be run in a fresh process: {reason}")
     result: dict[str, float] = json.loads(done.stdout)
     return result
 
 
 def measure_cold(open_runner: OpenRunner, path: Path, settings: Settings) -> dict[str, float]:
-    """Load and run a file once, in this process, which should be a fresh one."""
+    """Load a file and run it once, in this process, which should be a fresh one."""
     start = time.perf_counter_ns()
     runner = open_runner(path, settings)
     loaded = time.perf_counter_ns()
@@ -488,7 +495,7 @@ def measure_cold(open_runner: OpenRunner, path: Path, settings: Settings) -> dic
 
 
 def peak_rss_bytes() -> int:
-    """High-water mark of this process's memory; getrusage's would remember the parent's across exec."""
+    """Peak resident memory of this process in bytes; on Linux getrusage would include the parent's peak."""
     status = _read("/proc/self/status")
     for line in status.splitlines():
         if line.startswith("VmHWM:"):
@@ -499,39 +506,39 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _summarise(subject: _Subject, cold: Mapping[str, float], shared: Mapping[str, Any]) -> Timing:
-    path, runner = subject.path, subject.runner
+def _summarise(workload: _Workload, cold: Mapping[str, float], shared: Mapping[str, Any]) -> Timing:
+    path, runner = workload.path, workload.runner
     assert runner is not None
     own = {
         **runner.conditions,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
         "input_shape": {name: list(value.shape) for name, value in runner.feeds.items()},
-        **subject.told,
+        **workload.extra_conditions,
     }
     return Timing(
         file=str(path),
-        **statistics(subject.samples_ms),
+        **statistics(workload.samples_ms),
         load_ms=cold["load_ms"],
         first_ms=cold["first_ms"],
         peak_rss_bytes=int(cold["peak_rss_bytes"]),
         conditions={**shared, **own},
         network=str(getattr(runner, "network", "")),
-        samples_ms=subject.samples_ms,
-        opening_of_sample=subject.openings,
+        samples_ms=workload.samples_ms,
+        opening_of_sample=workload.session_of_sample,
     )
 
 
 def statistics(samples_ms: Sequence[float]) -> dict[str, Any]:
-    """What is told of counted runs: ``p50_ms p90_ms p99_ms min_ms cv runs``."""
+    """Summarise counted runs: ``p50_ms p90_ms p99_ms min_ms cv runs``."""
     p50, p90, p99 = (float(np.percentile(samples_ms, q)) for q in (50, 90, 99))
     cv = float(np.std(samples_ms) / np.mean(samples_ms))
     return {"p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "min_ms": min(samples_ms), "cv": cv, "runs": len(samples_ms)}
 
 
 def network_said(metadata: Mapping[str, str | None]) -> str:
-    """The name of the network in a file, from what the file says of itself; empty where it says nothing.
+    """The name of the network in a file, from the file's metadata; empty if the metadata has none.
 
-    A network of an architecture without a name is called by its architecture, not by the class of its module.
+    A network whose architecture has no name is named by its identity string, not by the class of its module.
     """
     model, arch = metadata.get("model"), metadata.get("arch")
     return (arch if model in (None, _NAMELESS) else None) or model or ""
@@ -541,7 +548,7 @@ _NAMELESS = "scarlet_net"
 
 
 def is_stable(cv: float) -> bool:
-    """Whether a measurement whose runs vary so much, as a share of their mean, counts as a steady one."""
+    """Whether a measurement with this coefficient of variation counts as stable."""
     return cv <= STEADY_CV
 
 
@@ -555,14 +562,14 @@ def runtime_conditions(
     opset: int | None = None,
     metadata: Mapping[str, str | None] = {},
 ) -> dict[str, Any]:
-    """The part of a measurement's conditions that a runtime and the file that it runs decide.
+    """The conditions of a measurement that depend on the runtime and the file it runs.
 
     Args:
         runtime, version, build: name, version and build of the runtime.
-        provider: what the runtime computes on.
-        graph_optimization: how far the runtime rewrites the graph.
-        opset: of the file, where it is an ONNX file.
-        metadata: what the file says of itself: ``form precision weights arch``.
+        provider: execution provider of the runtime.
+        graph_optimization: optimisation level of the runtime.
+        opset: opset version of an ONNX file; None for other files.
+        metadata: the file's metadata, of which ``form precision weights arch`` are used.
     """
     return {
         "runtime": runtime, "runtime_version": version, "runtime_build": build, "provider": provider,
@@ -580,15 +587,15 @@ def machine_conditions(
     cpu_features: Sequence[str] | None = None,
     governor: str | None = None,
 ) -> dict[str, Any]:
-    """The part of a measurement's conditions that the machine decides.
+    """The conditions of a measurement that depend on the machine.
 
     Args:
         device: name under which records of this machine are compared.
-        machine: kind of processor, such as ``x86_64``.
+        machine: processor architecture, such as ``x86_64``.
         system: operating system, or the browser.
-        cores: how many there are; None where it is not known.
-        cpu_features: instruction sets; None where they are not known.
-        governor: of the clock's frequency.
+        cores: number of cores; None if unknown.
+        cpu_features: instruction sets; None if unknown.
+        governor: CPU frequency governor; None if unknown.
     """
     features = None if cpu_features is None else list(cpu_features)
     return {"device": device, "cpu_features": features, "machine": machine, "system": system, "cores": cores,
@@ -604,15 +611,15 @@ def make_conditions(
     after: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """The conditions of a measurement that ends now: every record's are made here, whatever measured it.
+    """Build the conditions of a measurement that ends now; every record of every instrument gets them from here.
 
     Args:
         machine: from :func:`machine_conditions`.
         method: how it was measured: ``mode threads spin affinity warmup burst runs seconds openings`` and what
             else the mode needs.
-        runtime: from :func:`runtime_conditions`, or empty where each file's is added to it.
+        runtime: from :func:`runtime_conditions`; empty if the caller adds the conditions of each file later.
         before, after: ``load_average cpu_mhz temperature_c`` of the machine; unknown when left out.
-        more: what only some measurements have.
+        more: conditions that only some measurements have.
     """
     return {
         **machine,
@@ -630,7 +637,7 @@ _UNKNOWN_STATE = {"load_average": None, "cpu_mhz": None, "temperature_c": None}
 
 
 def _conditions_here(settings: Settings, before: Mapping[str, Any], allowed: Sequence[int] | None) -> dict[str, Any]:
-    """On this machine, without what each file adds."""
+    """The conditions of a measurement on this machine, without those of each file."""
     governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None
     system = f"{platform.system()} {platform.release()}"
     here = machine_conditions(cpu_model(), platform.machine(), system, os.cpu_count(), cpu_features=cpu_features(),
@@ -640,7 +647,7 @@ def _conditions_here(settings: Settings, before: Mapping[str, Any], allowed: Seq
 
 
 def cpu_model() -> str:
-    """The processor's name as the system gives it."""
+    """The processor's name as the system reports it."""
     for line in _read("/proc/cpuinfo").splitlines():
         if line.startswith(("model name", "Hardware")):
             return line.partition(":")[2].strip()
@@ -648,7 +655,7 @@ def cpu_model() -> str:
 
 
 def cpu_features() -> list[str]:
-    """The processor's instruction sets that matter to a neural network, as the system names them."""
+    """The processor's instruction sets that matter for neural networks, under the system's names."""
     for line in _read("/proc/cpuinfo").splitlines():
         if line.startswith(("flags", "Features")):
             has = set(line.partition(":")[2].split())
@@ -657,14 +664,14 @@ def cpu_features() -> list[str]:
 
 
 def _state() -> dict[str, Any]:
-    """Of the machine, now."""
+    """Load average, clock frequencies and temperature of this machine now; None if unknown."""
     mhz = [float(line.partition(":")[2]) for line in _read("/proc/cpuinfo").splitlines() if line.startswith("cpu MHz")]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {"load_average": load, "cpu_mhz": mhz or None, "temperature_c": _temperature_c()}
 
 
 def _temperature_c() -> float | None:
-    """Of the hottest zone; none where it cannot be read, as in a virtual machine."""
+    """Temperature of the hottest thermal zone; None if none can be read, for example in a virtual machine."""
     zones = [_read(str(path)) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
     return max((int(zone) / 1e3 for zone in zones if zone.lstrip("-").isdigit()), default=None)
 
@@ -677,16 +684,16 @@ def _read(path: str) -> str:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(description="Measure ONNX files and print JSON.")
-    parser.add_argument("files", nargs="*")
-    parser.add_argument("--groups", type=Path, help="manifest.json of a bundle to measure")
-    parser.add_argument("--turns", type=int, default=8, help="of each group")
-    parser.add_argument("--out", type=Path, help="file to write to, rather than print")
-    parser.add_argument("--mode", default="hot", choices=list(MODES))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--no-spin", action="store_true", help="idle threads sleep")
-    parser.add_argument("--affinity", help="processors that may be used, such as 0,1")
-    parser.add_argument("--cold", action="store_true", help="one load and one run of one file, in this process")
+    parser = argparse.ArgumentParser(description="Measure the latency of ONNX files and print JSON.")
+    parser.add_argument("files", nargs="*", help="ONNX files to measure")
+    parser.add_argument("--groups", type=Path, help="manifest.json of a bundle of file groups to measure")
+    parser.add_argument("--turns", type=int, default=8, help="rounds in which each group of --groups is measured")
+    parser.add_argument("--out", type=Path, help="write the JSON to this file instead of printing it")
+    parser.add_argument("--mode", default="hot", choices=list(MODES), help="how to measure")
+    parser.add_argument("--threads", type=int, default=1, help="intra-op threads")
+    parser.add_argument("--no-spin", action="store_true", help="let idle threads sleep instead of spin")
+    parser.add_argument("--affinity", help="numbers of the processors to use, such as 0,1")
+    parser.add_argument("--cold", action="store_true", help="load and run one file once, in this process")
     given = parser.parse_args()
     affinity = tuple(map(int, given.affinity.split(","))) if given.affinity else None
     settings = Settings(mode=given.mode, threads=given.threads, spin=not given.no_spin, affinity=affinity)
@@ -704,9 +711,9 @@ def _main() -> None:
     if given.out is None:
         sys.stdout.write(text)
     else:
-        beside = given.out.with_name(f".{given.out.name}.tmp")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(given.out)
+        temporary = given.out.with_name(f".{given.out.name}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(given.out)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ WRONG_RECIPES = (
 def test_a_recipe_that_cannot_be_is_refused(wrong):
     with pytest.raises(ExportError, match=r"got .*, wanted"):
         Recipe(**wrong)
-    with pytest.raises(ExportError, match="form"):
+    with pytest.raises(ExportError, match="graph variant"):
         export_onnx(create_model("scarlet_a").eval(), "never.onnx", Recipe(form="none"))
 
 

@@ -125,7 +125,7 @@ def test_limits_fail_a_build(file_of, scarlet):
     assert parse_limits("unfused=0, reorders=40") == {"unfused": 0, "reorders": 40}
     report = inspect(file_of("released"))
     check_limits(report, {"unfused": 17})
-    with pytest.raises(CheckFailedError, match=r"unfused 17, at most 16.*; reorders"):
+    with pytest.raises(CheckFailedError, match=r"unfused 17, wanted at most 16.*; reorders"):
         check_limits(report, {"unfused": 16, "reorders": 0})
     for wrong in ("unfused", "speed=1", "unfused=few", ""):
         with pytest.raises(ScarletError, match="wanted TOTAL=NUMBER"):

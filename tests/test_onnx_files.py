@@ -116,10 +116,10 @@ def hostile(name, folder):
     cases = {
         "a tensor of 2 GB that is not there": (graph_of([conv], [huge]), "declares 2147483648 bytes, holds 48"),
         "a negative side": (graph_of([conv], [negative]), "declares the shape"),
-        "a cycle": (graph_of(loop), "not a sound graph"),
+        "a cycle": (graph_of(loop), "not a valid ONNX graph"),
         "an opset of the future": (graph_of([conv], [weight], opset=99), "opset 99, wanted"),
-        "an operator that is none": (graph_of([helper.make_node("Convolve", ["x"], ["y"])]), "not a sound graph"),
-        "missing data": (graph_of([conv], [weight], external={"location": "no.bin"}), "not there"),
+        "an operator that is none": (graph_of([helper.make_node("Convolve", ["x"], ["y"])]), "not a valid ONNX graph"),
+        "missing data": (graph_of([conv], [weight], external={"location": "no.bin"}), "no such file"),
         "cut data": (graph_of([conv], [weight], external={"location": "cut.bin"}), "declares 48 bytes"),
         "a climbing path": (graph_of([conv], [weight], external={"location": "../outside.bin"}), "own folder"),
         "an absolute path": (graph_of([conv], [weight], external={"location": "/etc/passwd"}), "own folder"),
@@ -127,7 +127,7 @@ def hostile(name, folder):
         "an offset beyond the end": (
             graph_of([conv], [weight], external={"location": "cut.bin", "offset": 10**18, "length": 48}), "cut.bin"),
         "an offset that is no number": (
-            graph_of([conv], [weight], external={"location": "cut.bin", "offset": "ten"}), "no number"),
+            graph_of([conv], [weight], external={"location": "cut.bin", "offset": "ten"}), "not a whole number"),
     }  # fmt: skip
     return cases if name is None else cases[name]
 

@@ -86,7 +86,7 @@ def test_a_processor_that_does_not_run_is_told(cases, tmp_path):
 
 def test_nothing_is_measured_on_an_emulated_processor(two_files, monkeypatch):
     monkeypatch.setenv(EMULATED, "cortex-a57")
-    with pytest.raises(MeasurementError, match="on an emulated cortex-a57, whose times say nothing"):
+    with pytest.raises(MeasurementError, match="got an emulated cortex-a57, whose times mean nothing"):
         measure(two_files[:1])
 
 

@@ -1,1 +1,1 @@
-"""How batch norms and stabilizers vanish into the convolutions around them, exactly."""
+"""Exact folding of batch norms and stabilizers into the convolutions around them."""

@@ -1,4 +1,4 @@
-r"""Batch norm into the convolution or linear layer before it.
+r"""Fold each batch norm into the convolution or linear layer before it.
 
 In eval mode, with :math:`z = W x + b` the convolution's output and per output channel
 :math:`s = \gamma / \sqrt{\sigma^2 + \epsilon}`,
@@ -10,7 +10,7 @@ depthwise convolutions too: s scales output channels. Behind a sum of convolutio
 
 .. math:: s \Bigl(\sum_i (W_i x_i + b_i) - \mu\Bigr) + \beta
 
-each takes :math:`W_i' = s W_i`; one has the bias above, of the others it is :math:`b_i' = s b_i`.
+each takes :math:`W_i' = s W_i`; the first takes the bias above, the others :math:`b_i' = s b_i`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SUMS = (operator.add, operator.iadd, torch.add)
 
 
 class _LeafTracer(fx.Tracer):
-    """Traces a model down to its convolutions and norms; timm's own norms are leaves as well."""
+    """Trace a model down to its convolutions and norms; timm's own norms are leaves as well."""
 
     def __init__(self) -> None:
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
@@ -49,8 +49,8 @@ class _LeafTracer(fx.Tracer):
 def fold_batch_norms(model: nn.Module) -> tuple[list[Step], list[Skipped]]:
     """Fold every batch norm of a float64 model in eval mode, in place.
 
-    A batch norm that is not the only reader of one plain convolution or linear layer, or of a sum of
-    such, stays, with its reason.
+    A batch norm folds if it alone reads the output of one plain convolution or linear layer, or a sum of such
+    outputs. Any other batch norm stays and is returned with the reason.
     """
     norms = [name for name, module in model.named_modules() if isinstance(module, _NORMS)]
     if not norms:
@@ -59,7 +59,7 @@ def fold_batch_norms(model: nn.Module) -> tuple[list[Step], list[Skipped]]:
         # On a copy, because a model with hooks would keep the tracer's proxies.
         graph = _LeafTracer().trace(copy.deepcopy(model))
     except Exception as error:
-        # Tracing runs the model's own Python on proxies and may fail in any way it likes.
+        # Tracing runs the model's own Python on proxies, which can raise any exception.
         reason = f"the model cannot be traced: {type(error).__name__}"
         return [], [Skipped(name, reason) for name in norms]
     # Planned before anything is replaced: the graph's names and uses are the unfolded model's.
@@ -75,7 +75,7 @@ def fold_batch_norms(model: nn.Module) -> tuple[list[Step], list[Skipped]]:
 
 
 def _pairs(model: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, tuple[str, ...] | str]]:
-    """For each batch norm in the graph the layers that absorb it, or the reason why none can."""
+    """Yield each batch norm in the graph with the layers that absorb it, or with the reason why none can."""
     uses = Counter(node.target for node in graph.nodes if node.op == "call_module")
     shared = _shared_weights(model, graph)
     for node in graph.nodes:
@@ -84,7 +84,7 @@ def _pairs(model: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, tuple[str, 
 
 
 def _shared_weights(model: nn.Module, graph: fx.Graph) -> set[str]:
-    """Layers whose weight is another layer's as well, or is read by the forward code itself."""
+    """Names of the layers whose weight belongs to another layer too, or is read by the forward code directly."""
     weights = [(name, id(module.weight)) for name, module in model.named_modules() if isinstance(module, _LINEAR)]
     owners = Counter(identity for _, identity in weights)
     direct = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
@@ -92,6 +92,7 @@ def _shared_weights(model: nn.Module, graph: fx.Graph) -> set[str]:
 
 
 def _absorbers(model: nn.Module, norm: fx.Node, uses: Counter[Any], shared: set[str]) -> tuple[str, ...] | str:
+    """The layers that absorb a norm, or the reason why none can."""
     found: list[str] = []
     for source in _summands(model, norm.args[0]):
         reason = _objection(model, source, norm, uses)
@@ -106,11 +107,11 @@ def _absorbers(model: nn.Module, norm: fx.Node, uses: Counter[Any], shared: set[
 
 
 def _summands(model: nn.Module, source: Any) -> Iterator[Any]:
-    """What is summed to give a node, if nobody else reads the sums; else the node itself."""
+    """Yield the nodes whose sum a node is, if it has no other reader; else the node itself."""
     inside: tuple[Any, ...] = ()
     if isinstance(source, fx.Node) and len(source.users) == 1:
         sums = source.op == "call_function" and source.target in _SUMS and not source.kwargs
-        # What a norm that was left out leaves behind.
+        # An identity stands where a norm has been removed.
         passes = source.op == "call_module" and type(model.get_submodule(str(source.target))) is nn.Identity
         inside = source.args if sums or passes else ()
     if not inside or not all(isinstance(arg, fx.Node) for arg in inside):
@@ -121,11 +122,11 @@ def _summands(model: nn.Module, source: Any) -> Iterator[Any]:
 
 
 def _objection(model: nn.Module, source: Any, norm: fx.Node, uses: Counter[Any]) -> str:
-    """Why a node cannot absorb the norm behind it; empty if it can."""
+    """Why a node cannot absorb the norm after it; empty if it can."""
     if not isinstance(source, fx.Node) or source.op != "call_module":
         return f"it follows {getattr(source, 'name', source)}, not a convolution"
     module = model.get_submodule(str(source.target))
-    # A subclass may compute its weight on the way (weight standardisation), so the name is asked.
+    # A subclass may compute its weight (weight standardisation), so the exact type is checked.
     if not isinstance(module, _LINEAR) or not _has_plain_weight(module):
         return f"it follows a {type(module).__name__}, not a plain convolution"
     if len(source.users) > 1 or uses[source.target] > 1 or uses[norm.target] > 1:
@@ -150,7 +151,7 @@ def _merge(model: nn.Module, names: tuple[str, ...], norm_name: str) -> Step:
         for place, conv in enumerate(convs):
             assert isinstance(conv, _LINEAR)
             weight, bias = merged_batch_norm(conv.weight, conv.bias, norm)
-            if place > 0:  # the first has brought in mean and beta
+            if place > 0:  # the first layer has taken mean and beta
                 bias = bias - merged_batch_norm(conv.weight, None, norm)[1]
             conv.weight.copy_(weight)
             conv.bias = nn.Parameter(bias, requires_grad=conv.weight.requires_grad)
@@ -160,7 +161,7 @@ def _merge(model: nn.Module, names: tuple[str, ...], norm_name: str) -> Step:
 
 
 def _sum_of(layers: list[nn.Module], probes: list[Tensor]) -> Tensor:
-    """Their outputs, added; kernels of different sizes leave different sides, so of several the first pixel only."""
+    """Sum of the layers' outputs; of several convolutions only the first pixel, as their output sizes may differ."""
     outputs: list[Tensor] = [layer(probe) for layer, probe in zip(layers, probes, strict=True)]
     if len(outputs) == 1:
         return outputs[0]
@@ -170,7 +171,7 @@ def _sum_of(layers: list[nn.Module], probes: list[Tensor]) -> Tensor:
 def merged_batch_norm(
     weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm1d | nn.BatchNorm2d
 ) -> tuple[Tensor, Tensor]:
-    """W' and b' of the module docstring; ``weight`` is (out, ...), ``bias`` (out,) or None."""
+    """Return W' and b' of the module docstring; ``weight`` is (out, ...), ``bias`` is (out,) or None."""
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None
@@ -187,7 +188,7 @@ def _norm_only(norm: BatchNormAct2d, x: Tensor) -> Tensor:
 
 
 def _what_remains(norm: nn.Module) -> nn.Module:
-    """The activation that timm keeps inside its norm layer, or nothing."""
+    """The activation inside timm's norm layer, or an identity for a plain norm."""
     if isinstance(norm, BatchNormAct2d):
         dropped = isinstance(norm.drop, nn.Identity)
         return norm.act if dropped else nn.Sequential(norm.drop, norm.act)

@@ -1,4 +1,4 @@
-"""What a fold says about itself: one step per site, with its legality and its measured error."""
+"""The certificate of a fold: one step for each site, with its condition number and its measured error."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import nn
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One absorbed site.
+    """One site that was folded into other layers.
 
     Attributes:
-        kind: ``batch_norm`` (into the convolution before it), ``reparameterize`` (a block's own
-            multi-branch merge), ``multiply`` (into the stabilizer that follows), ``backward``
-            (into what writes its input), ``forward`` (into what reads its output),
-            ``change_of_basis`` (as one of them, with the inverse for the others of the stage).
-        site: qualified name of the module that is gone.
+        kind: how the site was folded: ``batch_norm`` (into the convolution before it), ``reparameterize`` (by a
+            block's own multi-branch merge), ``multiply`` (into the stabilizer that follows), ``backward`` (into
+            the layers that write its input), ``forward`` (into the layers that read its output), or
+            ``change_of_basis`` (into one side, and its inverse into the other layers of the region).
+        site: qualified name of the removed module.
         absorbed_by: qualified names of the modules whose weights changed.
         condition: largest 2-norm condition number among the inverted matrices; None where nothing
             was inverted.
-        max_abs_diff: largest difference in float64 that the step made, between the outputs of the
-            two forms of the site for ``batch_norm``, of the whole network for the others.
+        max_abs_diff: largest difference in float64 that the step made: between the outputs of the site
+            before and after for ``batch_norm``, between the outputs of the network for the other kinds.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A site that was left as it is, and why."""
+    """A site that was not folded, and the reason."""
 
     site: str
     reason: str
@@ -49,11 +49,11 @@ class FoldResult:
     Attributes:
         model: a new model in eval mode; the input model is untouched.
         weights_sha256: digest of the unfolded model's state dict.
-        steps: what was absorbed, in order.
-        skipped: what was not, each with its reason.
+        steps: the folded sites, in order.
+        skipped: the sites that were not folded, each with its reason.
         max_abs_diff: largest float64 difference between the outputs of the unfolded and the
             folded network on the probe images.
-        max_rel_diff: the same over the largest output.
+        max_rel_diff: ``max_abs_diff`` divided by the largest absolute output.
     """
 
     model: nn.Module
@@ -64,7 +64,7 @@ class FoldResult:
     max_rel_diff: float
 
     def certificate(self) -> str:
-        """The steps, the sites skipped and the whole network's difference as JSON, keys sorted."""
+        """The steps, the skipped sites and the whole network's differences as JSON with sorted keys."""
         content = {
             "steps": [asdict(step) for step in self.steps],
             "skipped": [asdict(site) for site in self.skipped],
@@ -74,16 +74,16 @@ class FoldResult:
         return json.dumps(content, sort_keys=True)
 
     def certificate_sha256(self) -> str:
-        """Digest of what was done to which modules, without the measured differences.
+        """Digest of the kinds, sites and reasons of the fold, without the measured differences.
 
-        Those vary in their last bits with the number of threads; the algebra does not.
+        The differences vary in their last bits with the number of threads; the rest does not.
         """
         done = [[step.kind, step.site, *step.absorbed_by] for step in self.steps]
         left = [[site.site, site.reason] for site in self.skipped]
         return hashlib.sha256(json.dumps([done, left]).encode()).hexdigest()
 
     def summary(self) -> str:
-        """One line: how many sites of which kind, and the difference."""
+        """One line with the number of sites of each kind, and the difference."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(step.kind for step in self.steps).items())
         left = f", {len(self.skipped)} skipped" if self.skipped else ""
         return f"{kinds or 'nothing to fold'}{left}; float64 difference {self.max_rel_diff:.1e} of the largest output"

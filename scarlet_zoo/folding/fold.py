@@ -1,4 +1,4 @@
-"""The fold: batch norms and stabilizers merged exactly into the convolutions around them."""
+"""Fold a network: merge batch norms and stabilizers exactly into the convolutions around them."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from scarlet_zoo.models.weights.checkpoint import state_sha256
 
 __all__ = ["FoldResult", "Skipped", "Step", "fold"]
 
-# In float64, of the largest output; what the algebra leaves is a thousand times less.
+# Allowed difference in float64, relative to the largest output; a correct fold stays a thousand times below it.
 _LARGEST_DIFFERENCE = 1e-6
 
 
 def fold(model: nn.Module, *, taps: Collection[int] = ()) -> FoldResult:
     """Merge batch norms and stabilizers into the adjacent convolutions, exactly.
 
-    The algebra runs in float64 and the result is cast once to the model's own dtype. Batch norm
-    always folds where it follows a plain convolution. A stabilizer S folds without an inverse
-    into a neighbour that has no shortcut, and by a change of basis of the residual stream where
-    both have one; the latter only if the folded network stays, in its own dtype, within 10 times
-    the unfolded network's rounding error (1e-9 of the largest output in float64), measured on four
-    random images. What does not qualify stays and is listed. Multi-branch blocks of other timm
-    models (MobileOne, RepVit) are merged first, by their own methods.
+    The algebra runs in float64, and the result is cast once to the model's own dtype. A batch norm
+    always folds where it follows a plain convolution. A stabilizer S folds without an inverse into
+    a neighbour that has no shortcut. Where both neighbours have a shortcut, it folds by a change of
+    basis of the residual stream. This is done only if the folded network, in its own dtype, stays
+    within 10 times the unfolded network's rounding error (1e-9 of the largest output in float64),
+    measured on four random images. A site that does not qualify stays and is listed. Multi-branch
+    blocks of other timm models (MobileOne, RepVit) are merged first, by their own methods.
 
     Args:
         model: a network in eval mode; it is not changed.
         taps: feature levels of a classifier whose tensors must keep their basis because someone
-            reads them (``forward_intermediates``). A ``features_only`` model's own are known.
+            reads them (``forward_intermediates``). Those of a ``features_only`` model are known.
 
     Returns:
-        The folded network: no batch norm, no stabilizer, the same modules under the same names
-        otherwise (an identity or the norm's activation stands in the old place).
+        The folded network and its certificate. An identity, or the norm's activation, stands in the
+        place of each folded module; all other modules have the same names as before.
 
     Raises:
-        FoldError: the model is in train mode, mixes dtypes, cannot be copied, or turns out different:
-            its layers then do more than they show.
+        FoldError: the model is in train mode, mixes dtypes, is on the meta device or cannot be copied;
+            or the folded network gives other outputs, because a layer computes more than its weights show.
     """
     _check(model)
     dtype = model_dtype(model)
@@ -59,7 +59,8 @@ def fold(model: nn.Module, *, taps: Collection[int] = ()) -> FoldResult:
     if not difference <= _LARGEST_DIFFERENCE * probe.scale:
         raise FoldError(
             f"fold of {type(model).__name__}: the folded network differs by {difference:.1e} in float64, wanted at "
-            f"most {_LARGEST_DIFFERENCE:g} of the largest output {probe.scale:.1e}: its layers are not what they seem"
+            f"most {_LARGEST_DIFFERENCE:g} of the largest output {probe.scale:.1e}: "
+            "a layer computes more than its weights show"
         )
     return FoldResult(
         model=folded.to(dtype).eval(),
@@ -74,7 +75,7 @@ def fold(model: nn.Module, *, taps: Collection[int] = ()) -> FoldResult:
 def _check(model: nn.Module) -> None:
     training = next((name or "the model" for name, module in model.named_modules() if module.training), None)
     if training is not None:
-        raise FoldError(f"fold: {training} is in train mode, wanted model.eval(): batch statistics do not fold")
+        raise FoldError(f"fold: {training} is in train mode, wanted model.eval(): batch statistics cannot be folded")
     dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
     if len(dtypes) > 1:
         raise FoldError(f"fold: got parameters in {' and '.join(sorted(map(str, dtypes)))}, wanted one dtype")
@@ -91,7 +92,7 @@ def _copy(model: nn.Module) -> nn.Module:
 
 
 def _reparameterize(model: nn.Module, probe: Probe) -> list[Step]:
-    """Merge the branches of each block that knows how to, in place."""
+    """Merge the branches of each block that has a method for it, in place."""
     merges = ("fuse", "reparameterize", "switch_to_deploy")
     able = [name for name, module in model.named_modules() if any(hasattr(module, method) for method in merges)]
     outermost = [name for name in able if name and not any(name.startswith(f"{other}.") for other in able if other)]

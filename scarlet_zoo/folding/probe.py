@@ -1,4 +1,4 @@
-"""A fixed batch of images and the unfolded network's answers, to hold every step of a fold against."""
+"""A fixed batch of images and the unfolded network's outputs, against which every step of a fold is compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BATCH, _LARGEST_SIZE = 4, 96
 
 
 def flat_outputs(output: object) -> Tensor:
-    """All tensors of a model's output, a logits tensor or a list of feature maps, as one vector."""
+    """All tensors of a model's output (logits, or a list or dict of feature maps) as one float64 vector."""
     if isinstance(output, Tensor):
         return output.detach().reshape(-1).to(torch.float64)
     if isinstance(output, dict):
@@ -24,7 +24,7 @@ def flat_outputs(output: object) -> Tensor:
 
 
 class Probe:
-    """The truth of a fold: what the unfolded network gives in float64, and its own rounding error.
+    """The reference of a fold: the unfolded network's outputs in float64, and its own rounding error.
 
     Args:
         model: the unfolded network, in eval mode and in its own dtype.
@@ -32,10 +32,11 @@ class Probe:
 
     Attributes:
         scale: largest absolute output.
-        tolerance: how far the folded network in its own dtype may be from the truth: 10 times the
-            unfolded network's rounding error (root mean square over the outputs of four images,
-            since a largest error says little of the next image's), and never less than 1e-9 of
-            the largest output, which is what decides in float64.
+        tolerance: allowed error of the folded network in its own dtype: 10 times the unfolded
+            network's rounding error, and at least 1e-9 of the largest output, which decides in
+            float64. Errors are root mean squares over the outputs of four images, because a
+            largest error varies much from image to image.
+        tolerance_source: which of the two bounds the tolerance is, in words.
     """
 
     def __init__(self, model: nn.Module, truth: nn.Module) -> None:

@@ -1,15 +1,14 @@
-"""The residual streams of a network: which convolutions write and read the tensors around a stabilizer.
+"""Find the convolutions that write and read the residual stream around each stabilizer.
 
-A *region* is the set of tensors that share one basis: a block with a shortcut adds its output to
-its input, so both are in one region, while a block without one starts a new region, and so does a
-stabilizer. Replacing every tensor x of a region by T x (T invertible) leaves the network's
-function alone if each convolution that writes into the region becomes T W and each that reads
-from it becomes R T^-1.
+A *region* is the set of tensors that share one basis. A block with a shortcut adds its output to
+its input, so both are in one region. A block without a shortcut starts a new region, and so does a
+stabilizer. Replacing every tensor x of a region by T x (T invertible) does not change the network's
+function if each convolution that writes into the region becomes T W and each that reads from it
+becomes R T^-1.
 
-A branch (:mod:`scarlet_zoo.models.branched`) is one more reader of the region of the feature map that it
-leaves and one more writer of the region of the one that it is added to. Between its two ends stand
-activations, so the bases there have nothing to do with one another: a stage may change one end
-and another stage the other.
+A branch (:mod:`scarlet_zoo.models.branched`) reads the region of the feature map where it begins, and
+writes the region of the feature map to which it is added. Activations stand between its two ends, so
+the bases of the two regions are independent.
 """
 
 from __future__ import annotations
@@ -31,9 +30,11 @@ from scarlet_zoo.models.path_sets import ParallelBlock
 
 @dataclass
 class Region:
-    """Tensors of one basis: names of the convolutions that write and read them.
+    """Tensors that share one basis.
 
-    ``pinned`` says why the basis must stay as it is; empty where it may change.
+    Attributes:
+        writers, readers: names of the convolutions that write and read the tensors.
+        pinned: why the basis must not change; empty where it may change.
     """
 
     writers: list[str] = field(default_factory=list)
@@ -43,7 +44,7 @@ class Region:
 
 @dataclass
 class Chain:
-    """Regions in a row, each tied to the next by a stabilizer: ``len(regions) == len(sites) + 1``."""
+    """Consecutive regions with a stabilizer between each two: ``len(regions) == len(sites) + 1``."""
 
     regions: list[Region]
     sites: list[str]
@@ -51,10 +52,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A unit of the backbone as the walk sees it: its first and its last layers, and its shortcut.
+    """A block of the backbone: its first and last layers, and whether it has a shortcut.
 
-    Blocks side by side have one of each per path. ``activated`` says that something nonlinear follows
-    the last layers inside the block.
+    A block of parallel paths has one first and one last layer for each path. ``activated`` says that an
+    activation follows the last layers inside the block.
     """
 
     readers: tuple[str, ...]
@@ -64,11 +65,11 @@ class _Block:
 
 
 def find_chains(model: nn.Module, taps: frozenset[int]) -> tuple[list[Chain], list[str]]:
-    """The chains of a model that hold stabilizers, and the stabilizers that lie outside of any.
+    """Find the chains of a model that hold stabilizers, and the stabilizers outside of any chain.
 
     Args:
         model: a network whose batch norms are folded.
-        taps: feature levels that someone reads besides the network's own next block.
+        taps: feature levels that are also read from outside the network.
     """
     backbone, prefix, tapped = _backbone(model, taps)
     everywhere = [name for name, module in model.named_modules() if isinstance(module, Stabilizer)]
@@ -85,7 +86,7 @@ def find_chains(model: nn.Module, taps: frozenset[int]) -> tuple[list[Chain], li
 
 
 def _backbone(model: nn.Module, taps: frozenset[int]) -> tuple[nn.Module | None, str, frozenset[int]]:
-    """The timm EfficientNet inside, its name prefix, and after how many stages a tensor is tapped."""
+    """The timm EfficientNet inside a model, its name prefix, and the stages (from 1) whose outputs are tapped."""
     if isinstance(model, EfficientNetFeatures):
         return model, "", frozenset(model._stage_out_idx)
     if isinstance(model, FeatureGetterNet) and isinstance(model.model, EfficientNet):
@@ -98,7 +99,7 @@ def _backbone(model: nn.Module, taps: frozenset[int]) -> tuple[nn.Module | None,
 
 
 def _walk(backbone: Any, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]:
-    """Follow the backbone from stem to head; a block without a shortcut ends one chain and opens the next."""
+    """Yield the chains from stem to head; a block without a shortcut ends one chain and begins the next."""
     chain = Chain([Region(pinned="the stem's activation writes it")], [])
     for number, stage in enumerate(backbone.blocks, start=1):
         for position, module in enumerate(stage):
@@ -106,14 +107,14 @@ def _walk(backbone: Any, prefix: str, tapped: frozenset[int]) -> Iterator[Chain]
             if isinstance(module, Stabilizer):
                 chain.sites.append(name)
                 chain.regions.append(Region())
-            elif not isinstance(module, nn.Identity):  # that would be a site that an earlier step has emptied
+            elif not isinstance(module, nn.Identity):  # an identity is a stabilizer that an earlier step has folded
                 block = _describe(module, name)
                 chain.regions[-1].readers += block.readers
                 if not block.residual:
                     yield chain
                     chain = Chain([Region()], [])
                 _write_into(chain.regions[-1], block)
-            _branch_off(chain.regions[-1], backbone, prefix, _nodes_behind(backbone, number - 1, position))
+            _branch_off(chain.regions[-1], backbone, prefix, _nodes_after(backbone, number - 1, position))
         if number in tapped:
             chain.regions[-1].pinned = f"the feature level after stage {number - 1} is tapped"
     head = getattr(backbone, "conv_head", None)
@@ -130,14 +131,14 @@ def _write_into(region: Region, block: _Block) -> None:
         region.pinned = f"an activation follows {block.writers[0]}"
 
 
-def _nodes_behind(backbone: Any, stage: int, position: int) -> tuple[int, ...]:
-    """Feature maps that are complete behind a module; none where the network has no branches."""
+def _nodes_after(backbone: Any, stage: int, position: int) -> tuple[int, ...]:
+    """Feature maps that are complete after a module; none where the network has no branches."""
     nodes: list[list[tuple[int, ...]]] = getattr(backbone, "nodes", [])
     return nodes[stage][position] if nodes else ()
 
 
 def _branch_off(region: Region, backbone: Any, prefix: str, nodes: tuple[int, ...]) -> None:
-    """Add the branches that end at these feature maps, or begin there, to the region that they are in."""
+    """Add the branches that begin or end at these feature maps to the region."""
     for edge in getattr(backbone, "edges", ()):
         name = f"branches.{edge_name(edge)}"
         block = _describe(backbone.get_submodule(name), prefix + name)
@@ -148,7 +149,7 @@ def _branch_off(region: Region, backbone: Any, prefix: str, nodes: tuple[int, ..
 
 
 def branched_sites(backbone: nn.Module, prefix: str = "") -> set[str]:
-    """Names of the modules behind which a branch begins or ends."""
+    """Names of the modules after which a branch begins or ends."""
     touched = {node for edge in getattr(backbone, "edges", ()) for node in edge}
     nodes: Any = getattr(backbone, "nodes", ())
     return {
@@ -173,5 +174,5 @@ def _describe(module: nn.Module, name: str) -> _Block:
         readers = tuple(reader for path in paths for reader in path.readers)
         writers = tuple(writer for path in paths for writer in path.writers)
         return _Block(readers, writers, module.has_skip, activated)
-    # An unknown block is no convolution, so that the regions at both its ends are pinned.
+    # An unknown block is not a convolution, so the regions at both of its ends become pinned.
     return _Block((name,), (name,), residual=False)

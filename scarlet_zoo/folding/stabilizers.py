@@ -1,4 +1,4 @@
-"""Stabilizers into the convolutions around them: choose a plan, apply it, measure, or keep and say why."""
+"""Fold stabilizers into the convolutions around them: choose a plan, apply it, measure it, or undo it with a reason."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from scarlet_zoo.folding.probe import Probe
 from scarlet_zoo.folding.regions import Chain, branched_sites, find_chains
 from scarlet_zoo.models.blocks import Stabilizer
 
-# No dtype of ours survives an inverse worse than this; it spares a measurement, no more.
+# Beyond this no supported dtype can pass the measurement, so it is skipped.
 _HOPELESS_CONDITION = 1e12
 
 
 def fold_stabilizers(model: nn.Module, probe: Probe, taps: frozenset[int]) -> tuple[list[Step], list[Skipped]]:
     """Fold every stabilizer of a float64 model without batch norms, in place.
 
-    A plan without an inverse is taken unseen. One with an inverse is taken if the folded network,
-    cast to its own dtype, stays within the probe's tolerance; else the next one, which keeps the
-    stabilizer that costs most, is tried.
+    A plan without an inverse is applied without a measurement. A plan with an inverse is applied only
+    if the folded network, cast to its own dtype, stays within the probe's tolerance. Otherwise the next
+    plan is tried, in which one more stabilizer remains.
     """
     steps = _multiply_neighbours(model, probe)
     chains, outside = find_chains(model, taps)
@@ -36,9 +36,9 @@ def fold_stabilizers(model: nn.Module, probe: Probe, taps: frozenset[int]) -> tu
 
 
 def _multiply_neighbours(model: nn.Module, probe: Probe) -> list[Step]:
-    """S_2 S_1 for two in a row: the second takes the product, the first becomes an identity.
+    """Multiply two consecutive stabilizers: the second becomes S_2 S_1, the first an identity.
 
-    Not where a branch begins or ends between them, for that is a tensor of its own.
+    A pair is left where a branch begins or ends between the two, because the branch needs that tensor.
     """
     steps = []
     branched = {name for prefix, part in model.named_modules() if hasattr(part, "nodes")
@@ -69,11 +69,11 @@ def _fold_chain(model: nn.Module, chain: Chain, probe: Probe) -> tuple[list[Step
             return _report(model, chain, plan, probe, reason)
         reason = excess
         undo()
-    raise AssertionError("the plan that keeps every stabilizer inverts nothing and is always taken")
+    raise AssertionError("the plan in which every stabilizer remains inverts nothing and is always applied")
 
 
 def _excess(model: nn.Module, plan: Plan, probe: Probe) -> str:
-    """Why a plan with an inverse does not qualify; empty if it does."""
+    """Why a plan with an inverse cannot be used; empty if it can."""
     if plan.condition > _HOPELESS_CONDITION:
         return f"condition number {plan.condition:.1e}: it has no usable inverse"
     error = probe.rounding_error(model)
@@ -86,19 +86,19 @@ def _excess(model: nn.Module, plan: Plan, probe: Probe) -> str:
 
 
 def _apply(model: nn.Module, chain: Chain, plan: Plan) -> Callable[[], None]:
-    """Change the bases of a chain; returns what takes it back."""
+    """Change the bases of a chain, and return a function that undoes it."""
     names = {name for region in chain.regions for name in (*region.writers, *region.readers)} | set(chain.sites)
     layers = {name: model.get_submodule(name) for name in names}
     saved = {name: {key: value.clone() for key, value in layer.state_dict().items()} for name, layer in layers.items()}
     for j, (region, basis) in enumerate(zip(chain.regions, plan.bases, strict=True)):
         if basis is None:
             continue
-        kept_before = [chain.sites[j - 1]] if j - 1 in plan.kept else []
-        kept_after = [chain.sites[j]] if j in plan.kept else []
-        _change_basis([layers[n] for n in (*region.writers, *kept_before)], basis, writing=True)
-        _change_basis([layers[n] for n in (*region.readers, *kept_after)], basis, writing=False)
+        site_before = [chain.sites[j - 1]] if j - 1 in plan.remaining else []
+        site_after = [chain.sites[j]] if j in plan.remaining else []
+        _change_basis([layers[n] for n in (*region.writers, *site_before)], basis, writing=True)
+        _change_basis([layers[n] for n in (*region.readers, *site_after)], basis, writing=False)
     for i, name in enumerate(chain.sites):
-        if i not in plan.kept:
+        if i not in plan.remaining:
             model.set_submodule(name, nn.Identity())
 
     def undo() -> None:
@@ -133,14 +133,14 @@ def _report(model: nn.Module, chain: Chain, plan: Plan, probe: Probe, reason: st
         if pivot is not None:
             kind, absorbers = _route(chain, plan, i, pivot)
             steps.append(Step(kind, site, absorbers, condition, difference))
-    return steps, [Skipped(chain.sites[i], reason) for i in sorted(plan.kept)]
+    return steps, [Skipped(chain.sites[i], reason) for i in sorted(plan.remaining)]
 
 
 def _route(chain: Chain, plan: Plan, site: int, pivot: int) -> tuple[str, tuple[str, ...]]:
-    """How one stabilizer went: away from its run's pivot, through every region beyond it."""
+    """The kind of one stabilizer's step, and the layers that absorbed it: all on its far side from the pivot."""
     backward = site < pivot
     touched = [j for j in range(len(plan.bases)) if plan.bases[j] is not None and (j <= site) == backward]
-    same_run = [j for j in touched if not any(min(j, pivot) <= kept < max(j, pivot) for kept in plan.kept)]
+    same_run = [j for j in touched if not any(min(j, pivot) <= other < max(j, pivot) for other in plan.remaining)]
     inverted = False
     absorbers: list[str] = []
     for j in same_run:

@@ -1,1 +1,1 @@
-"""ONNX graphs without torch: read, rewritten, quantised and run."""
+"""Read, rewrite, quantise and run ONNX graphs, without torch."""

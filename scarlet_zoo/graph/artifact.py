@@ -1,4 +1,4 @@
-"""An exported network on disk, and what its file says about itself."""
+"""An exported network on disk, and the metadata in its file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _ONNX_DOMAINS = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class Artifact:
-    """An ONNX file and its own description.
+    """An ONNX file and its metadata.
 
     Attributes:
-        path: where it is.
-        sha256: digest of its bytes.
-        opset: version of the standard operators.
+        path: path of the file.
+        sha256: digest of the file's bytes.
+        opset: opset version of the standard operators.
         ir_version: version of the ONNX format.
-        form: how its operators are spelled (see :mod:`scarlet_zoo.graph.passes.lower`).
+        form: graph variant, the operators in which the network is written (:mod:`scarlet_zoo.graph.passes.lower`).
         precision: ``float32``, ``int8``, ...
-        weights: where the weights come from.
-        metadata: all that ``metadata_props`` holds.
+        weights: origin of the weights.
+        metadata: all entries of ``metadata_props``.
     """
 
     path: Path
@@ -42,30 +42,30 @@ class Artifact:
 
     @property
     def arch(self) -> Arch | None:
-        """The architecture, decoded with the search space that the file carries."""
+        """The architecture, decoded with the search space in the file; None if the file has none."""
         if "arch" not in self.metadata:
             return None
         return Arch.parse(self.metadata["arch"], SearchSpace.from_json(self.metadata["space"]))
 
     @property
     def description(self) -> dict[str, str]:
-        """All that the file says of itself; form, precision and weights are ``unknown`` where it does not say them."""
+        """The file's metadata, with ``unknown`` for a missing ``form``, ``precision`` or ``weights``."""
         return {**self.metadata, "form": self.form, "precision": self.precision, "weights": self.weights}
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """What the network wants to be fed, if the file says so."""
+        """How images are prepared for the network; None if the file does not say."""
         text = self.metadata.get("preprocessing")
         return Preprocessing.from_json(text) if text else None
 
     @property
     def labels(self) -> list[str] | None:
-        """Class names in the order of the logits, if the file carries them."""
+        """Class names in the order of the logits; None if the file has none."""
         text = self.metadata.get("labels")
         return list(json.loads(text)) if text else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values, ``path`` as text."""
+        """All fields as JSON values, ``path`` as text."""
         return {
             "path": str(self.path),
             "sha256": self.sha256,
@@ -79,10 +79,10 @@ class Artifact:
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Open an ONNX file of any origin; what it does not say of itself is ``unknown``.
+    """Read the metadata of an ONNX file from any exporter; missing entries are ``unknown``.
 
     Raises:
-        ArtifactError: it is no ONNX file.
+        ArtifactError: the file is missing or is not an ONNX file.
     """
     model = read_onnx(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}

@@ -1,7 +1,7 @@
-"""Will it fuse? What ONNX Runtime really runs of a file, convolution by convolution.
+"""Report which operators ONNX Runtime really runs for a file, convolution by convolution.
 
-A runtime decides when it loads a file which operators it merges, and says nothing where it does not. The graph
-that comes out of its optimiser does: this module reads that graph.
+A runtime decides while it loads a file which operators it fuses, and does not report where it cannot. This module
+reads the graph that the runtime's optimiser has written.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _BLOCKED = "com.microsoft.nchwc"
 _REORDERS = {"ReorderInput", "ReorderOutput"}
 _QUANTISERS = {"QuantizeLinear", "DequantizeLinear"}
 _ACTIVATIONS = {"Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Tanh"}
-# Between a convolution and what is made of its output these change nothing but where it lies in memory.
+# These operators change only the layout or number type of a convolution's output, not its values.
 _TRANSPARENT = _REORDERS | _QUANTISERS | {"Transpose"}
 
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """What became of one convolution.
+    """How the runtime runs one convolution.
 
     Attributes:
-        name: of the node that runs.
-        operator: what runs: ``Conv``, ``FusedConv``, ``nchwc.Conv``, ``QLinearConv``, ...
-        activation: the one that was fused into it.
-        follower: the operator that computes its activation, or its batch norm, apart from it.
+        name: name of the node in the optimised graph.
+        operator: its operator: ``Conv``, ``FusedConv``, ``nchwc.Conv``, ``QLinearConv``, ...
+        activation: the activation fused into it; None if there is none.
+        follower: the separate operator that computes its activation or its batch norm; None if there is none.
         blocked: whether it runs in the blocked channel layout.
-        reorders: copies from or to that layout, and transpositions, right beside it.
+        reorders: number of layout copies and transpositions directly before and after it.
         quantized: whether it computes in integers.
     """
 
@@ -54,15 +54,15 @@ class Convolution:
 
 @dataclass(frozen=True)
 class FusionReport:
-    """What a runtime runs of a file.
+    """The operators that a runtime runs for a file.
 
     Attributes:
-        file: as it was named.
-        runtime: name and version.
-        machine: kind of processor; the answer holds for it only.
-        convolutions: in the order of the graph.
-        totals: see :data:`TOTALS`.
-        operators: how often each operator is run.
+        file: the path as it was given.
+        runtime: name and version of the runtime.
+        machine: processor architecture; the report holds for it only.
+        convolutions: all convolutions, in the order of the graph.
+        totals: number for each name in :data:`TOTALS`.
+        operators: number of nodes of each operator.
     """
 
     file: str
@@ -78,27 +78,27 @@ class FusionReport:
 
 
 TOTALS: Mapping[str, str] = {
-    "convolutions": "convolutions that run",
-    "fused": "convolutions with their activation inside",
-    "unfused": "convolutions whose activation is computed apart",
-    "batch_norms": "batch norms left",
-    "unblocked": "convolutions outside the blocked channel layout, which are all on processors without it",
+    "convolutions": "convolutions in the optimised graph",
+    "fused": "convolutions with a fused activation",
+    "unfused": "convolutions whose activation is a separate operator",
+    "batch_norms": "batch norms that remain",
+    "unblocked": "convolutions outside the blocked channel layout: all of them on processors without that layout",
     "reorders": "copies between layouts, transpositions included",
-    "float": "convolutions and products of matrices left in float in a file that is quantised",
+    "float": "convolutions and matrix products that remain in float in a quantised file",
     "stray": "quantise and dequantise operators that are neither at the input nor at the output",
 }
 
 
 def inspect(path: str | Path, runtime: str = "ort") -> FusionReport:
-    """Say what a runtime on this processor runs of a file.
+    """Report the operators that a runtime runs for a file on this processor.
 
     Args:
         path: an ``.onnx`` or an ``.ort`` file.
-        runtime: ``ort`` for the one that is installed, or ``ort==1.22.1`` for another version.
+        runtime: ``ort`` for the installed ONNX Runtime, or ``ort==1.22.1`` for another version.
 
     Raises:
-        ArtifactError: the file is none, or that runtime does not load it.
-        ScarletError: that runtime is not to be had.
+        ArtifactError: the file is missing or is not a network, or the runtime cannot load it.
+        ScarletError: the runtime is unknown or cannot be installed.
     """
     path = Path(path)
     if path.suffix != ".ort":
@@ -106,26 +106,26 @@ def inspect(path: str | Path, runtime: str = "ort") -> FusionReport:
     elif not path.is_file():
         raise ArtifactError(f"{path}: no such file, wanted an ONNX or ORT file")
     with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary) / "runs.onnx"
-        told = _optimize(path, out, runtime)
+        out = Path(temporary) / "optimized.onnx"
+        versions = _optimize(path, out, runtime)
         graph = onnx.load(out).graph
-    return report_of_graph(str(path), f"onnxruntime {told['runtime_version']}", told["machine"], graph)
+    return report_of_graph(str(path), f"onnxruntime {versions['runtime_version']}", versions["machine"], graph)
 
 
 def _optimize(path: Path, out: Path, runtime: str) -> dict[str, str]:
-    """In a process of its own, whichever version it is: a hostile file may take its process along."""
+    """Write the optimised graph in a separate process, because a malicious file may crash it."""
     command = [str(interpreter_of(runtime)), optimized_graph.__file__, str(path), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().split("\n") if line]
-        reason = lines[-1] if lines else f"it ends with code {done.returncode}"
+        reason = lines[-1] if lines else f"exit code {done.returncode}"
         raise ArtifactError(f"{path}: {runtime} does not load it: {reason}")
-    told: dict[str, str] = json.loads(done.stdout)
-    return told
+    versions: dict[str, str] = json.loads(done.stdout)
+    return versions
 
 
 def report_of_graph(file: str, runtime: str, machine: str, graph: onnx.GraphProto) -> FusionReport:
-    """What the graph says that a runtime on a kind of processor wrote after optimising a file."""
+    """Make the report from the graph that a runtime has written after optimising a file."""
     view = _View(graph)
     rows = tuple(_convolution(node, view) for node in graph.node if _is_convolution(node))
     operators: dict[str, int] = {}
@@ -148,10 +148,10 @@ def report_of_graph(file: str, runtime: str, machine: str, graph: onnx.GraphProt
 
 
 class _View:
-    """Who makes and who reads each tensor of a graph."""
+    """The nodes that write and read each tensor of a graph."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        self.makers = {name: node for node in graph.node for name in node.output}
+        self.writers = {name: node for node in graph.node for name in node.output}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
             for name in node.input:
@@ -160,11 +160,11 @@ class _View:
         self.edges = {value.name for value in (*graph.input, *graph.output)} - self.constants
 
     def at_the_edge(self, node: onnx.NodeProto) -> bool:
-        """Whether a node reads the graph's input or makes its output."""
+        """Whether a node reads the graph's input or writes its output."""
         return bool(self.edges & {node.input[0], *node.output})
 
     def after(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        """The operators that compute with a node's output."""
+        """Yield the nodes that compute with a node's output."""
         waiting = list(self.readers.get(node.output[0], ()))
         while waiting:
             reader = waiting.pop()
@@ -174,8 +174,8 @@ class _View:
                 yield reader
 
     def beside(self, node: onnx.NodeProto) -> int:
-        """Copies between layouts right before and behind a node."""
-        before = self.makers.get(node.input[0])
+        """Number of layout copies and transpositions directly before and after a node."""
+        before = self.writers.get(node.input[0])
         behind = self.readers.get(node.output[0], ())
         return sum(other is not None and other.op_type in _REORDERS | {"Transpose"} for other in (before, *behind))
 
@@ -185,7 +185,7 @@ def _is_convolution(node: onnx.NodeProto) -> bool:
 
 
 def _operator(node: onnx.NodeProto) -> str:
-    """``nchwc.Conv`` for what is in the blocked layout, else the bare name."""
+    """The operator's name; in the blocked layout with a prefix, as ``nchwc.Conv``."""
     return f"nchwc.{node.op_type}" if node.domain == _BLOCKED else node.op_type
 
 
@@ -208,7 +208,7 @@ def _convolution(node: onnx.NodeProto, view: _View) -> Convolution:
 
 
 def _shifts(node: onnx.NodeProto, constants: set[str]) -> bool:
-    """Whether a node adds a constant, as a hard-swish that is spelled out begins."""
+    """Whether a node adds a constant, as the first node of a hard-swish written in basic operators does."""
     if node.op_type == "Add":
         return any(name in constants for name in node.input)
     # Inputs are (A, scale, zero, B, scale, zero, ...).

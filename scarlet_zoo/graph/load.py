@@ -1,4 +1,4 @@
-"""ONNX files from anywhere, opened with suspicion: what a graph declares is checked before any of it is believed."""
+"""Read ONNX files of any origin safely: everything a graph declares is checked before it is used."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from onnx import TensorProto, external_data_helper
 from scarlet_zoo.errors import ArtifactError
 
 _OLDEST_OPSET = 7
-_LARGEST_BYTES = 2 * 1024**3 - 1  # of a protobuf message
+_LARGEST_BYTES = 2 * 1024**3 - 1  # largest size of a protobuf message
 
 
 def open_graph(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file with all its tensors, and check that it is a sound graph.
+    """Read an ONNX file with all its tensors, and check that its graph is valid.
 
     Raises:
-        ArtifactError: it does not parse; an opset that is not known; a tensor that holds other than it
-            declares; external data that is missing, cut, or outside of the file's folder; a graph
-            that is not in order, a cycle for one; a checker's refusal.
+        ArtifactError: the file cannot be parsed; its opset is not supported; a tensor does not hold the bytes
+            that it declares; external data is missing, truncated or outside the file's folder; the graph is not
+            sorted or has a cycle; or the ONNX checker refuses it.
     """
     model = read_onnx(path)
     _check_opsets(model, path)
@@ -31,13 +31,13 @@ def open_graph(path: Path) -> onnx.ModelProto:
         if external_data_helper.uses_external_data(tensor):
             _check_external(tensor, path)
         else:
-            _check_held(tensor, path)
+            _check_embedded(tensor, path)
     if any(external_data_helper.uses_external_data(tensor) for tensor in tensors):
         onnx.load_external_data_for_model(model, str(path.parent))
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a sound graph: {str(error).strip().splitlines()[0]}") from error
+        raise ArtifactError(f"{path}: not a valid ONNX graph: {str(error).strip().splitlines()[0]}") from error
     return model
 
 
@@ -45,10 +45,11 @@ def _check_opsets(model: onnx.ModelProto, path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx") and not _OLDEST_OPSET <= entry.version <= newest:
-            raise ArtifactError(f"{path}: opset {entry.version}, wanted {_OLDEST_OPSET} to {newest}")
+            raise ArtifactError(f"{path}: got opset {entry.version}, wanted {_OLDEST_OPSET} to {newest}")
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """Yield all constant tensors of a graph and its subgraphs."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
@@ -59,84 +60,88 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
 
 
 def _declared_bytes(tensor: TensorProto, path: Path) -> int:
-    """Size of what a tensor says that it holds, without making any of it."""
+    """Size in bytes that a tensor declares, computed without allocating it."""
     if any(side < 0 for side in tensor.dims):
-        raise ArtifactError(f"{path}: tensor {tensor.name!r} declares the shape {list(tensor.dims)}")
+        raise ArtifactError(
+            f"{path}: tensor {tensor.name!r} declares the shape {list(tensor.dims)}, wanted sides of 0 or more"
+        )
     try:
         bits = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: tensor {tensor.name!r} is of type {tensor.data_type}, which is none") from error
+        raise ArtifactError(f"{path}: tensor {tensor.name!r} has the unknown type {tensor.data_type}") from error
     return int(math.prod(tensor.dims) * bits // 8)
 
 
-def _check_held(tensor: TensorProto, path: Path) -> None:
+def _check_embedded(tensor: TensorProto, path: Path) -> None:
     declared = _declared_bytes(tensor, path)
     if tensor.HasField("raw_data"):
-        held = len(tensor.raw_data)
+        actual = len(tensor.raw_data)
     else:
-        # Narrow types are packed into wider fields: only an excess can be told from their number.
+        # Narrow types are packed into wider fields, so their number only shows when far too few are there.
         fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
         count = sum(len(getattr(tensor, field)) for field in fields)
         if count >= math.prod(tensor.dims) // 2:
             return
-        held = count
-    # Four-bit types hold two values a byte.
-    if held not in (declared, (declared + 1) // 2):
-        raise ArtifactError(f"{path}: tensor {tensor.name!r} declares {declared} bytes, holds {held}")
+        actual = count
+    # Four-bit types hold two values in each byte.
+    if actual not in (declared, (declared + 1) // 2):
+        raise ArtifactError(f"{path}: tensor {tensor.name!r} declares {declared} bytes, holds {actual}")
 
 
 def _check_external(tensor: TensorProto, path: Path) -> None:
-    told = {entry.key: entry.value for entry in tensor.external_data}
+    fields = {entry.key: entry.value for entry in tensor.external_data}
     where = f"{path}: tensor {tensor.name!r}"
-    location = told.get("location", "")
+    location = fields.get("location", "")
     folder = path.parent.resolve()
     file = (folder / location).resolve()
     if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
-        raise ArtifactError(f"{where} is in {location!r}, wanted a file in the model's own folder")
+        raise ArtifactError(f"{where} has its data in {location!r}, wanted a file in the model's own folder")
     if not file.is_file():
-        raise ArtifactError(f"{where} is in {location!r}, which is not there")
+        raise ArtifactError(f"{where} has its data in {location!r}, which is missing: no such file")
     try:
-        offset = int(told.get("offset", "0"))
-        length = int(told.get("length", str(_declared_bytes(tensor, path))))
+        offset = int(fields.get("offset", "0"))
+        length = int(fields.get("length", str(_declared_bytes(tensor, path))))
     except ValueError as error:
-        raise ArtifactError(f"{where} has an offset or a length that is no number") from error
+        raise ArtifactError(f"{where} has an offset or a length that is not a whole number") from error
     size = file.stat().st_size
     if offset < 0 or length != _declared_bytes(tensor, path) or offset + length > size:
         raise ArtifactError(
-            f"{where} declares {_declared_bytes(tensor, path)} bytes, its data is {length} bytes from {offset} on "
-            f"of {size} in {location!r}"
+            f"{where} declares {_declared_bytes(tensor, path)} bytes, but its data is {length} bytes from byte "
+            f"{offset} of {location!r}, which has {size} bytes"
         )
 
 
 def check_size(model: onnx.ModelProto, path: Path) -> None:
-    """Refuse what one file cannot hold.
+    """Refuse a model that is too large for one ONNX file.
 
     Raises:
-        ArtifactError: 2 GiB or more.
+        ArtifactError: the model has 2 GiB or more.
     """
     if model.ByteSize() > _LARGEST_BYTES:
-        raise ArtifactError(f"{path}: would be {model.ByteSize()} bytes, one ONNX file holds less than 2 GiB")
+        raise ArtifactError(
+            f"{path}: would be {model.ByteSize()} bytes, wanted less than 2 GiB, the limit of one ONNX file"
+        )
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """Parse an ONNX file.
+    """Parse an ONNX file, without its external data.
 
     Raises:
-        ArtifactError: missing, a folder, or not an ONNX model.
+        ArtifactError: the file is missing, a folder, or not an ONNX model.
     """
     if not path.is_file():
         raise ArtifactError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, wanted an ONNX file")
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, ValueError, OSError) as error:
-        raise ArtifactError(f"{path}: not an ONNX file (it does not parse as one)") from error
+        raise ArtifactError(f"{path}: not an ONNX file (it cannot be parsed as one)") from error
     if not model.graph.node or not model.opset_import:
         raise ArtifactError(f"{path}: not an ONNX file (it has no graph)")
     return model
 
 
 def input_shapes(path: Path) -> dict[str, list[int]]:
-    """Sides of a file's inputs by name, dynamic ones as 1."""
+    """Shape of each input of a file by name, with 1 for dynamic sides."""
     graph = read_onnx(path).graph
     constants = {tensor.name for tensor in graph.initializer}
     return {value.name: [side.dim_value or 1 for side in value.type.tensor_type.shape.dim]

@@ -1,7 +1,7 @@
-"""The graph that ONNX Runtime really runs, written to a file.
+"""Write the graph that ONNX Runtime really runs to a file.
 
 This file stands alone: it needs onnxruntime only, of any version, and can be run by another interpreter
-(``python optimized_graph.py FILE OUT`` prints the runtime's version and the processor's kind as JSON).
+(``python optimized_graph.py FILE OUT`` prints the runtime's version and the processor architecture as JSON).
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import onnxruntime as ort
 
 
 def write_optimized(path: str, out: str) -> dict[str, str]:
-    """Load a model with all optimisations of this runtime, and write what became of it as ONNX.
+    """Load a model with all optimisations of this runtime, and write the optimised graph as ONNX.
 
     Args:
         path: an ``.onnx`` or ``.ort`` file.
-        out: where to write the graph that runs.
+        out: path of the optimised graph.
 
     Returns:
-        ``runtime_version`` and ``machine``: the graph holds for these only.
+        ``runtime_version`` and ``machine`` (processor architecture), for which alone the graph is valid.
     """
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 4
     options.optimized_model_filepath = out
-    # By default the format follows the name; a temporary one may have any.
+    # By default the format follows the file's ending, which a temporary file may not have.
     options.add_session_config_entry("session.save_model_format", "ONNX")
     ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return {"runtime_version": ort.__version__, "machine": platform.machine()}

@@ -1,4 +1,4 @@
-"""Interpreters with another version of ONNX Runtime: made when first asked for, kept in the user's cache."""
+"""Install other versions of ONNX Runtime in virtual environments of the user's cache, when first needed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SPEC = re.compile(r"ort==(\d+\.\d+\.\d+)")
 
 
 def interpreter_of(runtime: str) -> Path:
-    """The Python that has a runtime: this one for ``ort``, else that of a virtual environment of its own.
+    """The Python interpreter that has a runtime: this one for ``ort``, else one in a virtual environment.
 
     Args:
-        runtime: ``ort``, or ``ort==1.22.1`` for one version; its wheel is installed with pip.
+        runtime: ``ort`` for the installed one, or a version such as ``ort==1.22.1``, which pip installs.
 
     Raises:
-        ScarletError: no such spelling, or pip cannot install that version here.
+        ScarletError: the name is unknown, or pip cannot install that version.
     """
     if runtime == "ort":
         return Path(sys.executable)
@@ -38,20 +38,20 @@ def interpreter_of(runtime: str) -> Path:
 
 
 def _install(version: str, home: Path, folder: Path) -> None:
-    """Make the environment beside its place and rename it: half of one is never found there."""
+    """Create the environment in a temporary folder and rename it, so that a half-built one is never used."""
     make_folder(home)
     with tempfile.TemporaryDirectory(dir=home, prefix=".making-", ignore_cleanup_errors=True) as temporary:
-        made = Path(temporary) / "venv"
-        venv.create(made, with_pip=True, symlinks=os.name != "nt")
-        pip = [str(_python(made)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        environment = Path(temporary) / "venv"
+        venv.create(environment, with_pip=True, symlinks=os.name != "nt")
+        pip = [str(_python(environment)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         done = subprocess.run([*pip, f"onnxruntime=={version}", "numpy"], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             reason = (done.stderr.strip() or f"exit code {done.returncode}").split("\n")[-1]
-            raise ScarletError(f"runtime ort=={version}: pip cannot install it here: {reason}")
+            raise ScarletError(f"runtime ort=={version}: pip cannot install it: {reason}")
         try:
-            made.rename(folder)
+            environment.rename(folder)
         except OSError:
-            # Another process was faster; its environment is as good.
+            # Another process has already created the same environment.
             if not folder.is_dir():
                 raise
 

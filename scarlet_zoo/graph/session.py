@@ -1,4 +1,4 @@
-"""An ONNX network on images, ready to answer on ONNX Runtime's CPU provider."""
+"""Run ONNX networks on images with ONNX Runtime's CPU provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scarlet_zoo.errors import ArtifactError
 def run_in_batches(
     once: Callable[[NDArray[Any]], Sequence[NDArray[Any]]], images: NDArray[Any], batch: int
 ) -> list[NDArray[np.float64]]:
-    """All outputs of a function for N images, each (N, ...), in batches; a last short batch is filled up."""
+    """Apply a function to N images in batches, the last one filled up; returns all outputs, each (N, ...)."""
     parts = []
     for start in range(0, len(images), batch):
         part = images[start : start + batch]
@@ -31,19 +31,19 @@ class OnnxNetwork:
     """A network with one image input: normalised float32 (N, C, H, W), or pixels uint8 (N, H, W, C).
 
     Attributes:
-        takes_pixels: whether it is the latter.
-        outputs: names of its outputs.
-        channels, size: of the input; size is (H, W), None where it is dynamic.
-        dynamic_batch, batch: whether any batch goes, and the one to use if not.
+        takes_pixels: whether the input is uint8 pixels.
+        outputs: names of the outputs.
+        channels, size: channels and (H, W) of the input; size is None if it is dynamic.
+        dynamic_batch, batch: whether any batch size works, and the fixed one if not (else 1).
 
     Raises:
-        ArtifactError: the runtime does not load it, or its input is none of the two.
+        ArtifactError: the runtime cannot load the file, or it has other inputs.
     """
 
     def __init__(self, path: Path) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        # Beside torch in one process, threads that spin between runs only take its cores.
+        # Threads that spin between runs would take cores from torch in the same process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -53,7 +53,8 @@ class OnnxNetwork:
             raise ArtifactError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {reason}") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in ("tensor(float)", "tensor(uint8)"):
-            raise ArtifactError(f"{path}: wanted one input, float32 (N, C, H, W) or uint8 (N, H, W, C)")
+            got = ", ".join(f"{value.type} {value.shape}" for value in inputs)
+            raise ArtifactError(f"{path}: got {got}, wanted one input, float32 (N, C, H, W) or uint8 (N, H, W, C)")
         self.path, self._name = path, inputs[0].name
         self.takes_pixels = inputs[0].type == "tensor(uint8)"
         self.outputs = [output.name for output in self._session.get_outputs()]
@@ -63,14 +64,14 @@ class OnnxNetwork:
         self.batch = 1 if self.dynamic_batch else int(batch)
         self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
-    def feed(self, preprocessing: Preprocessing, pictures: Sequence[Image.Image]) -> NDArray[Any]:
-        """Pictures as this network's input."""
+    def feed(self, preprocessing: Preprocessing, images: Sequence[Image.Image]) -> NDArray[Any]:
+        """Prepare images as this network's input: (N, C, H, W), or (N, H, W, C) for pixels."""
         if self.takes_pixels:
-            return np.stack([preprocessing.pixels(picture) for picture in pictures])
-        return preprocessing.batch(pictures)
+            return np.stack([preprocessing.pixels(image) for image in images])
+        return preprocessing.batch(images)
 
     def run(self, images: NDArray[Any], batch: int) -> list[NDArray[np.float64]]:
-        """All outputs for N images, each (N, ...), run in batches; a last short batch is filled up."""
+        """Run N images in batches, and return all outputs, each (N, ...)."""
         return run_in_batches(lambda part: self._session.run(None, {self._name: part}), images, batch)
 
 
@@ -78,15 +79,17 @@ class OnnxClassifier(OnnxNetwork):
     """A network with one output, the logits (N, classes).
 
     Raises:
-        ArtifactError: it is something else.
+        ArtifactError: the network has other outputs.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         outputs = self._session.get_outputs()
         if len(outputs) != 1 or len(outputs[0].shape) != 2:
-            raise ArtifactError(f"{path}: wanted a classifier, one output (N, classes), got {' '.join(self.outputs)}")
+            raise ArtifactError(
+                f"{path}: got outputs {' '.join(self.outputs)}, wanted a classifier with one output (N, classes)"
+            )
 
     def logits(self, images: NDArray[Any], batch: int) -> NDArray[np.float64]:
-        """Logits (N, classes) of N images, run in batches."""
+        """Run N images in batches, and return their logits (N, classes)."""
         return self.run(images, batch)[0]

@@ -1,1 +1,1 @@
-"""Exact rewrites of an ONNX graph, one derivation a module."""
+"""Exact rewrites of an ONNX graph, one kind in each module."""

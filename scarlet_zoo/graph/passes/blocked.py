@@ -1,4 +1,4 @@
-"""What keeps the gates of squeeze-and-excitation inside the blocked channel layout of ONNX Runtime on x64."""
+"""Keep the gates of squeeze-and-excitation inside the blocked channel layout of ONNX Runtime on x64."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scarlet_zoo.graph.passes.rewrite import Rewrite, array_of, constant, only_r
 
 
 def _image_shape(value: ir.Value | None) -> tuple[int, int, int] | None:
-    """(C, H, W) of an image tensor whose sides are known."""
+    """(C, H, W) of an image tensor; None if a side is unknown."""
     if value is None or value.shape is None or len(value.shape) != 4:
         return None
     sides = [side for side in value.shape.dims[1:] if isinstance(side, int)]
@@ -19,11 +19,11 @@ def _image_shape(value: ir.Value | None) -> tuple[int, int, int] | None:
 
 
 def spread_gate(node: ir.Node) -> Sequence[ir.Node]:
-    """A product x * g with g (N, C, 1, 1) is x * resize(g), the nearest pixel of one pixel being that pixel.
+    """Rewrite x * g with g of shape (N, C, 1, 1) as x * resize(g), where nearest resizing repeats the one pixel.
 
-    ONNX Runtime's layout pass handles a nearest Resize and a Mul of equal shapes, but not one that
-    broadcasts: there it leaves the layout and comes back, copying x twice. The resized tensor's
-    shape is written into the graph because shape inference loses the name of a dynamic batch.
+    ONNX Runtime's layout pass handles a nearest Resize and a Mul of equal shapes, but not a Mul that
+    broadcasts: there it leaves the layout and returns to it, which copies x twice. The shape of the resized
+    tensor is written into the graph because shape inference loses the name of a dynamic batch.
     """
     shapes = [_image_shape(value) for value in node.inputs]
     if node.op_type != "Mul" or None in shapes:
@@ -44,11 +44,11 @@ def spread_gate(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def pad_squeeze(node: ir.Node) -> Sequence[ir.Node]:
-    """Conv(Relu(Conv(x))) on one pixel, its inner channels filled up with zeros to a multiple of 4.
+    """Pad the inner channels of Conv(Relu(Conv(x))) on one pixel with zeros to a multiple of 4.
 
     A zero filter with a zero bias gives 0, Relu(0) = 0, and the second convolution's weights for
-    it are zero: the function is the same. With 30 channels, as in SCARLET-A, the layout pass
-    refuses the second convolution.
+    these channels are zero, so the function is the same. With 30 channels, as in SCARLET-A, the
+    layout pass refuses the second convolution.
     """
     relu = producer(node.inputs[0], "Relu") if node.op_type == "Conv" else None
     squeeze = producer(relu.inputs[0], "Conv") if relu is not None else None

@@ -1,21 +1,21 @@
-"""Graph forms: how an operator is spelled, because that decides what a runtime can fuse.
+"""Rewrite a graph into a variant: the operators in which it is written decide what a runtime can fuse.
 
-A form is a list of rewrites of an ONNX graph. Each rewrite is exact, looks at one node, and
-replaces it, leaves it alone, or refuses with a reason. Whatever spelling a graph comes in, it is first
-brought to the operators that it means.
+A graph variant is a list of rewrites of an ONNX graph. Each rewrite is exact, looks at one node, and
+replaces it, leaves it, or refuses with a reason. Every graph, whichever exporter wrote it, is first
+rewritten to variant ``native``.
 
 ``native``
-    HardSwish, HardSigmoid and GlobalAveragePool as single nodes, batch norms and shifts inside the
-    convolutions, whatever the exporter wrote.
+    HardSwish, HardSigmoid and GlobalAveragePool are single nodes; batch norms and shifts are inside
+    the convolutions.
 ``blocked``
-    native, and the gates of squeeze-and-excitation kept inside the blocked channel layout
-    (NCHWc) that ONNX Runtime uses on x64. Made for that layout; not measured without it.
+    Like ``native``, and the gates of squeeze-and-excitation stay inside the blocked channel layout
+    (NCHWc) that ONNX Runtime uses on x64. It has not been measured without that layout.
 ``friendly``
-    Quantisation-friendly: nothing but Clip, products and sums between convolutions, see
-    :mod:`scarlet_zoo.graph.passes.quantizable`. For integers, and for accelerators that know no hard-swish.
+    Quantisation-friendly: only Clip, products and sums between convolutions, see
+    :mod:`scarlet_zoo.graph.passes.quantizable`. For integers, and for accelerators without hard-swish.
 ``released``
     The arithmetic of the released SCARLET code, ``x * clip(x + 3, 0, 6) / 6`` and a mean over rows
-    after a mean over columns: the baseline to measure against, never one to ship.
+    after a mean over columns. A baseline to measure against, not for deployment.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ from scarlet_zoo.graph.passes.uint8_input import take_uint8_input as take_uint8_
 
 @dataclass(frozen=True)
 class Form:
-    """The rewrites of a form: some once, in order, and some after them until none finds anything more.
+    """A graph variant and its rewrites.
 
     Attributes:
-        ships: whether a file in this form is one to deploy; one that is not is a baseline to measure against.
+        once: rewrites that are applied once, in order.
+        repeated: rewrites that are applied after them until none of them changes the graph.
+        ships: whether files in this variant are for deployment, and not only a baseline to measure against.
     """
 
     once: tuple[Rewrite, ...]
@@ -60,20 +62,20 @@ FORMS: Mapping[str, Form] = {
 
 
 def lower(model: ir.Model, form: str) -> Lowering:
-    """Rewrite a model in place into a form, and clean it: no identities, no dead or duplicate tensors.
+    """Rewrite a model into a graph variant, and remove identities and unused or duplicate tensors, in place.
 
     Args:
-        model: a model whose shapes are inferred.
-        form: one of :data:`FORMS`.
+        model: a model with inferred shapes.
+        form: name of the graph variant, one of :data:`FORMS`.
 
     Returns:
-        How often each rewrite was applied, and where one was not legal.
+        How often each rewrite was applied, and the nodes where one was refused.
 
     Raises:
-        ExportError: no such form.
+        ExportError: the graph variant is unknown.
     """
     if form not in FORMS:
-        raise ExportError(f"graph form {form!r}: unknown, wanted one of {' '.join(FORMS)}")
+        raise ExportError(f"graph variant {form!r}: unknown, wanted one of {' '.join(FORMS)}")
     rewrites, refused = FORMS[form], list[Refusal]()
     applied = {rewrite.__name__: apply(rewrite, model.graph, refused) for rewrite in rewrites.once}
     applied |= dict.fromkeys((rewrite.__name__ for rewrite in rewrites.repeated), 0)
@@ -91,7 +93,7 @@ def lower(model: ir.Model, form: str) -> Lowering:
 
 
 def tidy(model: ir.Model) -> None:
-    """Remove identities, what nobody reads and what is there twice; order and name the rest, in place."""
+    """Remove identities, unused nodes and duplicate constants; sort the nodes and make names unique, in place."""
     for cleaning in (
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.IdentityEliminationPass(),

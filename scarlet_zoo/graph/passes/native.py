@@ -1,8 +1,8 @@
-"""Spelled-out arithmetic back to the operators that it means, whichever exporter spelled it.
+"""Rewrite basic arithmetic of any exporter as the operators that it stands for.
 
-Every exporter writes hard-swish its own way: as an operator, as ``x * HardSigmoid(x)``, as the released
+Each exporter writes hard-swish in its own way: as an operator, as ``x * HardSigmoid(x)``, as the released
 SCARLET code's ``x * relu6(x + 3) / 6``, with ``Clip`` or with ``Min(Relu)``, with ``/ 6`` or ``* 0.16667``.
-ONNX Runtime fuses the operators and none of the spellings.
+ONNX Runtime fuses only the operators, not these expressions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HARD_SWISH_SINCE = 14
 
 
 def raise_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
-    """clip(x + 3, 0, 6) / 6 is HardSigmoid(x) with alpha = 1/6 and beta = 1/2.
+    """Rewrite clip(x + 3, 0, 6) / 6 as HardSigmoid(x) with alpha = 1/6 and beta = 1/2.
 
     (x + 3) / 6 = x / 6 + 1/2, and dividing the bounds of a clip divides it: clip(a, 0, 6) / 6 = clip(a / 6, 0, 1).
     """
@@ -40,16 +40,16 @@ def raise_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def raise_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
-    """X * HardSigmoid(x) and x * clip(x + 3, 0, 6) / 6 are HardSwish(x), by its definition.
+    """Rewrite x * HardSigmoid(x) and x * clip(x + 3, 0, 6) / 6 as HardSwish(x), by its definition.
 
-    Refused before opset 14, which brought the operator: there x * HardSigmoid(x) is left.
+    Opsets before 14 have no HardSwish: there x * HardSigmoid(x) is refused, and the other is rewritten to it.
     """
     x = _gated_by_itself(node)
     if x is None:
         return ()
     if opset(node) < _HARD_SWISH_SINCE:
         if node.op_type == "Mul" and any(producer(value, "HardSigmoid") for value in node.inputs):
-            raise RefusedError(f"opset {opset(node)} has no HardSwish, it came with {_HARD_SWISH_SINCE}")
+            raise RefusedError(f"opset {opset(node)} has no HardSwish, wanted {_HARD_SWISH_SINCE} or later")
         gate = _hard_sigmoid(x)
         return gate, ir.node("Mul", [x, gate.outputs[0]])
     return (ir.node("HardSwish", [x]),)
@@ -60,7 +60,7 @@ def _hard_sigmoid(x: ir.Value) -> ir.Node:
 
 
 def _divided_by_six(node: ir.Node) -> ir.Value | None:
-    """V of v / 6, v * 1/6 or 1/6 * v."""
+    """Return v if a node computes v / 6, v * 1/6 or 1/6 * v, else None."""
     if node.op_type == "Div":
         six = scalar_of(node.inputs[1])
         return node.inputs[0] if six == 6 else None
@@ -74,7 +74,7 @@ def _divided_by_six(node: ir.Node) -> ir.Value | None:
 
 
 def _clipped_shift(value: ir.Value | None) -> ir.Value | None:
-    """X of clip(x + 3, 0, 6), written as Clip, or as Min(Relu(x + 3), 6)."""
+    """Return x if a value is clip(x + 3, 0, 6), written with Clip or as Min(Relu(x + 3), 6), else None."""
     clip, least = producer(value, "Clip"), producer(value, "Min")
     shifted = None
     if clip is not None and _bounds(clip) == (0, 6):
@@ -94,7 +94,7 @@ def _clipped_shift(value: ir.Value | None) -> ir.Value | None:
 
 
 def _bounds(clip: ir.Node) -> tuple[float | None, float | None]:
-    """(min, max) of a Clip: attributes before opset 11, inputs from then on."""
+    """(min, max) of a Clip: attributes before opset 11, inputs since then."""
     if "min" in clip.attributes or "max" in clip.attributes:
         low, high = (clip.attributes.get(name) for name in ("min", "max"))
         return low.as_float() if low else None, high.as_float() if high else None
@@ -103,7 +103,7 @@ def _bounds(clip: ir.Node) -> tuple[float | None, float | None]:
 
 
 def _gated_by_itself(node: ir.Node) -> ir.Value | None:
-    """X of any spelling of x * clip(x + 3, 0, 6) / 6, at its last node."""
+    """Return x if a node is the last one of x * clip(x + 3, 0, 6) / 6 in any form, else None."""
     if node.op_type == "Mul":
         for x, gate in (node.inputs, reversed(node.inputs)):
             sigmoid = producer(gate, "HardSigmoid")
@@ -118,16 +118,16 @@ def _gated_by_itself(node: ir.Node) -> ir.Value | None:
 
 
 def is_standard(sigmoid: ir.Node) -> bool:
-    """Whether a HardSigmoid is the one of hard-swish, alpha 1/6 and beta 1/2; its defaults are 0.2 and 1/2."""
+    """Whether a HardSigmoid has alpha 1/6 and beta 1/2 as in hard-swish; the operator's defaults are 0.2 and 1/2."""
     alpha, beta = (sigmoid.attributes.get(name) for name in ("alpha", "beta"))
     good_alpha = alpha is not None and abs(alpha.as_float() - _SIXTH) < 1e-6
     return good_alpha and (beta is None or abs(beta.as_float() - 0.5) < 1e-6)
 
 
 def merge_means(node: ir.Node) -> Sequence[ir.Node]:
-    """A mean over rows of a mean over columns is GlobalAveragePool, then Flatten.
+    """Rewrite a mean over rows of a mean over columns as GlobalAveragePool and Flatten.
 
-    All rows are of one length, so the mean of their means is the mean over H * W values.
+    All rows have the same length, so the mean of their means is the mean over H * W values.
     """
     if node.op_type != "ReduceMean" or reduced_axes(node) != (2,):
         return ()
@@ -139,9 +139,9 @@ def merge_means(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def pool_globally(node: ir.Node) -> Sequence[ir.Node]:
-    """ReduceMean over both sides of an image is GlobalAveragePool, and Flatten where they are dropped.
+    """Rewrite ReduceMean over height and width as GlobalAveragePool, with Flatten if the two axes are dropped.
 
-    Legal for rank 4 with axes (2, 3): both are the mean over H * W values of each channel. Only
+    This holds for rank 4 with axes (2, 3): both are the mean over the H * W values of each channel. Only
     GlobalAveragePool stays inside ONNX Runtime's blocked layout.
     """
     if node.op_type != "ReduceMean" or reduced_axes(node) != (2, 3):
@@ -154,11 +154,12 @@ def pool_globally(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def _keeps(node: ir.Node) -> bool:
+    """Whether a reduction keeps the reduced axes, with size 1."""
     return "keepdims" not in node.attributes or node.attributes["keepdims"].as_int() == 1
 
 
 def reduced_axes(node: ir.Node) -> tuple[int, ...]:
-    """Axes of a ReduceMean, from 0 where the input's rank is known; an attribute before opset 18, then an input."""
+    """Axes of a ReduceMean, not negative if the rank is known; an attribute before opset 18, an input since then."""
     source = node.inputs[0]
     axes: Sequence[int] = ()
     if "axes" in node.attributes:
@@ -171,9 +172,10 @@ def reduced_axes(node: ir.Node) -> tuple[int, ...]:
 
 
 def fold_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
-    """BatchNormalization(Conv(x)) is one Conv: w' = w * s, b' = (b - mean) * s + beta with s = gamma / sqrt(var + eps).
+    """Fold BatchNormalization into the Conv before it.
 
-    Refused where somebody else reads the convolution's output, which is not the normalised one.
+    With s = gamma / sqrt(var + eps), w' = w * s and b' = (b - mean) * s + beta give the same function. Refused
+    where another node reads the convolution's output, which would change.
     """
     conv = producer(node.inputs[0], "Conv") if node.op_type == "BatchNormalization" else None
     if conv is None:
@@ -193,9 +195,9 @@ def fold_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def absorb_shift(node: ir.Node) -> Sequence[ir.Node]:
-    """Conv(x) + c with one c a channel is Conv with the bias b + c.
+    """Fold an added constant into the Conv before it: Conv(x) + c, with one c for each channel, has the bias b + c.
 
-    Refused where somebody else reads the convolution's output without the c.
+    Refused where another node reads the convolution's output, which would change.
     """
     if node.op_type != "Add":
         return ()
@@ -207,10 +209,10 @@ def absorb_shift(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def with_shift(conv: ir.Node, owner: ir.Node, added: NDArray[Any]) -> ir.Node:
-    """The convolution that gives what this one gives, plus one value, or one a channel.
+    """Make a convolution that adds one value, or one for each channel, to the output of this one.
 
     Raises:
-        RefusedError: its parameters are computed, the values do not fit, or more than one node reads its output.
+        RefusedError: its parameters are not constants, the shapes do not fit, or several nodes read its output.
     """
     weight = array_of(conv.inputs[1])
     bias = array_of(conv.inputs[2]) if len(conv.inputs) > 2 else None
@@ -218,7 +220,7 @@ def with_shift(conv: ir.Node, owner: ir.Node, added: NDArray[Any]) -> ir.Node:
         raise RefusedError("the convolution's parameters are not constants")
     channelwise = (len(weight), *[1] * (weight.ndim - 2))
     if added.size != 1 and (added.shape[-len(channelwise) :] != channelwise or added.size != len(weight)):
-        raise RefusedError(f"adds a tensor of {added.shape}, wanted one value, or one a channel")
+        raise RefusedError(f"the node adds a tensor of shape {added.shape}, wanted one value, or one for each channel")
     if not only_reader(conv.outputs[0]):
         raise RefusedError("the convolution's output is read by another node, too")
     old = np.zeros(len(weight)) if bias is None else np.asarray(bias, dtype=np.float64)
@@ -226,12 +228,12 @@ def with_shift(conv: ir.Node, owner: ir.Node, added: NDArray[Any]) -> ir.Node:
 
 
 def with_parameters(conv: ir.Node, owner: ir.Node, weight: object, bias: object) -> ir.Node:
-    """A convolution like this one with other parameters, in the precision of its own."""
+    """Make a convolution like this one with other parameters, in the same precision."""
     own = array_of(conv.inputs[1])
     assert own is not None
-    made = [constant(owner, "weight", weight, own.dtype), constant(owner, "bias", bias, own.dtype)]
+    parameters = [constant(owner, "weight", weight, own.dtype), constant(owner, "bias", bias, own.dtype)]
     attributes = {name: attr.value for name, attr in conv.attributes.items()}
-    return ir.node("Conv", [conv.inputs[0], *made], attributes, name=conv.name)
+    return ir.node("Conv", [conv.inputs[0], *parameters], attributes, name=conv.name)
 
 
 RAISE: tuple[Rewrite, ...] = (

@@ -1,12 +1,12 @@
-"""The quantisation-friendly form: nothing but Clip between convolutions, so that all of it can be integer.
+"""Graph variant ``friendly``: only Clip, products and sums between convolutions, so that all can be integer.
 
-Hard-swish and hard-sigmoid have no integer kernel. Both are a clip and a factor:
+Hard-swish and hard-sigmoid have no integer kernels. Both can be written with a clip and a factor:
 
     HardSigmoid(x) = clip(x + 3, 0, 6) * 1/6          HardSwish(x) = x * clip(x + 3, 0, 6) * 1/6
 
-A clip costs nothing in integers, where it is the range of the tensor in front of it. The +3 of a gate goes
-into the bias of the convolution that makes x; the 1/6 commutes with all that is linear in its data, and goes
-down the graph until a convolution or a matrix product takes it into its weights.
+A clip costs nothing in integers, because it becomes the range of the tensor before it. The +3 of a gate goes
+into the bias of the convolution that gives x. The 1/6 commutes with every operator that is linear in its data.
+It moves down the graph until a convolution or a matrix product takes it into its weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scarlet_zoo.graph.passes.native import is_standard, with_shift
 from scarlet_zoo.graph.passes.released import clip_to_six, shift_and_clip
 from scarlet_zoo.graph.passes.rewrite import RefusedError, Rewrite, array_of, constant, float_type, producer, scalar_of
 
-# f(c * x) = c * f(x) for every c > 0; they read nothing but x that depends on data.
+# Operators with f(c * x) = c * f(x) for every c > 0, where x is the only input that depends on data.
 _HOMOGENEOUS = frozenset({
     "AveragePool", "Dropout", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool",
     "ReduceMax", "ReduceMean", "Relu", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
@@ -29,15 +29,15 @@ _FACTOR = "factor"
 
 
 def clip_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
-    """HardSigmoid(x) is clip(x + 3, 0, 6) times 1/6, with alpha = 1/6 and beta = 1/2.
+    """Rewrite HardSigmoid(x) with alpha = 1/6 and beta = 1/2 as clip(x + 3, 0, 6) times 1/6.
 
-    Where x is a convolution that nobody else reads, the 3 is added to its bias. Refused for other
-    parameters, whose clip has other bounds.
+    If x is a convolution that no other node reads, the 3 is added to its bias. Refused for other alpha
+    and beta, which need a clip with other bounds.
     """
     if node.op_type != "HardSigmoid":
         return ()
     if not is_standard(node):
-        raise RefusedError("its alpha is not 1/6, or its beta not 1/2")
+        raise RefusedError("its alpha is not 1/6, or its beta is not 1/2")
     conv = producer(node.inputs[0], "Conv")
     try:
         shifted = with_shift(conv, node, np.asarray(3.0)) if conv is not None else None
@@ -50,7 +50,7 @@ def clip_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def clip_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
-    """HardSwish(x) is x * clip(x + 3, 0, 6) times 1/6."""
+    """Rewrite HardSwish(x) as x * clip(x + 3, 0, 6) times 1/6."""
     if node.op_type != "HardSwish":
         return ()
     shifted, clipped = shift_and_clip(node)
@@ -63,12 +63,12 @@ def _sixth(owner: ir.Node, node: ir.Node) -> ir.Node:
 
 
 def sink_factor(node: ir.Node) -> Sequence[ir.Node]:
-    """f(c * x) is c * f(x) where f is homogeneous, and f'(x) where f is linear and takes c into its weights.
+    """Move a constant factor c > 0 of a node's input into the node's weights, or behind the node.
 
-    The node is the f, one of its inputs the product with a constant c > 0. Convolutions and matrix products are
-    linear in their data, so c goes into the weights, not into the bias. Pools, Relu and changes of shape are
-    homogeneous, and a product is so in each of its factors: there c comes out behind them. Refused where f is
-    neither, an addition for one, whose other operand has no c.
+    The node computes f(c * x). Convolutions and matrix products are linear in their data, so c goes into their
+    weights, not into the bias. Pools, Relu and changes of shape are homogeneous, f(c * x) = c * f(x), and a
+    product is homogeneous in each factor: there c moves behind the node. Refused for any other node, for example
+    an addition, whose other operand has no factor c.
     """
     found = _scaled_input(node)
     if found is None:
@@ -90,7 +90,7 @@ def sink_factor(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def _scaled_input(node: ir.Node) -> tuple[int, float, ir.Value] | None:
-    """(position, c, x) of the first input that is x times a constant of one element; not for such a product itself."""
+    """(position, c, x) of a node's first input that is c * x with a constant c; None for a node that is one itself."""
     if _factor_of(node) is not None or len(node.outputs) != 1:
         return None
     for position, value in enumerate(node.inputs):
@@ -101,6 +101,7 @@ def _scaled_input(node: ir.Node) -> tuple[int, float, ir.Value] | None:
 
 
 def _factor_of(node: ir.Node | None) -> tuple[float, ir.Value] | None:
+    """(c, x) if a node computes c * x with a constant c > 0 of one element, else None."""
     if node is None or node.op_type != "Mul":
         return None
     for constant_side, x in (node.inputs, reversed(node.inputs)):
@@ -111,7 +112,7 @@ def _factor_of(node: ir.Node | None) -> tuple[float, ir.Value] | None:
 
 
 def merge_factors(node: ir.Node) -> Sequence[ir.Node]:
-    """(x * c) * d is x * (c d)."""
+    """Merge two constant factors: (x * c) * d becomes x * (c d)."""
     outer = _factor_of(node)
     inner = _factor_of(outer[1].producer()) if outer is not None else None
     if outer is None or inner is None:
@@ -120,6 +121,7 @@ def merge_factors(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def _like(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
+    """A node with the same operator, attributes and name, but other inputs."""
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
     return ir.node(node.op_type, inputs, attributes, name=node.name)
 

@@ -1,4 +1,4 @@
-"""The arithmetic of the released SCARLET code: the baseline to measure against, never one to ship."""
+"""Graph variant ``released``: the arithmetic of the released SCARLET code, a baseline to measure against."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scarlet_zoo.graph.passes.rewrite import Rewrite, constant, float_type, opse
 
 
 def spell_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
-    """HardSwish(x) is x * clip(x + 3, 0, 6) / 6 by its definition."""
+    """Rewrite HardSwish(x) as x * clip(x + 3, 0, 6) / 6, by its definition."""
     if node.op_type != "HardSwish":
         return ()
     shifted, clipped = shift_and_clip(node)
@@ -21,7 +21,7 @@ def spell_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def spell_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
-    """HardSigmoid(x) with alpha = 1/6 and beta = 1/2 is clip(x + 3, 0, 6) / 6."""
+    """Rewrite HardSigmoid(x) with alpha = 1/6 and beta = 1/2 as clip(x + 3, 0, 6) / 6."""
     if node.op_type != "HardSigmoid" or not is_standard(node):
         return ()
     shifted, clipped = shift_and_clip(node)
@@ -29,19 +29,19 @@ def spell_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
 
 
 def shift_and_clip(node: ir.Node) -> tuple[ir.Node, ir.Node]:
-    """X + 3, and its clip to [0, 6], of a node's x."""
+    """Make the nodes x + 3 and clip(x + 3, 0, 6) for the input x of a node."""
     shifted = ir.node("Add", [node.inputs[0], constant(node, "three", 3.0, float_type(node))])
     return shifted, clip_to_six(node, shifted)
 
 
 def clip_to_six(owner: ir.Node, shifted: ir.Node) -> ir.Node:
-    """The clip to [0, 6] of what a node gives, in the precision of the owner."""
+    """Make the clip to [0, 6] of a node's output, in the precision of the owner."""
     bounds = (constant(owner, name, value, float_type(owner)) for name, value in (("low", 0.0), ("high", 6.0)))
     return ir.node("Clip", [shifted.outputs[0], *bounds])
 
 
 def spell_head_pool(node: ir.Node) -> Sequence[ir.Node]:
-    """Flatten of a GlobalAveragePool is the mean over columns, then over rows."""
+    """Rewrite GlobalAveragePool and Flatten as a mean over columns, then a mean over rows."""
     pool = producer(node.inputs[0], "GlobalAveragePool") if node.op_type == "Flatten" else None
     if pool is None:
         return ()

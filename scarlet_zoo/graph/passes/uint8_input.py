@@ -1,4 +1,4 @@
-"""Pictures as they are for an input: the preprocessing inside the graph, exactly."""
+"""Move the preprocessing of images into the graph, exactly, so that the input is uint8 pixels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from scarlet_zoo.graph.passes.rewrite import array_of, constant
 
 
 def take_uint8_input(model: ir.Model, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Put the preprocessing of a picture of the right size into the graph, in place: uint8 (N, H, W, C) in.
+    """Move the normalisation of images into the graph, in place; the new input is uint8 (N, H, W, C).
 
-    Normalised values are (p / 255 - mean) / std = (p - 255 mean) / (255 std). The division goes
-    into the first convolution's weights, exactly: what it pads with is 0 before and after. The
-    mean cannot go into its bias, because the padding is 0 in normalised values, which is the mean
-    colour, while a bias would take it for black; so it stays a subtraction in front of the padding.
+    Normalised values are (p / 255 - mean) / std = (p - 255 mean) / (255 std). The division goes into
+    the weights of the first convolution. This is exact, because the padding is 0 before and after it.
+    The mean cannot go into the bias: a padding of 0 stands for the mean colour in normalised values,
+    but for black in pixels. So a subtraction before the padding remains.
+
+    Args:
+        model: a model with one float32 image input (N, C, H, W).
+        mean, std: mean and standard deviation of each channel, for values from 0 to 1.
     """
     image = model.graph.inputs[0]
     assert image.shape is not None

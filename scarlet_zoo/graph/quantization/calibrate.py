@@ -1,4 +1,4 @@
-"""What range of values each tensor of a network takes on real images, and which part of it 8 bits should cover."""
+"""Measure the range of each tensor of a network on real images, and choose the part that 8 bits should cover."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Array = NDArray[np.float32]
 LEVELS = 255
 _BINS = 4096
 _BATCH = 4
-_LEAST_WIDTH = 1e-3  # of the values: two of float32's steps a bin
+_LEAST_WIDTH = 1e-3  # relative to the values: each bin is at least two float32 steps wide
 _CANDIDATES = np.linspace(0.1, 1.0, 91)
 
 
 @dataclass(frozen=True)
 class Observed:
-    """The values that a tensor took.
+    """Statistics of the values of one tensor.
 
     Attributes:
-        low, high: the least and the greatest.
-        counts: a histogram between them.
+        low, high: smallest and largest value.
+        counts: histogram of the values, 4096 bins.
         channel_means: mean of each channel (axis 1).
     """
 
@@ -45,13 +45,16 @@ def observe(
     images: Array,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Observed]:
-    """Run a float network on images and keep what its tensors were.
+    """Run a float network on images and collect statistics of its tensors.
 
     Args:
-        model: with one input.
-        names: of the tensors.
-        images: as the network takes them, (N, C, H, W).
-        progress: told (done, expected).
+        model: a network with one input.
+        names: names of the tensors to observe.
+        images: normalised images as the network takes them, float32 (N, C, H, W).
+        progress: called with (done, expected), in batches.
+
+    Raises:
+        ExportError: the network gives values that are not finite.
     """
     batches = 2 * -(-len(images) // _BATCH)
     extremes: dict[str, list[float]] = {name: [np.inf, -np.inf] for name in names}
@@ -81,22 +84,22 @@ def observe(
 
 
 def _edges(extremes: Sequence[float]) -> tuple[float, float]:
-    """Bounds of the histogram: wide enough that float32 tells its bins apart, where a tensor is almost constant."""
+    """Bounds of the histogram; for an almost constant tensor wide enough to separate the bins in float32."""
     low, high = extremes
     width = max(high - low, _LEAST_WIDTH * max(abs(low), abs(high)))
     return low, low + (width or 1e-6)
 
 
 def _session_of(model: ir.Model, names: Sequence[str], path: Path) -> ort.InferenceSession:
-    """The network with these tensors as its outputs."""
+    """Load the network with these tensors as its outputs."""
     probed = model.clone()
     wanted = set(names)
-    made = {value.name: value for node in probed.graph for value in node.outputs}
-    made |= {value.name: value for value in probed.graph.inputs}
+    values = {value.name: value for node in probed.graph for value in node.outputs}
+    values |= {value.name: value for value in probed.graph.inputs}
     probed.graph.outputs.clear()
     for name in sorted(wanted):
-        if name in made and made[name].producer() is not None:
-            probed.graph.outputs.append(made[name])
+        if name in values and values[name].producer() is not None:
+            probed.graph.outputs.append(values[name])
     ir.save(probed, path)
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -104,6 +107,7 @@ def _session_of(model: ir.Model, names: Sequence[str], path: Path) -> ort.Infere
 
 
 def _values(session: ort.InferenceSession, names: Sequence[str], images: Array) -> Iterator[dict[str, Array]]:
+    """Yield the values of the tensors by name, one batch at a time."""
     (source,) = session.get_inputs()
     outputs = [output.name for output in session.get_outputs()]
     for part in _batches(images, source.shape[0]):
@@ -111,12 +115,12 @@ def _values(session: ort.InferenceSession, names: Sequence[str], images: Array) 
         if source.name in names:
             found[source.name] = part
         if not all(np.isfinite(value).all() for value in found.values()):
-            raise ExportError("calibration: the network gives values that are not finite")
+            raise ExportError("calibration: got values that are not finite from the network, wanted finite ones")
         yield found
 
 
 def _batches(images: Array, fixed: object) -> Iterator[Array]:
-    """Parts of the images; where the batch is fixed the last ones are repeated to fill it."""
+    """Yield batches of the images; a fixed batch size is filled up by repeating the last image."""
     size = fixed if isinstance(fixed, int) else _BATCH
     for start in range(0, len(images), size):
         part = images[start : start + size]
@@ -125,12 +129,12 @@ def _batches(images: Array, fixed: object) -> Iterator[Array]:
 
 
 def whole(observed: Observed) -> tuple[float, float]:
-    """All that was seen."""
+    """The whole observed range."""
     return observed.low, observed.high
 
 
 def percentile(observed: Observed, share: float = 1e-4) -> tuple[float, float]:
-    """All but this share of the values, half of it at each end."""
+    """The range without this share of the values, half of it cut at each end."""
     low, high = _edges((observed.low, observed.high))
     upto = np.cumsum(observed.counts) / observed.counts.sum()
     edges = np.linspace(low, high, _BINS + 1)
@@ -140,9 +144,9 @@ def percentile(observed: Observed, share: float = 1e-4) -> tuple[float, float]:
 
 
 def least_error(observed: Observed) -> tuple[float, float]:
-    """The range whose 8-bit grid is nearest to the values in the mean square, clipping included.
+    """The range whose 8-bit grid has the smallest mean square error, clipping included.
 
-    First the upper bound is shrunk, then the lower one, each to the best of 91 shares of itself.
+    First the upper bound is shrunk, then the lower one, each to the best of 91 fractions from 0.1 to 1.
     """
     low, high = _edges((observed.low, observed.high))
     edges = np.linspace(low, high, _BINS + 1)
@@ -154,6 +158,7 @@ def least_error(observed: Observed) -> tuple[float, float]:
 
 
 def _error(centres: NDArray[np.float64], weights: NDArray[np.float64], low: float, high: float) -> float:
+    """Mean square error of the histogram on the 8-bit grid from low to high."""
     if high - low <= 0:
         return float("inf")
     step = (high - low) / LEVELS

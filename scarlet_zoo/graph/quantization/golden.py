@@ -1,13 +1,13 @@
-"""Golden outputs: what a file must answer, written into it, so that any machine can say whether it does.
+"""Golden outputs: the outputs a file must give, stored in it, so that any machine can check them.
 
-The input is made from a linear congruential generator that is four lines in any language:
+The input is made by a linear congruential generator that is four lines in any language:
 
     state = seed; for each value: state = (1664525 * state + 1013904223) mod 2**32; value = state >> 24
 
 in the order (image, row, column, channel), as uint8 pixels. They are normalised in float32 with the file's own
 mean and deviation: (pixel / 255 - mean) / std. Integer kernels are exact, and sums have grids without ties
-(:mod:`.ties`), so the integer logits are the same to the last bit on every processor of the classes that are named,
-and a hash can stand for them.
+(:mod:`.rounding`). So the integer logits are the same to the last bit on every processor of the classes in ``isas``,
+and a hash of them is enough.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ _SEED, _IMAGES, _TOP = 20190816, 2, 5
 
 @dataclass(frozen=True)
 class Golden:
-    """What a file must answer.
+    """The golden outputs of a file.
 
     Attributes:
-        seed, images: of the input.
-        scale, zero: of the integer logits: a logit is scale * (q - zero).
-        sha256: of the integer logits, uint8 (images, classes).
-        isas: classes of processors on which that hash holds.
-        logits: as float32, for the others.
-        top5: classes of the five largest integer logits, the lower index first among equals.
+        generator: description of the generator of the input.
+        seed, images: seed and number of images of the input.
+        scale, zero: grid of the integer logits: a logit is scale * (q - zero).
+        sha256: digest of the integer logits, uint8 (images, classes).
+        isas: processor classes on which the digest must match.
+        logits: float32 logits (images, classes), to compare on other processors.
+        top5: classes of the five largest integer logits of each image; among equals the lower index comes first.
     """
 
     generator: str
@@ -57,36 +58,38 @@ class Golden:
     top5: tuple[tuple[int, ...], ...]
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """The fields as one line of JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def of(cls, artifact: Artifact) -> Golden:
-        """What a file carries.
+        """Read the golden outputs of a file.
 
         Raises:
-            ArtifactError: nothing, or nothing that can be read.
+            ArtifactError: the file has none, or they cannot be read.
         """
         try:
-            told = json.loads(artifact.metadata[KEY])
-            rows = {name: tuple(map(tuple, told.pop(name))) for name in ("logits", "top5")}
-            return cls(**{**told, **rows, "isas": tuple(told["isas"])})
+            fields = json.loads(artifact.metadata[KEY])
+            rows = {name: tuple(map(tuple, fields.pop(name))) for name in ("logits", "top5")}
+            return cls(**{**fields, **rows, "isas": tuple(fields["isas"])})
         except KeyError as error:
-            raise ArtifactError(f"{artifact.path}: carries no golden outputs") from error
+            raise ArtifactError(
+                f"{artifact.path}: carries no golden outputs, wanted an int8 file of scarlet-zoo"
+            ) from error
         except (ValueError, TypeError) as error:
             raise ArtifactError(f"{artifact.path}: its golden outputs cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
 class GoldenCheck:
-    """Whether a file answers as it must, here.
+    """The result of comparing a file's outputs with its golden outputs.
 
     Attributes:
-        isa: class of this processor.
-        exact: whether the integer logits have the hash; None where it is not promised for this class.
-        top5: whether the five best classes are the same ones.
-        max_steps: largest difference of a logit, in steps of its grid.
-        passed: the hash where it is promised, else at most two steps.
+        isa: class of the processor that gave the outputs.
+        exact: whether the digest of the integer logits matches; None where it need not for this class.
+        top5: whether the five best classes of each image are the same.
+        max_steps: largest difference of a logit, in steps of the logits' grid.
+        passed: whether the digest matches where it must, else whether ``max_steps`` is at most 2.5.
     """
 
     isa: str
@@ -101,7 +104,7 @@ class GoldenCheck:
 
 
 def generate(seed: int, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Pixels of the generator, (images, H, W, C)."""
+    """Generate the pixels of the golden input, uint8 (images, H, W, C)."""
     count = int(np.prod(shape))
     # state(n) = m**n * seed + c * (m**(n-1) + ... + 1), all modulo 2**32, which uint32 does by itself.
     powers: NDArray[np.uint32] = np.multiply.accumulate(np.full(count, 1664525, np.uint32), dtype=np.uint32)
@@ -111,7 +114,7 @@ def generate(seed: int, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
 
 
 def make_golden(path: Path, feed: Preprocessing, isas: tuple[str, ...]) -> Golden:
-    """Run a quantised file on the generator's pixels, here."""
+    """Run a quantised file on the generated pixels on this machine, and make its golden outputs."""
     scale, zero = logits_grid(path)
     logits = _answers(path, feed, _SEED, _IMAGES)
     levels = _levels(logits, scale, zero)
@@ -129,38 +132,40 @@ def make_golden(path: Path, feed: Preprocessing, isas: tuple[str, ...]) -> Golde
 
 
 def check_golden(artifact: Artifact) -> GoldenCheck:
-    """Run a file on its golden input and compare.
+    """Run a file on its golden input, and compare the outputs with its golden outputs.
 
     Raises:
-        ArtifactError: it carries none, or is no classifier.
+        ArtifactError: the file has no golden outputs, or is not a classifier.
     """
-    return check_answers(artifact, _answers(artifact.path, _feed(artifact), *_asked(artifact)), this_isa())
+    return check_answers(artifact, _answers(artifact.path, _feed(artifact), *_seed_and_images(artifact)), this_isa())
 
 
 def golden_input(artifact: Artifact) -> NDArray[Any]:
-    """What a file's golden outputs are for, as the network takes it.
+    """The input for a file's golden outputs, as the network takes it.
 
     Raises:
-        ArtifactError: it carries none.
+        ArtifactError: the file has no golden outputs.
     """
-    return _input(artifact.path, _feed(artifact), *_asked(artifact))
+    return _input(artifact.path, _feed(artifact), *_seed_and_images(artifact))
 
 
 def check_answers(artifact: Artifact, logits: NDArray[np.float64], isa: str) -> GoldenCheck:
-    """Compare what a file has answered somewhere, (images, classes), with its golden outputs.
+    """Compare logits that a file has given on any machine with its golden outputs.
 
     Args:
         artifact: the file.
-        logits: its answers to :func:`golden_input`.
+        logits: its outputs (images, classes) for :func:`golden_input`.
         isa: class of the processor that gave them.
 
     Raises:
-        ArtifactError: it carries none, or ones of another shape.
+        ArtifactError: the file has no golden outputs, or the shapes differ.
     """
     golden = Golden.of(artifact)
     wanted = np.asarray(golden.logits)
     if logits.shape != wanted.shape:
-        raise ArtifactError(f"{artifact.path}: gives {logits.shape}, its golden outputs are {wanted.shape}")
+        raise ArtifactError(
+            f"{artifact.path}: got outputs of shape {logits.shape}, wanted {wanted.shape} as its golden outputs"
+        )
     levels = _levels(logits, golden.scale, golden.zero)
     same = hashlib.sha256(levels.tobytes()).hexdigest() == golden.sha256
     steps = float(np.abs(logits - wanted).max() / golden.scale)
@@ -176,7 +181,7 @@ def _feed(artifact: Artifact) -> Preprocessing:
     return feed
 
 
-def _asked(artifact: Artifact) -> tuple[int, int]:
+def _seed_and_images(artifact: Artifact) -> tuple[int, int]:
     golden = Golden.of(artifact)
     return golden.seed, golden.images
 
@@ -201,14 +206,14 @@ def _best(row: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def logits_grid(path: Path) -> tuple[float, int]:
-    """Scale and zero of the operator that makes the file's output.
+    """Scale and zero of the integer grid of a file's logits.
 
     Raises:
-        ArtifactError: its output is not quantised.
+        ArtifactError: the file's output is not quantised.
     """
     graph = onnx.load(path).graph
     (node,) = [node for node in graph.node if graph.output[0].name in node.output]
-    held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     if node.op_type != "DequantizeLinear":
-        raise ArtifactError(f"{path}: its output comes from {node.op_type}, wanted integer logits")
-    return float(held[node.input[1]]), int(held[node.input[2]])
+        raise ArtifactError(f"{path}: got an output of {node.op_type}, wanted integer logits")
+    return float(constants[node.input[1]]), int(constants[node.input[2]])

@@ -1,11 +1,11 @@
-"""Quantise and dequantise operators around everything that has an integer kernel, on the friendly form.
+"""Insert quantise and dequantise operators around everything that has an integer kernel, in variant ``friendly``.
 
-The graph stays a float graph on paper: a tensor x becomes DequantizeLinear(QuantizeLinear(x)), and a runtime
-that has an integer kernel merges the three nodes around an operator into it. What is left between two such
-operators is float, which is why the form matters.
+Formally the graph stays a float graph: a tensor x becomes DequantizeLinear(QuantizeLinear(x)), and a runtime
+that has an integer kernel merges an operator with the conversions around it. Any other operator between two of
+them stays in float. The graph variant ``friendly`` has no such operators.
 
-A tensor in uint8 has x = scale * (q - zero); a weight in int8 has one scale a channel and zero 0; a bias is
-int32 with the product of the scales of data and weight, so that sums of products need no conversion.
+A uint8 tensor has x = scale * (q - zero). An int8 weight has one scale for each output channel and zero 0. A bias is
+int32, with the product of the scales of data and weight, so that sums of products need no conversion.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ from scarlet_zoo.graph.quantization.calibrate import LEVELS
 from scarlet_zoo.graph.quantization.plan import Grid, Plan, Swish, data_of
 
 _MOST = 127
-# A bias takes at most so much of its 32 bits, which leaves room for the sum of products.
+# Largest magnitude of an int32 bias, which leaves room for the sum of products.
 _MOST_BIAS = 2.0**30
 
 
 def quantize_weight(
     weight: NDArray[np.float32], zero: int, least: NDArray[np.float64] | float = 0.0
 ) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
-    """Integers and scales of a weight (out, ...): symmetric, one scale an output channel, rounded to the nearest.
+    """Quantise a weight symmetrically, with one scale for each output channel, rounding to nearest.
 
     Args:
-        weight: float32.
-        zero: 0 gives int8, 128 gives uint8 with that zero: the same numbers.
-        least: of the scales, see :func:`least_scales`.
+        weight: float32 (out, ...).
+        zero: 0 gives int8, 128 gives uint8 with zero 128; both stand for the same numbers.
+        least: lower bounds of the scales, see :func:`least_scales`.
+
+    Returns:
+        The integers, in the weight's shape, and the scales (out,).
     """
     flat = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
     scales = np.maximum(np.where(flat > 0, flat / _MOST, 1.0), least).astype(np.float32)
@@ -42,19 +45,22 @@ def quantize_weight(
 
 
 def least_scales(bias: NDArray[np.float32] | None, data_scale: float) -> NDArray[np.float64] | float:
-    """Scales of a weight below which its bias, in steps of data scale times weight scale, would not fit in int32.
+    """The smallest scales of a weight with which its bias, in steps of data scale * weight scale, fits in int32.
 
-    It matters where training has left a channel's weights at almost nothing: the channel is its bias then.
+    It matters for channels whose weights are almost 0 after training, so that only their bias is left.
     """
     return 0.0 if bias is None else np.abs(bias.astype(np.float64)) / (data_scale * _MOST_BIAS)
 
 
 def mean_error(error: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of (error * x) of an operator's output channels, for data x with these channel means.
+    """Mean error of each output channel of an operator whose weight has an error.
 
     Args:
-        error: of the weight, (out, in of the group, ...).
-        means: of x, (in,). Padding is taken as if x went on, which is right but for the border.
+        error: error of the weight, (out, in of the group, ...).
+        means: channel means of the data, (in,). Padding is taken to have the same means; only the border differs.
+
+    Returns:
+        The mean errors, (out,).
     """
     summed = error.reshape(*error.shape[:2], -1).sum(axis=2)
     out, inner = summed.shape
@@ -65,41 +71,41 @@ def mean_error(error: NDArray[np.float64], means: NDArray[np.float64]) -> NDArra
 
 
 class Inserter:
-    """Rewrites a graph as a plan says, in place."""
+    """Rewrite a graph according to a plan, in place."""
 
-    def __init__(self, graph: ir.Graph, made: Plan, weight_zero: int, means: Mapping[str, NDArray[np.float64]]) -> None:
-        self.graph, self.made, self.weight_zero, self.means = graph, made, weight_zero, means
+    def __init__(self, graph: ir.Graph, plan: Plan, weight_zero: int, means: Mapping[str, NDArray[np.float64]]) -> None:
+        self.graph, self.plan, self.weight_zero, self.means = graph, plan, weight_zero, means
         self._dequantized: dict[str, ir.Value] = {}
         self._inner: dict[str, ir.Value] = {}
 
     def run(self) -> None:
-        """Insert; bounded clips and shared hard-swishes go."""
-        for node in list(self.made.operators):
+        """Insert the operators, and remove bounded clips and the shifts of shared hard-swishes."""
+        for node in list(self.plan.operators):
             for position, value in enumerate(node.inputs):
                 if value is not None and value in data_of(node):
                     node.replace_input_with(position, self._read(value))
             if node.op_type in ("Conv", "Gemm"):
                 self._weights(node)
-        for swish in self.made.swishes.values():
+        for swish in self.plan.swishes.values():
             self._share(swish)
-        for node in list(self.made.operators):
+        for node in list(self.plan.operators):
             output = node.outputs[0]
-            bound = self.made.bounded.get(str(output.name))
+            bound = self.plan.bounded.get(str(output.name))
             self._write(bound.outputs[0] if bound is not None else output)
 
     def _read(self, value: ir.Value) -> ir.Value:
-        """What a reader is to read instead of a tensor."""
+        """The dequantised tensor that a node must read instead of a tensor."""
         name = str(value.name)
-        if name not in self.made.grids:
+        if name not in self.plan.grids:
             return value
         if name not in self._dequantized:
             self._pair(value)
         return self._dequantized[name]
 
     def _write(self, value: ir.Value) -> None:
-        """Let whoever still reads a tensor in float read it after it went through its grid."""
+        """Let the remaining float readers of a tensor read its dequantised values."""
         name = str(value.name)
-        if name not in self.made.grids:
+        if name not in self.plan.grids:
             return
         if name not in self._dequantized:
             self._pair(value)
@@ -115,16 +121,17 @@ class Inserter:
             self.graph.outputs[position] = dequantized
 
     def _pair(self, value: ir.Value) -> None:
-        """Q and DQ behind a tensor; where a clip makes it and becomes its range, in front of that clip."""
-        name, grid = str(value.name), self.made.grids[str(value.name)]
-        source, maker = value, value.producer()
+        """Insert Q and DQ after a tensor; if a clip that becomes its range writes it, before that clip."""
+        name, grid = str(value.name), self.plan.grids[str(value.name)]
+        source, writer = value, value.producer()
         bypassed = (
-            maker is not None and self.made.bounded.get(str(maker.inputs[0].name if maker.inputs[0] else "")) is maker
+            writer is not None
+            and self.plan.bounded.get(str(writer.inputs[0].name if writer.inputs[0] else "")) is writer
         )
         if bypassed:
-            assert maker is not None
-            assert maker.inputs[0] is not None
-            source = maker.inputs[0]
+            assert writer is not None
+            assert writer.inputs[0] is not None
+            source = writer.inputs[0]
         parameters = self._parameters(name, grid)
         quantize = ir.node("QuantizeLinear", [source, *parameters], name=f"{name}_quantize")
         dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *parameters], name=f"{name}_dequantize")
@@ -145,14 +152,17 @@ class Inserter:
             return self.graph.initializers[name]
         array = np.asarray(value)
         tensor = ir.tensor(array, name=name)
-        made = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
-        self.graph.register_initializer(made)
-        return made
+        constant = ir.Value(
+            name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
+        )
+        self.graph.register_initializer(constant)
+        return constant
 
     def _weights(self, node: ir.Node) -> None:
+        """Quantise the weight and the bias of a node."""
         weight, data = array_of(node.inputs[1]), node.inputs[0]
-        maker = producer(data, "DequantizeLinear")
-        scale = scalar_of(maker.inputs[1]) if maker is not None else None
+        dequantize = producer(data, "DequantizeLinear")
+        scale = scalar_of(dequantize.inputs[1]) if dequantize is not None else None
         if weight is None or data is None or scale is None:
             return
         turned = "transB" in node.attributes and node.attributes["transB"].as_int() == 1
@@ -174,24 +184,25 @@ class Inserter:
     def _dequantize_constant(
         self, node: ir.Node, position: int, levels: NDArray[np.generic], scales: NDArray[np.float32], axis: int
     ) -> None:
+        """Replace a constant input of a node by integers with their scales."""
         stem = f"{node.outputs[0].name}_{'weight' if position == 1 else 'bias'}"
         zero = self.weight_zero if position == 1 else 0
         values = [self._constant(f"{stem}_q", levels), self._constant(f"{stem}_scale", scales),
                   self._constant(f"{stem}_zero", np.full(len(scales), zero, dtype=levels.dtype))]  # fmt: skip
-        made = ir.node("DequantizeLinear", values, {"axis": axis}, name=f"{stem}_dequantize")
-        made.outputs[0].name = f"{stem}_dq"
-        self.graph.insert_before(node, [made])
-        node.replace_input_with(position, made.outputs[0])
+        dequantize = ir.node("DequantizeLinear", values, {"axis": axis}, name=f"{stem}_dequantize")
+        dequantize.outputs[0].name = f"{stem}_dq"
+        self.graph.insert_before(node, [dequantize])
+        node.replace_input_with(position, dequantize.outputs[0])
 
     def _share(self, swish: Swish) -> None:
-        """Both factors of x * clip(x + 3, 0, 6) from one integer tensor q with x = s (q - z) and s z = 3.
+        """Read both factors of x * clip(x + 3, 0, 6) from one integer tensor q with x = s (q - z) and s z = 3.
 
         x + 3 = s (q - z) + s z = s q is the same q with zero 0, and clip(s q, 0, 6) = s min(q, 2 z), since q is
-        not negative. Where 2 z reaches 255 no clip is left. What is below -3 became q = 0, where x is -3 instead
-        of less: the product is 0 there either way.
+        not negative. Where 2 z reaches 255 no clip is needed. A value below -3 becomes q = 0, which stands for -3:
+        the product is 0 there in both cases.
         """
         name = str(swish.x.name)
-        grid = self.made.grids[name]
+        grid = self.plan.grids[name]
         shared = self._inner[name]
         nodes = []
         if 2 * grid.zero < LEVELS:
@@ -212,15 +223,15 @@ class Inserter:
 
 
 def insert(
-    graph: ir.Graph, made: Plan, weight_zero: int = 0, means: Mapping[str, NDArray[np.float64]] | None = None
+    graph: ir.Graph, plan: Plan, weight_zero: int = 0, means: Mapping[str, NDArray[np.float64]] | None = None
 ) -> None:
-    """Put quantise and dequantise operators into a graph, in place, as a plan says.
+    """Insert quantise and dequantise operators into a graph according to a plan, in place.
 
     Args:
-        graph: in the friendly form.
-        made: with its grids chosen.
-        weight_zero: 0 for int8 weights, 128 for uint8 ones.
-        means: channel means of tensors; where they are known the mean error of a rounded weight goes back
-            into the bias.
+        graph: a graph in variant ``friendly``.
+        plan: the plan, with its grids chosen.
+        weight_zero: 0 for int8 weights, 128 for uint8 weights.
+        means: channel means of tensors by name; where they are known, the bias corrects the mean error of the
+            rounded weights.
     """
-    Inserter(graph, made, weight_zero, means or {}).run()
+    Inserter(graph, plan, weight_zero, means or {}).run()

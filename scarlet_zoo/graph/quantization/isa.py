@@ -1,15 +1,15 @@
-"""How integers must be spelled for a processor, and for which processors a result is the same to the last bit.
+"""Integer types for each processor class, and the classes on which results are the same to the last bit.
 
-Activations are uint8 everywhere: the default of ONNX Runtime's quantiser, int8, is refused by its fusions on x64
-wherever a tensor has two readers, which hard-swish, gates and shortcuts all have.
+Activations are uint8 everywhere. ONNX Runtime's quantiser uses int8 by default, but the fusions on x64 refuse int8
+tensors with two readers, and hard-swish, gates and shortcuts all have such tensors.
 
 ``x64-vnni``
     int8 weights. VNNI adds four products of a uint8 and an int8 in 32 bits.
 ``arm64``
-    The same file: UDOT and the kernels before it are exact, too.
+    The same file: UDOT and the older kernels are exact, too.
 ``x64``
-    Before VNNI two products are added in 16 bits, where int8 weights saturate in silence. So the weights are uint8
-    with zero 128, the same numbers, for which the kernels take a wider and slower way.
+    Without VNNI two products are added in 16 bits, where int8 weights saturate silently. So the weights are uint8
+    with zero 128. They stand for the same numbers, and the kernels compute them in wider types, but slower.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from scarlet_zoo.errors import ExportError
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """The integers for a class of instruction sets.
+    """The integer types for a class of instruction sets.
 
     Attributes:
         weight_zero: 0 for int8 weights, 128 for uint8 ones; the numbers are the same.
-        same_on: the classes on which a file of this preset gives the same bits.
+        same_on: the classes on which a file of this preset gives bit-identical results.
     """
 
     weight_zero: int
@@ -44,10 +44,10 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({
 
 
 def preset(isa: str) -> Preset:
-    """The preset of an instruction set.
+    """The preset of a class of instruction sets.
 
     Raises:
-        ExportError: no such class.
+        ExportError: the class is unknown.
     """
     if isa not in PRESETS:
         raise ExportError(f"instruction set {isa!r}: unknown, wanted one of {' '.join(PRESETS)}")
@@ -55,7 +55,7 @@ def preset(isa: str) -> Preset:
 
 
 def this_isa() -> str:
-    """The class of this processor."""
+    """The class of this processor: ``arm64``, ``x64-vnni`` or ``x64``."""
     if platform.machine().lower() in ("aarch64", "arm64"):
         return "arm64"
     try:

@@ -1,4 +1,4 @@
-"""Which layer suffers most from integers: each alone in integers, the rest in float."""
+"""Measure what each layer loses in integers: one layer at a time in integers, the rest in float."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from scarlet_zoo.graph.quantization.plan import choose_grids, plan, tensors_of
 from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.utils.plotting import new_figure
 
-_JUDGES = 8
+_IMAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What one layer costs.
+    """The loss of one layer in integers.
 
     Attributes:
         node: name of the layer in the file, as ``--keep-float`` takes it.
         operator: ``Conv`` or ``Gemm``.
-        sqnr_db: of the logits with this layer alone in integers: 10 log10 of their mean square over that of the error.
+        sqnr_db: with only this layer in integers, 10 log10 of the logits' mean square over their mean square error.
     """
 
     node: str
@@ -46,17 +46,17 @@ class Sensitivity:
 def sensitivities(
     source: Path, images: Array, method: str = "mse", progress: Callable[[int, int], None] | None = None
 ) -> list[Sensitivity]:
-    """Quantise every layer alone, its data, weights and output, and measure what the logits lose; the worst first.
+    """Quantise each layer alone (data, weights and output) and measure the loss of the logits, the worst first.
 
     Args:
         source: a float ONNX file.
-        images: calibration images, (N, C, H, W); the first eight judge.
-        method: of the ranges.
-        progress: told (done, expected).
+        images: calibration images, (N, C, H, W); the loss is measured on the first eight.
+        method: how ranges are chosen: ``minmax``, ``percentile`` or ``mse``.
+        progress: called with (done, expected), in layers.
 
     Raises:
-        ExportError: no images.
-        ArtifactError: the source is no sound graph.
+        ExportError: there are no images.
+        ArtifactError: the source is not a valid ONNX graph.
     """
     if not len(images):
         raise ExportError("calibration: got no images, wanted some")
@@ -64,19 +64,19 @@ def sensitivities(
     lower(model, "friendly")
     whole = plan(model.graph)
     ranges = {name: METHODS[method](seen) for name, seen in observe(model, tensors_of(whole), images).items()}
-    truth = _logits(model, images[:_JUDGES])
+    truth = _logits(model, images[:_IMAGES])
     layers = [node for node in whole.operators if node.op_type in ("Conv", "Gemm")]
     others = {str(node.name) for node in whole.operators}
     rows = []
     for done, layer in enumerate(layers):
         alone = model.clone()
         only = plan(alone.graph, frozenset(others - {str(layer.name)}))
-        # A hard-swish is shared between two operators: alone it stays in float.
+        # Two operators share a hard-swish, so it stays in float while only one of them is quantised.
         only.swishes.clear()
         choose_grids(only, ranges)
         insert(alone.graph, only)
         tidy(alone)
-        noise = float(np.mean((_logits(alone, images[:_JUDGES]) - truth) ** 2))
+        noise = float(np.mean((_logits(alone, images[:_IMAGES]) - truth) ** 2))
         sqnr = 10 * np.log10(float(np.mean(truth**2)) / noise) if noise > 0 else float("inf")
         rows.append(Sensitivity(str(layer.name), layer.op_type, float(sqnr)))
         if progress is not None:
@@ -95,7 +95,7 @@ def _logits(model: ir.Model, images: Array) -> Array:
 
 
 def plot_sensitivities(rows: list[Sensitivity], path: Path) -> None:
-    """Draw the layers, the worst on top, as PNG.
+    """Draw the loss of each layer as a PNG, the worst layer on top.
 
     Raises:
         ScarletError: matplotlib is not installed.
