@@ -22,21 +22,21 @@ _BATCH = 250
 
 
 class OneShot:
-    """A supernet's weights and the pictures that its architectures are scored on.
+    """A supernet's weights and the images that its architectures are scored on.
 
-    Batch norm statistics are those of training pictures, the accuracy is on validation pictures, so that a
+    Batch norm statistics are those of training images, the accuracy is on validation images, so that a
     score is a function of architecture, weights and data.
 
     Args:
         file: the supernet's.
-        data: name of the data set, its folder, and how many pictures are held out.
-        calibration: training pictures that statistics are taken from.
-        validation: validation pictures that count; all when None.
+        data: name of the data set, its folder, and how many images are held out.
+        calibration: training images that statistics are taken from.
+        validation: validation images that count; all when None.
         threads: of torch.
 
     Attributes:
         supernet, metadata: what the file holds.
-        limit: validation pictures that count; all when None.
+        limit: validation images that count; all when None.
     """
 
     def __init__(
@@ -53,21 +53,21 @@ class OneShot:
         self._data, self._calibration, self.limit = data, calibration, validation
 
     @cached_property
-    def pictures(self) -> ImageData:
+    def images(self) -> ImageData:
         """The data set; opened when something is first scored on it, which a score of weights alone never is.
 
         Raises:
             TrainingError: the supernet is for other classes than the data has.
         """
         space, (name, folder, held) = self.supernet.space, self._data
-        pictures = open_data(name, space_preprocessing(space), folder, held)
-        if len(pictures.classes) != space.num_classes:
-            raise TrainingError(f"{self.file}: for {space.num_classes} classes, {name} has {len(pictures.classes)}")
-        return pictures
+        images = open_data(name, space_preprocessing(space), folder, held)
+        if len(images.classes) != space.num_classes:
+            raise TrainingError(f"{self.file}: for {space.num_classes} classes, {name} has {len(images.classes)}")
+        return images
 
     @cached_property
     def calibration(self) -> list[Tensor]:
-        """Batches of training pictures (N, C, H, W) that batch norm statistics are taken from."""
+        """Batches of training images (N, C, H, W) that batch norm statistics are taken from."""
         train = self.pictures.part("train")
         picked = evenly(len(train), self._calibration)
         parts = max(len(picked) // _BATCH, 1)
@@ -75,7 +75,7 @@ class OneShot:
 
     @cached_property
     def validation(self) -> Split:
-        """The pictures that accuracy is taken on."""
+        """The images that accuracy is taken on."""
         return self.pictures.part("validation")
 
     def network(self, arch: Arch, supernet: Supernet | None = None) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The whole way in one call: pictures, a supernet, a search, a network trained, a file verified and measured."""
+"""The whole way in one call: images, a supernet, a search, a network trained, a file verified and measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TourSettings:
     Attributes:
         supernet, network: how the supernet and the chosen network are trained.
         evaluations, population: of the search.
-        validation: validation pictures that the search scores on; all when None.
+        validation: validation images that the search scores on; all when None.
     """
 
     supernet: TrainSettings
@@ -77,7 +77,7 @@ def tour(
     Args:
         out: folder of the tour.
         settings: how long each part takes.
-        data: pictures.
+        data: images.
         space: a search space's name or TOML file.
         stage: told what begins.
         progress: told how far the part is.
@@ -123,8 +123,8 @@ def _search(out: Path, supernet: Path, settings: TourSettings, data: DataPlan, p
 
 def _validate(path: Path, data: DataPlan) -> float:
     classifier = load(str(path), "auto")
-    pictures = open_data(data.name, classifier.preprocessing, data.folder, data.validation)
-    return validate_part(classifier, pictures, "validation", batch=500).top1
+    images = open_data(data.name, classifier.preprocessing, data.folder, data.validation)
+    return validate_part(classifier, images, "validation", batch=500).top1
 
 
 def tour_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -158,4 +158,4 @@ def tour_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _markdown(report: dict[str, Any]) -> str:
     table = markdown_table(("what", "value"), tour_rows(report))
-    return f"# From pictures to a file\n\n{table}\n\n![the front](search/front.png)\n"
+    return f"# From images to a file\n\n{table}\n\n![the front](search/front.png)\n"

@@ -15,7 +15,7 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.nas.one_shot import OneShot
 from scarlet_zoo.nas.sampling import UniformSampler
-from scarlet_zoo.training.learner import Learner, StepBatch, Term
+from scarlet_zoo.training.learner import Learner, LossTerm, StepBatch
 from scarlet_zoo.utils.files import json_text
 
 CROSS_ENTROPY = "cross_entropy"
@@ -68,7 +68,7 @@ class Strategy(Learner):
 
     @property
     def batch_share(self) -> float:
-        """Share of a step's pictures that each of its paths runs on: all of them, in most."""
+        """Share of a step's images that each of its paths runs on: all of them, in most."""
         return 1.0
 
     @classmethod
@@ -83,10 +83,10 @@ class Strategy(Learner):
         """
         return (UniformSampler(self.space, self.seed).draw(step),)
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
+    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """Cross-entropy of each of the :meth:`paths`, summed."""
         for arch in self.paths(batch.step):
-            yield Term(CROSS_ENTROPY, self.criterion(model(batch.images, arch), batch.targets), arch)
+            yield LossTerm(CROSS_ENTROPY, self.criterion(model(batch.images, arch), batch.targets), arch)
 
     def identity(self) -> dict[str, str]:
         """Strategy, options and supernet."""

@@ -36,12 +36,12 @@ class BnNas(Strategy):
     """One path a step, uniformly; scales and offsets learn, all else stays as it was initialised.
 
     Score of an architecture: the sum over its blocks of the mean absolute scale of the block's last batch norm.
-    It needs neither pictures nor a forward pass, so the scorer reads a table.
+    It needs neither images nor a forward pass, so the scorer reads a table.
 
     The paper's: training batch norm alone, and scales as the score. The authors' code trains the norm behind
     each block's last convolution only, less than "the batch norm parameters" of the abstract, and leaves even
     the classifier as initialised; it decays the trained scales, and clips gradients by value. Running statistics
-    still follow the pictures there and here. Ours: no decay of scales as for every strategy here, and no clipping.
+    still follow the images there and here. Ours: no decay of scales as for every strategy here, and no clipping.
 
     A skip has no scale, and a stabilizer is none either: both score 0. Since every block scores at least 0, this
     score by itself never prefers a skip; beside an objective such as multiply-adds a skip is taken where it saves
@@ -72,7 +72,7 @@ class BnNas(Strategy):
 
     @classmethod
     def scorer(cls, bench: OneShot) -> Score:
-        """The sum of an architecture's cells in :func:`gamma_table`, as ``score``; no picture is opened."""
+        """The sum of an architecture's cells in :func:`gamma_table`, as ``score``; no image is opened."""
         table = gamma_table(bench.supernet)
         return lambda arch: {"score": sum(row[token] for row, token in zip(table, arch.decisions, strict=True))}
 

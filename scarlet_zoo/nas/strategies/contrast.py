@@ -1,7 +1,7 @@
 """What learning by comparison needs beside a supernet: a neck, a teacher, a queue of negatives, the loss.
 
 Momentum contrast (He et al., arXiv 1911.05722): a query shall be near its key, which a slowly following teacher makes
-of another view of the same picture, and far from keys of other pictures, which a queue remembers.
+of another view of the same image, and far from keys of other images, which a queue remembers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ NECK = "neck"
 
 
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of finding each query's key among the negatives: the mean over the pictures.
+    """Cross-entropy of finding each query's key among the negatives: the mean over the images.
 
     With s = q . k: ``-log(exp(s+ / t) / (exp(s+ / t) + sum exp(s- / t)))`` (arXiv 1911.05722, equation 1).
 
     Args:
-        queries, keys: of the same pictures, (N, D).
+        queries, keys: of the same images, (N, D).
         negatives: keys of others, (K, D).
         temperature: t.
     """
@@ -104,7 +104,7 @@ class Teacher:
 
 
 class KeyQueue:
-    """The last keys of other pictures, the oldest replaced first; random directions to begin with.
+    """The last keys of other images, the oldest replaced first; random directions to begin with.
 
     Args:
         size: how many.

@@ -31,7 +31,7 @@ class MixPath(Strategy):
     chosen by how many they are, m norms instead of one for each of the 2^n - 1 sets. Outputs of parallel paths are
     nearly the same, it says, so the mean grows with their number and the variance with its square, which one norm
     cannot hold. The authors' code for NAS-Bench-101 makes the shadow norms and does not use them, and recalibrates
-    on validation pictures; ours uses them, and recalibrates on training pictures as every strategy here. Its
+    on validation images; ours uses them, and recalibrates on training images as every strategy here. Its
     paths are kernels inside one block; ours are whole MBConv blocks whose last norm the shadow norm takes the place
     of, and a skip, where there is one, is a path alone: see :mod:`scarlet_zoo.models.path_sets`.
     """

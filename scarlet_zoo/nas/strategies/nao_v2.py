@@ -34,7 +34,7 @@ class NaoV2Options(StrategyOptions):
         pool: new architectures of each later pool (60, our default; 300 there).
         pool_policy: ``new``, or ``elites``: as many of the best so far besides, as in an older script of theirs.
         reinit: weights and optimiser start anew in each round, as the paper says; the released code keeps both.
-        score_images: validation pictures that the archive is scored on (500, the authors' code).
+        score_images: validation images that the archive is scored on (500, the authors' code).
         epochs: of the encoder, predictor and decoder (100, our default; 1000 there).
     """
 
@@ -58,7 +58,7 @@ class NaoV2(Strategy):
 
     The released code keeps weights and momentum from round to round and starts only the learning rate anew; an
     older script of the authors builds all of it again (:attr:`NaoV2Options.reinit`). It scores each architecture on
-    another random batch of 500 pictures, with an error of more than a percent; here all are scored on the same
+    another random batch of 500 images, with an error of more than a percent; here all are scored on the same
     ones, with the batch's own statistics as there. Ours: the sizes of the pools; rounds as equal parts of the steps,
     and fewer of them where there are fewer steps; a space that is used up leaves the best so far as the pool. The
     auxiliary head and drop path of theirs are left out.
@@ -132,7 +132,7 @@ class NaoV2(Strategy):
 
     @torch.inference_mode()
     def scores(self, archs: Sequence[Arch]) -> list[float]:
-        """Accuracy in percent of paths on the same validation pictures, with the statistics of these."""
+        """Accuracy in percent of paths on the same validation images, with the statistics of these."""
         split = self.course.data.part("validation")
         images, targets = next(in_order(split, self.options.score_images, self.options.score_images))
         images, targets = images.to(self.course.device), targets.to(self.course.device)

@@ -24,7 +24,7 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.one_shot import OneShot
 from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY, Score, Strategy, StrategyOptions
 from scarlet_zoo.nas.strategies.path_distribution import PathDistribution
-from scarlet_zoo.training.learner import StepBatch, Term
+from scarlet_zoo.training.learner import LossTerm, StepBatch
 
 # Below this a path's share of the gradient is lost in float32: it is not run a second time.
 _NEGLIGIBLE = 1e-7
@@ -55,14 +55,14 @@ class ParsecOptions(StrategyOptions):
 
 
 class Parsec(Strategy):
-    """Paths are drawn from P(A | alpha); weights and alpha learn from those that explain the pictures best.
+    """Paths are drawn from P(A | alpha); weights and alpha learn from those that explain the images best.
 
     With K paths of P(A | alpha), p(y | X, w, alpha) is about the mean of p(y | X, w, A_k), and the gradients of its
     logarithm are those of log p(y | X, w, A_k) and log P(A_k | alpha) with importance weights
 
         omega_k = softmax_k(-N mean CE_k / temperature)
 
-    for N pictures. The first half of a step's pictures is the weights': a pass without gradient gives omega, then one
+    for N images. The first half of a step's images is the weights': a pass without gradient gives omega, then one
     path at a time runs with the loss omega_k CE_k, so that one path is in memory. The second half is alpha's: K
     fresh paths, without gradient, and alpha_l += lr_alpha sum_k omega_k (onehot(A_k,l) - softmax(alpha_l)).
     The final architecture is the likeliest choice of each layer, which is also the one with the highest score; the
@@ -73,7 +73,7 @@ class Parsec(Strategy):
     max(0, multiply-adds / target - 1), so that alpha's weights become omega_k - beta C_k / sum_j C_j. It draws at
     first from a distribution over the parts of a choice, which ours does not. Ours: entropy in nats, of which we do not
     know that it is FP-NAS's unit; the update of alpha by plain steps, its rate, and the temperature, since with many
-    pictures omega is nearly one for the best path and nearly nought for all others; halves of one batch in place of
+    images omega is nearly one for the best path and nearly nought for all others; halves of one batch in place of
     halves of the data, alpha's with the weights from before the step; likelihoods without label smoothing, which
     only the loss has; batch norm in train mode throughout, so that its running statistics follow every pass. A path
     that is drawn twice runs once with both its shares; one with a share below 1e-7 is not run for the weights.
@@ -107,31 +107,31 @@ class Parsec(Strategy):
         rng = random.Random(f"{self.seed} {step} {half}")
         return Counter(self.distribution.draw(self.count, rng))
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
+    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """The weights' half, one loss a path; then alpha's half, from which the weights learn nothing."""
         middle = (len(batch.targets) + 1) // 2
         if middle == len(batch.targets):
-            raise TrainingError(f"strategy parsec: got {middle} pictures a step in a process, wanted 2 or more")
+            raise TrainingError(f"strategy parsec: got {middle} images a step in a process, wanted 2 or more")
         ours, theirs = ((batch.images[part], batch.targets[part]) for part in (slice(middle), slice(middle, None)))
         shares = yield from self._shares(model, ours, self.drawn(batch.step, 0))
         for arch, share in shares.items():
             if share > _NEGLIGIBLE:
-                yield Term(CROSS_ENTROPY, share * self.criterion(model(ours[0], arch), ours[1]), arch)
+                yield LossTerm(CROSS_ENTROPY, share * self.criterion(model(ours[0], arch), ours[1]), arch)
         drawn = self.drawn(batch.step, 1)
         shares = yield from self._shares(model, theirs, drawn)
         self.distribution.move(self.distribution.gradient(self.priced(shares, drawn)), self.options.lr_alpha)
 
     def _shares(
-        self, model: nn.Module, pictures: tuple[Tensor, Tensor], drawn: Counter[Arch]
-    ) -> Generator[Term, None, dict[Arch, float]]:
-        """Run every path without gradient, over all processes' pictures; the importance weight of each."""
-        images, targets = pictures
+        self, model: nn.Module, images: tuple[Tensor, Tensor], drawn: Counter[Arch]
+    ) -> Generator[LossTerm, None, dict[Arch, float]]:
+        """Run every path without gradient, over all processes' images; the importance weight of each."""
+        images, targets = images
         sums: list[Tensor] = []
         for arch in drawn:
             with torch.no_grad():
                 sums.append(functional.cross_entropy(model(images, arch).float(), targets, reduction="sum"))
-            yield Term(CROSS_ENTROPY, None, arch)
-        # Each process has its own pictures of the batch: the likelihood is that of all of them, the same everywhere.
+            yield LossTerm(CROSS_ENTROPY, None, arch)
+        # Each process has its own images of the batch: the likelihood is that of all of them, the same everywhere.
         likelihoods = -self.course.gather(torch.stack(sums)[None]).double().cpu().sum(0)
         counts = torch.tensor(list(drawn.values()), dtype=torch.float64)
         return dict(zip(drawn, importance(likelihoods, counts, self.options.temperature).tolist(), strict=True))
@@ -166,7 +166,7 @@ class Parsec(Strategy):
 
     @classmethod
     def scorer(cls, bench: OneShot) -> Score:
-        """The log probability of an architecture, as ``score``; no picture is opened.
+        """The log probability of an architecture, as ``score``; no image is opened.
 
         Raises:
             TrainingError: the supernet's file has no distribution.

@@ -17,7 +17,7 @@ from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY, PositiveShare, Share, Strategy, StrategyOptions
 from scarlet_zoo.nas.strategies.contrast import KeyQueue, Necked, Teacher, info_nce, unit
-from scarlet_zoo.training.learner import Course, StepBatch, Term
+from scarlet_zoo.training.learner import Course, LossTerm, StepBatch
 from scarlet_zoo.training.settings import learning_rate
 
 CONTRASTIVE = "contrastive"
@@ -56,8 +56,8 @@ class PiNas(Strategy):
     """Cross-path learning with a momentum teacher, then a linear probe on frozen features; scored by its accuracy.
 
     A step of the first phase runs two paths A and B that differ in every layer, on four views q0, k0, q1, k1 of each
-    picture. The student makes vectors of q0 with A and of q1 with B, the teacher of k0 with A and of k1 with B; each
-    query has to find the key of the *other* path among those of other pictures:
+    image. The student makes vectors of q0 with A and of q1 with B, the teacher of k0 with A and of k1 with B; each
+    query has to find the key of the *other* path among those of other images:
     ``L = InfoNCE(q0, k1) + InfoNCE(q1, k0)``. The paper's reasons: a layer's input depends on the path that it is
     reached by (feature shift), against which the features of two paths are pulled to one another, and its weights are
     pulled to and fro by the paths that share it (parameter shift), against which there is a teacher; the negatives
@@ -69,8 +69,8 @@ class PiNas(Strategy):
     taking batch statistics, and their running ones move.
 
     The authors' code: all of the above. Ours: both phases are one training with one augmentation, without their
-    changes of hue and saturation, grey pictures and blur; the classifier's learning rate falls along a cosine and its
-    weight decay is the training's; the pictures of the key passes are not shuffled over the processes; and the space
+    changes of hue and saturation, grey images and blur; the classifier's learning rate falls along a cosine and its
+    weight decay is the training's; the images of the key passes are not shuffled over the processes; and the space
     is this package's. A layer with a single token (and the sets of paths
     that share a block) cannot be kept apart: there the paths share it, and the teacher follows twice.
     """
@@ -131,7 +131,7 @@ class PiNas(Strategy):
             parameter.requires_grad_(step < self.compared or name.startswith("classifier."))
         return False
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
+    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """A query path's loss each; in the second phase the classifier's.
 
         The keys come first, so that one path's activations are held at a time. The authors' order (query, then key,
@@ -140,7 +140,7 @@ class PiNas(Strategy):
         paths = self.paths(batch.step)
         if batch.step >= self.compared:
             logits = model(batch.images, paths[0], classified=True)
-            yield Term(CROSS_ENTROPY, self.criterion(logits, batch.targets), paths[0])
+            yield LossTerm(CROSS_ENTROPY, self.criterion(logits, batch.targets), paths[0])
             return
         keys = []
         for images, arch in zip(batch.views[1::2], paths, strict=True):
@@ -148,7 +148,7 @@ class PiNas(Strategy):
             keys.append(self.teacher.keys(images, arch))
         for images, arch, others in zip(batch.views[::2], paths, reversed(keys), strict=True):
             queries = unit(model(images, arch))
-            yield Term(CONTRASTIVE, info_nce(queries, others, self.queue.keys, self.options.temperature), arch)
+            yield LossTerm(CONTRASTIVE, info_nce(queries, others, self.queue.keys, self.options.temperature), arch)
         self.queue.put(self.course.gather((keys[0] + keys[1]) / 2))
 
     def state_dict(self) -> dict[str, Any]:

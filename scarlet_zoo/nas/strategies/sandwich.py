@@ -17,7 +17,7 @@ from scarlet_zoo.arch.cost import cost_table
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.nas.sampling import MacsSampler, UniformSampler
 from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY, Strategy, StrategyOptions
-from scarlet_zoo.training.learner import StepBatch, Term
+from scarlet_zoo.training.learner import LossTerm, StepBatch
 
 DISTILLATION = "distillation"
 
@@ -29,7 +29,7 @@ class SandwichOptions(StrategyOptions):
     Attributes:
         children: random architectures of a step.
         attentive: each child is uniform (``none``), or of some candidates of about the same multiply-adds the
-            one with the lowest (``best``) or highest (``worst``) loss on the step's pictures.
+            one with the lowest (``best``) or highest (``worst``) loss on the step's images.
         candidates: that an attentive child is chosen among.
         bins: of multiply-adds; candidates are of the same one.
     """
@@ -50,7 +50,7 @@ class Sandwich(Strategy):
     random children and updates once. AttentiveNAS's: a random child is the best or the worst of k candidates
     (``BestUp``, ``WorstUp``) whose multiply-adds lie near a value drawn from their distribution in the space; k is 3
     and a bin is 25 million wide in its authors' code. Ours: 20 bins of equal width whatever the space; candidates
-    run in train mode, so their running statistics follow the pictures, and are ranked by cross-entropy over all
+    run in train mode, so their running statistics follow the images, and are ranked by cross-entropy over all
     processes. There is no dropout here that the largest alone could have.
 
     In both papers the small architectures are slices of the largest one's weights. Our supernet shares no weights
@@ -80,17 +80,17 @@ class Sandwich(Strategy):
             return tuple((uniform.draw(number),) for number in numbers)
         return tuple(self._by_macs.draw(number, self.options.candidates) for number in numbers)
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
+    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """Cross-entropy of the largest, then the distillation of each other: :meth:`candidates`, the smallest last."""
         logits = model(batch.images, self.largest)
         teacher = logits.detach()
-        yield Term(CROSS_ENTROPY, self.criterion(logits, batch.targets), self.largest)
+        yield LossTerm(CROSS_ENTROPY, self.criterion(logits, batch.targets), self.largest)
         for several in self.candidates(batch.step):
             child = yield from self._chosen(model, batch, several)
-            yield Term(DISTILLATION, distillation(model(batch.images, child), teacher), child)
-        yield Term(DISTILLATION, distillation(model(batch.images, self.smallest), teacher), self.smallest)
+            yield LossTerm(DISTILLATION, distillation(model(batch.images, child), teacher), child)
+        yield LossTerm(DISTILLATION, distillation(model(batch.images, self.smallest), teacher), self.smallest)
 
-    def _chosen(self, model: nn.Module, batch: StepBatch, several: tuple[Arch, ...]) -> Generator[Term, None, Arch]:
+    def _chosen(self, model: nn.Module, batch: StepBatch, several: tuple[Arch, ...]) -> Generator[LossTerm, None, Arch]:
         """Run the candidates without learning from them; the one with the lowest or highest loss."""
         if len(several) == 1:
             return several[0]
@@ -99,7 +99,7 @@ class Sandwich(Strategy):
             with torch.no_grad():
                 loss = self.criterion(model(batch.images, arch), batch.targets)
             losses.append(float(self.course.mean(loss)))
-            yield Term(CROSS_ENTROPY, None, arch)
+            yield LossTerm(CROSS_ENTROPY, None, arch)
         choose = min if self.options.attentive == "best" else max
         return several[choose(range(len(several)), key=losses.__getitem__)]
 

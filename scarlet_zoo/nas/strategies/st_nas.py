@@ -20,7 +20,7 @@ from scarlet_zoo.errors import CheckpointError, TrainingError
 from scarlet_zoo.models.supernet import load_supernet, save_supernet
 from scarlet_zoo.nas.one_shot import OneShot
 from scarlet_zoo.nas.strategies.base import PositiveShare, Score, Strategy, StrategyOptions
-from scarlet_zoo.training.learner import Course, StepBatch, Term
+from scarlet_zoo.training.learner import Course, LossTerm, StepBatch
 from scarlet_zoo.training.settings import learning_rate
 
 
@@ -83,7 +83,7 @@ class StNas(Strategy):
         usual = learning_rate(step, self._burnt_in, settings)
         return usual if step < round(settings.warmup * self._burnt_in) else max(usual, least)
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
+    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """Cross-entropy of the path; in the draws, the noise on its gradient when that has been taken."""
         yield from super().terms(model, batch)
         if batch.step < self._burnt_in:
@@ -143,13 +143,13 @@ def sample_name(number: int) -> str:
     return f"posterior-{number}.safetensors"
 
 
-def noise_deviation(rate: float, temperature: float, pictures: int, momentum: float = 0.0) -> float:
-    """Of what the noise moves a weight by in a step, sqrt(2 eta (1 - mu) T / N), for the mean loss over N pictures.
+def noise_deviation(rate: float, temperature: float, images: int, momentum: float = 0.0) -> float:
+    """Of what the noise moves a weight by in a step, sqrt(2 eta (1 - mu) T / N), for the mean loss over N images.
 
     theta <- theta - eta grad L + noise then has exp(-N L / T) as its stationary law for small eta: with
     eps = 2 eta / N it is Welling and Teh's eq. 4, theta <- theta + eps/2 grad log p + N(0, eps).
     """
-    return math.sqrt(2 * rate * (1 - momentum) * temperature / pictures)
+    return math.sqrt(2 * rate * (1 - momentum) * temperature / images)
 
 
 def langevin_noise(parameters: Iterable[nn.Parameter], deviation: float, seed: int) -> None:
