@@ -47,9 +47,9 @@ class TourSettings:
 
     @classmethod
     def usual(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:
-        """Return the usual settings, with the data's usual augmentation; Fashion-MNIST takes under half an hour.
+        """Return the usual settings, with the data's usual augmentation.
 
-        The time is that of a laptop's processor.
+        A tour of Fashion-MNIST then takes under half an hour on a laptop's processor.
         """
         augment = usual_augment(data)
         return cls(
@@ -97,7 +97,7 @@ def tour(
     say("train the supernet")
     trained = train_supernet(space, data=data, out=out / "supernet", settings=settings.supernet,
                              strategy=Scarlet.name, progress=progress)  # fmt: skip
-    say("search it")
+    say("search the supernet")
     front = _search(out, trained.path, settings, data, progress)
     say("train the network in the middle of the front")
     middle = str(len(front.candidates) // 2)
@@ -105,7 +105,7 @@ def tour(
                         data_dir=data.folder)  # fmt: skip
     network = train(str(derived.arch), data=data, out=out / "network", settings=settings.network,
                     supernet=trained.path, progress=progress)  # fmt: skip
-    say("fold, export, verify, measure and validate it")
+    say("fold, export, verify, measure and validate the network")
     deployed = deploy(str(derived.arch), out / "deployed", weights=str(network.path))
     report = {
         "space": space,

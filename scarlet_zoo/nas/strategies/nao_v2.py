@@ -112,7 +112,7 @@ class NaoV2(Strategy):
         self.archive = [(self._arch(text), score) for text, score in scores]
         self._take_pool([self._arch(text) for text in pool])
         if self.options.reinit:
-            self._start_anew()
+            self._reset_weights()
         return self.options.reinit
 
     def _arch(self, text: str) -> Arch:
@@ -140,7 +140,7 @@ class NaoV2(Strategy):
         with batch_statistics(self.supernet):
             return [100 * float((self.supernet(images, arch).argmax(1) == targets).double().mean()) for arch in archs]
 
-    def _start_anew(self) -> None:
+    def _reset_weights(self) -> None:
         """Initialise the weights again from the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
