@@ -85,7 +85,7 @@ class NaoV2(Strategy):
         self._bounds = list(accumulate(arch_cost(arch).params for arch in archs))
 
     def set_up(self, course: Course) -> None:
-        """Prepare for a training; see :meth:`Learner.set_up <scarlet_zoo.training.learner.Learner.set_up>`."""
+        """Prepare for a training; the rounds are at most the steps."""
         super().set_up(course)
         self._rounds = min(self.options.rounds, course.steps)
 
