@@ -157,7 +157,7 @@ def test_pictures_of_other_classes_are_refused_when_they_are_asked_for(tmp_path,
     data = datasets.ImageData("d", tuple("0123456789"), lambda *_: None)
     monkeypatch.setattr(one_shot, "open_data", lambda *_: data)
     bench = OneShot(tmp_path / "s.safetensors", ("d", None, None))
-    with pytest.raises(TrainingError, match="for 7 classes, d has 10"):
+    with pytest.raises(TrainingError, match="for 7 classes, wanted 10 as in d"):
         bench.accuracy(Arch.of(strategy.space, (layer[0] for layer in MINI.decisions)))
 
 

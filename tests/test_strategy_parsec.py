@@ -254,7 +254,9 @@ def test_alpha_learns_in_a_training_and_is_in_its_file_and_checkpoint(tmp_path):
 
 def test_a_supernet_without_a_distribution_is_refused(tmp_path):
     save_supernet(strategy_of("spos").supernet, tmp_path / "s.safetensors", {})
-    with pytest.raises(TrainingError, match=r"no distribution over paths, wanted a supernet of strategy parsec"):
+    with pytest.raises(
+        TrainingError, match=r"no distribution over paths in the file, wanted a supernet of strategy parsec"
+    ):
         Parsec.scorer(OneShot(tmp_path / "s.safetensors", ("d", None, None)))
 
 
@@ -265,5 +267,5 @@ def test_options_out_of_range_are_refused(given_):
 
 
 def test_one_picture_cannot_be_halved():
-    with pytest.raises(TrainingError, match="got 1 pictures a step in a process, wanted 2 or more"):
+    with pytest.raises(TrainingError, match="got 1 images for each step and process, wanted 2 or more"):
         next(ready().terms(Told(lambda arch: 0.0), batch_of(count=1)))

@@ -110,7 +110,7 @@ def test_a_finished_run_is_not_run_again(uninterrupted):
 def test_another_run_in_the_same_folder_is_refused(uninterrupted, scarlet):
     code, _, err = scarlet(*COMMAND[3:], "--max-steps", "24", "--lr", "0.2", "--out", uninterrupted)
     assert code == 2
-    assert "another run's checkpoint (lr '0.1', not '0.2')" in err
+    assert "the checkpoint of another run (lr '0.1', not '0.2')" in err
     assert err.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""A trained supernet on its data: the one-shot accuracy of an architecture, and what else is scored by."""
+"""A trained supernet with its data, which gives the one-shot accuracy of an architecture."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ _BATCH = 250
 
 
 class OneShot:
-    """A supernet's weights and the pictures that its architectures are scored on.
+    """A supernet's weights and the images that its architectures are scored on.
 
-    Batch norm statistics are those of training pictures, the accuracy is on validation pictures, so that a
-    score is a function of architecture, weights and data.
+    Batch norm statistics are computed from training images (precise BN) and accuracy is measured on validation
+    images, so a score depends only on architecture, weights and data.
 
     Args:
-        file: the supernet's.
-        data: name of the data set, its folder, and how many pictures are held out.
-        calibration: training pictures that statistics are taken from.
-        validation: validation pictures that count; all when None.
-        threads: of torch.
+        file: the supernet's file.
+        data: name of the data set, its folder, and the number of its validation images; None for the defaults.
+        calibration: number of training images for the batch norm statistics.
+        validation: number of validation images that are used; all when None.
+        threads: torch's threads.
 
     Attributes:
-        supernet, metadata: what the file holds.
-        limit: validation pictures that count; all when None.
+        supernet: the supernet of the file.
+        metadata: the metadata of the file.
+        limit: number of validation images that are used; all when None.
     """
 
     def __init__(
@@ -53,38 +54,39 @@ class OneShot:
         self._data, self._calibration, self.limit = data, calibration, validation
 
     @cached_property
-    def pictures(self) -> ImageData:
-        """The data set; opened when something is first scored on it, which a score of weights alone never is.
+    def images(self) -> ImageData:
+        """The data set, opened when it is first used; a score that needs only weights never opens it.
 
         Raises:
-            TrainingError: the supernet is for other classes than the data has.
+            TrainingError: supernet and data have different numbers of classes.
         """
-        space, (name, folder, held) = self.supernet.space, self._data
-        pictures = open_data(name, space_preprocessing(space), folder, held)
-        if len(pictures.classes) != space.num_classes:
-            raise TrainingError(f"{self.file}: for {space.num_classes} classes, {name} has {len(pictures.classes)}")
-        return pictures
+        space, (name, folder, validation) = self.supernet.space, self._data
+        images = open_data(name, space_preprocessing(space), folder, validation)
+        if len(images.classes) != space.num_classes:
+            raise TrainingError(f"{self.file}: got a supernet for {space.num_classes} classes, wanted "
+                                f"{len(images.classes)} as in {name}")  # fmt: skip
+        return images
 
     @cached_property
     def calibration(self) -> list[Tensor]:
-        """Batches of training pictures (N, C, H, W) that batch norm statistics are taken from."""
-        train = self.pictures.part("train")
+        """Batches of training images (N, C, H, W) for the batch norm statistics."""
+        train = self.images.part("train")
         picked = evenly(len(train), self._calibration)
         parts = max(len(picked) // _BATCH, 1)
         return [train.__getitems__(Batch(picked[start::parts], 0))[0] for start in range(parts)]
 
     @cached_property
     def validation(self) -> Split:
-        """The pictures that accuracy is taken on."""
-        return self.pictures.part("validation")
+        """The validation images that accuracy is measured on."""
+        return self.images.part("validation")
 
     def network(self, arch: Arch, supernet: Supernet | None = None) -> nn.Module:
-        """The calibrated subnet in eval mode, of these weights or of others of the same supernet."""
+        """Return the subnet with precise BN, in eval mode; its weights come from ``supernet`` if that is given."""
         source = supernet if supernet is not None else self.supernet
         model = source.subnet(arch.embed_in(source.space)).to(memory_format=torch.channels_last)
         recalibrate(model, self.calibration)
         return model
 
     def accuracy(self, arch: Arch, supernet: Supernet | None = None) -> float:
-        """Top-1 in percent."""
+        """Return the top-1 validation accuracy of an architecture in percent, with precise BN."""
         return accuracy(self.network(arch, supernet), self.validation, limit=self.limit)

@@ -1,8 +1,7 @@
-"""Which path of a supernet runs in a step: samplers without state.
+"""Samplers of a supernet's paths. They have no state.
 
-A sampler is a function of the seed and of how many paths were drawn before. So every process of a
-training draws the same paths without a word between them, and a run that was killed goes on with
-the path that it would have drawn.
+A draw depends only on the seed and the number of the draw. So all processes of a training draw the same paths
+without communication, and a run that was killed continues with the path that it would have drawn.
 """
 
 from __future__ import annotations
@@ -18,31 +17,31 @@ from scarlet_zoo.arch.space import SearchSpace
 
 @dataclass(frozen=True)
 class UniformSampler:
-    """Each layer's token uniformly, each draw independent of the others (SPOS, arXiv 1904.00420)."""
+    """Draws each layer's token uniformly and independently (SPOS, arXiv 1904.00420)."""
 
     space: SearchSpace
     seed: int = 0
 
     def draw(self, number: int) -> Arch:
-        """The architecture of the draw with this number."""
+        """Return the architecture of the draw with this number, from 0."""
         return Arch.sample(self.space, random.Random(f"{self.seed} {number}"))
 
 
 @dataclass(frozen=True)
 class FairSampler:
-    """Every token of a layer once before any of them a second time (FairNAS, arXiv 1907.01845).
+    """Draws every token of a layer once before it draws any of them again (FairNAS, arXiv 1907.01845).
 
-    Each layer deals its tokens in a random order and shuffles again when all are dealt, so within a
-    layer the counts are at most 1 apart after any number of draws, though layers differ in how many
-    tokens they have: the strict fairness of FairNAS asks for as many in each, which spaces with
-    skips in some places only do not have.
+    Each layer deals its tokens in a random order and shuffles them again when all are dealt. So after any number of
+    draws the counts of a layer's tokens differ by at most 1, even where layers have different numbers of tokens.
+    FairNAS's strict fairness needs the same number in each layer; spaces in which only some layers have a skip
+    do not have that.
     """
 
     space: SearchSpace
     seed: int = 0
 
     def draw(self, number: int) -> Arch:
-        """The architecture of the draw with this number."""
+        """Return the architecture of the draw with this number, from 0."""
         return Arch.of(self.space, (self._dealt(index, number) for index in range(len(self.space.decisions))))
 
     def _dealt(self, layer: int, number: int) -> str:
@@ -54,16 +53,16 @@ class FairSampler:
 
 @dataclass(frozen=True)
 class MacsSampler:
-    """Draws of several architectures that cost about the same.
+    """Draws several architectures with about the same number of multiply-adds.
 
-    How much is itself drawn, from the distribution of multiply-adds among the uniformly drawn architectures of
-    the space, in bins of equal width.
+    The range of multiply-adds is divided into bins of equal width. A bin is drawn as often as uniformly drawn
+    architectures of the space fall into it.
 
     Attributes:
-        space: of the architectures.
-        seed: of the draws.
-        bins: from the fewest multiply-adds to the most.
-        max_tries: uniform draws for each further architecture, until one falls into the bin.
+        space: the search space.
+        seed: seed of the draws.
+        bins: number of bins from the fewest multiply-adds to the most.
+        max_tries: uniform draws for each further architecture before giving up on finding one in the bin.
     """
 
     space: SearchSpace
@@ -73,7 +72,7 @@ class MacsSampler:
 
     @cached_property
     def table(self) -> CostTable:
-        """What things cost."""
+        """The cost of every token of the space."""
         return cost_table(self.space)
 
     @cached_property
@@ -81,15 +80,15 @@ class MacsSampler:
         return self.table.macs(self.table.smallest), self.table.macs(self.table.largest)
 
     def bin_of(self, arch: Arch) -> int:
-        """The number of an architecture's bin, from 0."""
+        """Return the number of an architecture's bin, from 0."""
         low, high = self._range
         return min((self.table.macs(arch) - low) * self.bins // max(high - low, 1), self.bins - 1)
 
     def draw(self, number: int, count: int) -> tuple[Arch, ...]:
-        """The architectures of the draw with this number; fewer where the rest of their bin is too rare to be met.
+        """Return the ``count`` architectures of the draw with this number, or fewer if their bin is too rare.
 
-        The first is uniform in the space, so its bin has the bins' distribution and it is uniform in it; the
-        others are drawn until they fall into the same bin.
+        The first is drawn uniformly from the space, which also draws the bin. The others are drawn uniformly until
+        they fall into the same bin.
         """
         rng = random.Random(f"{self.seed} macs {number}")
         found = [Arch.sample(self.space, rng)]

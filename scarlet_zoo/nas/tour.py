@@ -1,4 +1,4 @@
-"""The whole way in one call: pictures, a supernet, a search, a network trained, a file verified and measured."""
+"""The whole way from images to a file: train a supernet, search it, train a network, deploy and measure it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ Move = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class TourSettings:
-    """How long each part of the tour takes.
+    """Settings of the trainings and the search of a tour.
 
     Attributes:
-        supernet, network: how the supernet and the chosen network are trained.
-        evaluations, population: of the search.
-        validation: validation pictures that the search scores on; all when None.
+        supernet: how the supernet is trained.
+        network: how the chosen network is trained.
+        evaluations: number of architectures that the search evaluates.
+        population: population of the search.
+        validation: number of validation images that the search scores on; all when None.
     """
 
     supernet: TrainSettings
@@ -45,16 +47,19 @@ class TourSettings:
 
     @classmethod
     def usual(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:
-        """Under half an hour on a laptop's processor for Fashion-MNIST; images are altered as is usual for the data."""
-        altered = usual_augment(data)
+        """Return the usual settings, with the data's usual augmentation.
+
+        A tour of Fashion-MNIST then takes under half an hour on a laptop's processor.
+        """
+        augment = usual_augment(data)
         return cls(
-            supernet=TrainSettings(epochs=2, batch_size=64, augment=altered, threads=threads),
-            network=TrainSettings(epochs=4, batch_size=64, lr=0.2, ema=0.998, augment=altered, threads=threads),
+            supernet=TrainSettings(epochs=2, batch_size=64, augment=augment, threads=threads),
+            network=TrainSettings(epochs=4, batch_size=64, lr=0.2, ema=0.998, augment=augment, threads=threads),
         )
 
     @classmethod
     def smoke(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:
-        """Every part for a moment, to see that all of them work."""
+        """Return settings that run every part for a moment, to check that all of them work."""
         short = TrainSettings(epochs=1, max_steps=12, batch_size=32, lr=0.2, checkpoint_every=6, threads=threads,
                               augment=usual_augment(data))  # fmt: skip
         return cls(supernet=short, network=short, evaluations=4, population=4, validation=200)
@@ -70,26 +75,29 @@ def tour(
 ) -> dict[str, Any]:
     """Train a supernet, search it for accuracy against measured latency, train, deploy and validate a network.
 
-    ``out`` gets a folder for each part, and ``tour.json`` and ``tour.md``; the same call continues it.
-    The supernet is trained as SCARLET's, with a stabilizer on every skip, so that there is one to be folded.
-    The network is the one in the middle of the front, and starts from its supernet weights.
+    ``out`` gets a folder for each part, and ``tour.json`` and ``tour.md``; the same call continues a stopped tour.
+    The supernet is trained by SCARLET's strategy with a stabilizer on every skip, so that the fold has stabilizers
+    to remove. The network in the middle of the front is chosen and starts from its supernet weights.
 
     Args:
         out: folder of the tour.
-        settings: how long each part takes.
-        data: pictures.
-        space: a search space's name or TOML file.
-        stage: told what begins.
-        progress: told how far the part is.
+        settings: of the trainings and the search.
+        data: which images to use.
+        space: a search space's name or its TOML file.
+        stage: called with the name of each part when it begins.
+        progress: called with (done, expected) within a part.
 
     Returns:
-        What ``tour.json`` holds.
+        The content of ``tour.json``.
+
+    Raises:
+        ScarletError: any part failed, such as no such data or another run in ``out``.
     """
     say = stage or (lambda _: None)
     say("train the supernet")
     trained = train_supernet(space, data=data, out=out / "supernet", settings=settings.supernet,
                              strategy=Scarlet.name, progress=progress)  # fmt: skip
-    say("search it")
+    say("search the supernet")
     front = _search(out, trained.path, settings, data, progress)
     say("train the network in the middle of the front")
     middle = str(len(front.candidates) // 2)
@@ -97,7 +105,7 @@ def tour(
                         data_dir=data.folder)  # fmt: skip
     network = train(str(derived.arch), data=data, out=out / "network", settings=settings.network,
                     supernet=trained.path, progress=progress)  # fmt: skip
-    say("fold, export, verify, measure and validate it")
+    say("fold, export, verify, measure and validate the network")
     deployed = deploy(str(derived.arch), out / "deployed", weights=str(network.path))
     report = {
         "space": space,
@@ -123,31 +131,35 @@ def _search(out: Path, supernet: Path, settings: TourSettings, data: DataPlan, p
 
 def _validate(path: Path, data: DataPlan) -> float:
     classifier = load(str(path), "auto")
-    pictures = open_data(data.name, classifier.preprocessing, data.folder, data.validation)
-    return validate_part(classifier, pictures, "validation", batch=500).top1
+    images = open_data(data.name, classifier.preprocessing, data.folder, data.validation)
+    return validate_part(classifier, images, "validation", batch=500).top1
 
 
 def tour_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a person wants to know of a tour, as (what, value)."""
+    """Return the summary of a tour's report as rows of (what, value)."""
     supernet, network, deployment = report["supernet"], report["network"], report["deployment"]
     timing, values = deployment["timing"], report["chosen"]["values"]
     return [
         (
             "data",
-            f"{report['data']}: {supernet['pictures']:,} to train on, {supernet['validation_pictures']:,} held out",
+            f"{report['data']}: {supernet['pictures']:,} training images, "
+            f"{supernet['validation_pictures']:,} validation images",
         ),
         ("supernet", f"{supernet['params']:,} parameters, {supernet['steps']:,} steps, {supernet['seconds']:.0f} s"),
-        ("search", f"{report['search']['evaluations']} evaluated, {len(report['search']['front'])} on the front"),
+        (
+            "search",
+            f"{report['search']['evaluations']} architectures evaluated, {len(report['search']['front'])} on the front",
+        ),
         ("chosen", report["chosen"]["arch"]),
         ("one-shot accuracy", f"{values['accuracy']:.2f} %"),
         ("network", f"{deployment['params']:,} parameters, {deployment['macs']:,} multiply-adds"),
         (
             "trained",
-            f"{network['steps']:,} steps, {network['seconds']:.0f} s, {network['top1'][-1]:.2f} % of the held out",
+            f"{network['steps']:,} steps, {network['seconds']:.0f} s, {network['top1'][-1]:.2f} % top-1",
         ),
         ("fold", deployment["fold"]["summary"]),
         ("file", f"{deployment['artifact']['path']}, verified: {'yes' if deployment['parity']['passed'] else 'NO'}"),
-        ("accuracy of the file", f"{report['validation_top1']:.2f} % of the held out"),
+        ("top-1 of the file", f"{report['validation_top1']:.2f} % of the validation images"),
         (
             "latency p50",
             f"{timing['p50_ms']:.3f} ms{unstable_mark(timing.get('stable'))}, "
@@ -158,4 +170,4 @@ def tour_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _markdown(report: dict[str, Any]) -> str:
     table = markdown_table(("what", "value"), tour_rows(report))
-    return f"# From pictures to a file\n\n{table}\n\n![the front](search/front.png)\n"
+    return f"# From images to a file\n\n{table}\n\n![the front](search/front.png)\n"

@@ -1,4 +1,4 @@
-"""From a search space and a strategy to a trained supernet on disk."""
+"""Train the supernet of a search space by a strategy and write its weights and its report."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SUPERNET_FILE = "supernet.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedSupernet:
-    """A supernet that was trained.
+    """A trained supernet.
 
     Attributes:
-        path: of its weights, safetensors.
+        path: the weights, a safetensors file.
         space: the search space; the strategy may have extended the one that was asked for.
-        strategy: how it was trained.
-        report: all that ``run.json`` holds.
+        strategy: name of the strategy that trained it.
+        report: the content of ``run.json``.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class TrainedSupernet:
     report: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``run.json`` holds, as JSON values."""
+        """Return the content of ``run.json`` as JSON values."""
         return dict(self.report)
 
 
@@ -62,23 +62,25 @@ def train_supernet(
 ) -> TrainedSupernet:
     """Train the supernet of a search space; ``out`` gets ``supernet.safetensors``, ``run.json`` and ``steps.jsonl``.
 
-    The same call continues a training that was stopped, bit for bit.
+    The same call continues a stopped training to the same result, bit for bit.
 
     Args:
-        space: a search space, the name of one, or its TOML file; its classes become those of the data.
-        data: a data set's name, a folder that holds a folder of images for each class, or a plan that says more.
+        space: a search space, its name, or its TOML file; its number of classes becomes the data's.
+        data: a data set's name, a folder that holds a folder of images for each class, or a plan with more choices.
         out: folder of the run.
         settings: how to train; the defaults of :class:`TrainSettings` when left out.
-        strategy: which paths are trained and how, see :mod:`scarlet_zoo.nas.strategies.registry`; SCARLET's sampling
-            with plain skips when left out.
-        skip: what stands on skips, see :class:`scarlet_zoo.models.supernet.Supernet`; the strategy's own when left out.
-        options: of the strategy, by name, as text.
+        strategy: name of a strategy of :mod:`scarlet_zoo.nas.strategies.registry`; SCARLET's sampling with plain skips
+            when left out.
+        skip: the module on skips, see :class:`scarlet_zoo.models.supernet.Supernet`; the strategy's default when left
+            out.
+        options: options of the strategy, by name, as text.
         progress: called with (steps done, steps in all).
 
     Raises:
-        TrainingError: ``out`` holds another run.
+        TrainingError: ``out`` holds another run, or the strategy refuses an option or a setting.
         UnknownNameError: no such space or strategy; the message lists the near ones.
         DatasetError: no such data.
+        DivergedError: the loss is no longer finite.
     """
     plan, out = DataPlan.of(data), Path(out)
     settings = (settings or TrainSettings()).for_data(plan.name)

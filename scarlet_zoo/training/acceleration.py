@@ -1,4 +1,4 @@
-"""Hugging Face Accelerate as the training loop uses it."""
+"""Set up Hugging Face Accelerate for the training loop."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ from scarlet_zoo.utils.installing import install_command
 
 
 def accelerator_of(settings: TrainSettings, out: Path) -> Any:
-    """The Accelerator of a training: device, processes, precision and boards as settings and launcher ask.
+    """Create the Accelerator of a training, which brings its device, processes, precision and TensorBoard log.
+
+    Args:
+        settings: give the precision and whether TensorBoard is used; the launcher gives devices and processes.
+        out: folder that TensorBoard's event files are written to.
 
     Raises:
-        TrainingError: a library that is not installed, or what this machine does not offer.
+        TrainingError: Accelerate or TensorBoard is not installed, or this machine lacks the precision or device.
     """
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
         from accelerate.state import AcceleratorState
     except ModuleNotFoundError as error:
         raise TrainingError(
-            f"training: Accelerate is not installed, wanted it: {install_command('train', ['accelerate'])}"
+            f"training: Accelerate is not installed; install it with: {install_command('train', ['accelerate'])}"
         ) from error
-    # A path leaves most of a supernet without gradients, in every process alike. The main process's statistics
-    # are the ones that are kept, so nobody needs to be sent them before each path.
+    # One path leaves most of a supernet without gradients, the same parameters in every process. Only the main
+    # process's batch norm statistics are saved, so they need not be broadcast before each path.
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)]
-    # A process may train more than once, each time in its own precision.
+    # A process may train several times, each time with another precision.
     AcceleratorState._reset_state()
     boards = {"log_with": "tensorboard", "project_dir": str(out)} if settings.tensorboard else {}
     if settings.tensorboard and not importlib.util.find_spec("tensorboard"):
-        raise TrainingError(f"training: TensorBoard is not installed, wanted it: {install_command('tensorboard')}")
+        raise TrainingError(
+            f"training: TensorBoard is not installed; install it with: {install_command('tensorboard')}"
+        )
     try:
         accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=handlers, **boards)
         if settings.tensorboard:
@@ -43,7 +49,7 @@ def accelerator_of(settings: TrainSettings, out: Path) -> Any:
 
 
 def shared_value(accelerator: Any, make: Callable[[], Any]) -> Any:
-    """What the main process makes, in every process."""
+    """Return in every process what ``make`` returns in the main process, which alone calls it."""
     if accelerator.num_processes == 1:
         return make()
     from accelerate.utils import broadcast_object_list

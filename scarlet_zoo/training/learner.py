@@ -1,4 +1,4 @@
-"""What the training loop trains, and every decision that is not the loop's own."""
+"""The interface between the training loop and what it trains: a learner defines the loss and the events of a step."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from scarlet_zoo.training.settings import TrainSettings, learning_rate
 
 @dataclass(frozen=True)
 class StepBatch:
-    """The pictures of one step in one process.
+    """The images of one step in one process.
 
     Attributes:
-        step: its number, from 0.
-        views: the pictures (N, C, H, W), altered at random as often as the learner asks for.
+        step: number of the step, from 0.
+        views: the augmented images, a tensor (N, C, H, W) for each of the learner's views.
         targets: class indices (N,).
     """
 
@@ -36,15 +36,16 @@ class StepBatch:
 
 
 @dataclass(frozen=True)
-class Term:
-    """A part of a step's loss; the loop takes its gradient before it asks for the next part.
+class LossTerm:
+    """One term of a step's loss, from one path.
 
-    So one path's activations are held at a time, however many paths run in a step.
+    The loop takes the gradient of a term before it asks for the next one. So only one path's activations are in
+    memory, however many paths run in a step.
 
     Attributes:
-        name: what it is, such as ``cross_entropy``.
-        loss: a scalar; None where a path has run without being learned from.
-        arch: the architecture that has run; None for a network of another family.
+        name: the kind of loss, such as ``cross_entropy``.
+        loss: a scalar; None for a path that has run without learning.
+        arch: the architecture that has run; None for a network that is not of a search space.
     """
 
     name: str
@@ -54,18 +55,18 @@ class Term:
 
 @dataclass(frozen=True)
 class Course:
-    """What a learner may know of its training.
+    """The facts of a training that its learner may use.
 
     Attributes:
-        settings: how it trains.
-        data: with what.
-        steps: of the whole schedule.
-        per_epoch: steps of an epoch.
+        settings: how the model is trained.
+        data: the data set that it is trained on.
+        steps: number of steps of the whole schedule.
+        per_epoch: number of steps of an epoch.
         out: folder of the run.
-        device: where the model is.
-        mean: of a tensor over all processes.
-        gather: a tensor (N, ...) of each process, as one (processes * N, ...).
-        shared: a value of the main process, which alone computes it, in every process.
+        device: device of the model.
+        mean: averages a tensor over all processes.
+        gather: joins a tensor (N, ...) of each process to one (processes * N, ...).
+        shared: calls a function in the main process only and returns its result in every process.
     """
 
     settings: TrainSettings
@@ -80,19 +81,20 @@ class Course:
 
 
 class Learner:
-    """What is trained: who runs in a step, what the loss is, and what happens around it.
+    """A model and how it learns: which paths run in a step, their loss, and what happens before and after.
 
-    All of it is a function of the step's number, the weights and :meth:`state_dict`, so that a run that
-    was killed goes on as if nothing had been.
+    Everything depends only on the step's number, the weights and :meth:`state_dict`, so that a run that was killed
+    continues to the same result.
 
     Args:
         model: the module whose parameters are trained.
 
     Attributes:
-        views: how often each picture of a step is altered anew.
-        traced: whether each step tells which tensors it has changed.
-        validated: whether its accuracy is taken after each epoch.
-        course, criterion: the training, and cross-entropy as its settings smooth it, from :meth:`set_up` on.
+        views: number of independent augmentations of each image of a step.
+        traced: whether the log of steps lists the tensors that each step has changed.
+        validated: whether the validation accuracy is measured after each epoch.
+        course: the training; set by :meth:`set_up`.
+        criterion: cross-entropy with the label smoothing of the settings; set by :meth:`set_up`.
     """
 
     views: int = 1
@@ -104,61 +106,61 @@ class Learner:
         self.model = model
 
     def set_up(self, course: Course) -> None:
-        """Take in what the training is; called once, when the model is where it will be trained."""
+        """Prepare for a training; called once, when the model is on its device."""
         self.course = course
         self.criterion = nn.CrossEntropyLoss(label_smoothing=course.settings.label_smoothing)
 
     def augment(self, asked: Augment | None) -> Augment | None:
-        """What is done to training images, given what the settings ask for."""
+        """Return the augmentation of the training images, given the one of the settings; None for no augmentation."""
         return asked
 
     def learning_rate(self, step: int) -> float:
-        """Of a step."""
+        """Return the learning rate of a step."""
         return learning_rate(step, self.course.steps, self.course.settings)
 
     def begin(self, step: int) -> bool:  # noqa: ARG002
-        """What happens before a step; whether optimiser and averaged weights are to forget all before it."""
+        """Prepare a step; return True to reset the optimiser and the averaged weights before it."""
         return False
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
-        """Run the step's paths, one after the other.
+    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
+        """Run the step's paths one after the other and yield the terms of the loss.
 
         Args:
-            model: :attr:`model`, wrapped where there are several processes.
-            batch: its pictures.
+            model: :attr:`model`, wrapped for distributed training where there are several processes.
+            batch: the images of the step.
         """
         raise NotImplementedError
 
     def end(self, step: int) -> None:
-        """What happens when the weights have been updated, before the step is saved."""
+        """Run after the weights have been updated and before the step is saved."""
 
     def identity(self) -> dict[str, str]:
-        """What must be the same for a run to be continued, besides settings and data."""
+        """Return what must be unchanged for a run to continue, besides settings and data."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold besides weights and optimiser: tensors, numbers and text."""
+        """Return what a checkpoint must hold besides weights and optimiser: tensors, numbers and text."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint's :meth:`state_dict`."""
+        """Restore the :meth:`state_dict` of a checkpoint."""
 
     def result(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What of the trained tensors is kept when all steps are done."""
+        """Return those of the trained tensors that are the result of the training."""
         return state
 
 
 class NetworkLearner(Learner):
-    """One network, by cross-entropy."""
+    """Trains one network by cross-entropy."""
 
     validated = True
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
-        """The one loss."""
+    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
+        """Yield the cross-entropy of the batch, the only term."""
         loss = self.criterion(model(batch.images), batch.targets)
-        yield Term("cross_entropy", loss, getattr(self.model, "arch", None))
+        yield LossTerm("cross_entropy", loss, getattr(self.model, "arch", None))
 
     def identity(self) -> dict[str, str]:
-        """The network."""
+        """Return the network's identity string, or its class name if it has none."""
         arch = getattr(self.model, "arch", None)
         return {"network": str(arch or type(self.model).__name__)}

@@ -1,9 +1,9 @@
-"""The one training loop: a supernet path by path, or one network, on one process or many.
+"""The training loop, which trains a supernet path by path or a single network, in one process or several.
 
-Batches, paths, learning rates and random numbers are functions of seed and step, and everything else
-is in the checkpoint, so a run that is killed at any moment continues to the same result when the same
-command is given again. Hugging Face Accelerate brings devices, processes and mixed precision:
-``accelerate launch`` and ``torchrun`` start the same code.
+Batches, paths, learning rates and random numbers depend only on seed and step, and everything else is in the
+checkpoint. So a run that is killed at any moment continues to the same result when the same command is given
+again. Hugging Face Accelerate provides devices, processes and mixed precision: ``accelerate launch`` and
+``torchrun`` start the same code.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ class Training:
     """A finished training.
 
     Attributes:
-        state: the trained weights (averaged ones where that was asked for).
-        steps, seconds: how many there were and how long they took, over all sittings.
-        core_seconds: processor time that this process spent on them.
+        state: the trained weights; the averaged ones if the settings have ``ema``.
+        steps: number of steps, over all sessions.
+        seconds: wall-clock time of these steps.
+        core_seconds: processor time of these steps in this process.
         top1: validation accuracy in percent after each epoch, for a network.
     """
 
@@ -56,24 +57,24 @@ def train(
     progress: Progress | None = None,
     identity: Mapping[str, str] | None = None,
 ) -> Training:
-    """Train, continuing what ``out`` holds of the same run.
+    """Train, or continue the run that ``out`` holds.
 
-    ``out`` gets ``checkpoint.pt`` and ``steps.jsonl``, one line a step: ``step archs loss lr images``, and of a
-    strategy's supernet ``loss_terms`` (the sums that the loss is made of) and ``changed`` (the state dict's names
-    that the step has written to) as well. ``archs`` is every path that has run, ``images`` the pictures that the
-    step has used. A network is validated after each epoch; a supernet has no accuracy of its own.
+    ``out`` gets ``checkpoint.pt`` and ``steps.jsonl``, which has one line for each step: ``step archs loss lr
+    images``. ``archs`` lists every path that has run, ``images`` is the number of images of the step. For a
+    supernet a line also has ``loss_terms`` (the loss by kind of term) and ``changed`` (the names of the state dict's
+    tensors that the step has written to). A network is validated after each epoch; a supernet is not.
 
     Args:
-        learner: what to train.
-        data: with what.
-        settings: how.
+        learner: the model and its loss.
+        data: the data set.
+        settings: how to train.
         out: folder of the run.
-        progress: told (steps done, steps in all).
-        identity: what else must be the same for a run to be continued.
+        progress: called with (steps done, steps in all).
+        identity: further facts that must be unchanged for a run to continue.
 
     Raises:
         TrainingError: ``out`` holds another run.
-        DivergedError: the loss is no longer a number.
+        DivergedError: the loss is no longer finite.
     """
     loop = Loop(learner, data, settings, out, identity or {})
     for step in loop.steps():
@@ -83,7 +84,7 @@ def train(
 
 
 class Loop:
-    """One training in one process: what is there once, and what happens in a step."""
+    """One training in one process."""
 
     def __init__(
         self, learner: Learner, data: ImageData, settings: TrainSettings, out: Path, identity: Mapping[str, str]
@@ -93,7 +94,7 @@ class Loop:
         self.identity = identity
         self.accelerator = accelerator_of(settings, out)
         for module in learner.model.modules():
-            # In place, an activation's input is copied first because its gradient needs it.
+            # An activation in place would first copy its input, because its gradient needs it.
             if hasattr(module, "inplace"):
                 module.inplace = False  # type: ignore[assignment]
         with self.accelerator.main_process_first():
@@ -101,7 +102,7 @@ class Loop:
             self.split = data.part("train", learner.augment(settings.augment))
         self.per_epoch = self._batches(0, 0).per_epoch
         self.planned = settings.epochs * self.per_epoch
-        self.pictures = min(settings.batch_size, len(self.split))
+        self.images_per_step = min(settings.batch_size, len(self.split))
         self.last = min(self.planned, settings.max_steps or self.planned)
         learner.model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(_groups(learner.model, settings), settings.lr, settings.momentum, nesterov=True)
@@ -123,7 +124,7 @@ class Loop:
                        a.num_processes)  # fmt: skip
 
     def steps(self) -> Iterator[int]:
-        """Run the steps that are left; yields how many are done."""
+        """Run the remaining steps and yield after each the number of steps done."""
         loader: Any = torch.utils.data.DataLoader(
             cast(Any, Views(self.split, self.learner.views)),
             batch_sampler=cast(Any, self._batches(self.first, self.last)),
@@ -149,7 +150,7 @@ class Loop:
 
     def _step(self, step: int, views: Sequence[Tensor], targets: Tensor) -> dict[str, Any]:
         device, settings, learner = self.accelerator.device, self.settings, self.learner
-        # For dropout and the like: a function of the step, as all the rest is.
+        # Dropout and the like must depend on seed and step only.
         torch.manual_seed(settings.seed * 1_000_003 + step)
         if learner.begin(step):
             self.optimizer.state.clear()
@@ -168,14 +169,16 @@ class Loop:
             self.ema.update(learner.model)
         loss = sum(terms.values())
         if not math.isfinite(loss):
-            raise DivergedError(f"training in {self.out}: the loss is {loss} at step {step}, wanted a smaller lr")
+            raise DivergedError(
+                f"training in {self.out}: the loss is {loss} at step {step}, wanted a finite one; try a smaller lr"
+            )
         if self.writes is None:
-            return {"step": step, "archs": archs, "loss": loss, "lr": lr, "images": self.pictures}
-        return {"step": step, "archs": archs, "loss": loss, "loss_terms": terms, "lr": lr, "images": self.pictures,
-                "changed": self.writes.since_last()}  # fmt: skip
+            return {"step": step, "archs": archs, "loss": loss, "lr": lr, "images": self.images_per_step}
+        return {"step": step, "archs": archs, "loss": loss, "loss_terms": terms, "lr": lr,
+                "images": self.images_per_step, "changed": self.writes.since_last()}  # fmt: skip
 
     def _gradients(self, batch: StepBatch) -> tuple[list[str], dict[str, float]]:
-        """Every part of the loss, its gradient taken: what has run, and the sums of the parts by name."""
+        """Take the gradient of every term of the loss; return the paths that have run and the loss by kind of term."""
         archs: list[str] = []
         sums: dict[str, float] = {}
         parts = self.learner.terms(self.model, batch)
@@ -225,7 +228,9 @@ class Loop:
             return 0, []
         step = int(content["step"])
         if step > self.last:
-            raise TrainingError(f"{self.out}: holds {step} steps of this run, got a last step of {self.last}")
+            raise TrainingError(
+                f"{self.out}: holds {step} steps of this run, got max_steps {self.last}, wanted {step} or more"
+            )
         self.learner.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.learner.load_state_dict(content.get("learner", {}))
@@ -233,13 +238,13 @@ class Loop:
             self.accelerator.scaler.load_state_dict(content["scaler"])
         if self.ema is not None:
             self.ema.load(content["ema"])
-        # An epoch that was cut short by max_steps has been validated, and is now going on.
+        # An epoch that max_steps cut short was validated at its end then; it continues now, so its accuracy is dropped.
         whole = content["top1"] if step == self.last else content["top1"][: step // self.per_epoch]
         self.spent.load(content)
         return step, list(whole)
 
     def _identity(self) -> dict[str, str]:
-        """What must be the same for a run to be continued; how far it goes and how often it saves may change."""
+        """What must be unchanged for a run to continue; its length, checkpoints, workers and threads may change."""
         settings = {key: str(value) for key, value in self.settings.to_dict().items()}
         for key in ("max_steps", "checkpoint_every", "workers", "threads", "tensorboard"):
             del settings[key]
@@ -247,13 +252,13 @@ class Loop:
         return {**settings, **seen, **self.learner.identity(), **self.identity}
 
     def result(self) -> Training:
-        """What came of it."""
+        """Return the trained weights, the time spent and the validation accuracies."""
         state = {key: value.detach().cpu() for key, value in self.learner.result(self._weights()).items()}
         return Training(state, self.last, self.spent.seconds, self.spent.core_seconds, tuple(self.top1))
 
 
 def _as_it_is(batch: Any) -> Any:
-    """The split has made a batch already."""
+    """Return the batch unchanged: the split has collated it already."""
     return batch
 
 

@@ -1,4 +1,4 @@
-"""What trainings of networks and of supernets have in common: their data, their set-up, and what they leave on disk."""
+"""What the trainings of networks and of supernets share: the choice of data, the set-up, and the report on disk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ RUN_FILE = "run.json"
 
 @dataclass(frozen=True, kw_only=True)
 class DataPlan:
-    """Which pictures: arguments of :func:`scarlet_zoo.data.datasets.open_data`.
+    """Which images a training uses.
 
     Attributes:
-        pictures: of the training part that are trained on, see :func:`scarlet_zoo.data.datasets.trained_on`; all when
+        name: name of a data set, or a folder that holds a folder of images for each class.
+        folder: where the files of a named data set are; its usual place when None.
+        validation: number of validation images; the data set's default when None.
+        pictures: number of training images that are used, see :func:`scarlet_zoo.data.datasets.trained_on`; all when
             None.
     """
 
@@ -34,29 +37,33 @@ class DataPlan:
 
     @classmethod
     def of(cls, data: DataPlan | str | Path) -> DataPlan:
-        """A plan as it is; of a name or a folder, the plan with nothing but that."""
+        """Return a plan unchanged, or the plan of a data set's name or folder."""
         return data if isinstance(data, DataPlan) else cls(name=str(data))
 
     def open(self, preprocessing: Preprocessing) -> ImageData:
-        """The data for a network that is fed so."""
+        """Open the data set for a network with this preprocessing.
+
+        Raises:
+            DatasetError: no such data, or fewer images than asked for.
+        """
         data = open_data(self.name, preprocessing, self.folder, self.validation)
         return data if self.pictures is None else trained_on(data, self.pictures)
 
 
 def set_up(settings: TrainSettings) -> None:
-    """Threads and the seed of a training."""
+    """Set torch's number of threads and its seed for a training."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one of a training that writes files."""
+    """Return whether this process is the one that writes the files of a training."""
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def run_report(data: ImageData, settings: TrainSettings, done: Training) -> dict[str, Any]:
-    """What ``run.json`` says of every training."""
+    """Return the fields of ``run.json`` that every training has."""
     return {
         "data": data.name,
         "classes": len(data.classes),
@@ -70,7 +77,7 @@ def run_report(data: ImageData, settings: TrainSettings, done: Training) -> dict
 
 
 def run_metadata(plan: DataPlan, data: ImageData, settings: TrainSettings) -> dict[str, str]:
-    """What a weights file says of the training that it comes from."""
+    """Return the metadata of a weights file that describe its training."""
     return {
         "data": plan.name,
         "validation": str(len(data.part("validation"))),
@@ -80,6 +87,6 @@ def run_metadata(plan: DataPlan, data: ImageData, settings: TrainSettings) -> di
 
 
 def wait_for_the_files() -> None:
-    """Whoever comes next reads what the main process has written."""
+    """Wait until the main process has written its files, so that every process can read them."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()

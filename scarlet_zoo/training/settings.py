@@ -1,4 +1,4 @@
-"""How to train: one value, and the learning rate that follows from it."""
+"""The settings of a training and its learning rate schedule."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from scarlet_zoo.errors import TrainingError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How to train: stochastic gradient descent with Nesterov momentum, cosine with warm-up.
+    """Settings of a training: SGD with Nesterov momentum and a cosine schedule with warm-up.
 
-    The defaults are ours, for small pictures.
+    The defaults are ours and meant for small images.
 
     Attributes:
         epochs: passes over the training part.
-        max_steps: stop after so many steps of the schedule, which stays that of all epochs.
-        batch_size: pictures of a step, over all processes.
+        max_steps: number of steps after which training stops; the schedule remains that of all epochs.
+        batch_size: images of a step, all processes together.
         lr: highest learning rate.
-        warmup: share of the steps in which it rises from 0; then it falls to 0 along a cosine.
-        momentum: of the descent.
-        weight_decay: of weights with two dimensions or more; biases and norms have none.
-        label_smoothing: share of the target spread over all classes.
-        ema: decay of the averaged weights that are kept in the end; 0 keeps the last ones.
-        clip_norm: largest norm of a step's gradient; 0 does not clip.
-        augment: what is done to training images: ``usual`` for what suits the data, see
-            :func:`scarlet_zoo.data.datasets.usual_augment`; None leaves them as they are.
+        warmup: share of the steps in which the learning rate rises from 0; then it falls to 0 along a cosine.
+        momentum: momentum of SGD.
+        weight_decay: weight decay of tensors with two or more dimensions; biases and norms have none.
+        label_smoothing: share of the target that is spread over all classes.
+        ema: decay of the exponential moving average of the weights, which is the result; 0 gives the last weights.
+        clip_norm: largest norm of a step's gradient; 0 for no clipping.
+        augment: augmentation of the training images; ``usual`` is the one that suits the data, see
+            :func:`scarlet_zoo.data.datasets.usual_augment`; None is no augmentation.
         precision: ``no`` (float32), ``bf16`` or ``fp16``.
-        checkpoint_every: steps between checkpoints.
-        workers: processes that load pictures; 0 loads them in this one.
-        seed: of everything random.
-        threads: of torch on a CPU; 0 leaves it to torch.
-        tensorboard: also write TensorBoard's event files.
+        checkpoint_every: number of steps between checkpoints.
+        workers: number of processes that load images; 0 loads them in the training process.
+        seed: seed of all random numbers.
+        threads: torch's threads on a CPU; 0 for torch's default.
+        tensorboard: whether TensorBoard's event files are written too.
     """
 
     epochs: int = 10
@@ -66,16 +66,24 @@ class TrainSettings:
             raise TrainingError(f"training: got precision {self.precision!r}, wanted no, bf16 or fp16")
 
     def for_data(self, name: str) -> TrainSettings:
-        """The same for a data set by name or folder, with its usual augmentation where that is asked for."""
+        """Return these settings for a data set by name or folder, with ``usual`` replaced by its augmentation."""
         return replace(self, augment=usual_augment(name)) if self.augment == "usual" else self
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON values."""
+        """Return all fields as JSON values."""
         return asdict(self)
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
-    """Of a step: linear from 0 over the warm-up, then half a cosine down to 0 (SGDR, arXiv 1608.03983, eq. 5)."""
+    """Return the learning rate of a step.
+
+    It rises linearly from 0 during the warm-up, then falls along half a cosine to 0 (SGDR, arXiv 1608.03983, eq. 5).
+
+    Args:
+        step: number of the step, from 0.
+        steps: number of steps of the schedule.
+        settings: give the highest learning rate and the share of the warm-up.
+    """
     warmup = round(settings.warmup * steps)
     if step < warmup:
         return settings.lr * (step + 1) / warmup

@@ -1,4 +1,4 @@
-"""What a training leaves on disk while it runs: its checkpoint, its log of steps, its averaged weights."""
+"""The state of a training: its checkpoint, its log of steps, its averaged weights and the time it has taken."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 
 class Spent:
-    """Time that a training has taken, over all sittings.
+    """The time that a training has taken, over all sessions.
 
     Attributes:
-        seconds: on the clock.
-        core_seconds: of this process on processors.
+        seconds: wall-clock time.
+        core_seconds: processor time of this process; NaN if an early session did not count it.
     """
 
     def __init__(self) -> None:
@@ -32,35 +32,35 @@ class Spent:
         self._at = (0.0, 0.0)
 
     def begin(self) -> None:
-        """A sitting begins."""
+        """Start the clock of a session."""
         self._at = (time.monotonic(), time.process_time())
 
     def mark(self) -> None:
-        """A step is done."""
+        """Add the time since the last call, at the end of a step."""
         now = (time.monotonic(), time.process_time())
         self.seconds += now[0] - self._at[0]
         self.core_seconds += now[1] - self._at[1]
         self._at = now
 
     def load(self, content: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint."""
-        # A checkpoint from before this was counted does not know it.
+        """Restore the state of a checkpoint."""
+        # Old checkpoints have no core_seconds.
         self.seconds, self.core_seconds = float(content["seconds"]), float(content.get("core_seconds", math.nan))
 
     def to_dict(self) -> dict[str, float]:
-        """What :meth:`load` reads."""
+        """Return what :meth:`load` reads."""
         return {"seconds": self.seconds, "core_seconds": self.core_seconds}
 
 
 class EmaWeights:
-    """Exponential moving average of a network's weights and statistics.
+    """The exponential moving average of a network's weights and batch norm statistics.
 
-    Only what a step has moved is averaged, so that in a supernet a choice keeps its average while it
-    is not sampled.
+    Only the tensors that a step has changed are updated, so the average of a supernet's choice is constant while
+    the choice is not sampled.
 
     Args:
         model: the network.
-        decay: share of the average that stays at each update; smaller at first, (1 + n) / (10 + n).
+        decay: share of the old average in each update; (1 + n) / (10 + n) for update n while that is smaller.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -69,7 +69,7 @@ class EmaWeights:
         self.updates = dict.fromkeys(self.state, 0)
 
     def update(self, model: nn.Module) -> None:
-        """Take in the weights after a step."""
+        """Update the average with the weights after a step."""
         moved = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
         modules = {name.rpartition(".")[0] for name in moved}
         with torch.no_grad():
@@ -83,25 +83,25 @@ class EmaWeights:
                     self.state[key].copy_(value)
 
     def load(self, content: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint."""
+        """Restore the state of a checkpoint."""
         for key, value in content["state"].items():
             self.state[key].copy_(value)
         self.updates = dict(content["updates"])
 
     def to_dict(self) -> dict[str, Any]:
-        """What :meth:`load` reads."""
+        """Return what :meth:`load` reads."""
         return {"state": self.state, "updates": self.updates}
 
 
 class Writes:
-    """Which of a model's tensors a step has written to, by torch's count of the writes to each.
+    """Lists which of a model's tensors a step has written to, by torch's version counters.
 
-    That needs no copy of the model. A write of the same value counts as one; a batch norm's statistics have no
-    count of their own, they are written with its ``num_batches_tracked``.
+    That needs no copy of the model. Writing the same value counts as a write. The counters of a batch norm's running
+    statistics do not change; the counter of its ``num_batches_tracked``, which is updated with them, is added.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        # Of the tensors themselves: a state dict's are detached, and share the count.
+        # The tensors of a state dict are detached and share the version counters of the originals.
         self._tensors = dict(model.state_dict())
         self._counts = self._read()
 
@@ -114,18 +114,18 @@ class Writes:
         return counts
 
     def since_last(self) -> list[str]:
-        """Names written to since this was asked last, in the state dict's order."""
+        """Return the names of the tensors written to since the last call, in the state dict's order."""
         before, self._counts = self._counts, self._read()
         return [name for name, count in self._counts.items() if count != before[name]]
 
 
 class StepLog:
-    """``steps.jsonl``: one line a step, flushed each step, each step once, also after a kill.
+    """Writes ``steps.jsonl``: one flushed line for each step, and no step twice even after a killed run.
 
     Args:
-        path: of the file.
-        first: number of the first step that is going to be written; lines from it on are removed.
-        enabled: only one process of a training writes.
+        path: the file.
+        first: number of the next step; lines of this step and later ones are removed.
+        enabled: whether this process writes; only one process of a training does.
     """
 
     def __init__(self, path: Path, first: int, *, enabled: bool = True) -> None:
@@ -135,8 +135,8 @@ class StepLog:
     def __enter__(self) -> StepLog:
         if self.enabled:
             make_folder(self.path.parent)
-            kept = list(_whole_lines(self.path, self.first))
-            write_text(self.path, "".join(kept))
+            remaining = _whole_lines(self.path, self.first)
+            write_text(self.path, "".join(remaining))
             self._file = self.path.open("a", encoding="utf-8")
         return self
 
@@ -147,17 +147,17 @@ class StepLog:
             self._file.close()
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add a step."""
+        """Write the line of a step."""
         if self._file is not None:
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
 
 
 def _whole_lines(path: Path, before: int) -> list[str]:
-    """The lines of steps before a number; a last line that a kill has cut is not one of them."""
+    """The complete lines of the steps before a number; a killed run may leave an incomplete last line."""
     if not path.is_file():
         return []
-    kept = []
+    lines = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         try:
             step = json.loads(line)["step"]
@@ -165,8 +165,8 @@ def _whole_lines(path: Path, before: int) -> list[str]:
             break
         if step >= before or not line.endswith("\n"):
             break
-        kept.append(line)
-    return kept
+        lines.append(line)
+    return lines
 
 
 def write_state(path: Path, content: Mapping[str, Any]) -> None:
@@ -176,10 +176,14 @@ def write_state(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_state(path: Path, run: Mapping[str, str]) -> dict[str, Any] | None:
-    """The checkpoint of a run, if there is one.
+    """Read the checkpoint of a run; None if there is no file.
+
+    Args:
+        path: the checkpoint.
+        run: identity of the run, which must equal the checkpoint's.
 
     Raises:
-        TrainingError: it is another run's, or broken.
+        TrainingError: the checkpoint is broken or belongs to another run.
     """
     if not path.is_file():
         return None
@@ -187,9 +191,11 @@ def read_state(path: Path, run: Mapping[str, str]) -> dict[str, Any] | None:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         theirs = content["run"]
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{path}: broken, wanted the checkpoint of a training, or no file") from error
-    apart = [f"{key} {theirs.get(key)!r}, not {value!r}" for key, value in run.items() if theirs.get(key) != value]
-    if apart:
-        told = "; ".join(apart)[:300]
-        raise TrainingError(f"{path}: another run's checkpoint ({told}), wanted the same settings or another --out")
+        raise TrainingError(f"{path}: a broken file, wanted the checkpoint of a training or no file") from error
+    differing = [f"{key} {theirs.get(key)!r}, not {value!r}" for key, value in run.items() if theirs.get(key) != value]
+    if differing:
+        differences = "; ".join(differing)[:300]
+        raise TrainingError(
+            f"{path}: the checkpoint of another run ({differences}), wanted the same settings or another --out"
+        )
     return content

@@ -1,4 +1,4 @@
-"""From a network's name to a finished training on disk."""
+"""Train a network by name and write its weights and its report."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ NETWORK_FILE = "model.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedNetwork:
-    """A network that was trained.
+    """A trained network.
 
     Attributes:
-        name: as it was asked for.
-        arch: its identity string, for networks of a search space.
-        path: of its weights, safetensors.
+        name: the name that was asked for.
+        arch: identity string of the architecture; None for a network that is not of a search space.
+        path: the weights, a safetensors file.
         top1: validation accuracy in percent after each epoch.
-        report: all that ``run.json`` holds.
+        report: the content of ``run.json``.
     """
 
     name: str
@@ -58,7 +58,7 @@ class TrainedNetwork:
     report: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``run.json`` holds, as JSON values."""
+        """Return the content of ``run.json`` as JSON values."""
         return dict(self.report)
 
 
@@ -76,24 +76,27 @@ def train(
 ) -> TrainedNetwork:
     """Train a network; ``out`` gets ``model.safetensors``, ``run.json`` and ``steps.jsonl``.
 
-    The same call continues a training that was stopped, bit for bit.
+    The same call continues a stopped training to the same result, bit for bit.
 
     Args:
-        network: a registered name, an identity string, any timm name, or a torch model of your own that gives logits
-            (N, classes) of images (N, C, H, W).
-        data: a data set's name, a folder that holds a folder of images for each class, or a plan that says more.
+        network: a registered name, an identity string, any timm name, or your own torch model that maps images
+            (N, C, H, W) to logits (N, classes).
+        data: a data set's name, a folder that holds a folder of images for each class, or a plan with more choices.
         out: folder of the run.
         settings: how to train; the defaults of :class:`TrainSettings` when left out.
         supernet: file of the supernet whose weights the network starts from.
-        space: of an identity string whose space this package does not name; the supernet's, if there is one.
+        space: search space of an identity string, if this package has no space of that name; a supernet's space
+            takes its place.
         input_size: side of the input in pixels; the network's own when left out.
-        name: how a torch model of your own is called in the report.
+        name: name of your own torch model in the report.
         progress: called with (steps done, steps in all).
 
     Raises:
-        TrainingError: ``out`` holds another run, or the supernet is of another space or other classes.
+        TrainingError: ``out`` holds another run, the supernet has other classes, or the network cannot run on images
+            of its size.
+        ArchError: an invalid identity string, or one of another space than the supernet's.
         DatasetError: no such data.
-        DivergedError: the loss is no longer a number.
+        DivergedError: the loss is no longer finite.
     """
     plan, out = DataPlan.of(data), Path(out)
     settings = (settings or TrainSettings()).for_data(plan.name)
@@ -112,7 +115,7 @@ def train(
         assert isinstance(wanted, Arch)
         bare, start = _subnet(source, donor[0], wanted, images), f"supernet {donor[1].get('sha256', '')[:12]}"
     elif own is None:
-        # The weights are drawn once more, with the seed's first numbers.
+        # Initialise again from the seed: the first network has drawn random numbers and may have other classes.
         torch.manual_seed(settings.seed)
         bare = create_model(wanted, num_classes=len(images.classes))
     _try_out(bare, feed, label)
@@ -138,7 +141,7 @@ def train(
 
 
 def _anatomy(model: nn.Module) -> dict[str, str]:
-    """What a file must say for its network to be built again."""
+    """The metadata from which the network of a weights file is built again."""
     arch: Arch | None = getattr(model, "arch", None)
     if arch is None:
         return {}
@@ -147,32 +150,35 @@ def _anatomy(model: nn.Module) -> dict[str, str]:
 
 
 def _network_of(name: str, supernet: Path | None, space: SearchSpace | None) -> Arch | str:
-    """The architecture of a name, decoded with the space it is of; else the name.
+    """The architecture of a registered name or an identity string; any other name unchanged.
 
     Raises:
-        ArchError: an identity string with a fault, or no architecture where a supernet is to give the weights.
+        ArchError: an invalid identity string, or another name although a supernet is to give the weights.
     """
     text = ZOO[name].arch if name in ZOO else name
     if is_identity_string(text):
         return Arch.parse(text, space)
     if supernet is not None:
-        raise ArchError(f"network {name!r}: no architecture of a search space, wanted one of the supernet's")
+        raise ArchError(f"network {name!r}: not an architecture of a search space, wanted one of the supernet's space")
     return name
 
 
 def _subnet(file: Path, supernet: Supernet, arch: Arch, data: ImageData) -> nn.Module:
     classes = supernet.space.num_classes
     if classes != len(data.classes):
-        raise TrainingError(f"{file}: a supernet for {classes} classes, {data.name} has {len(data.classes)}")
+        raise TrainingError(
+            f"{file}: got a supernet for {classes} classes, wanted {len(data.classes)} as in {data.name}"
+        )
     return supernet.subnet(arch).train()
 
 
 def _try_out(model: nn.Module, feed: Preprocessing, name: str) -> None:
-    """Refuse a network that does not take its input before any data is read."""
+    """Run the network once on zeros, to raise an error before the training if it cannot take its input."""
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(1, feed.channels, *feed.size))
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise TrainingError(f"network {name!r}: does not run on {feed.size} pixels: {reason}") from error
+        height, width = feed.size
+        raise TrainingError(f"network {name!r}: cannot run on images of {height} x {width} pixels: {reason}") from error
     model.train()

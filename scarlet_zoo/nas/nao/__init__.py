@@ -1,1 +1,1 @@
-"""Neural architecture optimisation: an encoder, predictor and decoder of architectures, and what it proposes."""
+"""Neural architecture optimisation (NAO): an encoder, predictor and decoder that proposes architectures."""

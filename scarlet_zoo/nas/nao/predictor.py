@@ -1,9 +1,9 @@
-"""NAO's encoder, predictor and decoder: from architectures to points that one can climb on, and back.
+"""NAO's encoder, predictor and decoder, which improve architectures by gradient ascent in an embedding space.
 
 Luo et al., Neural Architecture Optimization (arXiv 1808.07233), as NAO-V2 (arXiv 1909.10815) uses it. An
-architecture is a sequence with one token for each decision. Theirs has two inputs and two operations a node, whose
-order does not matter, and they augment the archive by swapping them; a chain has no such pairs, so here there is
-nothing to swap.
+architecture is a sequence with one token for each decision. In the paper's cells a node has two inputs and two
+operations whose order does not matter, and the authors augment the archive by swapping them. A chain has no such
+pairs, so nothing is swapped here.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ _START = 0
 
 @dataclass(frozen=True, kw_only=True)
 class EpdSettings:
-    """Sizes, how it is fitted and how far it climbs.
+    """Settings of the encoder, predictor and decoder: its sizes, its fit and its gradient ascent.
 
-    Of the authors' code: everything except the number of epochs, 1000 there, and the share of the archive that is
-    climbed from, which matters only where the archive is small.
+    All defaults are those of the authors' code except ``epochs``, which is 1000 there, and ``seed_share``, which is
+    ours and matters only for a small archive.
 
     Attributes:
-        embedding, hidden: width of a token's embedding and of the LSTMs.
+        embedding: width of a token's embedding.
+        hidden: width of the LSTMs.
         epochs: passes over the archive.
         batch_size: architectures of a step.
-        lr: of Adam.
+        lr: learning rate of Adam.
         clip_norm: largest norm of a gradient.
-        prediction: share of the prediction's error in the loss; the rest is the reconstruction's.
-        seeds: architectures to climb from, the best ones, but no more than ``seed_share`` of the archive.
-        steps: how many step sizes eta are tried: 1, 2, ..., each from the seeds.
+        prediction: weight of the prediction's error in the loss; the reconstruction has the rest of 1.
+        seeds: the number of best architectures that the ascent starts from.
+        seed_share: the largest share of the archive that the ascent starts from.
+        steps: number of step sizes eta that are tried: 1, 2, ..., each from the seeds.
     """
 
     embedding: int = 32
@@ -51,13 +53,13 @@ class EpdSettings:
 
 
 class Vocabulary:
-    """Tokens as numbers: 0 begins a sequence, the tokens of all decisions follow.
+    """Numbers the tokens: 0 starts a sequence, the tokens of all decisions follow.
 
     Args:
-        decisions: the tokens that each position may have.
+        decisions: the tokens that are legal at each position.
 
     Attributes:
-        legal: whether a position (L) may have a token (V): bool (L, V).
+        legal: whether a token is legal at a position, bool (positions L, tokens V).
     """
 
     def __init__(self, decisions: Sequence[Sequence[str]]) -> None:
@@ -72,25 +74,25 @@ class Vocabulary:
         return len(self._names)
 
     def numbers(self, rows: Sequence[Tokens]) -> Tensor:
-        """Of sequences: (N, L)."""
+        """Return the numbers (N, L) of N sequences of tokens."""
         return torch.tensor([[self._numbers[token] for token in row] for row in rows])
 
     def rows(self, numbers: Tensor) -> list[Tokens]:
-        """The sequences of numbers (N, L)."""
+        """Return the sequences of tokens of numbers (N, L)."""
         return [tuple(self._names[number] for number in row) for row in numbers.tolist()]
 
 
 class Epd(nn.Module):
-    """Encoder, predictor and decoder.
+    """The encoder, predictor and decoder of NAO.
 
-    The authors' code: the encoder's LSTM gives a vector of length 1 for each position, H (N, L, D); their mean,
-    scaled to length 1, is the architecture's point e (N, D), and f(e) = sigmoid(w e + b) its predicted worth in
-    [0, 1]. The decoder's LSTM starts at (e, e) and looks back at H by dot attention. Ours: how context and state are
-    mixed, tanh(W [context, state]), and one token a position where they join two.
+    From the authors' code: the encoder's LSTM gives a vector of length 1 for each position, H (N, L, D). Their mean,
+    scaled to length 1, is the architecture's embedding e (N, D), and f(e) = sigmoid(w e + b) is its predicted score
+    in [0, 1]. The decoder's LSTM starts at (e, e) and attends to H by dot products. Ours: context and state are mixed
+    by tanh(W [context, state]), and a position is one token where theirs joins two.
 
     Args:
         vocabulary: of the sequences.
-        settings: the sizes.
+        settings: give the sizes.
     """
 
     def __init__(self, vocabulary: Vocabulary, settings: EpdSettings) -> None:
@@ -106,15 +108,15 @@ class Epd(nn.Module):
         self.out = nn.Linear(hidden, len(vocabulary))
 
     def encode(self, numbers: Tensor) -> Tensor:
-        """H (N, L, D) of sequences (N, L)."""
+        """Return the encoding H (N, L, D) of sequences (N, L) of token numbers."""
         return normalize(self.encoder(self.embedding(numbers))[0], dim=-1)
 
     def point(self, H: Tensor) -> Tensor:  # noqa: N803
-        """E (N, D)."""
+        """Return the embedding e (N, D) of an encoding H (N, L, D)."""
         return normalize(H.mean(dim=1), dim=-1)
 
     def predict(self, H: Tensor) -> Tensor:  # noqa: N803
-        """f(e) (N,)."""
+        """Return the predicted scores f(e) (N,) of an encoding H (N, L, D)."""
         return torch.sigmoid(self.predictor(self.point(H))).squeeze(-1)
 
     def _attend(self, states: Tensor, H: Tensor) -> Tensor:  # noqa: N803
@@ -123,14 +125,14 @@ class Epd(nn.Module):
         return logits
 
     def logits(self, H: Tensor, numbers: Tensor) -> Tensor:  # noqa: N803
-        """Of every next token, given the ones before it: (N, L, V)."""
+        """Return the logits (N, L, V) of each token, given H (N, L, D) and the tokens before it in numbers (N, L)."""
         e = self.point(H)[None]
         states, _ = self.decoder(self.previous(pad(numbers[:, :-1], (1, 0), value=_START)), (e, e))
         return self._attend(states, H)
 
     @torch.no_grad()
     def decode(self, H: Tensor) -> Tensor:  # noqa: N803
-        """The likeliest token at each position among those that are legal there, one after the other: (N, L)."""
+        """Return for H (N, L, D) the token numbers (N, L): the most likely legal token of each position in order."""
         e = self.point(H)[None]
         state, last = (e, e), torch.full((len(H), 1), _START)
         chosen = []
@@ -142,10 +144,15 @@ class Epd(nn.Module):
 
 
 def climb(epd: Epd, H: Tensor, etas: Sequence[float]) -> Iterator[Tensor]:  # noqa: N803
-    """H' = normalise(H + eta df/dH) for each step size eta, the gradient taken once.
+    """Yield H' = normalise(H + eta df/dH) for each step size eta, with the gradient computed once.
 
-    To first order f rises by eta times the squared norm of the gradient along the spheres that H's vectors lie
-    on, so for small eta it never falls.
+    To first order f rises by eta times the squared norm of the gradient's part that is tangent to the unit spheres
+    of H's vectors, so for small eta it never falls.
+
+    Args:
+        epd: the fitted encoder, predictor and decoder.
+        H: encoding (N, L, D) to start from.
+        etas: the step sizes.
     """
     H = H.detach().requires_grad_()
     (slope,) = torch.autograd.grad(epd.predict(H).sum(), H)
@@ -157,14 +164,17 @@ def fit_epd(
     decisions: Sequence[Sequence[str]], rows: Sequence[Tokens], worths: Sequence[float], settings: EpdSettings,
     seed: int,
 ) -> Epd:  # fmt: skip
-    """Fit on an archive: L = 0.8 (f(e) - y)^2 + 0.2 NLL(tokens), y being the worths scaled to [0, 1].
+    """Fit an encoder, predictor and decoder to an archive of scored architectures.
+
+    The loss is p (f(e) - y)^2 + (1 - p) NLL(tokens), where p is ``settings.prediction`` and y are the scores scaled
+    to [0, 1].
 
     Args:
-        decisions: the tokens that each position may have.
-        rows: the architectures.
-        worths: of each; more is better.
-        settings: how.
-        seed: of weights and order.
+        decisions: the tokens that are legal at each position.
+        rows: the tokens of each architecture.
+        worths: the score of each architecture; higher is better.
+        settings: of the model and its fit.
+        seed: seed of the weights and of the order of the batches.
     """
     with _alone(seed):
         epd = Epd(Vocabulary(decisions), settings)
@@ -180,14 +190,21 @@ def fit_epd(
 
 
 def loss_of(epd: Epd, numbers: Tensor, targets: Tensor, prediction: float) -> Tensor:
-    """Weighted sum of the prediction's squared error and the tokens' negative log-likelihood."""
+    """Return the weighted sum of the prediction's squared error and the tokens' negative log-likelihood.
+
+    Args:
+        epd: the model.
+        numbers: token numbers (N, L).
+        targets: scores in [0, 1], (N,).
+        prediction: weight of the squared error; the likelihood has the rest of 1.
+    """
     H = epd.encode(numbers)
     likelihood = cross_entropy(epd.logits(H, numbers).flatten(0, 1), numbers.flatten())
     return prediction * mse_loss(epd.predict(H), targets) + (1 - prediction) * likelihood
 
 
 def scaled(worths: Sequence[float]) -> Tensor:
-    """To [0, 1], the worst to 0 and the best to 1; a half where all are alike."""
+    """Scale scores linearly to [0, 1], the worst to 0 and the best to 1; all to 0.5 if they are equal."""
     values = torch.tensor(worths, dtype=torch.float64)
     span = values.max() - values.min()
     return ((values - values.min()) / span if span > 0 else torch.full_like(values, 0.5)).float()
@@ -197,15 +214,15 @@ def generate(
     epd: Epd, seeds: Sequence[Tokens], count: int, known: Collection[Tokens], settings: EpdSettings,
     accept: Callable[[Tokens], bool],
 ) -> list[Tokens]:  # fmt: skip
-    """New architectures: climb from the seeds with growing steps until there are enough, or steps are used up.
+    """Generate new architectures by gradient ascent from the seeds, with growing step sizes.
 
     Args:
-        epd: fitted.
-        seeds: to climb from, the best first.
-        count: how many are wanted.
-        known: what is not new.
-        settings: how far.
-        accept: whether a new one may be taken.
+        epd: the fitted encoder, predictor and decoder.
+        seeds: tokens of the architectures to start from, the best first.
+        count: how many new architectures to return; fewer if all step sizes give fewer.
+        known: tokens of the architectures that are not new.
+        settings: give the number of step sizes.
+        accept: whether a new architecture may be returned.
     """
     found: dict[Tokens, None] = {}
     with _alone(0):
@@ -221,10 +238,10 @@ def generate(
 
 @contextmanager
 def _alone(seed: int) -> Iterator[None]:
-    """On one thread, and with random numbers of its own.
+    """Run the block on one thread, with a random generator of its own.
 
-    The number of threads decides how sums are split and so their last bits, and a search that goes on from its
-    journal has not set it yet; besides, for networks this small one thread is the fastest.
+    The number of threads decides how sums are split and so changes their last bits. A search that continues from its
+    journal has not set the number yet. For networks as small as this one thread is also the fastest.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

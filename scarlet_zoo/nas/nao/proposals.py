@@ -1,4 +1,4 @@
-"""Which architectures to look at next: different ones at random, or new ones that should be better."""
+"""Proposals of architectures: distinct random ones, or new ones that a predictor expects to be better."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scarlet_zoo.nas.nao.predictor import EpdSettings, Tokens, fit_epd, generate
 
 Accept = Callable[[Arch], bool]
 Archive = Sequence[tuple[Arch, float]]
-# A space of no more architectures than this is gone through as a whole.
+# A space with at most this many architectures is enumerated.
 _FEW = 4096
 
 
 def anything(arch: Arch) -> bool:  # noqa: ARG001
-    """Accepts every architecture."""
+    """Accept every architecture."""
     return True
 
 
@@ -26,15 +26,15 @@ def draw_different(
     space: SearchSpace, count: int, rng: random.Random, known: Collection[Tokens] = (), accept: Accept = anything,
     max_tries: int = 1000,
 ) -> list[Arch]:  # fmt: skip
-    """Different architectures, uniformly among those that are not known and accepted; fewer where there are no more.
+    """Draw distinct architectures uniformly among those that are accepted and not known.
 
     Args:
-        space: of the architectures.
-        count: how many.
-        rng: that draws.
-        known: decisions of those that are not wanted.
-        accept: whether an architecture may be taken.
-        max_tries: draws for each of them before giving up.
+        space: the search space.
+        count: how many to draw; fewer come back if no more are found.
+        rng: random generator.
+        known: decisions of the architectures that must not be drawn.
+        accept: whether an architecture may be drawn.
+        max_tries: draws for each architecture before giving up.
     """
     taken = set(known)
     found: list[Arch] = []
@@ -59,20 +59,19 @@ def propose(
     archive: Archive, count: int, settings: EpdSettings, seed: int, accept: Accept = anything,
     starts: Sequence[Arch] | None = None, max_tries: int = 1000,
 ) -> list[Arch]:  # fmt: skip
-    """New architectures that should be better than those of an archive, by an encoder, predictor and decoder.
+    """Propose new architectures that an encoder, predictor and decoder expects to be better than an archive's.
 
-    Where it does not find enough (the authors' code takes what there is), mutations of the best follow, and
-    uniform draws after them; fewer than asked for come back only where there are no more. A function of its
-    arguments.
+    If the model finds too few, mutations of the best are added, then uniform draws; the authors' code proposes fewer.
+    The result depends only on the arguments.
 
     Args:
-        archive: architectures and their worths; more is better. At least one.
-        count: how many.
+        archive: architectures and their scores, at least one; a higher score is better.
+        count: how many to propose; fewer come back if no more are found.
         settings: of the encoder, predictor and decoder.
-        seed: of everything random.
-        accept: whether an architecture may be taken.
-        starts: those of the archive that are worth climbing from; all when None.
-        max_tries: draws for each of the others before giving up.
+        seed: seed of all random numbers.
+        accept: whether an architecture may be proposed.
+        starts: architectures of the archive that the ascent may start from; all when None.
+        max_tries: uniform draws for each missing architecture before giving up.
     """
     space = archive[0][0].space
     ranked = [arch for arch, _ in sorted(archive, key=lambda row: -row[1])]
@@ -96,7 +95,7 @@ def propose(
 def _mutated(
     best: Sequence[Arch], count: int, rng: random.Random, known: Collection[Tokens], accept: Accept
 ) -> list[Arch]:
-    """Two decisions redrawn on average; a hundred draws for each before giving up."""
+    """Mutations with two redrawn decisions on average; at most a hundred draws for each."""
     taken, found = set(known), list[Arch]()
     for _ in range(100 * count):
         if len(found) == count:

@@ -1,4 +1,4 @@
-"""What a strategy is: the four decisions that the papers on weight-sharing supernets differ in."""
+"""The base class of strategies, which hold the decisions in which papers on weight-sharing supernets differ."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.nas.one_shot import OneShot
 from scarlet_zoo.nas.sampling import UniformSampler
-from scarlet_zoo.training.learner import Learner, StepBatch, Term
+from scarlet_zoo.training.learner import Learner, LossTerm, StepBatch
 from scarlet_zoo.utils.files import json_text
 
 CROSS_ENTROPY = "cross_entropy"
 Score = Callable[[Arch], dict[str, float]]
 
 
-# Types of options: what is legal stands in the type.
+# Types of options, which pydantic checks.
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyOptions:
-    """What a strategy can be told, besides nothing: a subclass has the fields, in types that pydantic checks."""
+    """The options of a strategy; a subclass adds the fields, whose types pydantic checks."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -37,21 +37,22 @@ class StrategyOptions:
 class Strategy(Learner):
     """How a supernet is trained and its architectures are scored.
 
-    A subclass says who is sampled (:meth:`paths`), how the loss is made (:meth:`terms`), what happens
-    around a step (:meth:`begin`, :meth:`end`), and how an architecture is scored (:meth:`scorer`). The
-    loop, the supernet, recalibration and the search are everybody's.
+    A subclass defines which paths are sampled (:meth:`paths`), what the loss is (:meth:`terms`), what happens before
+    and after a step (:meth:`begin`, :meth:`end`), and how an architecture is scored (:meth:`scorer`). All strategies
+    share the training loop, the supernet, precise BN and the search.
 
     Args:
-        space: of the supernet; :meth:`extended` gives what becomes of a chain space first.
-        skip: what stands on skips, see :class:`scarlet_zoo.models.supernet.Supernet`.
+        space: search space of the supernet; a chain space must have gone through :meth:`extended` first.
+        skip: the module on skips, see :class:`scarlet_zoo.models.supernet.Supernet`.
         options: a value of :attr:`Options`, see :func:`read_options`.
-        seed: of everything that the strategy draws.
+        seed: seed of everything that the strategy draws.
 
     Attributes:
-        name: by which it is asked for.
-        skip_default: what stands on skips if nobody says otherwise.
-        metric: of the search that :meth:`scorer` gives: ``accuracy``, or ``score`` where it is none.
-        method: of the search that belongs to it.
+        name: name of the strategy on the command line.
+        Options: the class of its options.
+        skip_default: the module on skips when none is asked for.
+        metric: the search's metric of :meth:`scorer`: ``accuracy``, or ``score`` for a score that is no accuracy.
+        method: the search method that is used with this strategy by default.
     """
 
     name: ClassVar[str]
@@ -68,51 +69,56 @@ class Strategy(Learner):
 
     @property
     def batch_share(self) -> float:
-        """Share of a step's pictures that each of its paths runs on: all of them, in most."""
+        """Share of a step's images that each of its paths runs on; 1 unless a strategy splits them."""
         return 1.0
 
     @classmethod
     def extended(cls, space: SearchSpace, options: Any) -> SearchSpace:  # noqa: ARG003
-        """The space that the strategy makes of a chain space: most take it as it is."""
+        """Return the space that the strategy trains on, given a chain space; unchanged by default."""
         return space
 
     def paths(self, step: int) -> tuple[Arch, ...]:
-        """The architectures that :meth:`terms` runs: one, uniformly.
+        """Return the architectures that :meth:`terms` runs in a step; one, drawn uniformly, by default.
 
-        A function of seed and step, the same in every process.
+        They depend only on seed and step and are the same in every process.
         """
         return (UniformSampler(self.space, self.seed).draw(step),)
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
-        """Cross-entropy of each of the :meth:`paths`, summed."""
+    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
+        """Yield the cross-entropy of each of the :meth:`paths`; their gradients are summed."""
         for arch in self.paths(batch.step):
-            yield Term(CROSS_ENTROPY, self.criterion(model(batch.images, arch), batch.targets), arch)
+            yield LossTerm(CROSS_ENTROPY, self.criterion(model(batch.images, arch), batch.targets), arch)
 
     def identity(self) -> dict[str, str]:
-        """Strategy, options and supernet."""
+        """Return strategy, options and supernet, which must be unchanged for a run to continue."""
         supernet = f"{self.space.to_json()} {self.supernet.skip}"
         return {"strategy": self.name, "options": str(asdict(self.options)), "network": supernet}
 
     def result(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The supernet's tensors, under its own names."""
+        """Return the supernet's tensors by their names, without those of the strategy's other modules."""
         own = self.supernet.state_dict().keys()
         return {key: value for key, value in state.items() if key in own}
 
     def metadata(self) -> dict[str, str]:
-        """What the supernet's file must say for its architectures to be scored."""
+        """Return the metadata of the supernet's file from which its architectures are scored."""
         return {"strategy": self.name, "options": json_text(asdict(self.options))}
 
     @classmethod
     def scorer(cls, bench: OneShot) -> Score:
-        """How an architecture is scored: by top-1 accuracy in percent, with batch norm statistics of its own."""
+        """Return the function that scores an architecture; by default its top-1 accuracy in percent with precise BN."""
         return lambda arch: {"accuracy": bench.accuracy(arch)}
 
 
 def read_options(kind: type[StrategyOptions], given: Mapping[str, str], strategy: str) -> Any:
-    """A strategy's options from their text.
+    """Read the options of a strategy from text.
+
+    Args:
+        kind: the strategy's class of options.
+        given: the text of each option by name.
+        strategy: name of the strategy, for errors.
 
     Raises:
-        TrainingError: an option that there is not, or a value of the wrong kind.
+        TrainingError: an unknown option, or a value that its type does not allow.
     """
     try:
         return TypeAdapter(kind).validate_python(dict(given))

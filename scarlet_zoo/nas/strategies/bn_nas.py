@@ -1,4 +1,4 @@
-"""BN-NAS: only batch norm's scales and offsets are trained, and scales are the score (Chen et al., ICCV 2021)."""
+"""BN-NAS: train only the scales and offsets of batch norms and score by the scales (Chen et al., ICCV 2021)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ GammaTable = tuple[dict[str, float], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class BnNasOptions(StrategyOptions):
-    """What is trained, and on which space.
+    """Options of BN-NAS.
 
     Attributes:
-        train: ``last``, the last batch norm of each candidate block, or ``all`` batch norms.
-        skips: whether layers may be skipped; without, every architecture is as deep as the space.
+        train: ``last`` trains the last batch norm of each candidate block, ``all`` trains all batch norms.
+        skips: whether layers may be skipped; if not, every architecture has all layers of the space.
     """
 
     train: Literal["last", "all"] = "last"
@@ -33,20 +33,21 @@ class BnNasOptions(StrategyOptions):
 
 
 class BnNas(Strategy):
-    """One path a step, uniformly; scales and offsets learn, all else stays as it was initialised.
+    """Trains one uniformly drawn path a step, and of it only the scales and offsets of batch norms.
 
-    Score of an architecture: the sum over its blocks of the mean absolute scale of the block's last batch norm.
-    It needs neither pictures nor a forward pass, so the scorer reads a table.
+    The score of an architecture is the sum over its blocks of the mean absolute scale of the block's last batch norm.
+    It needs neither images nor a forward pass, so the scorer reads a table.
 
-    The paper's: training batch norm alone, and scales as the score. The authors' code trains the norm behind
-    each block's last convolution only, less than "the batch norm parameters" of the abstract, and leaves even
-    the classifier as initialised; it decays the trained scales, and clips gradients by value. Running statistics
-    still follow the pictures there and here. Ours: no decay of scales as for every strategy here, and no clipping.
+    From the paper: only batch norms are trained, and their scales are the score. From the authors' code: only the
+    norm after each block's last convolution is trained, which is less than "the batch norm parameters" of the
+    abstract; the classifier is not trained either. Their code also decays the trained scales and clips gradients by
+    value. Running statistics are updated there and here. Ours: no decay of scales, as in every strategy here, and no
+    clipping.
 
-    A skip has no scale, and a stabilizer is none either: both score 0. Since every block scores at least 0, this
-    score by itself never prefers a skip; beside an objective such as multiply-adds a skip is taken where it saves
-    more. The authors' code fixes which layers are skipped, so that all architectures are equally deep. We
-    take the space as it is given; ``skips=false`` takes the skips out of it. A branch that is off scores 0 likewise.
+    A skip has no scale, with or without a stabilizer, so it scores 0. Every block scores at least 0, so this score
+    alone never prefers a skip. With a second objective such as multiply-adds, a skip is chosen where it saves enough.
+    The authors' code fixes which layers are skipped, so that all architectures are equally deep. We take the given
+    space; ``skips=false`` removes the skips from it. A branch that is off also scores 0.
     """
 
     name = "bn-nas"
@@ -63,29 +64,33 @@ class BnNas(Strategy):
 
     @classmethod
     def extended(cls, space: SearchSpace, options: Any) -> SearchSpace:
-        """The space itself, or without its skips."""
+        """Return the space, without its skips if the options say so."""
         if options.skips:
             return space
-        kept = (tuple(t for t in layer.tokens if not space.choice(t).is_skip) for layer in space.layers)
-        layers = tuple(replace(layer, tokens=tokens) for layer, tokens in zip(space.layers, kept, strict=True))
+        blocks = (tuple(t for t in layer.tokens if not space.choice(t).is_skip) for layer in space.layers)
+        layers = tuple(replace(layer, tokens=tokens) for layer, tokens in zip(space.layers, blocks, strict=True))
         return replace(space, layers=layers)
 
     @classmethod
     def scorer(cls, bench: OneShot) -> Score:
-        """The sum of an architecture's cells in :func:`gamma_table`, as ``score``; no picture is opened."""
+        """Return the function that sums an architecture's entries of :func:`gamma_table` as ``score``."""
         table = gamma_table(bench.supernet)
         return lambda arch: {"score": sum(row[token] for row, token in zip(table, arch.decisions, strict=True))}
 
 
 def gamma_table(supernet: Supernet) -> GammaTable:
-    """The mean absolute scale of the last batch norm of each choice; 0 where there is none."""
+    """Return for each decision the mean absolute scale of each token's last batch norm; 0 for a token without one.
+
+    Raises:
+        TrainingError: the space has sets of paths, which share their last batch norms.
+    """
     return tuple(
         {token: _mean_scale(last_norm(block)) for token, block in choices.items()} for choices in _choices(supernet)
     )
 
 
 def last_norm(block: nn.Module) -> nn.BatchNorm2d | None:
-    """The batch norm that a block ends with, behind its linear 1x1 convolution; None for a skip."""
+    """Return the last batch norm of a block, after its linear 1x1 convolution; None for a skip."""
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
     return norms[-1] if norms else None
 
@@ -98,7 +103,7 @@ def _choices(supernet: Supernet) -> Iterator[dict[str, nn.Module]]:
     """For each decision, the module of each of its tokens.
 
     Raises:
-        TrainingError: sets of paths, whose last norms belong to no token.
+        TrainingError: the space has sets of paths, whose last norms do not belong to one token.
     """
     if supernet.space.most_paths > 1:
         raise TrainingError(f"strategy bn-nas: got {supernet.space.name}, wanted a space without sets of paths, "

@@ -1,7 +1,7 @@
-"""What learning by comparison needs beside a supernet: a neck, a teacher, a queue of negatives, the loss.
+"""Contrastive learning of a supernet: a neck, a momentum teacher, a queue of negatives and the InfoNCE loss.
 
-Momentum contrast (He et al., arXiv 1911.05722): a query shall be near its key, which a slowly following teacher makes
-of another view of the same picture, and far from keys of other pictures, which a queue remembers.
+In momentum contrast (MoCo, He et al., arXiv 1911.05722) a query is pulled to its key, which a slowly following teacher
+computes from another view of the same image, and pushed away from the keys of other images, which a queue stores.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ NECK = "neck"
 
 
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of finding each query's key among the negatives: the mean over the pictures.
+    """Return the InfoNCE loss: the mean cross-entropy of finding each query's key among the negatives.
 
-    With s = q . k: ``-log(exp(s+ / t) / (exp(s+ / t) + sum exp(s- / t)))`` (arXiv 1911.05722, equation 1).
+    With s = q . k it is ``-log(exp(s+ / t) / (exp(s+ / t) + sum exp(s- / t)))`` (arXiv 1911.05722, equation 1).
 
     Args:
-        queries, keys: of the same pictures, (N, D).
-        negatives: keys of others, (K, D).
-        temperature: t.
+        queries: vectors of N images, (N, D).
+        keys: vectors of the same images, (N, D).
+        negatives: keys of other images, (K, D).
+        temperature: the divisor t of the similarities.
     """
     found = (queries * keys).sum(1, keepdim=True)
     logits = torch.cat((found, queries @ negatives.T), 1) / temperature  # (N, 1 + K)
@@ -37,24 +38,24 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Vectors (N, D) of length 1, in float32 at least whatever the precision of the network."""
+    """Scale vectors (N, D) to length 1, in float32 or float64 whatever the precision of the network."""
     return functional.normalize(vectors if vectors.dtype == torch.float64 else vectors.float(), dim=1)
 
 
 class Necked(nn.Module):
-    """A supernet with a neck beside its classifier: pooled features through two layers to a vector to compare.
+    """A supernet with a neck beside its classifier, which maps pooled features by two layers to a vector.
 
-    Its tensors carry the supernet's own names, and ``neck.`` those of the neck.
+    Its tensors have the names of the supernet's tensors; the neck's names begin with ``neck.``.
 
     Args:
-        supernet: shares its modules.
-        hidden: width of the neck's hidden layer; that of the features when 0.
+        supernet: the supernet, whose modules are shared.
+        hidden: width of the neck's hidden layer; 0 for the width of the features.
         dim: length of the vector.
     """
 
     def __init__(self, supernet: Supernet, hidden: int, dim: int) -> None:
         super().__init__()
-        # In a tuple, so that it is no module of this one a second time.
+        # A tuple hides the supernet from torch, which would register its modules a second time.
         self._supernet = (supernet,)
         for name, child in supernet.named_children():
             self.add_module(name, child)
@@ -64,27 +65,27 @@ class Necked(nn.Module):
         self.neck = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, dim))
 
     def forward(self, images: Tensor, arch: Arch, classified: bool = False) -> Tensor:
-        """Of one path the neck's vectors (N, dim), or logits (N, classes)."""
+        """Run one path on images (N, C, H, W); return the neck's vectors (N, dim), or logits (N, classes)."""
         (supernet,) = self._supernet
         out: Tensor = supernet(images, arch) if classified else self.neck(supernet.features(images, arch))
         return out
 
     def compared(self, arch: Arch) -> Iterator[nn.Parameter]:
-        """Every parameter that makes a path's vectors: shared parts, the path's blocks, the neck."""
+        """Yield every parameter that a path's vectors depend on: shared parts, the path's blocks and the neck."""
         for name in (*self._supernet[0].on_path(arch), NECK):
             if name != "classifier":
                 yield from self.get_submodule(name).parameters()
 
 
 class Teacher:
-    """A copy that follows the student by exponential moving average and makes keys.
+    """A copy of the student that follows it by exponential moving average and computes the keys.
 
-    Its weights never have gradients. Its batch norms are in train mode, as the authors' are, and their running
-    statistics are its own: only parameters follow.
+    Its weights have no gradients. Its batch norms are in train mode, as in the authors' code, and have their own
+    running statistics: only parameters follow the student.
 
     Args:
-        student: whose equal it is at first.
-        momentum: share of its own weights that it keeps at each update.
+        student: the network to copy.
+        momentum: share of the teacher's own weights in each update.
     """
 
     def __init__(self, student: Necked, momentum: float) -> None:
@@ -93,28 +94,28 @@ class Teacher:
 
     @torch.no_grad()
     def follow(self, student: Necked, arch: Arch) -> None:
-        """Take in what a path's vectors are made of: t = m t + (1 - m) s; all else stays as it is."""
-        for mine, theirs in zip(self.net.compared(arch), student.compared(arch), strict=True):
-            mine.mul_(self.momentum).add_(theirs, alpha=1 - self.momentum)
+        """Update the parameters that a path's vectors depend on, t = m t + (1 - m) s; the others are unchanged."""
+        for own, other in zip(self.net.compared(arch), student.compared(arch), strict=True):
+            own.mul_(self.momentum).add_(other, alpha=1 - self.momentum)
 
     @torch.no_grad()
     def keys(self, images: Tensor, arch: Arch) -> Tensor:
-        """Vectors (N, dim) of length 1."""
+        """Return the keys of images (N, C, H, W) by one path: vectors (N, dim) of length 1."""
         return unit(self.net(images, arch))
 
 
 class KeyQueue:
-    """The last keys of other pictures, the oldest replaced first; random directions to begin with.
+    """A queue of the latest keys of other images, first filled with random directions.
 
     Args:
-        size: how many.
+        size: number of keys.
         dim: length of a key.
-        seed: of the first ones.
-        device: where they are.
+        seed: seed of the random directions.
+        device: device of the keys.
 
     Attributes:
-        keys: (size, dim), never with a gradient.
-        pointer: where the next ones go.
+        keys: (size, dim), without gradients.
+        pointer: index of the oldest key, which is replaced next.
     """
 
     def __init__(self, size: int, dim: int, seed: int, device: Any) -> None:
@@ -122,10 +123,10 @@ class KeyQueue:
         self.keys, self.pointer = unit(drawn).to(device), 0
 
     def check(self, batch: int) -> None:
-        """Raise unless a whole number of batches fits.
+        """Check that the queue holds a whole number of batches.
 
         Raises:
-            TrainingError: it does not.
+            TrainingError: the size of the queue is not a multiple of the batch.
         """
         if len(self.keys) % batch:
             raise TrainingError(
@@ -134,21 +135,21 @@ class KeyQueue:
 
     @torch.no_grad()
     def put(self, keys: Tensor) -> None:
-        """Take in the keys of a step (N, dim), those of all processes.
+        """Replace the oldest keys by the keys (N, dim) of a step, from all processes.
 
         Raises:
-            TrainingError: the queue does not hold a whole number of such steps.
+            TrainingError: the size of the queue is not a multiple of N.
         """
         self.check(len(keys))
-        # A new tensor: the old one may still be part of a graph whose gradient is to be taken.
+        # The old tensor may be part of a graph whose gradient has not been taken yet, so it must not change.
         self.keys = self.keys.clone()
         self.keys[self.pointer : self.pointer + len(keys)] = keys
         self.pointer = (self.pointer + len(keys)) % len(self.keys)
 
     def state_dict(self) -> dict[str, Any]:
-        """Keys and pointer."""
+        """Return keys and pointer."""
         return {"keys": self.keys, "pointer": self.pointer}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a :meth:`state_dict`."""
+        """Restore a :meth:`state_dict`."""
         self.keys, self.pointer = state["keys"].to(self.keys.device), int(state["pointer"])

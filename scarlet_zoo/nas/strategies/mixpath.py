@@ -1,4 +1,4 @@
-"""MixPath: several paths side by side in a layer, with batch norms by their number (Chu et al., arXiv 2001.05887)."""
+"""MixPath: several parallel paths in a layer, with one batch norm for each number of them (arXiv 2001.05887)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from scarlet_zoo.nas.strategies.base import Strategy, StrategyOptions
 
 @dataclass(frozen=True, kw_only=True)
 class MixPathOptions(StrategyOptions):
-    """How many paths.
+    """Options of MixPath.
 
     Attributes:
-        paths: the most in a layer, m.
+        paths: largest number m of parallel paths in a layer.
     """
 
     paths: Annotated[int, Field(ge=2)] = 2
 
 
 class MixPath(Strategy):
-    """One architecture a step: in each layer their number uniformly, then so many different blocks, uniformly.
+    """Trains one architecture a step: each layer draws a number of paths, then that many distinct blocks, uniformly.
 
-    The paper's: the outputs of 1 to m blocks of a layer are summed, and a shadow batch norm behind the sum is
-    chosen by how many they are, m norms instead of one for each of the 2^n - 1 sets. Outputs of parallel paths are
-    nearly the same, it says, so the mean grows with their number and the variance with its square, which one norm
-    cannot hold. The authors' code for NAS-Bench-101 makes the shadow norms and does not use them, and recalibrates
-    on validation pictures; ours uses them, and recalibrates on training pictures as every strategy here. Its
-    paths are kernels inside one block; ours are whole MBConv blocks whose last norm the shadow norm takes the place
-    of, and a skip, where there is one, is a path alone: see :mod:`scarlet_zoo.models.path_sets`.
+    From the paper (Chu et al.): the outputs of 1 to m blocks of a layer are summed. A shadow batch norm after the sum
+    is chosen by the number of blocks, so there are m norms instead of one for each of the 2^n - 1 sets. The paper
+    says that outputs of parallel paths are nearly equal, so the mean of the sum grows with their number and the
+    variance with its square, and one norm does not fit all. The authors' code for NAS-Bench-101 creates the shadow
+    norms without using them, and computes precise BN on validation images. Ours uses them, and computes precise BN on
+    training images as every strategy here. Its paths are kernels inside one block. Ours are whole MBConv blocks whose
+    last norm is replaced by the shadow norm, and a skip is never combined with other paths: see
+    :mod:`scarlet_zoo.models.path_sets`.
     """
 
     name = "mixpath"
@@ -41,11 +42,11 @@ class MixPath(Strategy):
 
     @classmethod
     def extended(cls, space: SearchSpace, options: MixPathOptions) -> SearchSpace:
-        """The space with every set of up to m blocks as a choice."""
+        """Return the space with every set of up to m blocks as a choice."""
         return space.with_path_sets(options.paths) if space.most_paths == 1 else space
 
     def paths(self, step: int) -> tuple[Arch, ...]:
-        """One."""
+        """Return the one architecture of the step."""
         rng = random.Random(f"{self.seed} {step}")
         tokens = [self._draw(layer.tokens, rng) for layer in self.space.layers]
         branches = [rng.choice(allowed) for allowed in self.space.decisions[len(tokens) :]]

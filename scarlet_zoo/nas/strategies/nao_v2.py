@@ -1,4 +1,4 @@
-"""NAO-V2: a finite pool, its large architectures more often, rounds that start anew (Luo et al., arXiv 1909.10815)."""
+"""NAO-V2: train a finite pool of architectures, the large ones more often, in rounds (arXiv 1909.10815)."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from scarlet_zoo.training.settings import learning_rate
 
 @dataclass(frozen=True, kw_only=True)
 class NaoV2Options(StrategyOptions):
-    """Rounds and pools.
+    """Options of NAO-V2.
 
     Attributes:
-        rounds: parts of the training, each with a pool of its own (4, the authors' code).
-        first_pool: architectures of the first pool, drawn uniformly (200, our default; 1000 in the authors' code).
-        pool: new architectures of each later pool (60, our default; 300 there).
-        pool_policy: ``new``, or ``elites``: as many of the best so far besides, as in an older script of theirs.
-        reinit: weights and optimiser start anew in each round, as the paper says; the released code keeps both.
-        score_images: validation pictures that the archive is scored on (500, the authors' code).
-        epochs: of the encoder, predictor and decoder (100, our default; 1000 there).
+        rounds: number of parts of the training, each with its own pool; 4 as in the authors' code.
+        first_pool: size of the first pool, which is drawn uniformly; our default, 1000 in the authors' code.
+        pool: number of new architectures of each later pool; our default, 300 in the authors' code.
+        pool_policy: ``new`` for new architectures only; ``elites`` adds as many of the best so far, as in an older
+            script of the authors.
+        reinit: whether weights and optimiser are reset in each round, as in the paper; the released code keeps both.
+        score_images: number of validation images that the archive is scored on; 500 as in the authors' code.
+        epochs: training epochs of the encoder, predictor and decoder; our default, 1000 in the authors' code.
     """
 
     rounds: PositiveInt = 4
@@ -48,25 +49,25 @@ class NaoV2Options(StrategyOptions):
 
 
 class NaoV2(Strategy):
-    """A step runs one architecture of a pool, drawn with p(a) = size(a) / sum of all sizes.
+    """Trains one architecture of a pool a step, drawn with p(a) = size(a) / sum of all sizes.
 
-    The paper's three changes to weight sharing in NAO: more updates for each architecture, since the pool is
-    finite; large architectures more often, since they need more updates, where size is the number of parameters of
-    the network on its own; and rounds that are independent of each other. At the end of a round all architectures so
-    far are scored, an encoder, predictor and decoder is fitted on them, and makes the next pool out of architectures
-    that nobody has seen. An architecture gets steps * p(a) updates in a round.
+    From the paper (Luo et al.), three changes to weight sharing in NAO: each architecture gets more updates, since
+    the pool is finite; large architectures, which need more updates, are drawn more often, where size is the number
+    of parameters of the stand-alone network; and the rounds are independent of each other. At the end of a round all
+    architectures so far are scored. An encoder, predictor and decoder is fitted to the scores and proposes new
+    architectures as the next pool. An architecture gets steps * p(a) updates in a round.
 
-    The released code keeps weights and momentum from round to round and starts only the learning rate anew; an
-    older script of the authors builds all of it again (:attr:`NaoV2Options.reinit`). It scores each architecture on
-    another random batch of 500 pictures, with an error of more than a percent; here all are scored on the same
-    ones, with the batch's own statistics as there. Ours: the sizes of the pools; rounds as equal parts of the steps,
-    and fewer of them where there are fewer steps; a space that is used up leaves the best so far as the pool. The
-    auxiliary head and drop path of theirs are left out.
+    From the authors' code: it keeps weights and momentum from round to round and restarts only the learning rate; an
+    older script resets all of them (:attr:`NaoV2Options.reinit`). It scores each architecture on another random batch
+    of 500 images, with an error of more than a percent. Here all are scored on the same images, with the batch's own
+    statistics as in their code. Ours: the sizes of the pools; rounds that are equal parts of the steps, and at most
+    one round for each step; when the space has no new architectures left, the best so far are the pool. The authors'
+    auxiliary head and drop path are left out.
 
     Attributes:
-        round: the current one, from 0.
-        pool: its architectures.
-        archive: those of earlier rounds and their accuracy in percent when last scored.
+        round: number of the current round, from 0.
+        pool: architectures of the current round.
+        archive: architectures of earlier rounds with their latest accuracy in percent.
     """
 
     name = "nao-v2"
@@ -84,26 +85,26 @@ class NaoV2(Strategy):
         self._bounds = list(accumulate(arch_cost(arch).params for arch in archs))
 
     def set_up(self, course: Course) -> None:
-        """Take in what the training is."""
+        """Prepare for a training; the rounds are at most the steps."""
         super().set_up(course)
         self._rounds = min(self.options.rounds, course.steps)
 
     def paths(self, step: int) -> tuple[Arch, ...]:
-        """One of the pool, in proportion to its size."""
+        """Return one architecture of the pool, drawn in proportion to its size."""
         return tuple(random.Random(f"{self.seed} {step}").choices(self.pool, cum_weights=self._bounds))
 
     def first_step(self, number: int) -> int:
-        """Of a round, or of what comes after the last."""
+        """Return the first step of a round, or the number of steps for the round after the last."""
         return number * self.course.steps // self._rounds
 
     def learning_rate(self, step: int) -> float:
-        """The schedule of a whole training, once in each round."""
+        """Return the learning rate of a step; each round has the schedule of a whole training."""
         number = max(number for number in range(self._rounds) if self.first_step(number) <= step)
         first = self.first_step(number)
         return learning_rate(step - first, self.first_step(number + 1) - first, self.course.settings)
 
     def begin(self, step: int) -> bool:
-        """Where a round begins: score, make the next pool, and start anew."""
+        """Score the architectures and take the next pool if a round ends; return whether the optimiser is reset."""
         if self.round + 1 >= self._rounds or step < self.first_step(self.round + 1):
             return False
         scores, pool = self.course.shared(self._decide)
@@ -111,14 +112,14 @@ class NaoV2(Strategy):
         self.archive = [(self._arch(text), score) for text, score in scores]
         self._take_pool([self._arch(text) for text in pool])
         if self.options.reinit:
-            self._start_anew()
+            self._reset_weights()
         return self.options.reinit
 
     def _arch(self, text: str) -> Arch:
         return Arch.parse(text, self.space)
 
     def _decide(self) -> tuple[list[tuple[str, float]], list[str]]:
-        """Archive and next pool, as text that can be sent to other processes."""
+        """Archive and next pool, as text for other processes."""
         archs = list({str(arch): arch for arch in (*(arch for arch, _ in self.archive), *self.pool)}.values())
         archive = list(zip(archs, self.scores(archs), strict=True))
         pool = propose(archive, self.options.pool, EpdSettings(epochs=self.options.epochs), self._seed_of_round())
@@ -132,27 +133,27 @@ class NaoV2(Strategy):
 
     @torch.inference_mode()
     def scores(self, archs: Sequence[Arch]) -> list[float]:
-        """Accuracy in percent of paths on the same validation pictures, with the statistics of these."""
+        """Return the accuracy of paths in percent on one batch of validation images, with the batch's statistics."""
         split = self.course.data.part("validation")
         images, targets = next(in_order(split, self.options.score_images, self.options.score_images))
         images, targets = images.to(self.course.device), targets.to(self.course.device)
         with batch_statistics(self.supernet):
             return [100 * float((self.supernet(images, arch).argmax(1) == targets).double().mean()) for arch in archs]
 
-    def _start_anew(self) -> None:
-        """The weights of a fresh supernet from the seed."""
+    def _reset_weights(self) -> None:
+        """Initialise the weights again from the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             fresh = Supernet(self.space, self.supernet.skip)
         self.supernet.load_state_dict(fresh.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """Round, pool and archive."""
+        """Return round, pool and archive."""
         archive = [[str(arch), score] for arch, score in self.archive]
         return {"round": self.round, "pool": list(map(str, self.pool)), "archive": archive}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue in a round."""
+        """Restore round, pool and archive."""
         self.round = int(state["round"])
         self._take_pool([self._arch(text) for text in state["pool"]])
         self.archive = [(self._arch(text), float(score)) for text, score in state["archive"]]

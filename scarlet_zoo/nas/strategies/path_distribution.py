@@ -14,14 +14,14 @@ from scarlet_zoo.arch.space import SearchSpace
 
 
 class PathDistribution:
-    """Each decision of an architecture drawn on its own (Casale et al., PARSEC, arXiv 1902.05116).
+    """A distribution in which the decisions are independent (Casale et al., PARSEC, arXiv 1902.05116).
 
     Args:
-        space: of the architectures.
-        alpha: for each decision one number a token; nought, so uniform, when left out.
+        space: the search space.
+        alpha: for each decision the logits of its tokens; zeros, which give the uniform distribution, when left out.
 
     Attributes:
-        alpha: float64, on the CPU.
+        alpha: for each decision the logits of its tokens, float64 on the CPU.
     """
 
     def __init__(self, space: SearchSpace, alpha: Iterable[Sequence[float] | Tensor] | None = None) -> None:
@@ -31,20 +31,20 @@ class PathDistribution:
 
     @property
     def probabilities(self) -> list[Tensor]:
-        """For each decision those of its tokens."""
+        """For each decision the probabilities of its tokens."""
         return [values.softmax(0) for values in self.alpha]
 
     def log_probability(self, arch: Arch) -> float:
-        """Natural logarithm of P(A)."""
+        """Return the natural logarithm of P(A)."""
         logs = zip(self.alpha, self._places(arch), strict=True)
         return sum(float(values.log_softmax(0)[place]) for values, place in logs)
 
     def entropy(self) -> float:
-        """Of P, in nats; the decisions' entropies add up."""
+        """Return the entropy of P in nats, the sum of the decisions' entropies."""
         return sum(float(-(values.softmax(0) * values.log_softmax(0)).sum()) for values in self.alpha)
 
     def draw(self, count: int, rng: random.Random) -> list[Arch]:
-        """Architectures, independent of each other."""
+        """Draw ``count`` architectures independently."""
         weights = [values.tolist() for values in self.probabilities]
         decisions = self.space.decisions
         return [
@@ -53,12 +53,12 @@ class PathDistribution:
         ]
 
     def likeliest(self) -> Arch:
-        """The likeliest token of each decision: the architecture with the largest P(A)."""
+        """Return the architecture with the largest P(A), which has the most likely token of each decision."""
         picks = zip(self.space.decisions, self.alpha, strict=True)
         return Arch.of(self.space, (tokens[int(values.argmax())] for tokens, values in picks))
 
     def gradient(self, weights: Mapping[Arch, float]) -> list[Tensor]:
-        """Sum over architectures of weight times the gradient of log P(A), which is onehot(A_l) - softmax(alpha_l)."""
+        """Return the sum of weight times the gradient of log P(A), which is onehot(A_l) - softmax(alpha_l)."""
         total = sum(weights.values())
         found = [-total * values for values in self.probabilities]
         for arch, weight in weights.items():
@@ -67,12 +67,12 @@ class PathDistribution:
         return found
 
     def move(self, gradient: Iterable[Tensor], rate: float) -> None:
-        """One step uphill."""
+        """Add ``rate`` times the gradient to alpha."""
         for values, direction in zip(self.alpha, gradient, strict=True):
             values += rate * direction
 
     def to_json(self) -> str:
-        """Alpha as JSON, to the last bit."""
+        """Return alpha as JSON, without loss of precision."""
         return json.dumps([values.tolist() for values in self.alpha])
 
     def _places(self, arch: Arch) -> list[int]:

@@ -1,7 +1,7 @@
-"""The recipes of the papers on weight-sharing supernets: one file each, chosen by name.
+"""The strategies by name, one file for each paper on weight-sharing supernets.
 
-They are answers to one question: why do the scores of a supernet's paths disagree with the accuracies of the same
-networks trained on their own?
+All of them answer one question: why do the scores of a supernet's paths rank networks differently than the accuracies
+of the same networks trained stand-alone?
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ from scarlet_zoo.nas.strategies.st_nas import StNas
 STRATEGIES: Mapping[str, type[Strategy]] = {
     kind.name: kind for kind in (Spos, FairNas, Scarlet, NaoV2, StNas, PiNas, BnNas, Sandwich, Parsec, MixPath)
 }
-# What trains where nobody says how: of the recipes that keep to the space that is asked for, the first in
-# benchmarks/results/rank.json.
+# The default recipe: the best in benchmarks/results/rank.json of those that do not extend the given space.
 DEFAULT, DEFAULT_SKIP = Scarlet.name, "plain"
 
 
 def find_strategy(name: str) -> type[Strategy]:
-    """The strategy of a name.
+    """Return the class of a strategy by its name.
 
     Raises:
-        UnknownNameError: no such strategy; the message lists them.
+        UnknownNameError: no such strategy; the message lists all of them.
     """
     if name not in STRATEGIES:
         raise unknown_name("strategy", name, STRATEGIES)
@@ -49,18 +48,18 @@ def create_strategy(
     options: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Strategy:
-    """A strategy with a fresh supernet of a chain space, extended as the strategy asks.
+    """Create a strategy with a new supernet of a chain space, which the strategy may extend.
 
     Args:
-        name: of the strategy; None is the default recipe, :data:`DEFAULT` with :data:`DEFAULT_SKIP`.
-        space: with the classes of the data.
-        skip: what stands on skips; the strategy's own choice when left out, or the default recipe's.
-        options: by name, as text.
-        seed: of what it draws; the supernet's weights come from torch's own generator.
+        name: name of the strategy; None for the default recipe, :data:`DEFAULT` with :data:`DEFAULT_SKIP`.
+        space: search space with the number of classes of the data.
+        skip: the module on skips; the default of the strategy, or of the default recipe, when left out.
+        options: options of the strategy, by name, as text.
+        seed: seed of the strategy's draws; the supernet's weights are drawn from torch's global generator.
 
     Raises:
         UnknownNameError: no such strategy.
-        TrainingError: an option that it does not have, or of the wrong kind.
+        TrainingError: an unknown option, or a value that its type does not allow.
     """
     if name is None:
         name, skip = DEFAULT, skip or DEFAULT_SKIP
@@ -70,7 +69,7 @@ def create_strategy(
 
 
 def scorer_of(bench: OneShot, name: str | None = None) -> Score:
-    """How a strategy scores the architectures of a trained supernet; the one that trained it when left out.
+    """Return how a strategy scores architectures of a trained supernet; by default the strategy that trained it.
 
     Raises:
         UnknownNameError: no such strategy.

@@ -1,4 +1,4 @@
-"""The sandwich rule of BigNAS (arXiv 2003.11142), and AttentiveNAS's choice of what lies between (arXiv 2011.09011)."""
+"""The sandwich rule of BigNAS (arXiv 2003.11142), with AttentiveNAS's attentive sampling (arXiv 2011.09011)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from scarlet_zoo.arch.cost import cost_table
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.nas.sampling import MacsSampler, UniformSampler
 from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY, Strategy, StrategyOptions
-from scarlet_zoo.training.learner import StepBatch, Term
+from scarlet_zoo.training.learner import LossTerm, StepBatch
 
 DISTILLATION = "distillation"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SandwichOptions(StrategyOptions):
-    """What lies between the largest architecture and the smallest.
+    """Options of the sandwich rule.
 
     Attributes:
-        children: random architectures of a step.
-        attentive: each child is uniform (``none``), or of some candidates of about the same multiply-adds the
-            one with the lowest (``best``) or highest (``worst``) loss on the step's pictures.
-        candidates: that an attentive child is chosen among.
-        bins: of multiply-adds; candidates are of the same one.
+        children: number of random architectures of a step, besides the largest and the smallest.
+        attentive: ``none`` draws each child uniformly; ``best`` or ``worst`` draws candidates with about the same
+            number of multiply-adds and takes the one with the lowest or highest loss on the step's images.
+        candidates: number of candidates for an attentive child.
+        bins: number of bins of multiply-adds; the candidates of a child are from one bin.
     """
 
     children: NonNegativeInt = 2
@@ -41,22 +41,22 @@ class SandwichOptions(StrategyOptions):
 
 
 class Sandwich(Strategy):
-    """A step runs the largest architecture, random ones, and the smallest; gradients are summed, one update.
+    """Trains the largest architecture, random ones and the smallest in each step, with one update of the weights.
 
-    The largest learns from the labels; all others learn only what the largest says, by the divergence of their
-    predictions from its detached ones, at temperature 1 and without labels (in-place distillation).
+    The largest learns from the labels. All others learn only from the largest, by the divergence of their predictions
+    from its detached ones, at temperature 1 and without labels (in-place distillation).
 
-    The paper's (BigNAS): the sandwich rule and in-place distillation. The authors' code of AttentiveNAS has two
-    random children and updates once. AttentiveNAS's: a random child is the best or the worst of k candidates
-    (``BestUp``, ``WorstUp``) whose multiply-adds lie near a value drawn from their distribution in the space; k is 3
-    and a bin is 25 million wide in its authors' code. Ours: 20 bins of equal width whatever the space; candidates
-    run in train mode, so their running statistics follow the pictures, and are ranked by cross-entropy over all
-    processes. There is no dropout here that the largest alone could have.
+    From BigNAS: the sandwich rule and in-place distillation. From AttentiveNAS: a random child is the best or the
+    worst of k candidates (``BestUp``, ``WorstUp``) whose multiply-adds are near a value drawn from their distribution
+    in the space. From the authors' code of AttentiveNAS: two random children and one update; there k is 3 and a bin
+    is 25 million multiply-adds wide. Ours: 20 bins of equal width for every space; candidates run in train mode,
+    which updates their running statistics, and are ranked by cross-entropy over all processes. We use no dropout,
+    which BigNAS uses for the largest only.
 
-    In both papers the small architectures are slices of the largest one's weights. Our supernet shares no weights
-    between the choices of a layer: the largest architecture has the choice with most multiply-adds everywhere,
-    the smallest the one with fewest, which is the skip where there is one. They share the stem, the head, and
-    whatever layers have one choice; what the others gain from the largest comes by distillation.
+    In both papers the weights of small architectures are slices of the largest one's weights. In our supernet the
+    choices of a layer share no weights. The largest architecture has the choice with the most multiply-adds in every
+    layer, the smallest the one with the fewest, which is the skip if there is one. They share the stem, the head and
+    all layers with a single choice. In everything else the small ones learn from the largest by distillation only.
     """
 
     name = "sandwich"
@@ -72,7 +72,7 @@ class Sandwich(Strategy):
         return MacsSampler(self.space, self.seed, self.options.bins)
 
     def candidates(self, step: int) -> tuple[tuple[Arch, ...], ...]:
-        """For each random child of a step the architectures that it is chosen among."""
+        """Return for each random child of a step the architectures from which it is chosen."""
         count = self.options.children
         numbers = range(step * count, (step + 1) * count)
         if self.options.attentive == "none":
@@ -80,18 +80,18 @@ class Sandwich(Strategy):
             return tuple((uniform.draw(number),) for number in numbers)
         return tuple(self._by_macs.draw(number, self.options.candidates) for number in numbers)
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[Term]:
-        """Cross-entropy of the largest, then the distillation of each other: :meth:`candidates`, the smallest last."""
+    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
+        """Yield the cross-entropy of the largest, then the distillation loss of each child and of the smallest."""
         logits = model(batch.images, self.largest)
         teacher = logits.detach()
-        yield Term(CROSS_ENTROPY, self.criterion(logits, batch.targets), self.largest)
+        yield LossTerm(CROSS_ENTROPY, self.criterion(logits, batch.targets), self.largest)
         for several in self.candidates(batch.step):
             child = yield from self._chosen(model, batch, several)
-            yield Term(DISTILLATION, distillation(model(batch.images, child), teacher), child)
-        yield Term(DISTILLATION, distillation(model(batch.images, self.smallest), teacher), self.smallest)
+            yield LossTerm(DISTILLATION, distillation(model(batch.images, child), teacher), child)
+        yield LossTerm(DISTILLATION, distillation(model(batch.images, self.smallest), teacher), self.smallest)
 
-    def _chosen(self, model: nn.Module, batch: StepBatch, several: tuple[Arch, ...]) -> Generator[Term, None, Arch]:
-        """Run the candidates without learning from them; the one with the lowest or highest loss."""
+    def _chosen(self, model: nn.Module, batch: StepBatch, several: tuple[Arch, ...]) -> Generator[LossTerm, None, Arch]:
+        """Run the candidates without gradient; return the one with the lowest or highest loss."""
         if len(several) == 1:
             return several[0]
         losses: list[float] = []
@@ -99,15 +99,19 @@ class Sandwich(Strategy):
             with torch.no_grad():
                 loss = self.criterion(model(batch.images, arch), batch.targets)
             losses.append(float(self.course.mean(loss)))
-            yield Term(CROSS_ENTROPY, None, arch)
+            yield LossTerm(CROSS_ENTROPY, None, arch)
         choose = min if self.options.attentive == "best" else max
         return several[choose(range(len(several)), key=losses.__getitem__)]
 
 
 def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Mean divergence KL(teacher || student) of predictions, logits (N, classes) each, at temperature 1.
+    """Return the mean divergence KL(teacher || student) of predictions at temperature 1.
 
-    Its gradient is that of the soft cross-entropy, whose value is larger by the teacher's entropy.
+    Its gradient equals that of the cross-entropy with soft targets, which is larger by the teacher's entropy.
+
+    Args:
+        logits: of the student, (N, classes).
+        teacher: logits of the teacher, (N, classes).
     """
-    told, wanted = (values.float().log_softmax(1) for values in (logits, teacher))
-    return functional.kl_div(told, wanted, reduction="batchmean", log_target=True)
+    student_logs, teacher_logs = (values.float().log_softmax(1) for values in (logits, teacher))
+    return functional.kl_div(student_logs, teacher_logs, reduction="batchmean", log_target=True)

@@ -1,4 +1,4 @@
-"""SCARLET: fair sampling, and stabilizers on skips (Chu et al., SCARLET-NAS, arXiv 1908.06022)."""
+"""SCARLET: fair sampling and stabilizers on skips (Chu et al., SCARLET-NAS, arXiv 1908.06022)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from scarlet_zoo.nas.strategies.base import Strategy
 
 
 class Scarlet(Strategy):
-    """Every choice of a layer as often as every other, one path a step, and a stabilizer where a layer is skipped.
+    """Trains one path a step, draws all choices of a layer equally often, and has a stabilizer on every skip.
 
-    The paper's: the stabilizer (section 3), a bias-free 1x1 convolution in the supernet only, and training in
-    the manner of FairNAS; its supernet was never released. Ours: one path and one update a step where FairNAS
-    sums the gradients of a whole round, since layers with and without a skip have other numbers of choices;
-    and stabilizers that begin as the identity, whose initialisation the paper does not tell as far as we know.
+    From the paper: the stabilizer (section 3), a 1x1 convolution without bias that only the supernet has, and
+    training as in FairNAS. The paper's supernet was never released. Ours: one path and one update a step, where
+    FairNAS sums the gradients of a whole round, since layers with and without a skip differ in their number of
+    choices; and stabilizers that are initialised as the identity, since as far as we know the paper does not give
+    their initialisation.
     """
 
     name = "scarlet"
     skip_default = "identity"
 
     def paths(self, step: int) -> tuple[Arch, ...]:
-        """One, whose choices are dealt fairly."""
+        """Return one path, drawn by fair sampling."""
         return (FairSampler(self.space, self.seed).draw(step),)
