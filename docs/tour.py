@@ -1,4 +1,4 @@
-"""From images to a measured file: python docs/tour.py DATA OUT, where DATA is a folder of images or fashion-mnist."""
+"""From images to a measured file. Run python docs/tour.py DATA OUT; DATA is fashion-mnist or a folder of images."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ def tour(
     data: str, out: Path, folder: Path | None = None, validation: int | None = None, steps: int | None = None,
     evaluations: int = 60,
 ) -> None:  # fmt: skip
-    """Train a supernet, search it, train what was found, and deploy, judge and measure that."""
+    """Train a supernet, search it, train the network that was found, then deploy, validate and measure that network."""
     images = zoo.DataPlan(name=data, folder=folder, validation=validation)
     how = zoo.TrainSettings(epochs=2, batch_size=64, max_steps=steps)
     supernet = zoo.train_supernet("scarlet-mini", data=images, out=out / "supernet", settings=how, strategy="scarlet")
