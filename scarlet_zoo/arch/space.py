@@ -82,11 +82,11 @@ class SearchSpace:
         layers: the searchable layers in order.
         in_chans, input_size, num_classes: the input and the output that the space is made for.
         stem_width, first_width, head_width: channels of the three fixed convolutions.
-        stem_stride: of the first of them, 2, or 1 where pictures are small.
+        stem_stride: of the first of them, 2, or 1 where images are small.
         activation: activation inside the searchable blocks, by timm's name.
         edge_activation: activation of stem, first block and head.
         mean, std: of the pixels in [0, 1] that its networks are fed with, one value a channel.
-        crop: side of the central crop over the side that pictures are resized to.
+        crop: side of the central crop over the side that images are resized to.
         branches: edges between feature maps that an architecture may have, sorted.
         branch_operator: the block that stands on each of them, without a shortcut. Which operators
             ST-NAS has there is not known to us; this one is ours.

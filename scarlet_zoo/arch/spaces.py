@@ -56,7 +56,7 @@ def chain_layers(
 
 # SCARLET-NAS, architecture figure; (channels, layers, stride) per stage.
 _SCARLET_STAGES = ((32, 2, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1))
-# Ours, for pictures of 28 pixels: benchmarks/README.md says what was measured to choose it.
+# Ours, for images of 28 pixels: benchmarks/README.md says what was measured to choose it.
 _MINI_STAGES = ((16, 1, 2), (24, 3, 1), (48, 4, 2))
 _MINI: dict[str, Any] = {
     "in_chans": 1, "input_size": 28, "num_classes": 10, "stem_width": 16, "first_width": 8, "head_width": 256,

@@ -29,7 +29,7 @@ class Augment:
     jitter: float = 0.0
 
     def arrays(self, pixels: Tensor, seed: int) -> Tensor:
-        """A batch of pixels 0 to 255 (N, C, H, W) altered, each picture in its own way."""
+        """A batch of pixels 0 to 255 (N, C, H, W) altered, each image in its own way."""
         random = torch.Generator().manual_seed(seed)
         return self.after_crop(self._cropped(pixels, random) if self.crop < 1 else pixels, random)
 
@@ -53,7 +53,7 @@ class Augment:
         return start + torch.arange(side)
 
     def _erased(self, pixels: Tensor, random: torch.Generator) -> Tensor:
-        """Rectangles with sides of an eighth to nearly a half of the picture's."""
+        """Rectangles with sides of an eighth to nearly a half of the image's."""
         count, _, height, width = pixels.shape
         chosen = torch.rand(count, generator=random) < self.erase
         spans = []
@@ -69,7 +69,7 @@ class Augment:
         """Spans and centres (N, 2), x then y, of windows of a random area, shape and place; the image is -1 to 1."""
         area = self.crop + (1 - self.crop) * torch.rand(count, generator=random)
         ratio = torch.exp((2 * torch.rand(count, generator=random) - 1) * math.log(4 / 3))
-        # Neither side is longer than the picture's, and the area is what was drawn.
+        # Neither side is longer than the image's, and the area is what was drawn.
         height = torch.sqrt(area / ratio).clamp(max=1).maximum(area)
         spans = torch.stack((area / height, height), 1)
         return spans, (1 - spans) * (2 * torch.rand(count, 2, generator=random) - 1)
@@ -81,7 +81,7 @@ class Augment:
         return boxes
 
     def _cropped(self, pixels: Tensor, random: torch.Generator) -> Tensor:
-        """The windows stretched to the picture's size (bilinear)."""
+        """The windows stretched to the image's size (bilinear)."""
         spans, centres = self.windows(len(pixels), random)
         window = torch.cat((torch.diag_embed(spans), centres[:, :, None]), 2)  # (N, 2, 3)
         grid = torch.nn.functional.affine_grid(window, list(pixels.shape), align_corners=False)
@@ -89,7 +89,7 @@ class Augment:
         return taken.round().to(pixels.dtype)
 
     def _jittered(self, pixels: Tensor, random: torch.Generator) -> Tensor:
-        """Brightness is a factor; contrast is one of the distance from the picture's mean."""
+        """Brightness is a factor; contrast is one of the distance from the image's mean."""
         factors = 1 + self.jitter * (2 * torch.rand(2, len(pixels), 1, 1, 1, generator=random) - 1)
         bright = (pixels.float() * factors[0]).clamp(0, 255)
         mean = bright.mean((1, 2, 3), keepdim=True)

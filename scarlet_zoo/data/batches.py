@@ -1,4 +1,4 @@
-"""Which pictures a training step sees, and how they are altered: functions of seed and step alone.
+"""Which images a training step sees, and how they are altered: functions of seed and step alone.
 
 Nothing here is carried from one step to the next, so a run that was killed continues with the very
 batches that it would have had.
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Indices of the pictures of one step, and the seed of what is random about them."""
+    """Indices of the images of one step, and the seed of what is random about them."""
 
     indices: tuple[int, ...]
     seed: int
@@ -27,16 +27,16 @@ class Batches:
     """The batches of a training, for one of its processes: a batch sampler for a ``DataLoader``.
 
     Every epoch is a new permutation; what is left over at its end is dropped. Of each batch the
-    processes take every ``processes``-th picture.
+    processes take every ``processes``-th image.
 
     Attributes:
-        pictures: how many there are.
+        images: how many there are.
         batch_size: of a step, over all processes.
         first, last: numbers of the first step, and of the one after the last.
         seed: of permutations and augmentation.
     """
 
-    pictures: int
+    images: int
     batch_size: int
     first: int
     last: int
@@ -47,7 +47,7 @@ class Batches:
     @property
     def per_epoch(self) -> int:
         """Steps of an epoch; a data set smaller than a batch is one step."""
-        return max(self.pictures // self.batch_size, 1)
+        return max(self.images // self.batch_size, 1)
 
     def __len__(self) -> int:
         return max(self.last - self.first, 0)
@@ -57,7 +57,7 @@ class Batches:
         for step in range(self.first, self.last):
             if step // self.per_epoch != epoch:
                 epoch = step // self.per_epoch
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.pictures)
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
             start = step % self.per_epoch * self.batch_size
             own = order[start : start + self.batch_size][self.process :: self.processes]
             yield Batch(tuple(own.tolist()), _mixed(self.seed, step, self.process))
@@ -69,10 +69,10 @@ def _mixed(*numbers: int) -> int:
 
 
 class Views:
-    """A split whose pictures come as often as one asks, each time altered anew.
+    """A split whose images come as often as one asks, each time altered anew.
 
     Args:
-        split: of labelled pictures, asked with a :class:`Batch`.
+        split: of labelled images, asked with a :class:`Batch`.
         views: how often.
     """
 

@@ -1,7 +1,7 @@
 """Data sets by name: what there is to train on, what choices are made on, and what is looked at last.
 
-The validation pictures are taken out of the training ones, always the same ones for a data set, and
-every choice is made on them. The test pictures are for the end.
+The validation images are taken out of the training ones, always the same ones for a data set, and
+every choice is made on them. The test images are for the end.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def usual_augment(name: str, **settings: Any) -> Augment:
     return replace(usual, **settings)
 
 
-def trained_on(data: ImageData, pictures: int) -> ImageData:
-    """The same data with so many training pictures, spread evenly over those that there are.
+def trained_on(data: ImageData, images: int) -> ImageData:
+    """The same data with so many training images, spread evenly over those that there are.
 
     Raises:
         DatasetError: there are fewer.
@@ -85,9 +85,9 @@ def trained_on(data: ImageData, pictures: int) -> ImageData:
         split = data.open_part(name, augment)
         if name != "train":
             return split
-        if not 0 < pictures <= len(split):
-            raise DatasetError(f"data {data.name}: got {pictures} training pictures to use, wanted 1 to {len(split)}")
-        return Some(split, evenly(len(split), pictures))
+        if not 0 < images <= len(split):
+            raise DatasetError(f"data {data.name}: got {images} training images to use, wanted 1 to {len(split)}")
+        return Some(split, evenly(len(split), images))
 
     return replace(data, open_part=open_part)
 
@@ -103,10 +103,10 @@ def open_data(
             in it, each a folder a class, or itself a folder a class.
         preprocessing: how the network is fed.
         folder: where the data is, or is to be kept.
-        validation: pictures of the training part to hold out; a twelfth of them, at most 5,000, when left out.
+        validation: images of the training part to hold out; a twelfth of them, at most 5,000, when left out.
 
     Raises:
-        DatasetError: not there, not sound, or fewer pictures than asked for.
+        DatasetError: not there, not sound, or fewer images than asked for.
     """
     kind, _, rest = name.partition(":")
     if name == "fashion-mnist":
@@ -114,13 +114,13 @@ def open_data(
     if kind == "torchvision" and rest:
         sets = torchvision_sets(rest, folder or cache_folder() / "data")
         items = [(len(part), partial(torchvision_item, part)) for part in sets]
-        return _pictures(name, _class_names(sets[0], name), items, preprocessing, validation)
+        return _opened_one_by_one(name, _class_names(sets[0], name), items, preprocessing, validation)
     if kind == "hf" and rest:
         train, test = hugging_face_sets(rest, folder)
         names = getattr(train.features["label"], "names", None)
         labels = list(range(len(names))) if names else sorted(set(train["label"]))
         parts = [(len(part), partial(hugging_face_item, part, labels)) for part in (train, test) if part is not None]
-        return _pictures(name, tuple(map(str, names or labels)), parts, preprocessing, validation)
+        return _opened_one_by_one(name, tuple(map(str, names or labels)), parts, preprocessing, validation)
     if not Path(name).is_dir():
         wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder a class"
         raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
@@ -130,7 +130,7 @@ def open_data(
 
 
 def save_images(name: str, part: str, count: int, out: Path, folder: Path | None = None) -> list[Path]:
-    """Write the first pictures of a part as PNG files, ``<position>_<class>.png``.
+    """Write the first images of a part as PNG files, ``<position>_<class>.png``.
 
     Fashion-MNIST's are written as they are, others cropped to 224 pixels.
 
@@ -172,17 +172,17 @@ def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) 
             f"{folder}: {train.name} and {sets[1].folder.name} have other class folders, wanted the same"
         )
     items = [(len(part.files), partial(folder_item, part.files, part.targets)) for part in sets]
-    return _pictures(str(folder), sets[0].classes, items, preprocessing, validation)
+    return _opened_one_by_one(str(folder), sets[0].classes, items, preprocessing, validation)
 
 
-def _pictures(
+def _opened_one_by_one(
     name: str,
     classes: Sequence[str],
     parts: Sequence[tuple[int, Item]],
     preprocessing: Preprocessing,
     validation: int | None,
 ) -> ImageData:
-    """A data set of pictures that are opened one at a time: training part, and test part if there is one."""
+    """A data set of images that are opened one at a time: training part, and test part if there is one."""
 
     def open_part(part: str, augment: Augment | None) -> Split:
         if part == "test":
@@ -198,14 +198,14 @@ def _pictures(
 
 
 def split_indices(count: int, validation: int | None, name: str) -> dict[str, Any]:
-    """Which pictures of the training part are for training and which for validation; always the same.
+    """Which images of the training part are for training and which for validation; always the same.
 
     Raises:
         DatasetError: more are to be held out than there are.
     """
     held = min(count // 12, VALIDATION_IMAGES) if validation is None else validation
     if not 0 < held < count:
-        raise DatasetError(f"data {name}: got {held} validation pictures, wanted 1 to {count - 1}")
+        raise DatasetError(f"data {name}: got {held} validation images, wanted 1 to {count - 1}")
     order = np.random.default_rng(_SPLIT_SEED).permutation(count)
     return {"validation": np.sort(order[:held]), "train": np.sort(order[held:])}
 

@@ -24,7 +24,7 @@ _UINT8 = 0x08
 
 
 def fashion_mnist(part: str, folder: Path | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Fashion-MNIST's ``train`` or ``test`` part: pictures uint8 (N, 28, 28, 1) and class indices (N,).
+    """Fashion-MNIST's ``train`` or ``test`` part: images uint8 (N, 28, 28, 1) and class indices (N,).
 
     Args:
         part: which.
@@ -39,7 +39,7 @@ def fashion_mnist(part: str, folder: Path | None = None) -> tuple[NDArray[np.uin
     images = _read_idx(folder / f"{name}-images-idx3-ubyte.gz", dimensions=3)
     labels = _read_idx(folder / f"{name}-labels-idx1-ubyte.gz", dimensions=1)
     if len(images) != len(labels):
-        raise DatasetError(f"{folder}: {len(images)} pictures and {len(labels)} labels, wanted {count} of each")
+        raise DatasetError(f"{folder}: {len(images)} images and {len(labels)} labels, wanted {count} of each")
     return images[..., None], labels.astype(np.int64)
 
 

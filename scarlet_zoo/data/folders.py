@@ -1,4 +1,4 @@
-"""Labelled pictures as people keep them: a folder a class, in the order of their names.
+"""Labelled images as people keep them: a folder a class, in the order of their names.
 
 The order is that of torchvision's ``ImageFolder``.
 """
@@ -18,12 +18,12 @@ TEST_PARTS = ("test", "val", "validation")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled pictures.
+    """Labelled images.
 
     Attributes:
         folder: where they are.
         classes: names of the class folders; the position is the index of the class.
-        files: the pictures, class after class.
+        files: the images, class after class.
         targets: the class index of each.
     """
 
@@ -39,35 +39,35 @@ def has_parts(folder: Path) -> bool:
 
 
 def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
-    """List the pictures of a folder that holds a folder a class.
+    """List the images of a folder that holds a folder a class.
 
-    Names that start with a dot are left out, as are files without a picture's extension.
+    Names that start with a dot are left out, as are files without an image's extension.
 
     Args:
         folder: of the class folders.
-        limit: at most so many pictures, spread evenly over all of them; all when left out.
+        limit: at most so many images, spread evenly over all of them; all when left out.
 
     Raises:
-        DatasetError: no such folder, no class folders in it, or no pictures in those.
+        DatasetError: no such folder, no class folders in it, or no images in those.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, wanted a folder a class")
     try:
         classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-        found = [(file, index) for index, name in enumerate(classes) for file in _pictures(folder / name)]
+        found = [(file, index) for index, name in enumerate(classes) for file in _image_files(folder / name)]
     except OSError as error:
         raise DatasetError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
     if not classes:
-        raise DatasetError(f"{folder}: no class folders in it, wanted a folder of pictures for each class")
+        raise DatasetError(f"{folder}: no class folders in it, wanted a folder of images for each class")
     if not found:
-        raise DatasetError(f"{folder}: no pictures in its {len(classes)} class folders, wanted {' '.join(EXTENSIONS)}")
+        raise DatasetError(f"{folder}: no images in its {len(classes)} class folders, wanted {' '.join(EXTENSIONS)}")
     count = len(found) if limit is None else min(limit, len(found))
     # The first ones would all be of the first class.
     kept = [found[position * len(found) // count] for position in range(count)]
     return Dataset(folder, tuple(classes), tuple(file for file, _ in kept), tuple(index for _, index in kept))
 
 
-def _pictures(folder: Path) -> Sequence[Path]:
+def _image_files(folder: Path) -> Sequence[Path]:
     return sorted(
         file
         for file in folder.rglob("*")

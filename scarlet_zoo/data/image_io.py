@@ -1,4 +1,4 @@
-"""Picture files as people have them, opened the one way that every backend then gets.
+"""Image files as people have them, opened the one way that every backend then gets.
 
 What is done, in this order: the first frame of an animation; the rotation that a camera noted is
 carried out; what is transparent is laid on white; 16-bit grey is divided by 257; CMYK, palette and
@@ -27,11 +27,11 @@ _LARGEST_16_BIT = 65535
 
 
 class ImageError(ScarletError):
-    """A file that is no picture, or one that cannot be read to its end."""
+    """A file that is no image, or one that cannot be read to its end."""
 
 
 def check_image_path(path: Path) -> None:
-    """Refuse what cannot be a picture file, without opening it.
+    """Refuse what cannot be an image file, without opening it.
 
     Raises:
         ImageError: missing, a folder, or no regular file.
@@ -41,9 +41,9 @@ def check_image_path(path: Path) -> None:
             return
         found = "is a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be read: {error}, wanted a picture file") from error
+        raise ImageError(f"{path}: cannot be read: {error}, wanted an image file") from error
     name_them = ", name the files in it" if path.is_dir() else ""
-    raise ImageError(f"{path}: {found}, wanted a picture file{name_them}")
+    raise ImageError(f"{path}: {found}, wanted an image file{name_them}")
 
 
 def printable(path: Path) -> str:
@@ -52,7 +52,7 @@ def printable(path: Path) -> str:
 
 
 def open_image(path: Path, *, upright: bool = True) -> Image.Image:
-    """Open a picture file, read it to its end, and return its first frame as 8-bit RGB.
+    """Open an image file, read it to its end, and return its first frame as 8-bit RGB.
 
     Args:
         path: of the file.
@@ -60,7 +60,7 @@ def open_image(path: Path, *, upright: bool = True) -> Image.Image:
             with which published accuracies were measured, does not.
 
     Raises:
-        ImageError: missing, a folder, no picture, truncated or broken, too many pixels, or
+        ImageError: missing, a folder, no image, truncated or broken, too many pixels, or
             samples of a depth that says nothing of their range.
     """
     check_image_path(path)
@@ -76,7 +76,7 @@ def open_image(path: Path, *, upright: bool = True) -> Image.Image:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        what = "empty" if path.stat().st_size == 0 else "not a picture that is read here"
+        what = "empty" if path.stat().st_size == 0 else "not an image that is read here"
         raise ImageError(f"{path}: {what}, wanted one of {', '.join(_FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: refused as a decompression bomb: {_first_line(error)}") from error
@@ -84,11 +84,11 @@ def open_image(path: Path, *, upright: bool = True) -> Image.Image:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:
         # On a broken file Pillow's decoders raise whatever it trips: OSError, SyntaxError, struct.error, EOFError.
-        raise ImageError(f"{path}: a broken picture: {_first_line(error)}") from error
+        raise ImageError(f"{path}: a broken image: {_first_line(error)}") from error
 
 
 def prepare_image_file(path: Path, preprocessing: Preprocessing, *, upright: bool = True) -> NDArray[np.float32]:
-    """A picture file as a network's input, float32 of shape (C, H, W).
+    """An image file as a network's input, float32 of shape (C, H, W).
 
     Raises:
         ImageError: it cannot be opened, or is so narrow that resizing it would fill the memory.
@@ -96,7 +96,7 @@ def prepare_image_file(path: Path, preprocessing: Preprocessing, *, upright: boo
     return prepare_image(open_image(path, upright=upright), preprocessing, str(path))
 
 
-def prepare_image(picture: Image.Image, preprocessing: Preprocessing, name: str = "image") -> NDArray[np.float32]:
+def prepare_image(image: Image.Image, preprocessing: Preprocessing, name: str = "image") -> NDArray[np.float32]:
     """An image as a network's input, float32 of shape (C, H, W).
 
     Raises:
@@ -105,10 +105,10 @@ def prepare_image(picture: Image.Image, preprocessing: Preprocessing, name: str 
     if preprocessing.size[0] == preprocessing.size[1] and Image.MAX_IMAGE_PIXELS is not None:
         # The shorter side is resized to a fixed length and the longer one follows, however long.
         short = preprocessing.size[0] / preprocessing.crop
-        resized = short * short * max(picture.size) / min(picture.size)
+        resized = short * short * max(image.size) / min(image.size)
         if resized > 2 * Image.MAX_IMAGE_PIXELS:
-            raise ImageError(f"{name}: {picture.width} x {picture.height} pixels, too narrow to be resized")
-    return preprocessing(picture)
+            raise ImageError(f"{name}: {image.width} x {image.height} pixels, too narrow to be resized")
+    return preprocessing(image)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Pictures to network input: what a network was trained to be fed, and the arithmetic that does it.
+"""Images to network input: what a network was trained to be fed, and the arithmetic that does it.
 
 Pillow and numpy only, so that it runs beside a runtime without torch; tested equal to timm's own
 evaluation transform.
@@ -85,14 +85,14 @@ class Preprocessing:
         return made
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
-        """One picture as float32 of shape (C, H, W); for one channel it is turned grey."""
+        """One image as float32 of shape (C, H, W); for one channel it is turned grey."""
         normal: NDArray[np.float32] = self.normalize(self.pixels(image)[None])[0]
         return normal
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        """One picture resized and cropped, as uint8 of shape (H, W, C)."""
-        picture = image.convert("L" if self.channels == 1 else "RGB")
-        cropped = self._crop(picture.resize(self._resized(picture.size), _FILTERS[self.interpolation]))
+        """One image resized and cropped, as uint8 of shape (H, W, C)."""
+        converted = image.convert("L" if self.channels == 1 else "RGB")
+        cropped = self._crop(converted.resize(self._resized(converted.size), _FILTERS[self.interpolation]))
         return np.asarray(cropped, dtype=np.uint8).reshape(*self.size, self.channels)
 
     def part(self, image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8]:
@@ -102,17 +102,17 @@ class Preprocessing:
             image: any.
             box: left, top, right and bottom of the part, in shares of what :meth:`pixels` shows.
         """
-        picture = image.convert("L" if self.channels == 1 else "RGB")
+        converted = image.convert("L" if self.channels == 1 else "RGB")
         height, width = self.size
         edges = []
         for side, resized, shown, low, high in zip(
-            picture.size, self._resized(picture.size), (width, height), box[:2], box[2:], strict=True
+            converted.size, self._resized(converted.size), (width, height), box[:2], box[2:], strict=True
         ):
             start = round((resized - shown) / 2)
             inside = ((start + share * shown) * side / resized for share in (low, high))
             edges.append([min(max(edge, 0.0), side) for edge in inside])
         (left, right), (top, bottom) = edges
-        stretched = picture.resize((width, height), _FILTERS[self.interpolation], (left, top, right, bottom))
+        stretched = converted.resize((width, height), _FILTERS[self.interpolation], (left, top, right, bottom))
         return np.asarray(stretched, dtype=np.uint8).reshape(*self.size, self.channels)
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -129,7 +129,7 @@ class Preprocessing:
         return np.ascontiguousarray(levels.transpose(0, 2, 3, 1)).astype(np.uint8)
 
     def batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Pictures as float32 of shape (N, C, H, W)."""
+        """Images as float32 of shape (N, C, H, W)."""
         return np.stack([self(image) for image in images])
 
     def _resized(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -17,7 +17,7 @@ _FILES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycl
 
 
 def photos(count: int) -> list[Image.Image]:
-    """Real pictures, always the same: whole photos first, then quarters of them.
+    """Real images, always the same: whole photos first, then quarters of them.
 
     Args:
         count: how many, at most 40.
@@ -33,9 +33,9 @@ def photos(count: int) -> list[Image.Image]:
     folder = Path(found.origin).parent / "data"
     whole = [Image.open(folder / name).convert("RGB") for name in _FILES]
     quarters = [photo.crop(box) for corner in range(4) for photo in whole for box in [_quarter(photo, corner)]]
-    pictures = [*whole, *quarters]
-    assert 0 < count <= len(pictures), f"{len(pictures)} photos, not {count}"
-    return pictures[:count]
+    images = [*whole, *quarters]
+    assert 0 < count <= len(images), f"{len(images)} photos, not {count}"
+    return images[:count]
 
 
 def _quarter(photo: Image.Image, corner: int) -> tuple[int, int, int, int]:

@@ -14,18 +14,18 @@ from scarlet_zoo.utils.installing import install_command
 
 
 def folder_item(files: Sequence[Path], targets: Sequence[int], index: int) -> tuple[Image.Image, int]:
-    """Open a picture of a folder."""
+    """Open an image of a folder."""
     return open_image(files[index], upright=False), targets[index]
 
 
 def torchvision_item(part: Any, index: int) -> tuple[Image.Image, int]:
-    """Open a picture of a torchvision set."""
-    picture, target = part[index]
-    return picture, int(target)
+    """Open an image of a torchvision set."""
+    image, target = part[index]
+    return image, int(target)
 
 
 def hugging_face_item(part: Any, labels: Sequence[Any], index: int) -> tuple[Image.Image, int]:
-    """Open a picture of a Hugging Face split; its class is the position of its label."""
+    """Open an image of a Hugging Face split; its class is the position of its label."""
     row = part[index]
     return row["image"], labels.index(row["label"])
 
@@ -57,7 +57,7 @@ def hugging_face_sets(name: str, folder: Path | None) -> tuple[Any, Any]:
     """Training and test part of a set of the Hugging Face hub, or of one saved to a folder.
 
     Raises:
-        DatasetError: the library or the set is missing, or it has no pictures with labels.
+        DatasetError: the library or the set is missing, or it has no images with labels.
     """
     try:
         import datasets

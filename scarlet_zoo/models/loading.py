@@ -188,7 +188,7 @@ def _pretrained(name: str, kwargs: dict[str, Any]) -> nn.Module:
 
 
 def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preprocessing:
-    """How a model wants its pictures, from timm's configuration of it."""
+    """How a model wants its images, from timm's configuration of it."""
     config = timm.data.resolve_model_data_config(model)
     channels = getattr(model, "in_chans", config["input_size"][0])
     height, width = (input_size, input_size) if input_size else config["input_size"][1:]
@@ -199,7 +199,7 @@ def calibration_images(preprocessing: Preprocessing) -> torch.Tensor:
     """What random weights are calibrated on, (16, C, H, W): photographs and four extreme images.
 
     Without the extreme ones an untrained network amplifies a white image's rounding a
-    thousandfold. A network that takes no pictures gets noise in their place.
+    thousandfold. A network that takes no images gets noise in their place.
     """
     edge = torch.from_numpy(extremes(preprocessing.channels, *preprocessing.size))
     if preprocessing.channels in (1, 3):

@@ -46,7 +46,7 @@ class Published(_Strict):
 
 
 class CardPreprocessing(_Strict):
-    """How pictures are fed: the shorter side resized, the centre cropped, in pixels; mean and std of [0, 1]."""
+    """How images are fed: the shorter side resized, the centre cropped, in pixels; mean and std of [0, 1]."""
 
     resize: int
     crop: int
@@ -59,8 +59,8 @@ class Measured(_Strict):
     """Accuracy that we measured, in percent, and how the weights were made.
 
     Attributes:
-        validation_top1_percent: on the pictures that every choice was made on.
-        test_top1_percent: on the test pictures, which were read once, at the end, on ``test_date``.
+        validation_top1_percent: on the images that every choice was made on.
+        test_top1_percent: on the test images, which were read once, at the end, on ``test_date``.
         commands: what was typed, in order.
         seed: of the training.
         hardware: what it ran on.
