@@ -212,7 +212,7 @@ def test_validate_takes_folders_and_refuses_what_is_not_for_them(foreign_file, t
     predictor = zoo.load(foreign_file, preprocessing=FEED)
     assert zoo.validate(predictor, tmp_path).images == 7
     assert zoo.validate(predictor, zoo.read_dataset(tmp_path), limit=None).images == 7
-    with pytest.raises(DatasetError, match="has no test part"):
+    with pytest.raises(DatasetError, match="got no test part"):
         zoo.validate(predictor, tmp_path, split="test")
     with pytest.raises(DatasetError, match="would be ignored, it is for a data set with a name"):
         zoo.validate(predictor, tmp_path, data_dir=tmp_path)

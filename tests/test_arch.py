@@ -86,8 +86,8 @@ def test_a_space_travels_as_json_and_decodes_elsewhere(arch):
         ((Layer(16, 3, ("e3k3",)),), "layers.0.stride: got 3, wanted at most 2"),
         ((Layer(0, 1, ("e3k3",)),), "layers.0.width: got 0, wanted at least 1"),
         ((Layer(16, 1, ("e9k9",)),), "token 'e9k9'"),
-        ((Layer(16, 1, ("id",)),), "a skip needs"),
-        ((Layer(16, 1, ("e3k3",)), Layer(24, 1, ("id",))), "a skip needs"),
+        ((Layer(16, 1, ("id",)),), "got a skip with stride"),
+        ((Layer(16, 1, ("e3k3",)), Layer(24, 1, ("id",))), "got a skip with stride"),
     ],
 )
 def test_an_impossible_space_is_refused(layers, why):

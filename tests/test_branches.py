@@ -85,11 +85,11 @@ CHAIN = "-".join(["e3k3"] * 8)
 @pytest.mark.parametrize(
     ("edges", "says"),
     [
-        ("0.1", "branch '0.1': wanted one of 0.2 0.3"),
+        ("0.1", "got branch '0.1', wanted one of 0.2 0.3"),
         ("0.2-6.9", "branch '6.9'"),
         ("2.0", "branch '2.0'"),
-        ("0.2-0.2", "branch '0.2': after 0.2"),
-        ("1.3-0.2", "branch '0.2': after 1.3, wanted each once, sorted"),
+        ("0.2-0.2", "branch '0.2' after '0.2'"),
+        ("1.3-0.2", "got branch '0.2' after '1.3', wanted sorted branches without repetition"),
         ("", "branch ''"),
         ("0.2-", "branch ''"),
         ("0.2/1.3", "branch '0.2/1.3'"),
@@ -100,7 +100,7 @@ def test_a_typo_in_a_branch_is_named(edges, says):
     with pytest.raises(ArchError) as caught:
         Arch.parse(f"tiny+branches:{CHAIN}/{edges}", SPACE)
     assert says in str(caught.value)
-    with pytest.raises(ArchError, match="the space has no branches"):
+    with pytest.raises(ArchError, match="wanted no branch, because the space has none"):
         Arch.parse(f"tiny:{CHAIN}/0.2", TINY)
 
 

@@ -45,9 +45,9 @@ def test_the_held_out_pictures_are_always_the_same_and_never_trained_on():
     kept = fashion_mnist("train", FASHION)[1][parts["validation"]]
     assert np.array_equal(data.part("validation").targets.numpy(), kept)
     for held in (0, 60_000):
-        with pytest.raises(DatasetError, match="validation pictures"):
+        with pytest.raises(DatasetError, match="validation images"):
             split_indices(60_000, held, "fashion-mnist")
-    with pytest.raises(DatasetError, match="no part 'tests'"):
+    with pytest.raises(DatasetError, match="got part 'tests'"):
         data.part("tests")
 
 
@@ -86,9 +86,9 @@ def truncate(folder):
 BROKEN = {
     "no such file": lambda folder: (folder / "train-images-idx3-ubyte.gz").unlink(),
     "truncated": truncate,
-    "no gzip": lambda folder: (folder / "train-images-idx3-ubyte.gz").write_bytes(b"pictures"),
+    "not a gzip file": lambda folder: (folder / "train-images-idx3-ubyte.gz").write_bytes(b"pictures"),
     "wanted an IDX file": lambda folder: write_idx(folder / "train-images-idx3-ubyte.gz", b"\0\0\x0d\x03" + b"\0" * 50),
-    "bytes, wanted": lambda folder: write_idx(
+    "bytes of data, wanted": lambda folder: write_idx(
         folder / "train-images-idx3-ubyte.gz", struct.pack(">IIII", 0x803, 9, 28, 28) + b"\0" * 7
     ),
     "labels": lambda folder: write_idx(folder / "train-labels-idx1-ubyte.gz", struct.pack(">II", 0x801, 5) + bytes(5)),

@@ -344,11 +344,11 @@ BAD = {
     "folder": (lambda path: path.mkdir(), "name the files in it"),
     "absent.jpg": (lambda path: None, "no such file"),
     "empty.jpg": (lambda path: path.touch(), "empty"),
-    "words.jpg": (lambda path: path.write_text("no picture"), "not a picture"),
-    "page.eps": (lambda path: photo(0).save(path), "not a picture"),
+    "words.jpg": (lambda path: path.write_text("no picture"), "not an image"),
+    "page.eps": (lambda path: photo(0).save(path), "not an image"),
     "truncated.jpg": (lambda path: path.write_bytes(encoded("JPEG")[:-200]), "broken"),
     "truncated.png": (lambda path: path.write_bytes(encoded("PNG")[:-200]), "broken"),
-    "samples.tiff": (samples, "not a picture"),
+    "samples.tiff": (samples, "not an image"),
     "bomb.png": (bomb, "bomb"),
     "pipe.jpg": (os.mkfifo, "not a regular file"),
     "x" * 300: (lambda path: None, "cannot be read"),
@@ -399,8 +399,8 @@ def test_a_file_name_that_is_no_text_is_still_answered(scarlet, onnx_file, tmp_p
         (("predict", "{photo}.onnx", "{photo}"), "not an ONNX file"),
         (("validate", "{onnx}", "{photo}"), "is a file"),
         (("validate", "{onnx}", "{photo}s"), "no such folder"),
-        (("validate", "{onnx}", "{empty}"), "no class folders"),
-        (("validate", "{onnx}", "{classes}"), "no pictures"),
+        (("validate", "{onnx}", "{empty}"), "got no class folders"),
+        (("validate", "{onnx}", "{classes}"), "no images"),
         (("validate", "{onnx}", "{classes}", "--limit", "0"), "0"),
     ],
 )
@@ -465,7 +465,7 @@ def spoiled(path, **metadata):
 @pytest.mark.parametrize(
     ("metadata", "says"),
     [
-        ({"labels": '["one", "two"]'}, "2 labels, wanted 10"),
+        ({"labels": '["one", "two"]'}, "got 2 labels, wanted 10"),
         ({"labels": "one two"}, "not a list in JSON"),
         ({"preprocessing": None}, "says nothing of its preprocessing"),
         ({"preprocessing": "{}"}, "preprocessing"),
@@ -617,7 +617,7 @@ def test_a_broken_picture_is_named_and_a_wrong_count_says_both(labelled, scarlet
     (tmp_path / "5" / "broken.jpg").write_bytes(encoded("JPEG")[:-200])
     code, out, err = scarlet("validate", path, tmp_path, "--json")
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: {tmp_path / '5' / 'broken.jpg'}: a broken picture")
+    assert err.startswith(f"error: {tmp_path / '5' / 'broken.jpg'}: broken image file")
 
 
 @pytest.mark.slow

@@ -216,8 +216,11 @@ def test_a_trained_network_keeps_its_accuracy(tmp_path):
 BAD = {
     "no pictures": (("--target", "ort-int8"), "no calibration pictures"),
     "a folder that is not there": (("--target", "ort-int8", "--calibration", "{tmp}/absent"), "no such folder"),
-    "an empty folder": (("--target", "ort-int8", "--calibration", "{tmp}/empty"), "no pictures in it"),
-    "a folder of other files": (("--target", "ort-int8", "--calibration", "{tmp}/texts"), "no pictures in it"),
+    "an empty folder": (("--target", "ort-int8", "--calibration", "{tmp}/empty"), "got no images in the folder"),
+    "a folder of other files": (
+        ("--target", "ort-int8", "--calibration", "{tmp}/texts"),
+        "got no images in the folder",
+    ),
     "a picture that is none": (("--target", "ort-int8", "--calibration", "{tmp}/fakes"), "fake.png"),
     "an unknown processor": (("--target", "ort-int8", "--calibration", "random", "--isa", "z80"), "z80"),
     "an unknown method": (("--target", "ort-int8", "--calibration", "random", "--method", "luck"), "luck"),

@@ -117,7 +117,7 @@ def test_a_condition_is_trained_looked_into_and_kept(tmp_path):
     assert len(found["one_shot"]) == 32
     assert found["loss"] > 0
     assert found == look_into(condition, data, tmp_path) == json.loads((tmp_path / "inside.json").read_text())
-    with pytest.raises(ScarletError, match="wanted another folder"):
+    with pytest.raises(ScarletError, match="wanted an unused folder"):
         look_into(Condition(name="x", space=SPACE, skip="plain", schedule=SHORT), data, tmp_path)
 
 

@@ -59,11 +59,11 @@ def test_mutants_and_children_stay_in_the_space(name):
     [
         ('name = "a"', "missing field 'stages'"),
         (FEW_LINES + "depth = 3\n", "unknown field 'depth', wanted one of activation branches"),
-        ("name = ", "not a search space"),
+        ("name = ", "not a TOML file of a search space"),
         (FEW_LINES + "stem_stride = 3\n", "stem_stride: got 3, wanted at most 2"),
         (FEW_LINES.replace("[16, 2, 2]", "[0, 2, 2]"), "stages.0.0: got 0, wanted at least 1"),
         (FEW_LINES.replace("[16, 2, 2]", "[16, 2]"), "stages.0.2"),
-        (FEW_LINES.replace("mine", "a:b"), "without ':'"),
+        (FEW_LINES.replace("mine", "a:b"), "without colons"),
         (FEW_LINES + "std = [0.5, 0.0, 0.5]\n", "std.1: got 0.0, wanted more than 0"),
         (FEW_LINES + "paths = 1\n", "paths: got 1, wanted at least 2"),
         (FEW_LINES + "branches = 1\n", "branches: got 1, wanted true or false"),
@@ -99,7 +99,7 @@ def test_bad_declarations_name_file_and_fault(text, says, tmp_path):
         ("layers", [{"width": 8, "stride": 1}], "missing field 'layers.0.tokens'"),
         ("zoom", 1, "unknown field 'zoom', wanted one of activation"),
         ("choices", [["e3k3", {"expand_ratio": 3, "kernel_size": 4}]], "wanted an odd kernel"),
-        ("name", "a b", "without ':' or blanks"),
+        ("name", "a b", "without colons, spaces or line breaks"),
     ],
 )
 def test_a_definition_with_a_fault_is_refused_on_one_line(field, value, says):

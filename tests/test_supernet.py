@@ -164,19 +164,19 @@ def test_a_supernet_comes_back_from_its_file(tmp_path):
 def test_bad_supernets_and_paths(tmp_path):
     with pytest.raises(ScarletError, match="'none'"):
         Supernet(TINY, "none")
-    with pytest.raises(ArchError, match="wanted one of 'tiny'"):
+    with pytest.raises(ArchError, match="wanted space 'tiny'"):
         Supernet(TINY)(images(TINY), Arch.sample(get_space("scarlet-mini"), random.Random(0)))
     for content in (None, b"words"):
         path = tmp_path / "s.safetensors"
         if content:
             path.write_bytes(content)
-        with pytest.raises(CheckpointError, match="wanted the supernet"):
+        with pytest.raises(CheckpointError, match="wanted a supernet"):
             load_supernet(path)
     zoo_file = tmp_path / "net.safetensors"
     from scarlet_zoo.models.weights.checkpoint import save_weights
 
     save_weights(zoo.create_model(Arch.sample(TINY, random.Random(0))), zoo_file, {})
-    with pytest.raises(CheckpointError, match="no supernet"):
+    with pytest.raises(CheckpointError, match="not a supernet"):
         load_supernet(zoo_file)
 
 

@@ -78,7 +78,7 @@ GOOD = (Path(__file__).parent.parent / "weights" / "cards" / f"{NAME}.xiaomi_in1
             "unknown field 'classes', wanted one of arch",
         ),
         ("[preprocessing]", "[[preprocessing]]", "preprocessing: got "),
-        ('tag = "xiaomi_in1k"', 'tag = "other"', "wanted a file of that name"),
+        ('tag = "xiaomi_in1k"', 'tag = "other"', "wanted file "),
         ("[preprocessing]", "[preprocessing", "not a weights card"),
     ],
 )

@@ -1,9 +1,9 @@
-"""What an architecture is: one choice per layer of a search space, written as an identity string.
+"""An architecture: one choice for each layer of a search space, written as an identity string.
 
 An identity string is ``<space>:<token>-<token>-...``, one token a layer, for example
-``scarlet:e3k7-e6k5-...``; in a space with branches those that are on follow, ``.../0.2-1.4``. It is
-lossless in both directions and it is the key under which an architecture stands in every file,
-record and report of this package.
+``scarlet:e3k7-e6k5-...``. In a space with branches, the branches that are on follow: ``.../0.2-1.4``.
+The string and the architecture convert to each other without loss, and every file, record and report
+of this package uses the string as the architecture's key.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import ArchError
 
-# What may stand before a colon without being a search space's name: timm's sources of models.
+# Prefixes before a colon that are not search spaces: timm's sources of models.
 _SOURCES = ("hf-hub", "hf_hub", "local-dir")
 
 
 def is_identity_string(name: str) -> bool:
-    """Whether a model's name is meant as ``<space>:<tokens>``."""
+    """Return whether a model's name has the form of an identity string, ``<space>:<tokens>``."""
     space, colon, _ = name.partition(":")
     return bool(colon) and space.lower() not in _SOURCES and "/" not in space and len(space) > 1
 
 
-# As ``timm.layers.make_divisible``, which decides how wide timm builds a block.
+# The constants of ``timm.layers.make_divisible``, which rounds the width of timm's blocks.
 _DIVISOR, _LEAST_SHARE = 8, 0.9
 
 
 def _rounded_chs(channels: int) -> int:
-    """The nearest multiple of 8 that leaves at least 90 % of the channels, and at least 8."""
+    """Round to the nearest multiple of 8, at least 8 and at least 90 % of the channels."""
     nearest = max(_DIVISOR, (channels + _DIVISOR // 2) // _DIVISOR * _DIVISOR)
     return nearest if nearest >= _LEAST_SHARE * channels else nearest + _DIVISOR
 
 
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """One place of an architecture where a block may stand, with everything that the place implies.
+    """One block of an architecture: its choice, and the channels and stride at its position.
 
     Attributes:
-        token: how the choice is called.
-        in_chs, out_chs: channels.
-        stride: of the depthwise convolution.
+        token: name of the choice in its search space.
+        choice: the block's type.
+        in_chs, out_chs: input and output channels.
+        stride: stride of the depthwise convolution.
     """
 
     token: str
@@ -58,12 +59,12 @@ class BlockPlan:
 
     @property
     def hidden_chs(self) -> int:
-        """Channels between the expanding and the projecting convolution, a multiple of 8 as timm rounds them."""
+        """Channels between the expanding and the projecting convolution, rounded to a multiple of 8 as in timm."""
         return _rounded_chs(self.in_chs * self.choice.expand_ratio)
 
     @property
     def squeeze_chs(self) -> int:
-        """Channels inside the squeeze-and-excitation gate, a quarter of the hidden ones, rounded as timm does."""
+        """Channels inside the squeeze-and-excitation gate: a quarter of the hidden channels, rounded as in timm."""
         return round(0.25 * self.hidden_chs)
 
 
@@ -73,7 +74,7 @@ class LayerPlan(BlockPlan):
 
     Attributes:
         index: position among the searchable layers, from 0; a skipped layer keeps its index.
-        stage: position of its stage, from 0; a stage is opened by a layer without a residual.
+        stage: position of its stage, from 0; the first layer of a stage has no residual.
     """
 
     index: int
@@ -87,11 +88,11 @@ class LayerPlan(BlockPlan):
 
 @dataclass(frozen=True, slots=True)
 class BranchPlan(BlockPlan):
-    """One branch of one architecture; its stride is the product of those of the layers that it spans.
+    """One branch of one architecture; its stride is the product of the strides of the layers that it spans.
 
     Attributes:
-        source: the feature map that it reads, the one before the layer with this index.
-        target: the feature map that its output is added to.
+        source: index of the feature map that it reads; feature map i is the input of layer i.
+        target: index of the feature map that its output is added to.
     """
 
     source: int
@@ -99,7 +100,7 @@ class BranchPlan(BlockPlan):
 
     @property
     def name(self) -> str:
-        """As the identity string has it, ``0.2``."""
+        """The branch's name in an identity string, such as ``0.2``."""
         return edge_name((self.source, self.target))
 
 
@@ -108,11 +109,12 @@ class Arch:
     """An architecture: a search space and one of its tokens for each of its layers.
 
     Attributes:
-        tokens: one a layer.
-        branches: edges of the space that are on, sorted; most spaces have none.
+        space: the search space.
+        tokens: one token for each layer.
+        branches: the edges of the space that are on, sorted; most spaces have none.
 
     Raises:
-        ArchError: a token that the layer does not allow, the wrong number of tokens, or a branch out of place.
+        ArchError: a token that the layer does not allow, the wrong number of tokens, or an unknown or unsorted branch.
     """
 
     space: SearchSpace
@@ -136,15 +138,15 @@ class Arch:
 
     @classmethod
     def parse(cls, text: str, space: SearchSpace | None = None) -> Arch:
-        """Read an identity string, strictly.
+        """Parse an identity string; every deviation from the format is an error.
 
         Args:
             text: ``<space>:<token>-<token>-...``, and ``/<edge>-<edge>-...`` where branches are on.
-            space: the space to decode with; left out, the string's own name is looked up among
-                the known spaces. A file carries its space's definition for this purpose.
+            space: the space to decode with; when left out, the space named in the string is looked up among
+                the known spaces. Files carry their space's definition for this purpose.
 
         Raises:
-            ArchError: an unknown space, a token out of place, too many or too few of them.
+            ArchError: an unknown space, a token that its layer does not allow, or the wrong number of tokens.
         """
         name, colon, tokens = text.partition(":")
         if not colon:
@@ -160,7 +162,7 @@ class Arch:
 
     @classmethod
     def of(cls, space: SearchSpace, tokens: Iterable[str]) -> Arch:
-        """The architecture with these tokens, one a layer, or with these decisions (:attr:`SearchSpace.decisions`)."""
+        """Build an architecture from one token for each layer, or one for each of :attr:`SearchSpace.decisions`."""
         given, layers = tuple(tokens), len(space.layers)
         if len(given) != len(space.decisions):
             return cls(space, given)
@@ -169,11 +171,11 @@ class Arch:
 
     @classmethod
     def sample(cls, space: SearchSpace, rng: random.Random) -> Arch:
-        """Draw an architecture of a space, each layer's token and each branch uniformly."""
+        """Draw an architecture of a space; each layer's token and each branch is drawn uniformly."""
         return cls.of(space, (rng.choice(allowed) for allowed in space.decisions))
 
     def mutate(self, rng: random.Random, probability: float = 0.1) -> Arch:
-        """Decide each layer and each branch anew with this probability, uniformly among its other tokens."""
+        """Change each layer and each branch with this probability to one of its other tokens, drawn uniformly."""
         mutated = []
         for allowed, token in zip(self.space.decisions, self.decisions, strict=True):
             others = [other for other in allowed if other != token]
@@ -181,18 +183,18 @@ class Arch:
         return Arch.of(self.space, mutated)
 
     def cross(self, other: Arch, rng: random.Random) -> Arch:
-        """Take each layer's token and each branch from this architecture or from another, by a fair coin."""
+        """Take each layer's token and each branch from this or the other architecture with equal probability."""
         pairs = zip(self.decisions, other.decisions, strict=True)
         return Arch.of(self.space, (rng.choice(pair) for pair in pairs))
 
     def embed_in(self, space: SearchSpace) -> Arch:
-        """The same network in a space that extends this one's, with no branch on that it did not have.
+        """Return the same network in a space that extends this one's; no further branch is turned on.
 
         Raises:
-            ArchError: the other space is no extension of this one's.
+            ArchError: the other space does not extend this one's.
         """
         if self.space.chain.name != space.chain.name:
-            raise ArchError(f"search space {space.name!r}: got {self}, wanted an architecture of its own")
+            raise ArchError(f"search space {space.name!r}: got {self}, wanted an architecture of {space.chain.name!r}")
         edges = self.decisions[len(self.tokens) :] or (OFF for _ in space.branches)
         return Arch.of(space, (*self.tokens, *edges))
 
@@ -209,7 +211,7 @@ class Arch:
 
     @cached_property
     def layers(self) -> tuple[LayerPlan, ...]:
-        """Every searchable layer with its channels and stride, skipped ones included."""
+        """The searchable layers with their channels and strides, including skipped layers."""
         return tuple(self._plan())
 
     def _plan(self) -> Iterator[LayerPlan]:
@@ -222,13 +224,13 @@ class Arch:
 
     @property
     def decisions(self) -> tuple[str, ...]:
-        """What was decided, one of :attr:`SearchSpace.decisions` each: the tokens, then each edge's name or ``off``."""
+        """One value for each of :attr:`SearchSpace.decisions`: the tokens, then each edge's name or ``off``."""
         on = set(self.branches)
         return (*self.tokens, *(edge_name(edge) if edge in on else OFF for edge in self.space.branches))
 
     @cached_property
     def branch_plans(self) -> tuple[BranchPlan, ...]:
-        """Every branch that is on, with its channels and stride."""
+        """The branches that are on, with their channels and strides."""
         return tuple(branch_plan(self.space, edge) for edge in self.branches)
 
     @property
@@ -238,7 +240,7 @@ class Arch:
 
 
 def branch_plan(space: SearchSpace, edge: Edge) -> BranchPlan:
-    """Channels and stride of one branch of a space; the stride is the product of those of the layers it spans."""
+    """Return the plan of one branch of a space; its stride is the product of the strides of the layers it spans."""
     source, target = edge
     widths = (space.first_width, *(layer.width for layer in space.layers))
     stride = math.prod(layer.stride for layer in space.layers[source:target])
@@ -247,7 +249,7 @@ def branch_plan(space: SearchSpace, edge: Edge) -> BranchPlan:
 
 
 def block_names(arch: Arch, *, stabilized: bool) -> dict[int, str]:
-    """Layer index to the name of its block in the plain network; a skipped one only where it is stabilized."""
+    """Map layer indices to block names in the plain network; skipped layers appear only if stabilized."""
     names: dict[int, str] = {}
     filled: dict[int, int] = {}
     for plan in arch.layers:

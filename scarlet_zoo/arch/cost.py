@@ -1,4 +1,4 @@
-"""What an architecture costs, in closed form and without building it.
+"""The cost of an architecture, in closed form and without building the network.
 
 One MAC is one multiply-add of a convolution or linear layer, squeeze-and-excitation included;
 batch norm, biases, activations and the gate's multiplication are not counted. A skipped layer
@@ -17,13 +17,16 @@ from scarlet_zoo.arch.space import SearchSpace
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """One row of an architecture: what a layer is, what it sees and what it costs.
+    """One row of an architecture's cost: a layer, its input and output, and its cost.
 
     Attributes:
-        name: ``stem``, ``first``, the searchable layer's index, a branch's edge (``0.2``, behind the
+        name: ``stem``, ``first``, the searchable layer's index, a branch's edge (``0.2``, after the
             layer whose output it is added to), ``head`` or ``classifier``.
+        token: type of the layer; for searchable layers and branches, the token of the choice.
+        in_chs, out_chs: input and output channels.
+        stride: stride of the layer.
         in_size, out_size: side of the square input and output, in pixels.
-        params: learnable parameters of the trained network, batch norm's two per channel included.
+        params: learnable parameters of the trained network, including two per channel for each batch norm.
         macs: multiply-adds for one image.
     """
 
@@ -40,7 +43,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """The rows of an architecture from stem to classifier, and their sums."""
+    """The cost of an architecture, layer by layer from stem to classifier, and in total."""
 
     layers: tuple[LayerCost, ...]
 
@@ -56,18 +59,18 @@ class Cost:
 
 
 def _conv(in_chs: int, out_chs: int, kernel: int, size: int, *, depthwise: bool = False) -> tuple[int, int]:
-    """(params, macs) of a convolution with batch norm whose output has ``size`` pixels a side."""
+    """Return (params, macs) of a convolution with batch norm whose output has ``size`` pixels a side."""
     weights = out_chs * (1 if depthwise else in_chs) * kernel * kernel
     return weights + 2 * out_chs, weights * size * size
 
 
 def _gate(hidden: int, squeeze: int) -> tuple[int, int]:
-    """(params, macs) of a squeeze-and-excitation gate: two biased 1x1 convolutions on one pixel."""
+    """Return (params, macs) of a squeeze-and-excitation gate: two 1x1 convolutions with bias on one pixel."""
     return 2 * hidden * squeeze + hidden + squeeze, 2 * hidden * squeeze
 
 
 def _blocks(plan: BlockPlan, in_size: int, out_size: int) -> tuple[int, int]:
-    """(params, macs) of a block, or of several whose outputs are summed, which have one last norm together."""
+    """Return (params, macs) of a block, or of a set of blocks, which share the last batch norm."""
     blocks = [replace(plan, choice=choice) for choice in plan.choice.blocks]
     params, macs = (sum(pair) for pair in zip(*(_mbconv(block, in_size, out_size) for block in blocks), strict=True))
     return params - 2 * plan.out_chs * (len(blocks) - 1), macs
@@ -117,13 +120,13 @@ def _rows(arch: Arch, size: int, in_chans: int, num_classes: int) -> Iterator[La
 def arch_cost(
     arch: Arch, *, input_size: int | None = None, in_chans: int | None = None, num_classes: int | None = None
 ) -> Cost:
-    """Parameters and multiply-adds of an architecture, layer by layer.
+    """Return parameters and multiply-adds of an architecture, layer by layer.
 
     Args:
         arch: the architecture.
-        input_size: side of the square input in pixels; the space's own when left out.
-        in_chans: input channels; the space's own when left out.
-        num_classes: classes; the space's own when left out.
+        input_size: side of the square input in pixels; that of the space when left out.
+        in_chans: input channels; those of the space when left out.
+        num_classes: number of classes; that of the space when left out.
     """
     space = arch.space
     return Cost(
@@ -140,16 +143,16 @@ def arch_cost(
 
 @dataclass(frozen=True)
 class CostTable:
-    """Parameters and multiply-adds as sums over decisions, which they are: no choice changes what another layer sees.
+    """Parameters and multiply-adds as sums over decisions; no choice changes the cost of another layer.
 
-    Fifty times faster than :func:`arch_cost`, with equal numbers, for the space's own input and classes.
+    Fifty times faster than :func:`arch_cost`, with equal results, for the space's own input size and classes.
     """
 
     space: SearchSpace
 
     @cached_property
     def rows(self) -> tuple[dict[str, tuple[int, int]], ...]:
-        """For each decision what each token costs more than the first one: (parameters, multiply-adds)."""
+        """For each decision and token, the difference to the first token's cost: (parameters, multiply-adds)."""
         params, macs = self._fixed
         rows = []
         for place, tokens in enumerate(self.space.decisions):
@@ -158,15 +161,15 @@ class CostTable:
         return tuple(rows)
 
     def params(self, arch: Arch) -> int:
-        """Learnable parameters of an architecture."""
+        """Return the learnable parameters of an architecture."""
         return self.params_and_macs(arch)[0]
 
     def macs(self, arch: Arch) -> int:
-        """Multiply-adds of an architecture for one image."""
+        """Return the multiply-adds of an architecture for one image."""
         return self.params_and_macs(arch)[1]
 
     def params_and_macs(self, arch: Arch) -> tuple[int, int]:
-        """Both numbers of an architecture."""
+        """Return the learnable parameters of an architecture, and its multiply-adds for one image."""
         params, macs = self._fixed
         for row, token in zip(self.rows, arch.decisions, strict=True):
             params, macs = params + row[token][0], macs + row[token][1]
@@ -174,12 +177,12 @@ class CostTable:
 
     @property
     def largest(self) -> Arch:
-        """The choice with the most multiply-adds everywhere; the first of equal ones."""
+        """The architecture with the most multiply-adds; of equal choices, the first."""
         return Arch.of(self.space, (max(row, key=lambda token: row[token][1]) for row in self.rows))
 
     @property
     def smallest(self) -> Arch:
-        """The choice with the fewest multiply-adds everywhere, which is the skip where there is one."""
+        """The architecture with the fewest multiply-adds; it skips every layer that may be skipped."""
         return Arch.of(self.space, (min(row, key=lambda token: row[token][1]) for row in self.rows))
 
     @cached_property
@@ -188,7 +191,7 @@ class CostTable:
         return cost.params, cost.macs
 
     def _first(self, place: int = 0, token: str | None = None) -> Arch:
-        """The first token everywhere, but for one place."""
+        """Return the architecture of first tokens, with the token at one place replaced."""
         decided = [tokens[0] for tokens in self.space.decisions]
         decided[place] = decided[place] if token is None else token
         return Arch.of(self.space, decided)
@@ -196,5 +199,5 @@ class CostTable:
 
 @cache
 def cost_table(space: SearchSpace) -> CostTable:
-    """The table of a space, made once."""
+    """Return the cost table of a space; it is built once per process."""
     return CostTable(space)

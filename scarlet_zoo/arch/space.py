@@ -1,8 +1,8 @@
-"""Which architectures there are: search spaces, and their definition as plain data.
+"""Search spaces, defined as plain data.
 
 A space is a chain: a stem convolution, a depthwise-separable block, the searchable
-layers, a 1x1 head convolution, pooling and a linear classifier. Its tokens are its own. It may
-have branches besides (:mod:`scarlet_zoo.arch.branches`).
+layers, a 1x1 head convolution, pooling and a linear classifier. Each space defines its own tokens.
+It may also have branches (:mod:`scarlet_zoo.arch.branches`).
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class Layer:
 
 
 def arch_error(error: ValidationError, where: str, names: list[str]) -> ArchError:
-    """What pydantic found in a search space, as the error of this package.
+    """Convert pydantic's validation error of a search space to an :class:`ArchError`.
 
     Args:
-        error: of the validation.
-        where: what was validated.
-        names: of its fields, in order.
+        error: the validation error.
+        where: what was validated, for the message.
+        names: the names of its fields, in order.
     """
     own = error.errors(include_url=False)[0].get("ctx", {}).get("error")
     return own if isinstance(own, ArchError) else ArchError(f"{where}: {first_fault(error, names)}")
 
 
 def _raises_arch_error(kind: type[T]) -> type[T]:
-    """Let a checked dataclass raise :class:`ArchError` when it is constructed with a fault."""
+    """Let a checked dataclass raise :class:`ArchError` when its arguments are invalid."""
     construct: Any = kind.__dict__["__init__"]
 
     @wraps(construct)
@@ -77,22 +77,22 @@ class SearchSpace:
     """A family of architectures that differ in the choice made at each layer.
 
     Attributes:
-        name: what stands before the colon of an identity string.
-        choices: token and meaning of every candidate, in candidate order.
+        name: the part of an identity string before the colon.
+        choices: token and choice of every candidate, in candidate order.
         layers: the searchable layers in order.
-        in_chans, input_size, num_classes: the input and the output that the space is made for.
+        in_chans, input_size, num_classes: input channels, side of the square input in pixels, and classes.
         stem_width, first_width, head_width: channels of the three fixed convolutions.
-        stem_stride: of the first of them, 2, or 1 where pictures are small.
+        stem_stride: stride of the stem convolution: 2, or 1 for small images.
         activation: activation inside the searchable blocks, by timm's name.
         edge_activation: activation of stem, first block and head.
-        mean, std: of the pixels in [0, 1] that its networks are fed with, one value a channel.
-        crop: side of the central crop over the side that pictures are resized to.
+        mean, std: mean and deviation that normalise pixels in [0, 1], one value for each channel.
+        crop: side of the central crop over the side that images are resized to.
         branches: edges between feature maps that an architecture may have, sorted.
-        branch_operator: the block that stands on each of them, without a shortcut. Which operators
-            ST-NAS has there is not known to us; this one is ours.
+        branch_operator: the block of each branch, without a shortcut. We do not know which operators
+            ST-NAS uses there; this one is ours.
 
     Raises:
-        ArchError: an impossible definition, with what and where.
+        ArchError: an invalid definition.
     """
 
     name: str
@@ -114,16 +114,16 @@ class SearchSpace:
     branch_operator: Choice = _BRANCH_OPERATOR
 
     def __post_init__(self) -> None:
-        """The rules that hold between fields; each one's own kind and range pydantic has checked."""
+        """Check the rules between fields; pydantic has already checked the type and range of each field."""
         if not self.name or any(mark in self.name for mark in ": \n"):
-            raise ArchError(f"search space {self.name!r}: wanted a name without ':' or blanks")
+            raise ArchError(f"search space {self.name!r}: wanted a name without colons, spaces or line breaks")
         self._check_kernels()
         if len(self._meaning) != len(self.choices):
-            raise ArchError(f"search space {self.name!r}: a token is defined twice")
+            raise ArchError(f"search space {self.name!r}: got a token that is defined twice, wanted distinct tokens")
         if not len(self.mean) == len(self.std) == self.in_chans:
             raise ArchError(
                 f"search space {self.name!r}: got {len(self.mean)} means and {len(self.std)} deviations, "
-                f"wanted {self.in_chans}, one a channel"
+                f"wanted {self.in_chans} of each, one for each channel"
             )
         in_chs = self.first_width
         for index, layer in enumerate(self.layers):
@@ -150,47 +150,53 @@ class SearchSpace:
         where = f"search space {self.name!r}, layer {index}"
         for token in layer.tokens:
             if token not in self._meaning or "-" in token:
-                raise ArchError(f"{where}: token {token!r} is not one of the space's: {' '.join(self._meaning)}")
+                raise ArchError(f"{where}: got token {token!r}, wanted one of {' '.join(self._meaning)}")
             if self._meaning[token].is_skip and (layer.stride != 1 or layer.width != in_chs or index == 0):
-                raise ArchError(f"{where}: a skip needs stride 1 and equal channels, got {in_chs} -> {layer.width}")
+                raise ArchError(
+                    f"{where}: got a skip with stride {layer.stride} and channels {in_chs} -> {layer.width}, "
+                    "wanted stride 1, equal channels and not the first layer"
+                )
 
     @cached_property
     def _meaning(self) -> dict[str, Choice]:
         return dict(self.choices)
 
     def choice(self, token: str) -> Choice:
-        """What a token of this space means."""
+        """Return the choice that a token of this space names."""
         return self._meaning[token]
 
     @cached_property
     def decisions(self) -> tuple[tuple[str, ...], ...]:
-        """What may be decided: each layer's tokens, then for each branch ``off`` or its name."""
+        """The options of every decision: each layer's tokens, then ``off`` or its name for each branch."""
         return (*(layer.tokens for layer in self.layers), *((OFF, edge_name(edge)) for edge in self.branches))
 
     @property
     def size(self) -> int:
-        """How many architectures the space holds."""
+        """The number of architectures in the space."""
         return math.prod(map(len, self.decisions))
 
     def with_branches(self) -> SearchSpace:
-        """The same chain with every branch that may be, named ``<name>+branches`` (:mod:`scarlet_zoo.arch.branches`).
+        """Return the same chain with all possible branches (:mod:`scarlet_zoo.arch.branches`), ``<name>+branches``.
 
         Raises:
-            ArchError: it has branches, or is too short for any.
+            ArchError: the space has branches already, or fewer than two layers.
         """
         edges = every_edge(len(self.layers))
         if self.branches or not edges:
-            raise ArchError(f"search space {self.name!r}: wanted one without branches and with two layers or more")
+            raise ArchError(
+                f"search space {self.name!r}: got {len(self.branches)} branches and {len(self.layers)} layers, "
+                "wanted a space without branches and with two layers or more"
+            )
         return replace(self, name=f"{self.name}+{BRANCHES}", branches=edges)
 
     def with_path_sets(self, most: int = 2) -> SearchSpace:
-        """The same with every set of 2 to ``most`` blocks as a token, ``<name>+paths<most>``.
+        """Return the same space with every set of 2 to ``most`` blocks as a token, named ``<name>+paths<most>``.
 
         Raises:
-            ArchError: it has sets, or a layer has fewer blocks.
+            ArchError: the space has sets already, or a layer has fewer than ``most`` blocks.
         """
         if self.most_paths > 1:
-            raise ArchError(f"search space {self.name!r}: has sets of paths, wanted a space without")
+            raise ArchError(f"search space {self.name!r}: got a space with sets of paths, wanted a space without them")
         fewest = min(sum(not self.choice(token).is_skip for token in layer.tokens) for layer in self.layers)
         if not 2 <= most <= fewest:
             raise ArchError(f"search space {self.name!r}: got sets of {most} paths, wanted 2 to {fewest}")
@@ -204,20 +210,20 @@ class SearchSpace:
 
     @property
     def chain(self) -> SearchSpace:
-        """The space without sets of paths and without branches: single choices, one behind the other."""
+        """The space without sets of paths and without branches: a plain chain of single choices."""
         choices = tuple((token, choice) for token, choice in self.choices if not choice.beside)
         layers = tuple(replace(layer, tokens=without_sets(layer.tokens)) for layer in self.layers)
         return replace(self, name=self.name.partition("+")[0], choices=choices, layers=layers, branches=())
 
     @property
     def most_paths(self) -> int:
-        """Blocks that may stand side by side in a layer; 1 where there are no sets."""
+        """The largest number of parallel blocks in a layer; 1 without sets of paths."""
         return max(len(choice.blocks) for _, choice in self.choices)
 
     def to_json(self) -> str:
-        """The definition as one line of JSON, which :meth:`from_json` reads back to an equal value."""
+        """Return the definition as one line of JSON; :meth:`from_json` reads it back to an equal value."""
         values = asdict(self)
-        # Files and runs carry the text of spaces from before there were sets of paths and branches.
+        # Fields without content are left out: older files hold the text from before sets of paths and branches.
         values["choices"] = tuple((token, choice_fields(choice)) for token, choice in self.choices)
         values["branch_operator"] = choice_fields(self.branch_operator)
         if not self.branches:
@@ -226,10 +232,10 @@ class SearchSpace:
 
     @classmethod
     def from_json(cls, text: str) -> SearchSpace:
-        """Rebuild a space from :meth:`to_json`, for instance out of a file's metadata.
+        """Rebuild a space from the text of :meth:`to_json`, for instance from a file's metadata.
 
         Raises:
-            ArchError: the text is no definition of a search space.
+            ArchError: the text is not the definition of a search space.
         """
         try:
             return TypeAdapter(cls).validate_json(text)

@@ -1,6 +1,6 @@
-"""The search spaces that have a name, and those that a user declares in a few lines of TOML.
+"""The named search spaces, and search spaces that a user declares in a TOML file.
 
-A declaration gives the terms in which papers print a space::
+A declaration uses the terms in which papers describe a space::
 
     name = "mine"
     in_chans = 3
@@ -10,10 +10,10 @@ A declaration gives the terms in which papers print a space::
     kernel_sizes = [3, 5]
     expand_ratios = [3, 6]
     squeeze_excite = true
-    paths = 2  # up to two blocks of a layer at once, their outputs summed; see scarlet_zoo.arch.choices
+    paths = 2  # up to two parallel blocks in a layer, their outputs summed; see scarlet_zoo.arch.choices
     branches = true  # between feature maps two or three layers apart; see scarlet_zoo.arch.branches
 
-What is left out has the defaults of :func:`scarlet_zoo.arch.choices.mbconv_choices` and
+Keys that are left out have the defaults of :func:`scarlet_zoo.arch.choices.mbconv_choices` and
 :class:`scarlet_zoo.arch.space.SearchSpace`. A layer may be skipped wherever its input and output have the same shape.
 """
 
@@ -37,9 +37,14 @@ from scarlet_zoo.utils.schema import first_fault
 def chain_layers(
     stages: Iterable[tuple[int, int, int]], choices: Iterable[tuple[str, Choice]], in_chs: int = 16
 ) -> tuple[Layer, ...]:
-    """Layers of a chain given as (channels, layers, stride) per stage; a skip is legal wherever it fits.
+    """Return the layers of a chain; a skip is allowed in every layer where it fits.
 
-    It fits where the layer has stride 1 and as many output as input channels, and is not the first.
+    A skip fits if the layer has stride 1, as many output as input channels, and is not the first.
+
+    Args:
+        stages: channels, number of layers and stride of each stage.
+        choices: token and choice of every candidate.
+        in_chs: input channels of the first layer.
     """
     named = tuple(choices)
     every = tuple(token for token, _ in named)
@@ -56,7 +61,7 @@ def chain_layers(
 
 # SCARLET-NAS, architecture figure; (channels, layers, stride) per stage.
 _SCARLET_STAGES = ((32, 2, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1))
-# Ours, for pictures of 28 pixels: benchmarks/README.md says what was measured to choose it.
+# Our space for images of 28 x 28 pixels; benchmarks/README.md describes the measurements behind it.
 _MINI_STAGES = ((16, 1, 2), (24, 3, 1), (48, 4, 2))
 _MINI: dict[str, Any] = {
     "in_chans": 1, "input_size": 28, "num_classes": 10, "stem_width": 16, "first_width": 8, "head_width": 256,
@@ -70,7 +75,7 @@ def _chain(name: str, stages: Iterable[tuple[int, int, int]], squeeze_excite: bo
     return SearchSpace(name, choices, layers, **rest)
 
 
-# The names with -7 have the smaller choice set of SCARLET-NAS's analysis: six MBConv and the skip.
+# Spaces whose name ends in -7 have the smaller choice set of SCARLET-NAS's analysis: six MBConv and the skip.
 _SPACES: Mapping[str, SearchSpace] = {
     space.name: space
     for space in (
@@ -83,10 +88,10 @@ _SPACES: Mapping[str, SearchSpace] = {
 
 
 def get_space(name: str) -> SearchSpace:
-    """The named search space; ``<name>+branches`` is the one with branches, ``<name>+paths2`` with sets of paths.
+    """Return a search space by name; ``<name>+branches`` adds branches, ``<name>+paths2`` adds sets of paths.
 
     Raises:
-        UnknownNameError: no such space; the message lists the near ones.
+        UnknownNameError: there is no such space; the message lists similar names.
     """
     base, *added = name.split("+")
     if base not in _SPACES or not all(re.fullmatch(rf"{BRANCHES}|{PATHS}[1-9]\d*", feature) for feature in added):
@@ -100,7 +105,7 @@ def get_space(name: str) -> SearchSpace:
 
 
 def list_spaces() -> list[str]:
-    """The names of all search spaces."""
+    """Return the names of all search spaces."""
     return list(_SPACES)
 
 
@@ -108,12 +113,12 @@ Stage = Annotated[tuple[Count, Count, Stride], Field(strict=False)]
 
 
 class SpaceDeclaration(BaseModel):
-    """What a TOML file says of a search space; see this module.
+    """The declaration of a search space in a TOML file; the module's docstring has an example.
 
     Attributes:
-        stages: channels, layers and stride of each.
-        branches: whether there are branches.
-        paths: blocks of a layer at once, at most; single ones when left out.
+        stages: channels, number of layers and stride of each stage.
+        branches: whether the space has branches.
+        paths: largest number of parallel blocks in a layer; no sets of paths when left out.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -139,10 +144,10 @@ class SpaceDeclaration(BaseModel):
     crop: Share = SearchSpace.crop
 
     def space(self) -> SearchSpace:
-        """The search space that is declared.
+        """Build the declared search space.
 
         Raises:
-            ArchError: a space that cannot be.
+            ArchError: an invalid space.
         """
         choices = mbconv_choices(self.expand_ratios, self.kernel_sizes, self.squeeze_excite)
         layers = chain_layers(self.stages, choices, in_chs=self.first_width)
@@ -157,34 +162,34 @@ class SpaceDeclaration(BaseModel):
         return replace(extended.with_path_sets(self.paths) if self.paths else extended, name=self.name)
 
     def _of_channels(self, given: list[float] | None, colours: tuple[float, ...], neutral: float) -> tuple[float, ...]:
-        """One value a channel: those given, ImageNet's for colours, else the field's neutral value."""
+        """Return one value for each channel: the given values, ImageNet's for colour images, else the neutral value."""
         if given is not None:
             return tuple(given)
         return colours if self.in_chans == len(colours) else (neutral,) * self.in_chans
 
 
 def find_space(text: str) -> SearchSpace:
-    """The space of a name, or of a TOML file where the text ends in ``.toml``.
+    """Return a search space by name, or read it from a TOML file if the text ends in ``.toml``.
 
     Raises:
-        UnknownNameError: no such name; the message lists the near ones.
-        ArchError: a file that declares no space.
+        UnknownNameError: there is no such name; the message lists similar names.
+        ArchError: the file is missing or does not declare a valid space.
     """
     return read_space(Path(text)) if text.endswith(".toml") else get_space(text)
 
 
 def read_space(path: Path) -> SearchSpace:
-    """Read a declaration, strictly: every key known, none missing.
+    """Read a search space from a TOML file; unknown and missing keys are errors.
 
     Raises:
-        ArchError: what is wrong in which file.
+        ArchError: the file is missing or does not declare a valid space.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ArchError(f"{path}: no such file, wanted a search space in TOML") from error
+        raise ArchError(f"{path}: no such file, wanted a TOML file of a search space") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ArchError(f"{path}: not a search space: {str(error).splitlines()[0]}") from error
+        raise ArchError(f"{path}: not a TOML file of a search space: {str(error).splitlines()[0]}") from error
     try:
         return space_of(content)
     except ArchError as error:
@@ -192,10 +197,10 @@ def read_space(path: Path) -> SearchSpace:
 
 
 def space_of(content: Mapping[str, Any]) -> SearchSpace:
-    """The space of a declaration's values; see this module.
+    """Build a search space from the values of a declaration; the module's docstring has an example.
 
     Raises:
-        ArchError: unknown or missing keys, or a space that cannot be.
+        ArchError: unknown or missing keys, or an invalid space.
     """
     try:
         declared = SpaceDeclaration.model_validate(dict(content))

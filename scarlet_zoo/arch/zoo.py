@@ -1,4 +1,4 @@
-"""The networks that have a name: a read-only table of identity strings, with what was published of some."""
+"""The named networks: a read-only table of identity strings, with published figures for some."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scarlet_zoo.errors import unknown_name
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What authors published of a network; none of it is measured by us.
+    """Figures that a network's authors published; we measured none of them.
 
     Attributes:
-        top1_percent, top5_percent: ImageNet accuracy as published.
+        top1_percent, top5_percent: ImageNet accuracy as published, in percent.
         macs_m, params_m: millions of multiply-adds and of parameters as published.
-        source: where the figures stand.
+        source: the publication and its table.
     """
 
     top1_percent: float
@@ -34,10 +34,11 @@ class ZooEntry:
     """A named network.
 
     Attributes:
+        name: the network's name.
         arch: its identity string.
-        published: its authors' figures, which stand nowhere else in this package; none for networks that were
-            found with this package, whose weights cards say what we measured.
-        authors_tag: tag of the weights that the figures are of.
+        published: its authors' figures, which this package holds only here; none for networks that were
+            found with this package, whose weights cards hold our measurements.
+        authors_tag: tag of the weights that the figures belong to.
     """
 
     name: str
@@ -62,7 +63,7 @@ _ENTRIES = (
              "e3k5se-e3k3se-e3k5se-id-id-e3k3-e6k7se-e3k3se-e3k3se-e3k5-"
              "e3k7se-e3k7-e3k3se-e3k7se-e3k3se-id-e6k3se-e6k7se-e6k5se",
              Figures(75.6, 92.6, 280, 6.0, _PAPER), "xiaomi_in1k"),
-    # Found with this package: weights/search holds the fronts that they were taken from.
+    # Networks found with this package: weights/search holds the fronts that they were chosen from.
     ZooEntry("scarlet_mini_s", "scarlet-mini:e6k5-e6k7-id-id-e3k7se-e3k7-e3k7-id"),
     ZooEntry("scarlet_mini_m", "scarlet-mini:e6k5se-e3k5-id-e3k7-e6k7se-e3k7-e6k3se-e3k5"),
     ZooEntry("scarlet_mini_l", "scarlet-mini:e6k5se-e3k5-id-e3k7-e6k7se-e6k5se-e6k7se-e6k5se"),
@@ -74,15 +75,15 @@ assert len(ZOO) == len(_ENTRIES), "a zoo name is used twice"
 
 
 def list_archs() -> list[str]:
-    """The names of all networks of the zoo."""
+    """Return the names of all networks of the zoo."""
     return list(ZOO)
 
 
 def get_arch(name: str) -> Arch:
-    """The architecture of a named network.
+    """Return the architecture of a named network.
 
     Raises:
-        UnknownNameError: no such network; the message lists the near ones.
+        UnknownNameError: there is no such network; the message lists similar names.
     """
     if name not in ZOO:
         raise unknown_name("architecture", name, ZOO)
@@ -90,20 +91,20 @@ def get_arch(name: str) -> Arch:
 
 
 def name_of(arch: Arch) -> str | None:
-    """The zoo's name for an architecture, if it has one."""
+    """Return the zoo's name for an architecture, or None if it has none."""
     text = str(arch)
     name = next((entry.name for entry in _ENTRIES if entry.arch == text), None)
-    # A space of the same name may have other classes.
+    # Another space of the same name may have a different number of classes.
     return name if name is not None and get_arch(name).space == arch.space else None
 
 
 def safe_name(name: str) -> str:
-    """A file name for a network: its registered name, or the space and eight digits of the string's digest.
+    """Return a file name for a network: its name, or for an identity string the space and eight digits of a digest.
 
-    Anything but letters, digits, dots, dashes and underscores becomes an underscore.
+    Characters other than letters, digits, dots, dashes and underscores become underscores.
     """
     if is_identity_string(name):
-        # As text, because the space may be one that this package does not name.
+        # The string is not parsed, because its space may be unknown to this package.
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         known = next((entry.name for entry in _ENTRIES if entry.arch == name), None)
         name = known or f"{name.partition(':')[0]}-{digest}"

@@ -1,1 +1,1 @@
-"""Which images a network sees, and how they are prepared."""
+"""Data sets, image files, and the preparation of images for a network."""

@@ -1,4 +1,4 @@
-"""What training does to images before they are normalised, whether they lie in memory or are opened one at a time."""
+"""Augmentation: random changes to training images before normalisation, for arrays and for image files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """What training does to images at the network's size before they are normalised.
+    """The random changes to training images at the network's size, before normalisation.
 
     Attributes:
-        shift_px: moved by up to so many pixels, zeros follow.
-        flip: mirrored, every second one.
-        erase: share in which a rectangle is blanked (random erasing, arXiv 1708.04896).
-        crop: least share of the area that is kept and stretched to the whole, sides 3:4 to 4:3 (the random resized
-            crop of Inception, arXiv 1409.4842); 1 keeps all.
-        jitter: brightness, then contrast, times a factor in 1 - jitter to 1 + jitter.
+        shift_px: largest shift in each direction, in pixels; uncovered pixels become zero.
+        flip: whether each image is mirrored with probability one half.
+        erase: share of the images in which a rectangle is blanked (random erasing, arXiv 1708.04896).
+        crop: smallest share of the area that a random crop keeps and stretches to the whole image, with sides from
+            3:4 to 4:3 (the random resized crop of Inception, arXiv 1409.4842); 1 turns cropping off.
+        jitter: brightness, then contrast, is multiplied by a factor from 1 - jitter to 1 + jitter.
     """
 
     shift_px: int = 1
@@ -29,13 +29,13 @@ class Augment:
     jitter: float = 0.0
 
     def arrays(self, pixels: Tensor, seed: int) -> Tensor:
-        """A batch of pixels 0 to 255 (N, C, H, W) altered, each picture in its own way."""
+        """Augment a batch of pixels from 0 to 255 (N, C, H, W), each image with its own random values."""
         random = torch.Generator().manual_seed(seed)
         return self.after_crop(self._cropped(pixels, random) if self.crop < 1 else pixels, random)
 
     def after_crop(self, pixels: Tensor, random: torch.Generator) -> Tensor:
-        """A batch of pixels (N, C, H, W) with all but the crop: jitter, shift, flip and erase, in this order."""
-        # Nothing is drawn for what is not asked for, so that the rest stays what it is without it.
+        """Augment a batch of pixels (N, C, H, W) without the crop: jitter, shift, flip and erase, in this order."""
+        # An option that is off draws no random values, so it does not change the other options' values.
         pixels = self._jittered(pixels, random) if self.jitter else pixels
         count, channels, height, width = pixels.shape
         rows, columns = (self._window(count, side, random) for side in (height, width))
@@ -53,7 +53,7 @@ class Augment:
         return start + torch.arange(side)
 
     def _erased(self, pixels: Tensor, random: torch.Generator) -> Tensor:
-        """Rectangles with sides of an eighth to nearly a half of the picture's."""
+        """Blank rectangles with sides from an eighth to nearly a half of the image's."""
         count, _, height, width = pixels.shape
         chosen = torch.rand(count, generator=random) < self.erase
         spans = []
@@ -66,22 +66,22 @@ class Augment:
         return pixels.masked_fill(blank, 0)
 
     def windows(self, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Spans and centres (N, 2), x then y, of windows of a random area, shape and place; the image is -1 to 1."""
+        """Draw random windows: their spans and centres (N, 2), x then y; the image ranges from -1 to 1."""
         area = self.crop + (1 - self.crop) * torch.rand(count, generator=random)
         ratio = torch.exp((2 * torch.rand(count, generator=random) - 1) * math.log(4 / 3))
-        # Neither side is longer than the picture's, and the area is what was drawn.
+        # Neither side is longer than the image's, and the area stays the drawn one.
         height = torch.sqrt(area / ratio).clamp(max=1).maximum(area)
         spans = torch.stack((area / height, height), 1)
         return spans, (1 - spans) * (2 * torch.rand(count, 2, generator=random) - 1)
 
     def boxes(self, count: int, random: torch.Generator) -> list[list[float]]:
-        """The same windows as left, top, right and bottom in shares of the image."""
+        """Draw the same windows as left, top, right and bottom edges, in shares of the image's sides."""
         spans, centres = self.windows(count, random)
         boxes: list[list[float]] = torch.cat(((1 + centres - spans) / 2, (1 + centres + spans) / 2), 1).tolist()
         return boxes
 
     def _cropped(self, pixels: Tensor, random: torch.Generator) -> Tensor:
-        """The windows stretched to the picture's size (bilinear)."""
+        """Stretch random windows to the image's size (bilinear)."""
         spans, centres = self.windows(len(pixels), random)
         window = torch.cat((torch.diag_embed(spans), centres[:, :, None]), 2)  # (N, 2, 3)
         grid = torch.nn.functional.affine_grid(window, list(pixels.shape), align_corners=False)
@@ -89,7 +89,7 @@ class Augment:
         return taken.round().to(pixels.dtype)
 
     def _jittered(self, pixels: Tensor, random: torch.Generator) -> Tensor:
-        """Brightness is a factor; contrast is one of the distance from the picture's mean."""
+        """Multiply the brightness by a random factor, then the distance from the image's mean by another."""
         factors = 1 + self.jitter * (2 * torch.rand(2, len(pixels), 1, 1, 1, generator=random) - 1)
         bright = (pixels.float() * factors[0]).clamp(0, 255)
         mean = bright.mean((1, 2, 3), keepdim=True)

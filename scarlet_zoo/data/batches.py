@@ -1,7 +1,7 @@
-"""Which pictures a training step sees, and how they are altered: functions of seed and step alone.
+"""The batches of a training: which images each step sees, as a function of the seed and the step alone.
 
-Nothing here is carried from one step to the next, so a run that was killed continues with the very
-batches that it would have had.
+No state is carried from one step to the next, so a run that was killed continues with exactly the
+batches that it would have seen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Indices of the pictures of one step, and the seed of what is random about them."""
+    """Indices of the images of one step, and the seed of their augmentation."""
 
     indices: tuple[int, ...]
     seed: int
@@ -24,19 +24,20 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of a training, for one of its processes: a batch sampler for a ``DataLoader``.
+    """The batches of one training process: a batch sampler for a ``DataLoader``.
 
-    Every epoch is a new permutation; what is left over at its end is dropped. Of each batch the
-    processes take every ``processes``-th picture.
+    Every epoch is a new permutation; an incomplete batch at its end is dropped. Each process takes
+    every ``processes``-th image of a batch.
 
     Attributes:
-        pictures: how many there are.
-        batch_size: of a step, over all processes.
+        images: number of images in the split.
+        batch_size: images of a step, over all processes.
         first, last: numbers of the first step, and of the one after the last.
-        seed: of permutations and augmentation.
+        seed: seed of permutations and augmentation.
+        process, processes: position of this process, and the number of processes.
     """
 
-    pictures: int
+    images: int
     batch_size: int
     first: int
     last: int
@@ -46,8 +47,8 @@ class Batches:
 
     @property
     def per_epoch(self) -> int:
-        """Steps of an epoch; a data set smaller than a batch is one step."""
-        return max(self.pictures // self.batch_size, 1)
+        """Steps of an epoch; a data set smaller than a batch has one step."""
+        return max(self.images // self.batch_size, 1)
 
     def __len__(self) -> int:
         return max(self.last - self.first, 0)
@@ -57,23 +58,23 @@ class Batches:
         for step in range(self.first, self.last):
             if step // self.per_epoch != epoch:
                 epoch = step // self.per_epoch
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.pictures)
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
             start = step % self.per_epoch * self.batch_size
             own = order[start : start + self.batch_size][self.process :: self.processes]
             yield Batch(tuple(own.tolist()), _mixed(self.seed, step, self.process))
 
 
 def _mixed(*numbers: int) -> int:
-    """One seed of several numbers."""
+    """Combine several numbers into one seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 class Views:
-    """A split whose pictures come as often as one asks, each time altered anew.
+    """A split that gives every image several times, each time with another augmentation.
 
     Args:
-        split: of labelled pictures, asked with a :class:`Batch`.
-        views: how often.
+        split: labelled images, read with a :class:`Batch`.
+        views: number of views of every image.
     """
 
     def __init__(self, split: Any, views: int) -> None:
@@ -83,7 +84,7 @@ class Views:
         return len(self._split)
 
     def __getitems__(self, batch: Batch) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The views and the targets; the first view is what the split alone would give."""
+        """Return the views and the targets of a batch; the first view is the one that the split itself gives."""
         seeds = [batch.seed, *(_mixed(batch.seed, view) for view in range(1, self._views))]
-        made = [self._split.__getitems__(Batch(batch.indices, seed)) for seed in seeds]
-        return tuple(images for images, _ in made), made[0][1]
+        views = [self._split.__getitems__(Batch(batch.indices, seed)) for seed in seeds]
+        return tuple(images for images, _ in views), views[0][1]

@@ -1,4 +1,4 @@
-"""Pictures that a network's integers are calibrated on."""
+"""Images for the calibration of quantised networks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _RANDOM_IMAGES = 16
 
 
 def calibration_images(source: str, feed: Preprocessing, limit: int) -> NDArray[np.float32]:
-    """Pictures of a folder and of those in it, as a network takes them, (N, C, H, W).
+    """Read the images of a folder and its subfolders as network input, float32 (N, C, H, W).
 
     Args:
-        source: a folder; or ``random`` for standard normal noise, which says nothing about real ranges.
-        feed: of the network.
-        limit: at most so many, spread evenly.
+        source: a folder; or ``random`` for standard normal noise, which does not represent real value ranges.
+        feed: the network's preprocessing.
+        limit: largest number of images; they are spread evenly over the folder.
 
     Raises:
-        DatasetError: no such folder, or no pictures in it.
-        ImageError: a file with a picture's name that is none.
+        DatasetError: there is no such folder, or no image in it.
+        ImageError: a file with an image's extension that is not an image.
     """
     if source == RANDOM:
         random = np.random.default_rng(0)
@@ -34,11 +34,11 @@ def calibration_images(source: str, feed: Preprocessing, limit: int) -> NDArray[
     folder = Path(source)
     if not folder.is_dir():
         raise DatasetError(
-            f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, wanted a folder of pictures"
+            f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, wanted a folder of images"
         )
     found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS and file.is_file())
     if not found:
-        raise DatasetError(f"{folder}: no pictures in it, wanted {' '.join(EXTENSIONS)}")
+        raise DatasetError(f"{folder}: got no images in the folder, wanted {' '.join(EXTENSIONS)}")
     count = min(limit, len(found))
     with strict_decoders():
         return np.stack([prepare_image_file(found[i * len(found) // count], feed) for i in range(count)])

@@ -1,7 +1,7 @@
-"""Data sets by name: what there is to train on, what choices are made on, and what is looked at last.
+"""Data sets by name, each with a training, a validation and a test part.
 
-The validation pictures are taken out of the training ones, always the same ones for a data set, and
-every choice is made on them. The test pictures are for the end.
+The validation images are taken out of the training part, always the same ones for a data set, and
+every choice is made on them. The test images are read only at the end.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class ImageData:
     """A data set, ready for one network's preprocessing.
 
     Attributes:
-        name: as it was asked for.
-        classes: names in the order of the logits.
-        open_part: gives a part (``train``, ``validation``, ``test``) with or without augmentation.
+        name: the name that the data set was opened with.
+        classes: class names in the order of the logits.
+        open_part: opens a part (``train``, ``validation``, ``test``) with or without augmentation.
     """
 
     name: str
@@ -50,44 +50,53 @@ class ImageData:
     open_part: Callable[[str, Augment | None], Split]
 
     def part(self, name: str, augment: Augment | None = None) -> Split:
-        """One part of the data.
+        """Open one part of the data set.
+
+        Args:
+            name: ``train``, ``validation`` or ``test``.
+            augment: augmentation of the images; none when left out.
 
         Raises:
             DatasetError: there is no such part.
         """
         if name not in PARTS:
-            raise DatasetError(f"data {self.name}: no part {name!r}, wanted one of {' '.join(PARTS)}")
+            raise DatasetError(f"data {self.name}: got part {name!r}, wanted one of {' '.join(PARTS)}")
         return self.open_part(name, augment)
 
 
 def usual_augment(name: str, **settings: Any) -> Augment:
-    """What training does to the images of a data set by name, where nothing else is asked for.
+    """Return the default augmentation of a data set, with some settings replaced.
 
-    Fashion-MNIST's small ones are shifted and mirrored. Others are photographs mostly: they are mirrored, and a part
-    of at least 8 % of the area is stretched to the whole (the random resized crop of Inception, arXiv 1409.4842).
+    Fashion-MNIST's small images are shifted and mirrored. Other data sets are mostly photographs: they are mirrored,
+    and a crop of at least 8 % of the area is stretched to the whole (the random resized crop of Inception,
+    arXiv 1409.4842).
 
     Args:
-        name: as for :func:`open_data`.
-        settings: that are asked for, in place of the usual ones.
+        name: name of the data set, as for :func:`open_data`.
+        settings: fields of :class:`Augment` that replace the defaults.
     """
     usual = Augment() if name == "fashion-mnist" else Augment(shift_px=0, crop=0.08)
     return replace(usual, **settings)
 
 
-def trained_on(data: ImageData, pictures: int) -> ImageData:
-    """The same data with so many training pictures, spread evenly over those that there are.
+def trained_on(data: ImageData, images: int) -> ImageData:
+    """Return the same data with fewer training images, spread evenly over all of them.
+
+    Args:
+        data: the data set.
+        images: number of training images to use.
 
     Raises:
-        DatasetError: there are fewer.
+        DatasetError: the training part has fewer images; raised when the part is opened.
     """
 
     def open_part(name: str, augment: Augment | None) -> Split:
         split = data.open_part(name, augment)
         if name != "train":
             return split
-        if not 0 < pictures <= len(split):
-            raise DatasetError(f"data {data.name}: got {pictures} training pictures to use, wanted 1 to {len(split)}")
-        return Some(split, evenly(len(split), pictures))
+        if not 0 < images <= len(split):
+            raise DatasetError(f"data {data.name}: got {images} training images to use, wanted 1 to {len(split)}")
+        return Some(split, evenly(len(split), images))
 
     return replace(data, open_part=open_part)
 
@@ -95,18 +104,19 @@ def trained_on(data: ImageData, pictures: int) -> ImageData:
 def open_data(
     name: str, preprocessing: Preprocessing, folder: Path | None = None, validation: int | None = None
 ) -> ImageData:
-    """Open a data set.
+    """Open a data set by name.
 
     Args:
-        name: ``fashion-mnist``; ``torchvision:CIFAR10`` or another of torchvision's; ``hf:NAME`` or
-            ``hf:FOLDER`` (Hugging Face ``datasets``); or a folder, with ``train`` and ``val`` or ``test``
-            in it, each a folder a class, or itself a folder a class.
-        preprocessing: how the network is fed.
-        folder: where the data is, or is to be kept.
-        validation: pictures of the training part to hold out; a twelfth of them, at most 5,000, when left out.
+        name: ``fashion-mnist``; ``torchvision:CIFAR10`` or another data set of torchvision; ``hf:NAME`` or
+            ``hf:FOLDER`` (Hugging Face ``datasets``); or a folder that holds one folder for each class, or
+            ``train`` and ``val`` or ``test`` with one folder for each class.
+        preprocessing: the network's preprocessing.
+        folder: where the data is, or where it is downloaded to.
+        validation: number of validation images, taken from the training part; when left out, a twelfth of it, at
+            most 5,000.
 
     Raises:
-        DatasetError: not there, not sound, or fewer pictures than asked for.
+        DatasetError: the data set is missing or damaged, or has too few images.
     """
     kind, _, rest = name.partition(":")
     if name == "fashion-mnist":
@@ -114,31 +124,41 @@ def open_data(
     if kind == "torchvision" and rest:
         sets = torchvision_sets(rest, folder or cache_folder() / "data")
         items = [(len(part), partial(torchvision_item, part)) for part in sets]
-        return _pictures(name, _class_names(sets[0], name), items, preprocessing, validation)
+        return _opened_one_by_one(name, _class_names(sets[0], name), items, preprocessing, validation)
     if kind == "hf" and rest:
         train, test = hugging_face_sets(rest, folder)
         names = getattr(train.features["label"], "names", None)
         labels = list(range(len(names))) if names else sorted(set(train["label"]))
         parts = [(len(part), partial(hugging_face_item, part, labels)) for part in (train, test) if part is not None]
-        return _pictures(name, tuple(map(str, names or labels)), parts, preprocessing, validation)
+        return _opened_one_by_one(name, tuple(map(str, names or labels)), parts, preprocessing, validation)
     if not Path(name).is_dir():
-        wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder a class"
+        wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder with one folder for each class"
         raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
     if folder is not None:
-        raise DatasetError(f"data {name}: a folder, got the data folder {folder} besides, wanted none")
+        raise DatasetError(f"data {name}: is a folder itself, got also the data folder {folder}, wanted no data folder")
     return _folder(Path(name), preprocessing, validation)
 
 
 def save_images(name: str, part: str, count: int, out: Path, folder: Path | None = None) -> list[Path]:
-    """Write the first pictures of a part as PNG files, ``<position>_<class>.png``.
+    """Write the images of a part, up to ``count`` spread evenly over it, as PNG files ``<position>_<class>.png``.
 
-    Fashion-MNIST's are written as they are, others cropped to 224 pixels.
+    Images of Fashion-MNIST are written unchanged, others are resized and cropped to 224 x 224 pixels.
+
+    Args:
+        name: name of the data set, as for :func:`open_data`.
+        part: ``train``, ``validation`` or ``test``.
+        count: largest number of images.
+        out: folder that the files are written to.
+        folder: where the data is, or where it is downloaded to.
+
+    Returns:
+        The paths of the files.
 
     Raises:
-        DatasetError: no such data or part.
+        DatasetError: there is no such data set or part.
     """
     channels, side = (1, 28) if name == "fashion-mnist" else (3, 224)
-    # With mean 0 and deviation 1 what comes out is the pixels.
+    # With mean 0 and deviation 1 the network input can be converted back to the pixels.
     plain = Preprocessing((side, side), (0.0,) * channels, (1.0,) * channels, "bilinear", 1.0)
     data = open_data(name, plain, folder)
     images, targets = next(in_order(data.part(part), count, count))
@@ -156,8 +176,8 @@ def _fashion_mnist(preprocessing: Preprocessing, folder: Path | None, validation
     def open_part(name: str, augment: Augment | None) -> Split:
         pixels, targets = fashion_mnist("test" if name == "test" else "train", folder)
         if name != "test":
-            kept = split_indices(len(targets), validation, "fashion-mnist")[name]
-            pixels, targets = pixels[kept], targets[kept]
+            indices = split_indices(len(targets), validation, "fashion-mnist")[name]
+            pixels, targets = pixels[indices], targets[indices]
         return ArraySplit(pixels, targets, preprocessing, augment)
 
     return ImageData("fashion-mnist", FASHION_MNIST_CLASSES, open_part)
@@ -169,43 +189,47 @@ def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) 
     sets = [read_dataset(part) for part in ((train, test) if train != folder and test else (train,))]
     if len({part.classes for part in sets}) > 1:
         raise DatasetError(
-            f"{folder}: {train.name} and {sets[1].folder.name} have other class folders, wanted the same"
+            f"{folder}: got different class folders in {train.name} and {sets[1].folder.name}, wanted the same"
         )
     items = [(len(part.files), partial(folder_item, part.files, part.targets)) for part in sets]
-    return _pictures(str(folder), sets[0].classes, items, preprocessing, validation)
+    return _opened_one_by_one(str(folder), sets[0].classes, items, preprocessing, validation)
 
 
-def _pictures(
+def _opened_one_by_one(
     name: str,
     classes: Sequence[str],
     parts: Sequence[tuple[int, Item]],
     preprocessing: Preprocessing,
     validation: int | None,
 ) -> ImageData:
-    """A data set of pictures that are opened one at a time: training part, and test part if there is one."""
+    """Return a data set whose images are opened one at a time, from a training part and an optional test part."""
 
     def open_part(part: str, augment: Augment | None) -> Split:
         if part == "test":
             if len(parts) < 2:
-                raise DatasetError(f"data {name}: has no test part, wanted a folder test or val beside train")
+                raise DatasetError(f"data {name}: got no test part, wanted a folder test or val beside train")
             count, item = parts[1]
             return ImageSplit(range(count), item, preprocessing)
         count, item = parts[0]
-        kept = split_indices(count, validation, name)[part]
-        return ImageSplit(kept, item, preprocessing, augment)
+        return ImageSplit(split_indices(count, validation, name)[part], item, preprocessing, augment)
 
     return ImageData(name, tuple(classes), open_part)
 
 
 def split_indices(count: int, validation: int | None, name: str) -> dict[str, Any]:
-    """Which pictures of the training part are for training and which for validation; always the same.
+    """Divide the training part into ``train`` and ``validation`` indices; the result is always the same.
+
+    Args:
+        count: number of images in the training part.
+        validation: number of validation images; when left out, a twelfth of the images, at most 5,000.
+        name: name of the data set, for the error message.
 
     Raises:
-        DatasetError: more are to be held out than there are.
+        DatasetError: more validation images than the training part has, or none.
     """
     held = min(count // 12, VALIDATION_IMAGES) if validation is None else validation
     if not 0 < held < count:
-        raise DatasetError(f"data {name}: got {held} validation pictures, wanted 1 to {count - 1}")
+        raise DatasetError(f"data {name}: got {held} validation images, wanted 1 to {count - 1}")
     order = np.random.default_rng(_SPLIT_SEED).permutation(count)
     return {"validation": np.sort(order[:held]), "train": np.sort(order[held:])}
 
@@ -213,5 +237,5 @@ def split_indices(count: int, validation: int | None, name: str) -> dict[str, An
 def _class_names(part: Any, name: str) -> tuple[str, ...]:
     names = getattr(part, "classes", None)
     if not names:
-        raise DatasetError(f"data {name}: does not name its classes, wanted a classification set such as CIFAR10")
+        raise DatasetError(f"data {name}: got no class names, wanted a classification data set such as CIFAR10")
     return tuple(str(entry) for entry in names)

@@ -1,6 +1,6 @@
-"""Labelled pictures as people keep them: a folder a class, in the order of their names.
+"""Labelled images in folders: one folder for each class.
 
-The order is that of torchvision's ``ImageFolder``.
+Classes and files are in the order of torchvision's ``ImageFolder``.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from pathlib import Path
 from scarlet_zoo.errors import DatasetError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-# Folders of the test part beside that of the training part, the first that is there.
+# Names of the test part's folder, beside that of the training part; the first that exists is used.
 TEST_PARTS = ("test", "val", "validation")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled pictures.
+    """The labelled image files of a folder.
 
     Attributes:
-        folder: where they are.
+        folder: the folder of the class folders.
         classes: names of the class folders; the position is the index of the class.
-        files: the pictures, class after class.
-        targets: the class index of each.
+        files: the image files, class after class.
+        targets: the class index of each file.
     """
 
     folder: Path
@@ -34,40 +34,41 @@ class Dataset:
 
 
 def has_parts(folder: Path) -> bool:
-    """Whether a folder holds a training and a test part, each a folder a class, rather than the classes themselves."""
+    """Return whether a folder holds the folders of a training and a test part, rather than class folders."""
     return (folder / "train").is_dir() and any((folder / part).is_dir() for part in TEST_PARTS)
 
 
 def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
-    """List the pictures of a folder that holds a folder a class.
+    """List the image files of a folder that holds one folder for each class.
 
-    Names that start with a dot are left out, as are files without a picture's extension.
+    Names that start with a dot are left out, as are files without an image's extension.
 
     Args:
-        folder: of the class folders.
-        limit: at most so many pictures, spread evenly over all of them; all when left out.
+        folder: the folder of the class folders.
+        limit: largest number of images, spread evenly over all of them; all when left out.
 
     Raises:
-        DatasetError: no such folder, no class folders in it, or no pictures in those.
+        DatasetError: there is no such folder, it has no class folders, or those hold no images.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, wanted a folder a class")
+        found = "is a file" if folder.exists() else "no such folder"
+        raise DatasetError(f"{folder}: {found}, wanted a folder with one folder for each class")
     try:
         classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-        found = [(file, index) for index, name in enumerate(classes) for file in _pictures(folder / name)]
+        labelled = [(file, index) for index, name in enumerate(classes) for file in _image_files(folder / name)]
     except OSError as error:
         raise DatasetError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
     if not classes:
-        raise DatasetError(f"{folder}: no class folders in it, wanted a folder of pictures for each class")
-    if not found:
-        raise DatasetError(f"{folder}: no pictures in its {len(classes)} class folders, wanted {' '.join(EXTENSIONS)}")
-    count = len(found) if limit is None else min(limit, len(found))
-    # The first ones would all be of the first class.
-    kept = [found[position * len(found) // count] for position in range(count)]
-    return Dataset(folder, tuple(classes), tuple(file for file, _ in kept), tuple(index for _, index in kept))
+        raise DatasetError(f"{folder}: got no class folders, wanted a folder of images for each class")
+    if not labelled:
+        raise DatasetError(f"{folder}: no images in its {len(classes)} class folders, wanted {' '.join(EXTENSIONS)}")
+    count = len(labelled) if limit is None else min(limit, len(labelled))
+    # Spread evenly: the first ones would all be of the first class.
+    picked = [labelled[position * len(labelled) // count] for position in range(count)]
+    return Dataset(folder, tuple(classes), tuple(file for file, _ in picked), tuple(index for _, index in picked))
 
 
-def _pictures(folder: Path) -> Sequence[Path]:
+def _image_files(folder: Path) -> Sequence[Path]:
     return sorted(
         file
         for file in folder.rglob("*")

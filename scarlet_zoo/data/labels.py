@@ -1,4 +1,4 @@
-"""What the classes of a network are called."""
+"""The class names of networks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ IMAGENET_CLASSES = 1000
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """The 1000 class names of ImageNet-1k in the order of the logits, as timm tells them."""
-    # The file's only way to timm, and with it to torch: who brings labels waits for neither.
+    """Return the 1000 class names of ImageNet-1k in the order of the logits, from timm."""
+    # Imported here, because timm loads torch, and callers with their own labels need neither.
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo("imagenet-1k")
@@ -19,18 +19,18 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 def labels_of(given: Sequence[str] | None, classes: int, source: str) -> tuple[str, ...] | None:
-    """The names of a trained network's classes: the given ones, else ImageNet's for 1000, else unknown.
+    """Return a trained network's class names: the given ones, else ImageNet's for 1000 classes, else None.
 
     Args:
-        given: what the file or the network says of itself.
-        classes: how many logits it gives.
-        source: its name, for the message.
+        given: the names in the network's file or configuration, if it has any.
+        classes: number of logits.
+        source: name of the network or file, for the error message.
 
     Raises:
-        ScarletError: another number of names than of logits.
+        ScarletError: the numbers of names and of logits differ.
     """
     if given is None:
         return imagenet_labels() if classes == IMAGENET_CLASSES else None
     if len(given) != classes:
-        raise ScarletError(f"{source}: carries {len(given)} labels, wanted {classes}, one a logit")
+        raise ScarletError(f"{source}: got {len(given)} labels, wanted {classes}, one for each logit")
     return tuple(given)

@@ -1,6 +1,6 @@
-"""Pictures to network input: what a network was trained to be fed, and the arithmetic that does it.
+"""Preprocessing: how an image becomes the input of a network.
 
-Pillow and numpy only, so that it runs beside a runtime without torch; tested equal to timm's own
+It needs only Pillow and numpy, so it also runs without torch; tests compare it with timm's own
 evaluation transform.
 """
 
@@ -33,9 +33,9 @@ class Preprocessing:
 
     Attributes:
         size: (height, width) of the network's input in pixels.
-        mean, std: per channel, of values in [0, 1].
-        interpolation: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``, as Pillow does them.
-        crop: side of the crop over the side that was resized to.
+        mean, std: mean and deviation of each channel, for values in [0, 1].
+        interpolation: Pillow's ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
+        crop: side of the crop over the side that the image is resized to.
     """
 
     size: tuple[int, int]
@@ -46,9 +46,9 @@ class Preprocessing:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
-        """From timm's resolved data configuration."""
+        """Build the preprocessing from timm's resolved data configuration."""
         channels, height, width = config["input_size"]
-        # A network for grey or for many channels is normalised like its first channels say.
+        # If the numbers of values and channels differ, the first channel's values hold for every channel.
         mean, std = (tuple(float(v) for v in config[key]) for key in ("mean", "std"))
         if len(mean) != channels:
             mean, std = (mean[0],) * channels, (std[0],) * channels
@@ -57,83 +57,83 @@ class Preprocessing:
 
     @property
     def channels(self) -> int:
-        """Channels of the network's input."""
+        """The number of channels of the network's input."""
         return len(self.mean)
 
     def to_json(self) -> str:
-        """One line of JSON with the keys ``size mean std interpolation crop``."""
+        """Return one line of JSON with the keys ``size mean std interpolation crop``."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:
-        """Read :meth:`to_json` back.
+        """Rebuild the preprocessing from the text of :meth:`to_json`.
 
         Raises:
-            ArtifactError: the text is no such description.
+            ArtifactError: the text is not a valid preprocessing.
         """
         try:
             fields = json.loads(text)
             height, width = fields["size"]
             mean, std = tuple(map(float, fields["mean"])), tuple(map(float, fields["std"]))
-            made = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]))
+            read = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]))
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ArtifactError(f"preprocessing: {type(error).__name__}: {error}") from error
-        if made.interpolation not in _FILTERS or len(made.mean) != len(made.std) or not 0 < made.crop <= 1:
+        if read.interpolation not in _FILTERS or len(read.mean) != len(read.std) or not 0 < read.crop <= 1:
             raise ArtifactError(
                 f"preprocessing: got {text}, wanted a known interpolation, equal channels, crop in (0, 1]"
             )
-        return made
+        return read
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
-        """One picture as float32 of shape (C, H, W); for one channel it is turned grey."""
+        """Convert one image to float32 of shape (C, H, W); for one channel it is converted to grey."""
         normal: NDArray[np.float32] = self.normalize(self.pixels(image)[None])[0]
         return normal
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        """One picture resized and cropped, as uint8 of shape (H, W, C)."""
-        picture = image.convert("L" if self.channels == 1 else "RGB")
-        cropped = self._crop(picture.resize(self._resized(picture.size), _FILTERS[self.interpolation]))
+        """Resize and crop one image to uint8 of shape (H, W, C)."""
+        converted = image.convert("L" if self.channels == 1 else "RGB")
+        cropped = self._crop(converted.resize(self._resized(converted.size), _FILTERS[self.interpolation]))
         return np.asarray(cropped, dtype=np.uint8).reshape(*self.size, self.channels)
 
     def part(self, image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8]:
-        """A part of what :meth:`pixels` shows, stretched to its size from the image itself: uint8 (H, W, C).
+        """Stretch a part of the crop of :meth:`pixels`, taken from the original image, to uint8 (H, W, C).
 
         Args:
-            image: any.
-            box: left, top, right and bottom of the part, in shares of what :meth:`pixels` shows.
+            image: an image of any size.
+            box: left, top, right and bottom of the part, in shares of the sides of that crop.
         """
-        picture = image.convert("L" if self.channels == 1 else "RGB")
+        converted = image.convert("L" if self.channels == 1 else "RGB")
         height, width = self.size
         edges = []
         for side, resized, shown, low, high in zip(
-            picture.size, self._resized(picture.size), (width, height), box[:2], box[2:], strict=True
+            converted.size, self._resized(converted.size), (width, height), box[:2], box[2:], strict=True
         ):
             start = round((resized - shown) / 2)
             inside = ((start + share * shown) * side / resized for share in (low, high))
             edges.append([min(max(edge, 0.0), side) for edge in inside])
         (left, right), (top, bottom) = edges
-        stretched = picture.resize((width, height), _FILTERS[self.interpolation], (left, top, right, bottom))
+        stretched = converted.resize((width, height), _FILTERS[self.interpolation], (left, top, right, bottom))
         return np.asarray(stretched, dtype=np.uint8).reshape(*self.size, self.channels)
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Pixels (N, H, W, C) as the network wants them: float32 of shape (N, C, H, W)."""
+        """Convert pixels (N, H, W, C) to the network's input, float32 of shape (N, C, H, W)."""
         scaled = pixels.astype(np.float32).transpose(0, 3, 1, 2) / np.float32(255)
         mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (self.mean, self.std))
         normal: NDArray[np.float32] = np.ascontiguousarray((scaled - mean) / std)
         return normal
 
     def restore(self, images: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The pixels (N, H, W, C) that :meth:`normalize` made these of, exactly: its rounding is far below one step."""
+        """Convert the output of :meth:`normalize` back to exactly its pixels, uint8 of shape (N, H, W, C)."""
         mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (self.mean, self.std))
         levels = np.clip(np.rint((images * std + mean) * 255), 0, 255)
         return np.ascontiguousarray(levels.transpose(0, 2, 3, 1)).astype(np.uint8)
 
     def batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Pictures as float32 of shape (N, C, H, W)."""
+        """Convert images to one float32 batch of shape (N, C, H, W)."""
         return np.stack([self(image) for image in images])
 
     def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(width, height) after the shorter side became size / crop; the longer one follows, rounded down."""
+        """Return (width, height) after resizing the shorter side to size / crop; the longer one is rounded down."""
         width, height = size
         targets = [math.floor(side / self.crop) for side in self.size]
         if self.size[0] != self.size[1]:
@@ -151,5 +151,5 @@ class Preprocessing:
 
 
 def space_preprocessing(space: SearchSpace) -> Preprocessing:
-    """How the networks of a space are fed."""
+    """Return the preprocessing of a search space's networks."""
     return Preprocessing((space.input_size,) * 2, space.mean, space.std, "bilinear", space.crop)

@@ -1,4 +1,4 @@
-"""What to calibrate and verify with: real photographs from scikit-image's wheel, and extreme images."""
+"""Images for calibration and verification: photographs from scikit-image's wheel, and extreme images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FILES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycl
 
 
 def photos(count: int) -> list[Image.Image]:
-    """Real pictures, always the same: whole photos first, then quarters of them.
+    """Return photographs, always the same ones: whole photographs first, then quarters of them.
 
     Args:
-        count: how many, at most 40.
+        count: number of images, at most 40.
 
     Raises:
         ScarletError: scikit-image is not installed.
@@ -33,9 +33,9 @@ def photos(count: int) -> list[Image.Image]:
     folder = Path(found.origin).parent / "data"
     whole = [Image.open(folder / name).convert("RGB") for name in _FILES]
     quarters = [photo.crop(box) for corner in range(4) for photo in whole for box in [_quarter(photo, corner)]]
-    pictures = [*whole, *quarters]
-    assert 0 < count <= len(pictures), f"{len(pictures)} photos, not {count}"
-    return pictures[:count]
+    images = [*whole, *quarters]
+    assert 0 < count <= len(images), f"{len(images)} photos, not {count}"
+    return images[:count]
 
 
 def _quarter(photo: Image.Image, corner: int) -> tuple[int, int, int, int]:
@@ -45,7 +45,9 @@ def _quarter(photo: Image.Image, corner: int) -> tuple[int, int, int, int]:
 
 
 def extremes(channels: int, height: int, width: int) -> NDArray[np.float32]:
-    """Black, white, quarters of both and one lit channel, a little beyond what normalised pixels can be.
+    """Return four extreme images, with values slightly beyond those of normalised pixels.
+
+    They are black, white, black and white quarters, and one bright channel.
 
     Returns:
         float32 of shape (4, C, H, W).

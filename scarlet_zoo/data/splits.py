@@ -1,4 +1,4 @@
-"""Parts of a data set that give batches: from arrays in memory, or from files that are opened one at a time."""
+"""Parts of a data set, read in batches from arrays in memory or from image files that are opened when needed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Targets = NDArray[np.int64]
 
 
 class ArraySplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Pictures in memory, augmented and normalised a batch at a time.
+    """A split whose images are in memory and are augmented and normalised batch by batch.
 
     Args:
-        pixels: uint8 (N, H, W, C), of any size; resized once to what the network takes.
+        pixels: uint8 (N, H, W, C), of any size; resized once to the network's input size.
         targets: class indices (N,).
-        preprocessing: how the network is fed.
-        augment: what training does to them; nothing when left out.
+        preprocessing: the network's preprocessing.
+        augment: augmentation of the images; none when left out.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ArraySplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         if pixels.shape[1:] != (*preprocessing.size, preprocessing.channels):
             modes = [Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels]
-            pixels = np.stack([preprocessing.pixels(picture) for picture in modes])
+            pixels = np.stack([preprocessing.pixels(image) for image in modes])
         self.pixels = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
         self.targets, self.preprocessing, self.augment = torch.from_numpy(targets.copy()), preprocessing, augment
         mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
@@ -45,7 +45,7 @@ class ArraySplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return len(self.targets)
 
     def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Normalised pictures float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
+        """Return normalised images float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
         index = torch.as_tensor(batch.indices)
         pixels = self.pixels[index]
         if self.augment is not None:
@@ -55,7 +55,7 @@ class ArraySplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
 
 class Split(Protocol):
-    """Labelled pictures, a batch at a time."""
+    """A part of a data set: labelled images that are read in batches."""
 
     def __len__(self) -> int: ...
 
@@ -64,11 +64,11 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Some:
-    """Some pictures of a split.
+    """A subset of a split's images.
 
     Attributes:
-        split: whose pictures they are.
-        indices: which ones.
+        split: the split.
+        indices: positions of the images in the split.
     """
 
     split: Split
@@ -78,64 +78,64 @@ class Some:
         return len(self.indices)
 
     def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """As the split gives them."""
+        """Return the images and targets of a batch, as the split gives them."""
         return self.split.__getitems__(Batch(tuple(self.indices[index] for index in batch.indices), batch.seed))
 
 
 def evenly(count: int, limit: int) -> tuple[int, ...]:
-    """So many of ``count`` positions, spread evenly: a folder's first pictures would all be of its first classes."""
-    kept = min(limit, count)
-    return tuple(position * count // kept for position in range(kept))
+    """Return up to ``limit`` of ``count`` positions, spread evenly, since neighbours are often of one class."""
+    number = min(limit, count)
+    return tuple(position * count // number for position in range(number))
 
 
 def in_order(split: Split, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """The pictures of a split in their order, ``size`` at a time; a limit is spread evenly over all of them."""
+    """Yield a split's images in order, in batches of ``size``; ``limit`` picks so many, spread evenly over all."""
     picked = evenly(len(split), len(split) if limit is None else limit)
     for start in range(0, len(picked), size):
         yield split.__getitems__(Batch(picked[start : start + size], 0))
 
 
-# A picture and its class index, by position.
+# A function from a position to an image and its class index.
 Item = Callable[[int], tuple[Image.Image, int]]
 
 
 class ImageSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Pictures opened when they are needed.
+    """A split whose images are opened when they are needed.
 
     Args:
-        kept: positions of those that belong to this split.
-        item: opens the picture at a position.
-        preprocessing: how the network is fed.
-        augment: what training does to them, as to pictures in memory, but that a crop is taken from the picture
-            itself; nothing when left out.
+        positions: positions of the images that belong to this split.
+        item: opens the image at a position.
+        preprocessing: the network's preprocessing.
+        augment: augmentation of the images, as for images in memory, except that crops are taken from the
+            original image; none when left out.
     """
 
     def __init__(
-        self, kept: Sequence[int], item: Item, preprocessing: Preprocessing, augment: Augment | None = None
+        self, positions: Sequence[int], item: Item, preprocessing: Preprocessing, augment: Augment | None = None
     ) -> None:
-        self._kept, self._item, self.preprocessing, self.augment = kept, item, preprocessing, augment
+        self._positions, self._item, self.preprocessing, self.augment = positions, item, preprocessing, augment
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._positions)
 
     def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Normalised pictures float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
-        opened = [self._item(int(self._kept[index])) for index in batch.indices]
-        pixels = self._pixels([picture for picture, _ in opened], batch.seed)
+        """Return normalised images float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
+        opened = [self._item(int(self._positions[index])) for index in batch.indices]
+        pixels = self._pixels([image for image, _ in opened], batch.seed)
         images = torch.from_numpy(self.preprocessing.normalize(pixels))
         targets = torch.tensor([target for _, target in opened])
         return images.contiguous(memory_format=torch.channels_last), targets
 
-    def _pixels(self, pictures: Sequence[Image.Image], seed: int) -> Pixels:
-        """Pixels of the network's size (N, H, W, C), altered where that is asked for."""
+    def _pixels(self, opened: Sequence[Image.Image], seed: int) -> Pixels:
+        """Return pixels at the network's size (N, H, W, C), augmented if this split has an augmentation."""
         feed, augment = self.preprocessing, self.augment
         if augment is None:
-            return np.stack([feed.pixels(picture) for picture in pictures])
+            return np.stack([feed.pixels(image) for image in opened])
         random = torch.Generator().manual_seed(seed)
         if augment.crop < 1:
-            boxes = augment.boxes(len(pictures), random)
-            pixels = np.stack([feed.part(*pair) for pair in zip(pictures, boxes, strict=True)])
+            boxes = augment.boxes(len(opened), random)
+            pixels = np.stack([feed.part(*pair) for pair in zip(opened, boxes, strict=True)])
         else:
-            pixels = np.stack([feed.pixels(picture) for picture in pictures])
+            pixels = np.stack([feed.pixels(image) for image in opened])
         altered = augment.after_crop(torch.from_numpy(pixels.transpose(0, 3, 1, 2)), random)
         return np.ascontiguousarray(altered.numpy().transpose(0, 2, 3, 1))

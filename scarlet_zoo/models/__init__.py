@@ -1,1 +1,1 @@
-"""Which torch module an architecture is, and whose weights it has."""
+"""Architectures as torch modules, and their weights."""

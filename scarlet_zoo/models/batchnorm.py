@@ -1,7 +1,7 @@
-"""Batch norm statistics taken anew, as a function of network and data alone.
+"""Precise BN: batch norm statistics computed anew from the network and the data alone.
 
-The norms of a supernet have seen every path's features mixed, so a path is scored only after its
-statistics are its own (SPOS, arXiv 1904.00420, section 3.4).
+The batch norms of a supernet have seen the features of all paths, so a path needs statistics of its own
+before it is scored (SPOS, arXiv 1904.00420, section 3.4).
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def recalibrate(model: nn.Module, images: Iterable[Tensor]) -> None:
-    """Set the running statistics of every batch norm to the plain average over batches, in place.
+    """Set the running statistics of every batch norm to the plain average over batches, in place (precise BN).
 
-    What they were before does not matter, so doing it twice changes nothing; weights are not touched.
-    The model is left in eval mode.
+    The previous statistics have no influence, and the weights do not change. The model is left in eval mode.
 
     Args:
         model: any network.
@@ -42,7 +41,7 @@ def recalibrate(model: nn.Module, images: Iterable[Tensor]) -> None:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Batch norms take each batch's own statistics and keep nothing of them; all else is in eval mode."""
+    """Let batch norms use each batch's own statistics without storing them; all other layers are in eval mode."""
     norms = [module for module in model.modules() if isinstance(module, _NORMS) and module.track_running_stats]
     trained = model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""The building block that timm lacks, the stabilizer of SCARLET-NAS, and how timm's MBConv is meant here."""
+"""SCARLET-NAS's stabilizer, which timm lacks, and the arguments of timm's MBConv block for a choice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SE_LAYER: Any = partial(timm_blocks.SqueezeExcite, gate_layer=nn.Hardsigmoid, fo
 
 
 def mbconv_arguments(plan: BlockPlan, choice: Choice, activation: str) -> dict[str, Any]:
-    """Arguments of timm's ``InvertedResidual`` for a choice in a place, without a shortcut."""
+    """Return the arguments of timm's ``InvertedResidual`` for a choice in a block's plan, without a shortcut."""
     return {
         "in_chs": plan.in_chs,
         "out_chs": plan.out_chs,
@@ -33,16 +33,21 @@ def mbconv_arguments(plan: BlockPlan, choice: Choice, activation: str) -> dict[s
 
 
 class Stabilizer(nn.Conv2d):
-    """A learnable linear map that stands where an architecture skips a layer.
+    """A learnable linear map in the place of a layer that an architecture skips.
 
     SCARLET-NAS calls it equivariant learnable stabilizer (ELS): a 1x1 convolution of stride 1
-    without bias, batch norm or activation, ``y = S x`` at every pixel. Being linear it is later
-    absorbed exactly by the neighbouring convolutions (:func:`scarlet_zoo.fold`).
+    without bias, batch norm or activation, ``y = S x`` at every pixel. Because it is linear, the
+    neighbouring convolutions can absorb it exactly (:func:`scarlet_zoo.fold`).
 
     Args:
         channels: C; the module has exactly C * C parameters.
         init: ``identity`` (our default: a fresh stabilizer is a plain skip), ``orthogonal`` or
-            ``kaiming`` (normal with variance 2 / C). The paper's own choice is not known.
+            ``kaiming`` (normal with variance 2 / C). The paper does not state its choice.
+        device: torch device of the weight.
+        dtype: torch dtype of the weight.
+
+    Raises:
+        ScarletError: an unknown initialisation.
 
     Shape:
         (N, C, H, W) to (N, C, H, W).
@@ -69,5 +74,5 @@ class Stabilizer(nn.Conv2d):
 
     @property
     def matrix(self) -> torch.Tensor:
-        """S, shape (C, C)."""
+        """The matrix S, of shape (C, C)."""
         return self.weight.view(self.out_channels, self.in_channels)

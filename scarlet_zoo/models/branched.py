@@ -1,7 +1,7 @@
-"""Networks with branches: a chain in which feature maps also go, through a block of their own, to later ones.
+"""Networks with branches: a chain whose feature maps are also added, through further blocks, to later feature maps.
 
-ST-NAS (arXiv 2005.10511) draws such branches; a branch's output is added to the feature map that it leads to. What its
-authors put on a branch and how they merge is not known to us: one MBConv without shortcut, and a sum, are ours.
+ST-NAS (arXiv 2005.10511) describes such branches. We do not know which block its authors use for a branch and how they
+merge its output; one MBConv without shortcut and a sum are our choice.
 """
 
 from __future__ import annotations
@@ -22,30 +22,33 @@ from scarlet_zoo.models.scarlet_net import ScarletFeatures, ScarletNet
 
 
 class Branch(timm_blocks.InvertedResidual):
-    """A feature map plus what a block makes of an earlier one: (N, C, H, W) and (N, C', H', W') to (N, C, H, W).
+    """Add a block's output for an earlier feature map to a feature map.
+
+    Shape:
+        (N, C, H, W) and (N, C', H', W') to (N, C, H, W).
 
     Args:
-        plan: channels, stride and block.
-        activation: inside the block, by timm's name.
-        factory: device and dtype.
+        plan: the branch's channels, stride and block.
+        activation: activation inside the block, by timm's name.
+        factory: torch ``device`` and ``dtype``.
     """
 
     def __init__(self, plan: BranchPlan, activation: str, **factory: Any) -> None:
         super().__init__(**mbconv_arguments(plan, plan.choice, activation), **factory)
-        # timm pads by stride as well, one pixel too many at stride 4; with k // 2 it is ceil(side / stride), as
-        # it is for the layers of the chain together.
+        # timm's padding grows with the stride, which gives one pixel too many at stride 4. With k // 2 the output has
+        # ceil(side / stride) pixels, as behind the layers of the chain that the branch spans.
         side = plan.choice.kernel_size // 2
         self.conv_dw.padding = (side, side)
         efficientnet_init_weights(self)
 
     def forward(self, x: Tensor, earlier: Tensor) -> Tensor:  # type: ignore[override]
-        """The feature map ``x`` and this block's view of the earlier one, added."""
-        made: Tensor = x + super().forward(earlier)  # type: ignore[no-untyped-call]
-        return made
+        """Return the feature map ``x`` plus the block's output for the earlier one."""
+        y: Tensor = x + super().forward(earlier)  # type: ignore[no-untyped-call]
+        return y
 
 
 def make_branches(plans: Iterable[BranchPlan], activation: str, **factory: Any) -> nn.ModuleDict:
-    """The modules of some branches, by source and target: that of edge ``0.2`` is the submodule of this name."""
+    """Build the modules of some branches; the module of edge ``0.2`` is the submodule ``0.2`` of the result."""
     branches = nn.ModuleDict()
     for plan in plans:
         if str(plan.source) not in branches:
@@ -57,11 +60,11 @@ def make_branches(plans: Iterable[BranchPlan], activation: str, **factory: Any) 
 
 
 class FeatureMaps:
-    """The feature maps of one forward pass, as far as branches that are on read them.
+    """The feature maps of one forward pass that branches read.
 
     Args:
-        branches: modules of at least these edges.
-        edges: that are on.
+        branches: the branches' modules, from :func:`make_branches`; further ones are ignored.
+        edges: the branches that are on.
     """
 
     def __init__(self, branches: nn.ModuleDict, edges: Iterable[Edge]) -> None:
@@ -70,7 +73,7 @@ class FeatureMaps:
         self._held: dict[int, Tensor] = {}
 
     def at(self, node: int, x: Tensor) -> Tensor:
-        """Feature map ``node``: what the chain gives there, plus the branches that lead to it."""
+        """Return feature map ``node``: the chain's output ``x`` plus the outputs of the branches that lead to it."""
         for source, target in self._edges:
             if target == node:
                 x = self._branches.get_submodule(edge_name((source, target)))(x, self._held[source])
@@ -80,10 +83,10 @@ class FeatureMaps:
 
 
 def nodes_after(arch: Arch, stabilized: bool) -> list[list[tuple[int, ...]]]:
-    """For each module of each stage of the plain network the feature maps that are complete behind it.
+    """Return, for each module of each stage of the plain network, the feature maps that are complete after it.
 
-    The first stage is the block before feature map 0. A skipped layer without a stabilizer has no module, so the
-    feature map behind it follows the module before.
+    The first stage is the block before feature map 0. A skipped layer without a stabilizer has no module, so its
+    feature map is complete after the module before it.
     """
     stages: list[list[tuple[int, ...]]] = [[(0,)]]
     for plan in arch.layers:
@@ -98,11 +101,11 @@ def nodes_after(arch: Arch, stabilized: bool) -> list[list[tuple[int, ...]]]:
 
 
 class _WithBranches(nn.Module):
-    """What both kinds of network have: the branches, and the backbone's walk past them.
+    """The branches of a network, and its forward pass through them; the base of classifier and feature extractor.
 
     Attributes:
         branches: a module for each branch that is on.
-        nodes: :func:`nodes_after` of the architecture.
+        nodes: the result of :func:`nodes_after` for the architecture.
     """
 
     blocks: nn.Sequential
@@ -118,12 +121,12 @@ class _WithBranches(nn.Module):
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """The branches that are there: all that are on, unless stages were cut off."""
+        """The branches of this network: all that are on, except those that lead to stages that were cut off."""
         reached = {node for stage in self.nodes[: len(self.blocks)] for nodes in stage for node in nodes}
         return tuple(edge for edge in self.arch.branches if edge[1] in reached)
 
     def _stage_outputs(self, images: Tensor) -> Iterator[Tensor]:
-        """What the stem gives, then what each stage gives, branches added."""
+        """Yield the stem's output, then each stage's output with its branches added."""
         x = self.bn1(self.conv_stem(images))
         yield x
         maps = FeatureMaps(self.branches, self.edges)
@@ -136,54 +139,56 @@ class _WithBranches(nn.Module):
             yield x
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Not with branches: timm checkpoints whole stages, which know nothing of them.
+        """Refuse gradient checkpointing: timm checkpoints whole stages, without the branches between them.
 
         Raises:
-            ScarletError: when it is to be enabled.
+            ScarletError: ``enable`` is true.
         """
         if enable:
-            raise ScarletError(f"{self.arch}: gradient checkpointing, wanted a network without branches for that")
+            raise ScarletError(
+                f"{self.arch}: got branches, wanted a network without branches for gradient checkpointing"
+            )
 
 
 class BranchedNet(_WithBranches, ScarletNet):
-    """A SCARLET network with branches: images (N, C, H, W) to logits (N, classes); see :class:`ScarletNet`."""
+    """A SCARLET network with branches: images (N, C, H, W) to logits (N, classes), as :class:`ScarletNet`."""
 
     def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
         ScarletNet.__init__(self, arch, stabilized, **kwargs)
         self._add_branches(stabilized, kwargs)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The last convolution's output (N, C, H, W)."""
+        """Return the output of the last convolution and its batch norm (N, C, H, W)."""
         *_, x = self._stage_outputs(x)
-        made: Tensor = self.bn2(self.conv_head(x))
-        return made
+        y: Tensor = self.bn2(self.conv_head(x))
+        return y
 
     def forward_intermediates(
         self,
         x: Tensor,
         indices: int | list[int] | None = None,
-        norm: bool = False,  # noqa: ARG002 - timm's networks of this kind do not look at it either
+        norm: bool = False,  # noqa: ARG002 - timm's EfficientNet ignores it too
         stop_early: bool = False,
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
         extra_blocks: bool = False,
     ) -> Any:
-        """As timm's: feature levels, and the last output unless ``intermediates_only``."""
+        """Return feature levels, and the last output unless ``intermediates_only``; arguments are those of timm."""
         assert output_fmt == "NCHW", "Output shape must be NCHW."
         ends = list(range(len(self.blocks) + 1)) if extra_blocks else self.stage_ends
         taken, last = feature_take_indices(len(ends), indices)
         wanted, found = {ends[index] for index in taken}, []
-        for number, made in enumerate(self._stage_outputs(x)):
+        for number, y in enumerate(self._stage_outputs(x)):
             if number in wanted:
-                found.append(made)
+                found.append(y)
             if stop_early and number == ends[last]:
                 break
         if intermediates_only:
             return found
-        return (self.bn2(self.conv_head(made)) if number == self.stage_ends[-1] else made), found
+        return (self.bn2(self.conv_head(y)) if number == self.stage_ends[-1] else y), found
 
     def prune_intermediate_layers(self, *args: Any, **kwargs: Any) -> Any:
-        """As timm's; branches that lead to stages that are cut off go with them."""
+        """Remove layers as timm does, and the branches that lead to removed stages."""
         taken = super().prune_intermediate_layers(*args, **kwargs)
         left = [plan for plan in self.arch.branch_plans if (plan.source, plan.target) not in self.edges]
         for plan in left:
@@ -193,23 +198,23 @@ class BranchedNet(_WithBranches, ScarletNet):
         return taken
 
     def as_sequential(self) -> nn.Sequential:
-        """Not with branches.
+        """Refuse the conversion to one sequence of layers, which cannot hold branches.
 
         Raises:
             ScarletError: always.
         """
-        raise ScarletError(f"{self.arch}: as one sequence of layers, wanted a network without branches for that")
+        raise ScarletError(f"{self.arch}: got branches, wanted a network without branches for one sequence of layers")
 
 
 class BranchedFeatures(_WithBranches, ScarletFeatures):
-    """The feature pyramid of a network with branches: images (N, C, H, W) to a list of maps, one a level."""
+    """The feature pyramid of a network with branches: images (N, C, H, W) to a list of maps, one for each level."""
 
     def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
         if kwargs.get("feature_location", "bottleneck") != "bottleneck":
-            raise ScarletError(f"{arch}: features inside blocks, wanted a network without branches for that")
+            raise ScarletError(f"{arch}: got branches, wanted a network without branches for features inside blocks")
         ScarletFeatures.__init__(self, arch, stabilized, **kwargs)
         self._add_branches(stabilized, kwargs)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """The levels that were asked for."""
-        return [made for number, made in enumerate(self._stage_outputs(x)) if number in self._stage_out_idx]
+        """Return the feature maps of the requested levels."""
+        return [y for number, y in enumerate(self._stage_outputs(x)) if number in self._stage_out_idx]

@@ -1,4 +1,4 @@
-"""What any torch model costs, counted while it runs, in the rows of :mod:`scarlet_zoo.arch.cost`."""
+"""The cost of any torch model, counted while it runs, as rows of :mod:`scarlet_zoo.arch.cost`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from scarlet_zoo.models.loading import Network
 
 
 def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
-    """Parameters and multiply-adds of a model, one row for each convolution and linear layer that ran.
+    """Count parameters and multiply-adds of a model, one row for each convolution and linear layer that ran.
 
-    The first row also carries the parameters that belong to no such layer, batch norms mostly, so
-    that the rows add up to the model.
+    The first row, ``(norms)``, holds the parameters of all other layers, mostly batch norms, so that the rows
+    add up to the model's cost.
 
     Args:
         model: any model that takes one image batch; it is run once, in eval mode.
         image_shape: (C, H, W).
+
+    Raises:
+        ScarletError: the model does not run on such an image.
     """
     rows: list[LayerCost] = []
     hooks = [
@@ -35,7 +38,7 @@ def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
             model.eval()(torch.zeros((1, *image_shape), dtype=parameter.dtype, device=parameter.device))
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise ScarletError(f"{type(model).__name__}: does not run on an image of {image_shape}: {reason}") from error
+        raise ScarletError(f"{type(model).__name__}: fails on an image of shape {image_shape}: {reason}") from error
     finally:
         model.train(training)
         for hook in hooks:
@@ -64,7 +67,7 @@ def _recorder(name: str, rows: list[LayerCost]) -> Any:
 
 
 def network_cost(network: Network) -> Cost:
-    """In closed form for networks of our spaces, counted for others; at the network's own input size."""
+    """Return a network's cost at its own input size: in closed form for our search spaces, else counted."""
     feed = network.preprocessing
     classifies = hasattr(network.model, "classifier")
     if network.arch is not None and classifies and feed.size[0] == feed.size[1]:

@@ -1,4 +1,4 @@
-"""A network with its weights as a folder that timm and the Hugging Face hub read back."""
+"""Write a network and its weights to a folder, or the Hugging Face hub, from which timm loads them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _FILES = ("config.json", "model.safetensors", "README.md")
 
 
 def save_for_hub(network: Network, folder: Path) -> list[Path]:
-    """Write what ``timm.create_model("local-dir:...")`` and ``"hf-hub:..."`` load: config, weights, model card.
+    """Write a folder that timm loads as ``local-dir:FOLDER`` or ``hf-hub:NAME``: config, weights and model card.
 
-    The configuration carries the digest of the tensors; a network of ours refuses others when it
-    is loaded. Each file is renamed into place when it is whole.
+    The configuration holds the digest of the tensors; when a network of this package loads the folder, it
+    refuses tensors with another digest. Each file is written atomically.
 
     Args:
         network: a network and its weights.
-        folder: where to.
+        folder: the folder to write to.
 
     Returns:
-        The three files.
+        The paths of the three files.
     """
     make_folder(folder)
     config, weights, card = (folder / name for name in _FILES)
@@ -41,25 +41,25 @@ def save_for_hub(network: Network, folder: Path) -> list[Path]:
     described = {"notes": [f"{SHA256_NOTE}{digest}"], "tag": None}
     with replacing(config) as temporary:
         timm_hub.save_config_for_hf(network.model, str(temporary), model_config={"pretrained_cfg": described})
-        # timm writes no final newline; the file is read by people too.
+        # timm writes no final newline and another indentation.
         temporary.write_text(json.dumps(json.loads(temporary.read_text()), indent=2) + "\n", encoding="utf-8")
     write_text(card, model_card(network))
     return [config, weights, card]
 
 
 def push_to_hub(network: Network, repository: str, *, private: bool = False) -> str:
-    """Upload :func:`save_for_hub`'s folder to a model repository, which is made if it is not there.
+    """Upload the folder of :func:`save_for_hub` to a model repository, which is created if needed.
 
     Args:
         network: a network and its weights.
         repository: ``owner/name``.
-        private: for a repository that is made.
+        private: whether a new repository is private.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
-        ScarletError: the hub refuses or cannot be reached.
+        ScarletError: the hub refuses the upload or cannot be reached.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -77,7 +77,7 @@ def push_to_hub(network: Network, repository: str, *, private: bool = False) -> 
 
 
 def model_card(network: Network) -> str:
-    """README.md of a model repository: table, architecture, licence, how to load and to export."""
+    """Return the README.md of a model repository: figures, architecture, licence, and how to load and export it."""
     cards = cards_of(network.name)
     cost = network_cost(network)
     rows = [("weights", network.weights), ("parameters", f"{cost.params:,}"), ("multiply-adds", f"{cost.macs:,}")]
@@ -104,6 +104,6 @@ def model_card(network: Network) -> str:
 
 def _licence(card: WeightsCard | None) -> str:
     if card is None:
-        return "Whoever trained the weights decides; this card does not know."
+        return "The licence of the weights is unknown; it is the decision of whoever trained them."
     shipped = "shipped with" if card.redistributed else "not redistributed by"
     return f"Weights: {card.licence}. Source: {card.source}. They are {shipped} scarlet-zoo."

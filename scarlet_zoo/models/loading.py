@@ -1,4 +1,4 @@
-"""A name and a source of weights to a network that is ready to deploy, with its provenance."""
+"""Load a network by name with weights from a given source, and record where the weights come from."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ _CALIBRATION_PHOTOS = 12
 
 @dataclass(frozen=True)
 class Network:
-    """A network in eval mode and what must be said of it.
+    """A network in eval mode with its description.
 
     Attributes:
-        name: as the user gave it.
-        arch: its architecture, for networks of our spaces.
-        weights: where the weights come from, in the words that every report repeats.
+        name: the name that the user gave.
+        model: the torch model.
+        arch: its architecture; None for networks of other search spaces than ours.
+        weights: where the weights come from, in words that every report repeats.
         weights_sha256: digest of its state dict.
-        labels: class names in the order of the logits, where the weights are trained and known.
+        preprocessing: how an image becomes its input.
+        labels: class names in the order of the logits; None for random weights or unknown names.
     """
 
     name: str
@@ -48,7 +50,7 @@ class Network:
 
     @property
     def trained(self) -> bool:
-        """Whether its answers mean anything."""
+        """Whether the weights are trained, rather than random."""
         return self.weights != RANDOM_WEIGHTS
 
 
@@ -60,25 +62,25 @@ def load_network(
     features: tuple[int, ...] | None = None,
     **kwargs: Any,
 ) -> Network:
-    """Create a network with weights.
+    """Create a network and load its weights.
 
     Args:
         name: a registered name, an identity string, or any timm name.
-        weights: ``random`` (seed 0, the same in every process), a file, or by the rule of
-            :func:`scarlet_zoo.models.weights.store.local_weights`: ``pretrained``, or ``auto``, which takes random ones
-            where there are none on this machine.
-        input_size: side of the square input in pixels; the model's own when left out.
-        features: feature levels for a feature extractor in the classifier's place.
-        kwargs: for ``timm.create_model``.
+        weights: ``random`` (seed 0, the same in every process); the path of a weights file; ``pretrained``; or
+            ``auto``, which uses random weights if this machine has no others. The rule for the last two is that of
+            :func:`scarlet_zoo.models.weights.store.local_weights`.
+        input_size: side of the square input in pixels; that of the model when left out.
+        features: feature levels; the network is then a feature extractor instead of a classifier.
+        kwargs: further arguments of ``timm.create_model``.
 
     Raises:
-        ScarletError: an unknown name or an unusable file, each with its reason.
+        ScarletError: an unknown name, or a weights file that cannot be used.
     """
     if features is not None:
         kwargs |= {"features_only": True, "out_indices": features}
-    model, said, told = _with_weights(name, weights, kwargs)
-    preprocessing = _preprocessing(model, told, input_size)
-    if said == RANDOM_WEIGHTS:
+    model, origin, metadata = _with_weights(name, weights, kwargs)
+    preprocessing = _preprocessing(model, metadata, input_size)
+    if origin == RANDOM_WEIGHTS:
         _randomize(model, preprocessing, name)
     model.eval()
     classes = 0 if features is not None else int(getattr(model, "num_classes", 0))
@@ -86,10 +88,10 @@ def load_network(
         name=name,
         model=model,
         arch=getattr(model, "arch", None),
-        weights=said,
+        weights=origin,
         weights_sha256=state_sha256(model.state_dict()),
         preprocessing=preprocessing,
-        labels=_labels(told, classes, name) if said != RANDOM_WEIGHTS else None,
+        labels=_labels(metadata, classes, name) if origin != RANDOM_WEIGHTS else None,
     )
 
 
@@ -102,15 +104,15 @@ def network_of(
     labels: Sequence[str] | None = None,
     input_size: int | None = None,
 ) -> Network:
-    """A torch model of one's own with what must be said of it.
+    """Describe any torch model as a :class:`Network`, so that it can be exported, verified and measured.
 
     Args:
-        model: in eval mode; images (N, C, H, W) to logits (N, classes).
-        name: of its file; timm's name of its architecture, or its class's, when left out.
+        model: a model in eval mode, from images (N, C, H, W) to logits (N, classes).
+        name: name for its files; when left out, timm's name of the architecture, else the name of its class.
         weights: where its weights come from, for reports and files.
-        preprocessing: how it is fed; timm's configuration of it when left out.
-        labels: names of its classes in the order of the logits.
-        input_size: side of the square input in pixels; the preprocessing's when left out.
+        preprocessing: how an image becomes its input; timm's configuration of the model when left out.
+        labels: class names in the order of the logits.
+        input_size: side of the square input in pixels; that of the preprocessing when left out.
     """
     feed = preprocessing or preprocessing_of(model)
     registered = (getattr(model, "pretrained_cfg", None) or {}).get("architecture")
@@ -126,7 +128,7 @@ def network_of(
 
 
 def _with_weights(name: str, weights: str, kwargs: dict[str, Any]) -> tuple[nn.Module, str, dict[str, str]]:
-    """The network, where its weights come from, and what their file says of itself."""
+    """Return the network, the origin of its weights, and the metadata of the weights file."""
     local = local_weights(name) if weights in ("auto", "pretrained") else None
     if local is not None:
         return _from_file(name, local.path, kwargs), local.origin, read_metadata(local.path)
@@ -141,31 +143,31 @@ def _with_weights(name: str, weights: str, kwargs: dict[str, Any]) -> tuple[nn.M
 
 
 def _from_file(name: str, path: Path, kwargs: dict[str, Any]) -> nn.Module:
-    """The network as its weights file says that it was trained: its space, its classes, its stabilizers."""
-    told = read_metadata(path)
+    """Create the network with the search space, classes and stabilizers in its weights file's metadata."""
+    metadata = read_metadata(path)
     arguments: dict[str, Any] = {}
-    if "labels" in told:
-        arguments["num_classes"] = len(json.loads(told["labels"]))
-    if "preprocessing" in told:
-        arguments["in_chans"] = Preprocessing.from_json(told["preprocessing"]).channels
-    if told.get("stabilized") == "True":
+    if "labels" in metadata:
+        arguments["num_classes"] = len(json.loads(metadata["labels"]))
+    if "preprocessing" in metadata:
+        arguments["in_chans"] = Preprocessing.from_json(metadata["preprocessing"]).channels
+    if metadata.get("stabilized") == "True":
         arguments["stabilized"] = True
     network: str | Arch = name
-    if is_identity_string(name) and "space" in told:
-        space = SearchSpace.from_json(told["space"])
+    if is_identity_string(name) and "space" in metadata:
+        space = SearchSpace.from_json(metadata["space"])
         network = Arch.parse(name, space) if name.startswith(f"{space.name}:") else name
     return create_model(network, checkpoint_path=path, **{**arguments, **kwargs})
 
 
-def _preprocessing(model: nn.Module, told: Mapping[str, str], input_size: int | None) -> Preprocessing:
-    if "preprocessing" not in told:
+def _preprocessing(model: nn.Module, metadata: Mapping[str, str], input_size: int | None) -> Preprocessing:
+    if "preprocessing" not in metadata:
         return preprocessing_of(model, input_size)
-    said = Preprocessing.from_json(told["preprocessing"])
-    return replace(said, size=(input_size, input_size)) if input_size else said
+    feed = Preprocessing.from_json(metadata["preprocessing"])
+    return replace(feed, size=(input_size, input_size)) if input_size else feed
 
 
-def _labels(told: Mapping[str, str], classes: int, name: str) -> tuple[str, ...] | None:
-    given = tuple(json.loads(told["labels"])) if "labels" in told and classes else None
+def _labels(metadata: Mapping[str, str], classes: int, name: str) -> tuple[str, ...] | None:
+    given = tuple(json.loads(metadata["labels"])) if "labels" in metadata and classes else None
     return labels_of(given, classes, name)
 
 
@@ -177,18 +179,23 @@ def _randomize(model: nn.Module, preprocessing: Preprocessing, name: str) -> Non
             raise
         reason = str(error).strip().split("\n")[0]
         height, width = preprocessing.size
-        raise ScarletError(f"model {name!r}: does not run on {height} x {width} pixels: {reason}") from error
+        raise ScarletError(f"model {name!r}: fails on an image of {height} x {width} pixels: {reason}") from error
 
 
 def _pretrained(name: str, kwargs: dict[str, Any]) -> nn.Module:
     try:
         return create_model(name, pretrained=True, **kwargs)
     except ScarletError as error:
-        raise ScarletError(f"pretrained weights of {name!r}: not to be had here: {error}") from error
+        raise ScarletError(f"pretrained weights of {name!r}: cannot be loaded: {error}") from error
 
 
 def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preprocessing:
-    """How a model wants its pictures, from timm's configuration of it."""
+    """Return a model's preprocessing, from its timm configuration.
+
+    Args:
+        model: the model.
+        input_size: side of the square input in pixels; that of the configuration when left out.
+    """
     config = timm.data.resolve_model_data_config(model)
     channels = getattr(model, "in_chans", config["input_size"][0])
     height, width = (input_size, input_size) if input_size else config["input_size"][1:]
@@ -196,10 +203,10 @@ def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preproc
 
 
 def calibration_images(preprocessing: Preprocessing) -> torch.Tensor:
-    """What random weights are calibrated on, (16, C, H, W): photographs and four extreme images.
+    """Return the images that random weights are calibrated on, (16, C, H, W): photographs and four extreme images.
 
-    Without the extreme ones an untrained network amplifies a white image's rounding a
-    thousandfold. A network that takes no pictures gets noise in their place.
+    Without the extreme images an untrained network amplifies the rounding errors of a white image a
+    thousandfold. Networks with neither 1 nor 3 input channels get noise instead of photographs.
     """
     edge = torch.from_numpy(extremes(preprocessing.channels, *preprocessing.size))
     if preprocessing.channels in (1, 3):

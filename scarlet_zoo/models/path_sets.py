@@ -1,11 +1,11 @@
-"""Blocks side by side: several MBConv on one input, their outputs summed, one batch norm behind the sum.
+"""Parallel blocks: several MBConv on one input, their outputs summed, and one batch norm after the sum.
 
-MixPath (arXiv 2001.05887) sums the outputs of the active paths and gives the sum to a shadow batch norm (SBN) that is
-chosen by how many they are: paths give nearly parallel features, so the mean of a sum of k grows like k and its
-variance like k^2, whichever the paths, and m norms stand for the 2^n - 1 sets. The authors' code has it behind a
-projection that the paths share. Ours share none, so where the SBN goes is our decision: the last norm of each block
-(``bn3``) is left out and the layer's SBN stands in its place behind the sum, then the shortcut is added, once, where
-there is one. A single path is the plain block, with SBN_1 as its last norm.
+MixPath (arXiv 2001.05887) sums the outputs of the active paths and applies a shadow batch norm (SBN) that depends only
+on their number: the features of paths are nearly parallel, so the mean of a sum of k grows like k and its variance like
+k^2, whichever the paths are, and m norms suffice for the 2^n - 1 sets. In the authors' code the SBN follows a
+projection that the paths share. Our paths share no projection, so the position of the SBN is our decision: the last
+norm of each block (``bn3``) is left out, the layer's SBN follows the sum, and the shortcut, if there is one, is added
+once after it. A single path is the plain block, with SBN_1 as its last norm.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class ParallelBlock(nn.Module):
     """A set of paths in a plain network: (N, C, H, W) to (N, C', H', W').
 
     Args:
-        first: the block of the set's first member, as timm builds it; it gives norm, shortcut and drop path.
-        plan: the layer.
-        activation: inside the blocks, by timm's name.
-        factory: device and dtype.
+        first: timm's block for the set's first member; its norm, shortcut and drop path become those of the set.
+        plan: the layer's plan.
+        activation: activation inside the blocks, by timm's name.
+        factory: torch ``device`` and ``dtype``.
 
     Attributes:
         paths: the blocks by token, without last norm and shortcut.
-        bn3: the norm of the sum.
-        has_skip: whether the input is added.
+        bn3: the batch norm after the sum.
+        has_skip: whether the input is added to the output.
     """
 
     def __init__(self, first: Any, plan: LayerPlan, activation: str, **factory: Any) -> None:
@@ -47,27 +47,27 @@ class ParallelBlock(nn.Module):
         self.paths = nn.ModuleDict({token: bare_path(block) for token, block in named})
 
     def feature_info(self, location: str) -> dict[str, Any]:
-        """As timm's blocks; there is a bottleneck only."""
+        """Describe the block's output as timm's blocks do; only ``bottleneck`` is supported."""
         assert location == "bottleneck"
         return {"module": "", "num_chs": self.bn3.num_features}
 
     def forward(self, x: Tensor) -> Tensor:
-        """The normalised sum, and the input where there is a shortcut."""
-        made: Tensor = self.bn3(summed(self.paths, self.paths, x))
-        return self.drop_path(made) + x if self.has_skip else made
+        """Return the normalised sum of the paths, plus the input if there is a shortcut."""
+        y: Tensor = self.bn3(summed(self.paths, self.paths, x))
+        return self.drop_path(y) + x if self.has_skip else y
 
 
 class PathSets(nn.Module):
     """A layer of a supernet whose tokens are sets of paths.
 
     Args:
-        choices: a module for each token that is no set, as a plain network has it.
-        most: paths at once, which is the number of shadow batch norms.
+        choices: the plain network's module for each token that is not a set.
+        most: largest number of parallel paths, and number of shadow batch norms.
 
     Attributes:
-        paths: the blocks by token, without last norm and shortcut, whatever set they are in.
+        paths: the blocks by token, without last norm and shortcut; all sets share them.
         norms: SBN_1 to SBN_m.
-        skips: what stands for the skip, by its token; empty where there is none.
+        skips: the skip's module, by its token; empty if the layer cannot be skipped.
         has_skip: whether the blocks have a shortcut.
     """
 
@@ -81,16 +81,16 @@ class PathSets(nn.Module):
         self.skips = nn.ModuleDict({token: module for token, module in choices.items() if token not in blocks})
 
     def forward(self, x: Tensor, token: str) -> Tensor:
-        """What the paths of a token give together, through the norm of their number."""
+        """Return the output of a token's paths: their sum through the batch norm for their number."""
         if token in self.skips:
             skipped: Tensor = self.skips[token](x)
             return skipped
         members = members_of(token)
-        made: Tensor = self.norms[len(members) - 1](summed(self.paths, members, x))
-        return made + x if self.has_skip else made
+        y: Tensor = self.norms[len(members) - 1](summed(self.paths, members, x))
+        return y + x if self.has_skip else y
 
     def names_in(self, block: str, token: str) -> dict[str, str]:
-        """Names of the modules of a token: here, and in a plain network where the token's is called ``block``."""
+        """Map the names of a token's modules here to those in a plain network, where its block is named ``block``."""
         if token in self.skips:
             return {f"skips.{token}": block}
         members = members_of(token)
@@ -100,7 +100,7 @@ class PathSets(nn.Module):
 
 
 def summed(paths: nn.ModuleDict, members: Iterable[str], x: Tensor) -> Tensor:
-    """The sum of some paths' outputs, in the order of the set's token."""
+    """Return the sum of the members' outputs, added in the order of the set's token."""
     first, *others = members
     y: Tensor = paths[first](x)
     for token in others:
@@ -109,7 +109,7 @@ def summed(paths: nn.ModuleDict, members: Iterable[str], x: Tensor) -> Tensor:
 
 
 def bare_path(block: Any) -> nn.Module:
-    """A block without its last norm and its shortcut; the block itself is changed."""
+    """Remove a block's last batch norm and shortcut, in place, and return the block."""
     block.bn3, block.drop_path, block.has_skip = nn.Identity(), nn.Identity(), False
     bare: nn.Module = block
     return bare

@@ -1,8 +1,8 @@
-"""Random weights that behave: what a network gets where no trained ones are to be had.
+"""Random weights for networks without trained weights, suited to verification and timing.
 
 With timm's plain initialisation a SCARLET network's logits are about 3e-3 and all its biases are
-zero, so a dropped bias or a swapped channel changes nothing that a check could see. Here biases
-are random, and the batch norm statistics are those of real photographs.
+zero, so no check could detect a dropped bias or a swapped channel. Here the biases are random, and
+the batch norm statistics are those of real photographs.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from scarlet_zoo.models.batchnorm import recalibrate
 
 RANDOM_WEIGHTS = "random (structure and latency only)"
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-# Statistics keep this many bits, so that the last bits of a sum over pixels, which depend on the
-# number of threads, do not reach the file.
+# Statistics are rounded to this many bits: the last bits of a sum over pixels depend on the number
+# of threads and must not reach the file.
 _STATISTIC_BITS = 12
 
 
 def randomize(model: nn.Module, images: Tensor, seed: int = 0) -> None:
-    """Give a freshly created model random biases and norms, and statistics calibrated on images, in place.
+    """Give a newly created model random biases and batch norms, with statistics computed on images, in place.
 
-    Norm weights are uniform in [0.2, 0.6] and norm biases normal around 0.5 with deviation 0.5, as trained
-    networks have them; with weights around 1 and biases around 0 every layer centres and stretches what
-    the last one made, so that rounding grows with depth, a hundredfold in SCARLET-C, as it does in no
-    trained network. Other biases are normal with deviation 0.1; the convolutions keep the values that
-    the model was created with. The statistics are those of one batch, computed in float64 layer after layer.
+    Norm weights are uniform in [0.2, 0.6] and norm biases normal around 0.5 with deviation 0.5, as in trained
+    networks. With weights around 1 and biases around 0 every layer would centre and stretch the output of the
+    one before, and rounding errors would grow with depth, a hundredfold in SCARLET-C, unlike in trained
+    networks. Other biases are normal with deviation 0.1; the convolutions' weights do not change. The
+    statistics are those of one batch, computed in float64 layer after layer.
 
     Args:
         model: any network.
         images: normalised images, shape (N, C, H, W), at least two.
-        seed: of the random values.
+        seed: seed of the random values.
     """
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -48,7 +48,11 @@ def randomize(model: nn.Module, images: Tensor, seed: int = 0) -> None:
 def calibrate_batch_norms(model: nn.Module, images: Tensor) -> None:
     """Set the running statistics of every batch norm to those of one batch, in place.
 
-    The model is left in eval mode and in its dtype.
+    The model is left in eval mode, with its dtype unchanged.
+
+    Args:
+        model: any network.
+        images: normalised images, shape (N, C, H, W), at least two.
     """
     dtype = next(parameter.dtype for parameter in model.parameters())
     recalibrate(model.double(), [images.double()])

@@ -1,4 +1,4 @@
-"""Our names in timm's registry, and one function that creates any network."""
+"""Register this package's networks with timm, and create any network by name or architecture."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.models.weights.checkpoint import load_checkpoint, state_sha256
 from scarlet_zoo.models.weights.store import find_shipped, local_weights, require_weights
 
-# Before the digest, in the notes of a configuration file.
+# The prefix of the digest in the notes of a configuration file.
 SHA256_NOTE = "sha256:"
 _HEAD_ARGUMENTS: Any = ("num_classes", "num_features", "global_pool")
 
 
 def space_config(space: SearchSpace) -> dict[str, Any]:
-    """Data configuration, in timm's terms, for the networks of a space: as the released evaluation has it."""
+    """Return timm's data configuration for the networks of a space, as in the released evaluation code."""
     size, reduction = space.input_size, space.stem_stride
     for layer in space.layers:
         reduction *= layer.stride
@@ -47,17 +47,17 @@ def space_config(space: SearchSpace) -> dict[str, Any]:
 
 
 def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """Construct by timm's builder with our classes; ``feature_cls`` asks for one of timm's own wrappers."""
+    """Build a model of our classes with timm's builder; with ``feature_cls`` timm wraps it in one of its own."""
     tag = kwargs.get("pretrained_cfg")
     if pretrained and (not tag or isinstance(tag, str)):
-        # The registry cannot know what this machine has; asked only when somebody wants it.
-        asked = str(arch) if name == "scarlet_net" else f"{name}.{tag}" if tag else name
-        kwargs["pretrained_cfg_overlay"] = _local_source(asked, kwargs)
+        # timm's registry does not know which weights this machine has, so they are looked up here.
+        weights_name = str(arch) if name == "scarlet_net" else f"{name}.{tag}" if tag else name
+        kwargs["pretrained_cfg_overlay"] = _local_source(weights_name, kwargs)
         if not tag and not _names_source(kwargs["pretrained_cfg_overlay"]):
-            require_weights(asked)
+            require_weights(weights_name)
     features_only = kwargs.pop("features_only", False)
     if features_only:
-        # As many levels as the network has; timm assumes five.
+        # All levels of the network; timm's default assumes five.
         kwargs.setdefault("out_indices", tuple(range(_levels(arch))))
     wrapped = features_only and ("feature_cfg" in kwargs or "feature_cls" in kwargs)
     listed = features_only and not wrapped
@@ -76,8 +76,8 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
 
 
 def _class_of(arch: Arch, listed: bool) -> type[nn.Module]:
-    """A chain is timm's own class with its architecture; branches need a walk of their own."""
-    # Imported when needed: this module runs as soon as timm is imported, which may be by one of these two.
+    """Return the class for an architecture: with or without branches, classifier or feature extractor."""
+    # Not imported at the top: these modules import timm, and importing timm may import this module.
     from scarlet_zoo.models.branched import BranchedFeatures, BranchedNet
     from scarlet_zoo.models.scarlet_net import ScarletFeatures, ScarletNet
 
@@ -87,12 +87,12 @@ def _class_of(arch: Arch, listed: bool) -> type[nn.Module]:
 
 
 def _levels(arch: Arch) -> int:
-    """How many feature levels timm counts: the tensors before each reduction, and the last one."""
+    """Return timm's number of feature levels: the tensors before each reduction, and the last one."""
     return 1 + sum(layer.stride == 2 for layer in arch.space.layers)
 
 
 def _local_source(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What is laid over a registered configuration: the file that a name has on this machine, if none is named yet."""
+    """Return the overlay of a registered configuration, with this machine's weights file if it names no source."""
     overlay = kwargs.get("pretrained_cfg_overlay") or {}
     local = None if _names_source(overlay) else local_weights(name)
     return overlay if local is None else {**overlay, "file": str(local.path)}
@@ -103,7 +103,7 @@ def _names_source(overlay: dict[str, Any]) -> bool:
 
 
 def _checked_weights(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Refuse weights whose digest is not the one that their configuration names (``notes: ["sha256:..."]``)."""
+    """Check the weights' digest against that in their configuration (``notes: ["sha256:..."]``), if there is one."""
     notes = (getattr(model, "pretrained_cfg", None) or {}).get("notes") or ()
     for note in (notes,) if isinstance(notes, str) else notes:
         wanted = str(note).removeprefix(SHA256_NOTE)
@@ -124,9 +124,13 @@ def _entrypoint(name: str) -> Callable[..., nn.Module]:
 def scarlet_net(
     arch: str | Arch = ZOO["scarlet_a"].arch, pretrained: bool = False, space: str | None = None, **kwargs: Any
 ) -> nn.Module:
-    """The network of any identity string; SCARLET-A's when left out.
+    """Create the network of any architecture.
 
-    ``space`` is the definition (:meth:`SearchSpace.to_json`) of a space that this package does not name.
+    Args:
+        arch: an identity string or an ``Arch``; SCARLET-A when left out.
+        pretrained: whether to load the weights of this architecture.
+        space: the definition (:meth:`SearchSpace.to_json`) of a search space that this package does not know.
+        kwargs: further arguments of timm's builder.
     """
     decoded = SearchSpace.from_json(space) if space is not None else None
     parsed = Arch.parse(arch, decoded) if isinstance(arch, str) else arch
@@ -137,15 +141,15 @@ def scarlet_net(
 
 
 def _configurations() -> Iterator[tuple[str, dict[str, Any]]]:
-    """By ``name``, or ``name.tag`` with the file where this package ships the weights."""
+    """Yield names and timm configurations; the name of shipped weights includes their tag, ``name.tag``."""
     for name, entry in ZOO.items():
         config, shipped = space_config(Arch.parse(entry.arch).space), find_shipped(name)
         if shipped is None:
             yield name, config
             continue
         card = all_cards()[shipped.stem]
-        told = {"file": str(shipped), "license": card.licence, "label_names": card.labels}
-        yield shipped.stem, {**config, **told}
+        pretrained = {"file": str(shipped), "license": card.licence, "label_names": card.labels}
+        yield shipped.stem, {**config, **pretrained}
     yield "scarlet_net", space_config(get_space("scarlet"))
 
 
@@ -159,27 +163,27 @@ register_model(scarlet_net)
 def create_model(
     name: str | Arch, pretrained: bool = False, *, checkpoint_path: str | Path | None = None, **kwargs: Any
 ) -> nn.Module:
-    """Create a network by name, identity string or :class:`Arch`; any timm name works as well.
+    """Create a network by name, identity string or :class:`Arch`; every timm name works too.
 
     Args:
         name: ``scarlet_a``, ``scarlet:e3k7-...``, an ``Arch``, ``resnet18``, ``hf-hub:...``.
         pretrained: load the weights that were imported for the name, else those that this package ships for it,
             else those that timm has registered (:func:`scarlet_zoo.models.weights.store.local_weights`).
-        checkpoint_path: weights to load strictly: safetensors, a state dict of this model, or a
-            checkpoint of the released SCARLET code.
-        kwargs: as for ``timm.create_model``; ``stabilized=True`` places stabilizers.
+        checkpoint_path: weights file to load, in which every tensor must match: safetensors, a state dict of
+            this model, or a checkpoint of the released SCARLET code.
+        kwargs: further arguments of ``timm.create_model``; ``stabilized=True`` adds stabilizers.
 
     Raises:
-        UnknownNameError: no such network; the message lists the near ones.
-        ArchError: an identity string with a fault.
-        CheckpointError: a file that does not hold this network's weights.
+        UnknownNameError: there is no such network; the message lists similar names.
+        ArchError: an invalid identity string.
+        CheckpointError: the weights file does not hold this network's weights.
     """
     if isinstance(name, str) and is_identity_string(name):
         name = Arch.parse(name)
     if isinstance(name, Arch):
         registered = name_of(name)
         if registered is None:
-            # As text, because timm writes a model's arguments into its configuration file.
+            # A string, because timm writes a model's arguments into its configuration file.
             kwargs["arch"] = str(name)
             if name.space.name not in list_spaces() or get_space(name.space.name) != name.space:
                 kwargs["space"] = name.space.to_json()
@@ -195,11 +199,11 @@ def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Modul
         raise unknown_name("model", name, ())
     source, _ = _parse_name(name)
     if source is None and not timm.is_model(name.partition(".")[0]):
-        # Ours first, since they are what is shown where nothing is near.
+        # Our names come first, because the first names are shown if no name is similar.
         raise unknown_name("model", name, dict.fromkeys([*ZOO, *timm.list_models()]))
     if pretrained and source is None:
         kwargs = {**kwargs, "pretrained_cfg_overlay": _local_source(kwargs.get("arch", name), kwargs)}
-    # The hub's client tells of every retry on stderr; the last word is enough.
+    # The hub's client logs every retry; the final error is enough.
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -208,7 +212,7 @@ def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Modul
     except (ScarletError, TypeError):
         raise
     except Exception as error:
-        # A tag that is none, a folder or a repository that is not there: each its own kind in timm.
+        # timm raises many kinds of exceptions for an unknown tag or a missing folder or repository.
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ScarletError(f"model {name!r}: {reason}") from error
     finally:

@@ -1,7 +1,7 @@
-"""From an architecture to a torch module: timm's ``EfficientNet``, built from an :class:`Arch`.
+"""SCARLET networks as torch modules: timm's ``EfficientNet``, built from an :class:`Arch`.
 
-Whatever timm offers for one works here; the classes below add the architecture they were built
-from and, where asked, the stabilizers of skipped layers.
+All features of timm's class work here. The classes below add the architecture that they were built
+from and, if requested, the stabilizers of skipped layers.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def _block(plan: LayerPlan, activation: str) -> dict[str, Any]:
         "exp_kernel_size": 1,
         "pw_kernel_size": 1,
         "exp_ratio": float(choice.expand_ratio),
-        # timm divides by the expansion to get at the hidden channels; a quarter of those is meant.
+        # timm divides this ratio by the expansion ratio; the product gives a quarter of the hidden channels.
         "se_ratio": 0.25 * choice.expand_ratio if choice.squeeze_excite else 0.0,
         "noskip": False,
     }
 
 
 def timm_block_args(arch: Arch) -> list[list[dict[str, Any]]]:
-    """Arguments of timm's block builder, a list per stage; skipped layers are left out."""
+    """Return the arguments of timm's block builder, one list for each stage; skipped layers are left out."""
     stages: list[list[dict[str, Any]]] = [[_first_block(arch.space)]]
     for plan in arch.layers:
         if plan.stage == len(stages) - 1:
@@ -61,7 +61,7 @@ def timm_block_args(arch: Arch) -> list[list[dict[str, Any]]]:
 
 
 def _place_path_sets(stages: nn.Sequential, arch: Arch, **factory: Any) -> None:
-    """Put a set of parallel blocks where timm has built the first of them; no stabilizer is there yet."""
+    """Replace timm's block by a set of parallel blocks; call it before stabilizers are added."""
     names = block_names(arch, stabilized=False)
     for plan in arch.layers:
         if plan.choice.beside:
@@ -72,7 +72,7 @@ def _place_path_sets(stages: nn.Sequential, arch: Arch, **factory: Any) -> None:
 
 
 def _place_stabilizers(stages: nn.Sequential, arch: Arch, **factory: Any) -> None:
-    """Put a stabilizer where the architecture skips a layer; ``stages`` is the model's ``blocks``."""
+    """Insert a stabilizer for each skipped layer; ``stages`` is the model's ``blocks``."""
     for plan in arch.layers:
         if plan.choice.is_skip:
             stage = stages[plan.stage + 1]
@@ -82,7 +82,7 @@ def _place_stabilizers(stages: nn.Sequential, arch: Arch, **factory: Any) -> Non
 
 
 def _complete(stages: nn.Sequential, arch: Arch, stabilized: bool, kwargs: dict[str, Any]) -> None:
-    """What timm's builder does not know of."""
+    """Add the modules that timm's builder does not know: sets of paths, and stabilizers if requested."""
     factory = {key: kwargs.get(key) for key in ("device", "dtype")}
     _place_path_sets(stages, arch, **factory)
     if stabilized:
@@ -90,7 +90,7 @@ def _complete(stages: nn.Sequential, arch: Arch, stabilized: bool, kwargs: dict[
 
 
 def _set_stem_stride(model: nn.Module, space: SearchSpace) -> None:
-    """Timm's stem has stride 2; with 1 every feature level has half the reduction."""
+    """Set the stem's stride to the space's; timm builds stride 2, and stride 1 halves every level's reduction."""
     if space.stem_stride == 1:
         model.get_submodule("conv_stem").stride = (1, 1)  # type: ignore[assignment]
         info: Any = model.feature_info
@@ -115,11 +115,11 @@ class ScarletNet(EfficientNet):
 
     Args:
         arch: the architecture.
-        stabilized: place a :class:`Stabilizer` at every skipped layer, as in the supernet.
-        kwargs: arguments of timm's ``EfficientNet``.
+        stabilized: whether every skipped layer gets a :class:`Stabilizer`, as in the supernet.
+        kwargs: further arguments of timm's ``EfficientNet``.
 
     Attributes:
-        arch: the architecture it was built from.
+        arch: the architecture that the network was built from.
     """
 
     def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
@@ -131,7 +131,7 @@ class ScarletNet(EfficientNet):
 
 
 class ScarletFeatures(EfficientNetFeatures):
-    """The feature pyramid of a SCARLET network: images (N, C, H, W) to a list of maps, one a level."""
+    """The feature pyramid of a SCARLET network: images (N, C, H, W) to a list of maps, one for each level."""
 
     def __init__(self, arch: Arch, stabilized: bool = False, **kwargs: Any) -> None:
         super().__init__(**_timm_arguments(arch, kwargs))

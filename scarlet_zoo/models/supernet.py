@@ -1,8 +1,8 @@
-"""A weight-sharing supernet: every choice of every layer at once, one path of it at a time.
+"""A weight-sharing supernet: it holds every choice of every layer and runs one path at a time.
 
-Its parts are the parts of the plain networks: the block that stands in layer 4 for ``e3k5se`` is
-the ``InvertedResidual`` that timm builds for a network with ``e3k5se`` there. A subnet is that plain
-network with copied weights, so what a path scores is what the subnet computes.
+It consists of the blocks of plain networks: its block ``e3k5se`` of layer 4 is the ``InvertedResidual``
+that timm builds for a network with ``e3k5se`` in that layer. A subnet is the plain network with copied
+weights, so it computes exactly what the path in the supernet computes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.scarlet_net import ScarletNet
 from scarlet_zoo.models.weights.checkpoint import load_state, save_state
 
-# What may stand on a skip: a stabilizer in one of its initialisations, or nothing.
+# What a skipped layer may hold: a stabilizer in one of its initialisations, or nothing.
 PLAIN_SKIP = "plain"
 SKIPS = (*Stabilizer.INITS, PLAIN_SKIP)
-# Parts that every path shares: name here, name in the plain network.
+# Modules that every path shares: their names here and in the plain network.
 _SHARED = {
     "conv_stem": "conv_stem",
     "bn1": "bn1",
@@ -42,21 +42,23 @@ _SHARED = {
 
 
 class Supernet(nn.Module):
-    """Every network of a search space, sharing weights: images (N, C, H, W) and an architecture to logits.
+    """All networks of a search space with shared weights: images (N, C, H, W) and an architecture to logits.
 
-    Parameters of choices that are not on the path are not touched: their gradients stay None, so
-    that neither momentum nor weight decay moves them, and their batch norms see nothing.
+    Training a path does not change the choices that are not on it: their gradients stay None, so that
+    neither momentum nor weight decay changes them, and their batch norms see no features.
 
     Args:
         space: the search space.
-        skip: what stands where a layer is skipped: a :class:`Stabilizer` initialised as ``identity``
-            (our default: training starts from plain skips), ``orthogonal`` or ``kaiming``; or
-            ``plain``, nothing, for comparison. SCARLET-NAS section 3 has the stabilizer; which
-            initialisation its authors used is not known.
+        skip: module of a skipped layer: a :class:`Stabilizer` initialised as ``identity`` (our default:
+            training starts from plain skips), ``orthogonal`` or ``kaiming``; or ``plain``, no module, for
+            comparison. SCARLET-NAS section 3 describes the stabilizer, but not its initialisation.
 
     Attributes:
         layers: for each searchable layer its choices by token, or its :class:`PathSets`.
-        branches: a block for each branch that there may be, whatever the choices of the layers.
+        branches: a block for each possible branch, shared by all choices of the layers.
+
+    Raises:
+        ScarletError: an unknown kind of skip.
     """
 
     def __init__(self, space: SearchSpace, skip: str = "identity") -> None:
@@ -74,7 +76,7 @@ class Supernet(nn.Module):
         self.global_pool: nn.Module
         for arch in _cover(space):
             self._take_blocks(create_model(arch), arch)
-        # Where the tokens of a layer came in another order than the space names them.
+        # The choices were added in another order; put them in the order of the space's tokens.
         for index, layer in enumerate(space.layers):
             choices = self.layers[index]
             assert isinstance(choices, nn.ModuleDict)
@@ -99,7 +101,7 @@ class Supernet(nn.Module):
                 choices[plan.token] = donor.get_submodule(names[plan.index])
 
     def forward(self, images: Tensor, arch: Arch) -> Tensor:
-        """Logits (N, classes) of one path.
+        """Return the logits (N, classes) of one path.
 
         Raises:
             ArchError: an architecture of another space.
@@ -108,7 +110,7 @@ class Supernet(nn.Module):
         return logits
 
     def features(self, images: Tensor, arch: Arch) -> Tensor:
-        """Pooled features (N, head width) of one path: what the classifier is given."""
+        """Return the pooled features (N, head width) of one path, the classifier's input."""
         self._check(arch)
         maps = FeatureMaps(self.branches, arch.branches)
         x = maps.at(0, self.first(self.bn1(self.conv_stem(images))))
@@ -118,11 +120,11 @@ class Supernet(nn.Module):
         return pooled
 
     def on_path(self, arch: Arch) -> tuple[str, ...]:
-        """Names of the modules that an architecture runs through, the shared ones first."""
+        """Return the names of the modules on an architecture's path, the shared modules first."""
         return tuple(self._modules_of(arch))
 
     def subnet(self, arch: Arch) -> ScarletNet:
-        """The plain network of an architecture with copied weights, and stabilizers where it skips.
+        """Return the plain network of an architecture with copied weights, including stabilizers of skipped layers.
 
         Raises:
             ArchError: an architecture of another space.
@@ -139,7 +141,7 @@ class Supernet(nn.Module):
         return model.train(self.training)
 
     def _modules_of(self, arch: Arch) -> dict[str, str]:
-        """Names of the modules on a path: here, and in the plain network."""
+        """Map the names of the modules on a path to their names in the plain network."""
         names = block_names(arch, stabilized=self.skip != PLAIN_SKIP)
         branches = [f"branches.{edge_name(edge)}" for edge in arch.branches]
         layers: dict[str, str] = {}
@@ -151,38 +153,38 @@ class Supernet(nn.Module):
 
     def _check(self, arch: Arch) -> None:
         if arch.space is not self.space and arch.space != self.space:
-            raise ArchError(f"architecture {arch}: of space {arch.space.name!r}, wanted one of {self.space.name!r}")
+            raise ArchError(f"architecture {arch}: got space {arch.space.name!r}, wanted space {self.space.name!r}")
 
 
 def _cover(space: SearchSpace) -> Iterator[Arch]:
-    """Architectures that between them hold every token of every layer; of sets, their single blocks."""
+    """Yield architectures that together hold every token of every layer, except sets of paths."""
     layers = [without_sets(layer.tokens) for layer in space.layers]
     for number in range(max(map(len, layers))):
         yield Arch.of(space, (tokens[number % len(tokens)] for tokens in layers))
 
 
 def save_supernet(supernet: Supernet, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a supernet's tensors with its search space and its kind of skip, atomically."""
+    """Write a supernet's tensors, search space and kind of skip to a safetensors file, atomically."""
     own = {"space": supernet.space.to_json(), "skip": supernet.skip}
     save_state(supernet.state_dict(), path, {**metadata, **own})
 
 
 def load_supernet(path: Path) -> tuple[Supernet, dict[str, str]]:
-    """Rebuild a supernet from :func:`save_supernet`'s file; returns it in eval mode, and the file's metadata.
+    """Rebuild a supernet from a file of :func:`save_supernet`; return it in eval mode, with the file's metadata.
 
     Raises:
-        CheckpointError: missing, broken, or no supernet.
+        CheckpointError: the file is missing, broken, or not a supernet.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
         state = safetensors.torch.load_file(path)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file, wanted the supernet.safetensors of supernet train") from error
+        raise CheckpointError(f"{path}: no such file, wanted a supernet.safetensors of supernet train") from error
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: broken, wanted the supernet.safetensors of supernet train") from error
+        raise CheckpointError(f"{path}: broken file, wanted a supernet.safetensors of supernet train") from error
     if not {"space", "skip"} <= metadata.keys():
-        raise CheckpointError(f"{path}: no supernet, wanted the supernet.safetensors of supernet train")
+        raise CheckpointError(f"{path}: not a supernet, wanted a supernet.safetensors of supernet train")
     with torch.random.fork_rng(devices=[]):
         supernet = Supernet(SearchSpace.from_json(metadata["space"]), metadata["skip"])
     load_state(supernet, state, path)

@@ -1,1 +1,1 @@
-"""Files that are never half written, jobs in processes of their own, plots and tables: what every package may use."""
+"""Helpers that every package may use: atomic file writing, jobs in separate processes, plots and markdown tables."""

@@ -1,4 +1,4 @@
-"""Files that are never half written, made beside their place and renamed into it, and JSON that every parser reads."""
+"""Atomic file writing, the folders of this package, and JSON that every parser reads."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def shipped_folder(name: str) -> Path:
-    """A folder of the repository that is installed with the package: ``_name`` inside it in a wheel, else beside it.
+    """Return a folder of the repository that is shipped with the package.
 
-    Where neither is there it is the wheel's place, which then does not exist.
+    In a wheel it is ``scarlet_zoo/_<name>``, in a clone ``<name>`` beside the package. If neither exists, the path
+    for the wheel is returned.
     """
     inside = _PACKAGE / f"_{name}"
     beside = _PACKAGE.parent / name
@@ -31,12 +32,12 @@ def shipped_folder(name: str) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder; what was written there takes the place of ``path`` at the end.
+    """Yield a temporary path in the same folder, and rename it to ``path`` when the ``with`` block ends.
 
-    If the body raises, ``path`` is untouched and nothing is left behind.
+    If the block raises, ``path`` is unchanged and the temporary file is removed.
 
     Raises:
-        ScarletError: the folder cannot be written to.
+        ScarletError: the folder is not writable, or ``path`` is a folder.
     """
     make_folder(path.parent)
     if path.is_dir():
@@ -71,30 +72,30 @@ def make_folder(path: Path) -> None:
     """Create a folder with its parents.
 
     Raises:
-        ScarletError: a file is in the way, or it is not allowed.
+        ScarletError: a file has the same name, or the folder cannot be created or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ScarletError(f"folder {path}: cannot be made: {error.strerror}") from error
+        raise ScarletError(f"folder {path}: cannot be created: {error.strerror}") from error
     if not os.access(path, os.W_OK):
         raise ScarletError(f"folder {path}: is not writable")
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 digest of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/scarlet_zoo``, else where the platform keeps caches."""
+    """Return this package's cache folder: ``$XDG_CACHE_HOME/scarlet_zoo``, else the platform's usual place."""
     configured = os.environ.get("XDG_CACHE_HOME")
     return Path(configured) / "scarlet_zoo" if configured else Path(platformdirs.user_cache_path("scarlet_zoo"))
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON of a nested value; numbers that JSON cannot say (infinite, none) become null, paths text."""
+    """Return a nested value as JSON text; infinite numbers and NaN become null, paths become text."""
     return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 

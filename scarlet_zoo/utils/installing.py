@@ -1,4 +1,4 @@
-"""How to install what is missing: a command that works wherever this package was installed from."""
+"""The command that installs missing optional packages, however this package itself was installed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires
 
-# Of a checkout that is on the path without being installed.
+# For a clone that is on the import path without being installed.
 _FROM_A_CLONE = "pip install '.[{extra}]' in a clone of scarlet-zoo"
 
 
 def install_command(extra: str, only: Sequence[str] = ()) -> str:
-    """The command that installs the packages of an extra, by their own names and in the versions that are needed.
+    """Return the command that installs the packages of an extra, by name and in the required versions.
 
-    It never names this package, which is on no package index: such a command would fail, or fetch a stranger's.
+    The command never names scarlet-zoo itself: it is on no package index, so the command would fail or install
+    a package of someone else.
 
     Args:
-        extra: of ``pyproject.toml``.
-        only: of its packages, these; all when left out.
+        extra: name of an extra in ``pyproject.toml``.
+        only: names of the extra's packages to install; all of them when left out.
     """
     try:
         declared = requires("scarlet-zoo") or []

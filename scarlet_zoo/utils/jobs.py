@@ -1,4 +1,4 @@
-"""Independent pieces of work, one after another here or side by side in processes of their own."""
+"""Independent jobs, run one after another in this process or in parallel in worker processes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.files import json_text, write_text
 
 Job = TypeVar("Job")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def run_jobs(work: Callable[[Job], Made], jobs: Iterable[Job], workers: int = 1) -> Iterator[tuple[Job, Made]]:
-    """Do all jobs; yields each with what came of it, in the order in which they are finished.
+def run_jobs(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 1) -> Iterator[tuple[Job, Result]]:
+    """Run all jobs and yield each job with its result, in the order in which they finish.
 
     Args:
-        work: what is done, a function that another process can import.
-        jobs: values that can be sent there.
-        workers: processes; with 1 all is done in this one.
+        work: function that is called with each job; a worker process must be able to import it.
+        jobs: arguments for ``work``; they must be picklable.
+        workers: number of processes; with 1 all jobs run in this process.
 
     Raises:
-        ScarletError: fewer than one worker, or what a job has raised; the others are then not begun.
+        ScarletError: fewer than one worker. An exception of a job is raised too; jobs that wait are then cancelled.
     """
     if workers < 1:
         raise ScarletError(f"got {workers} workers, wanted 1 or more")
@@ -45,31 +45,32 @@ def run_jobs(work: Callable[[Job], Made], jobs: Iterable[Job], workers: int = 1)
 
 
 def kept(file: Path, asked: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """What was made and kept in a file before, or is made now and kept there, with ``asked`` in it.
+    """Return the result stored in a JSON file; if there is no such file, compute the result and store it.
 
     Args:
-        file: JSON.
-        asked: JSON values of what it depends on.
-        make: makes JSON values.
+        file: path of the JSON file.
+        asked: what the result depends on, as JSON values; stored with the result under the key ``asked``.
+        make: computes the result, as JSON values.
 
     Raises:
-        ScarletError: the file holds what was made of something else.
+        ScarletError: the file holds a result for another ``asked``.
     """
     wanted = json.loads(json_text(asked))
     if not file.is_file():
         write_text(file, json_text({"asked": wanted, **make()}) + "\n")
     found = dict(json.loads(file.read_text(encoding="utf-8")))
     if found.get("asked") != wanted:
-        raise ScarletError(f"{file}: was made of {json_text(found.get('asked'))[:60]}..., wanted another folder")
+        stored = json_text(found.get("asked"))
+        raise ScarletError(f"{file}: holds the result for other settings ({stored[:60]}...), wanted an unused folder")
     return found
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Fresh processes that end with this one, however it ends.
+    """Return a pool of newly started processes that end when this process ends, even if it is killed.
 
-    A worker of the standard library's pool that is at work when its parent is killed goes on, and then waits for ever.
+    Workers of the standard library's pool would outlive a killed parent and wait forever.
     """
-    # A forked torch can wait for threads that it does not have.
+    # Not fork: torch in a forked process can wait for threads that do not exist there.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
 

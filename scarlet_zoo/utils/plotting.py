@@ -1,4 +1,4 @@
-"""Figures, by matplotlib, which is an extra."""
+"""Figures drawn with matplotlib, an optional dependency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scarlet_zoo.utils.installing import install_command
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of this size in inches.
+    """Return an empty matplotlib figure of this width and height, in inches.
 
     Raises:
         ScarletError: matplotlib is not installed.
@@ -26,7 +26,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, stem: Path) -> None:
-    """Write a figure as ``stem.png`` and ``stem.svg``, without dates and random names: the same one, the same files."""
+    """Write a figure as ``stem.png`` and ``stem.svg``, without dates and random names: equal figures, equal files."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": "scarlet-zoo"}):

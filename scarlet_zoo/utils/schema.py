@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a value, said on one line as this package's errors are."""
+"""Turn pydantic's validation errors into one-line messages in the style of this package's errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _LONGEST = 60
 _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
-# pydantic's words, and those that a person who writes TOML knows.
+# pydantic's words, and plainer ones for people who write TOML.
 _PLAIN = {
     "a valid integer": "a whole number",
     "a valid number": "a number",
@@ -25,12 +25,12 @@ _PLAIN = {
 
 
 def first_fault(error: ValidationError, fields: Iterable[str] = ()) -> str:
-    """The first fault that pydantic found: where it is, what stands there and what was wanted.
+    """Describe the first fault of a validation error: which field, what it holds, and what was wanted.
 
     Args:
-        error: of a validation.
-        fields: names that there are, in order: they are listed for an unknown one, and stand for the positions of
-            a constructor's arguments.
+        error: the validation error.
+        fields: names of the allowed fields, in order. They are listed when a field is unknown, and name the
+            positional arguments of a constructor.
     """
     fault, names = error.errors(include_url=False)[0], list(fields)
     first, *inner = fault["loc"] or ("",)

@@ -1,1 +1,1 @@
-"""Weights with provenance: their cards, their files, and where they are kept."""
+"""Weights and their provenance: weights cards, weights files, and the user's weights store."""

@@ -1,6 +1,6 @@
-"""Weights cards: what is true of a set of weights, wherever the weights themselves are.
+"""Weights cards: descriptions of sets of weights, whether or not the weights are on this machine.
 
-A card is a TOML file under ``weights/cards`` (inside the wheel: ``scarlet_zoo/_weights/cards``),
+A card is a TOML file in ``weights/cards`` (inside the wheel: ``scarlet_zoo/_weights/cards``),
 named ``<network>.<tag>.toml``, with exactly the fields below.
 """
 
@@ -25,12 +25,12 @@ WEIGHTS_FOLDER = shipped_folder("weights")
 
 
 T = TypeVar("T")
-# A list in TOML.
+# The type of a TOML list.
 Row = Annotated[tuple[T, ...], Field(strict=False)]
 
 
 class CardError(ScarletError):
-    """A weights card that is not as cards are."""
+    """A weights card that cannot be read or has invalid fields."""
 
 
 class _Strict(BaseModel):
@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class Published(_Strict):
-    """Accuracy as somebody published it, in percent."""
+    """Published accuracy, in percent, and its source."""
 
     top1_percent: float
     top5_percent: float
@@ -46,7 +46,14 @@ class Published(_Strict):
 
 
 class CardPreprocessing(_Strict):
-    """How pictures are fed: the shorter side resized, the centre cropped, in pixels; mean and std of [0, 1]."""
+    """The preprocessing of images.
+
+    Attributes:
+        resize: length of the resized shorter side, in pixels.
+        crop: side of the central crop, in pixels.
+        interpolation: Pillow's filter for resizing, such as ``bilinear``.
+        mean, std: mean and deviation of each channel, for values in [0, 1].
+    """
 
     resize: int
     crop: int
@@ -56,15 +63,17 @@ class CardPreprocessing(_Strict):
 
 
 class Measured(_Strict):
-    """Accuracy that we measured, in percent, and how the weights were made.
+    """Accuracy that we measured, in percent, and the training of the weights.
 
     Attributes:
-        validation_top1_percent: on the pictures that every choice was made on.
-        test_top1_percent: on the test pictures, which were read once, at the end, on ``test_date``.
-        commands: what was typed, in order.
-        seed: of the training.
-        hardware: what it ran on.
-        minutes: how long the training took.
+        validation_top1_percent: accuracy on the validation images, on which every choice was made.
+        test_top1_percent: accuracy on the test images, which were read once, at the end, on ``test_date``.
+        test_images: number of test images.
+        test_date: day on which the test images were read.
+        commands: the commands that trained the weights, in order.
+        seed: seed of the training.
+        hardware: hardware of the training.
+        minutes: duration of the training.
     """
 
     validation_top1_percent: float
@@ -78,21 +87,22 @@ class Measured(_Strict):
 
 
 class WeightsCard(_Strict):
-    """A set of weights.
+    """The description of a set of weights.
 
     Attributes:
-        name, tag: together the name that timm uses, ``name.tag``.
+        name, tag: name of the network and of this set of weights; timm's name is ``name.tag``.
         arch: identity string of the network.
-        dataset: what it was trained on.
-        source: who has the weights, and where.
-        licence: of the weights, ``none stated`` if so.
-        redistributed: whether this project ships them.
-        how_to_get: one sentence for a person without them.
-        sha256: of the weights file, where it is known.
+        dataset: data set of the training.
+        num_classes: number of classes.
+        source: who provides the weights, and where.
+        licence: licence of the weights, or ``none stated``.
+        redistributed: whether this project ships the weights.
+        how_to_get: one sentence on how to get the weights.
+        sha256: digest of the weights file, if known.
         published: accuracy that others published; never measured by us.
         measured: accuracy that we measured, for weights that we trained.
-        labels: names of the classes in the order of the logits.
-        preprocessing: what the network was trained to be fed.
+        labels: class names in the order of the logits.
+        preprocessing: the preprocessing of the training images.
     """
 
     name: str
@@ -112,13 +122,14 @@ class WeightsCard(_Strict):
 
 
 def read_card(path: Path) -> WeightsCard:
-    """Read a card, strictly: every field known, none missing, each of its kind, the file named after it.
+    """Read a weights card; unknown, missing and invalid fields and a wrong file name are errors.
 
-    What was published of a network of the zoo stands in the zoo, so the card of its authors' weights has no
-    ``[published]`` and is given it here.
+    The zoo holds the figures that a network's authors published, so the card of the authors' weights has no
+    ``[published]`` table; this function fills it in.
 
     Raises:
-        CardError: what is wrong in which file.
+        CardError: the card is invalid; the message names the file and the fault.
+        ArchError: the card's identity string is invalid.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -129,13 +140,13 @@ def read_card(path: Path) -> WeightsCard:
     except ValidationError as error:
         raise CardError(f"{path}: {first_fault(error, WeightsCard.model_fields)}") from error
     if path.name != f"{card.name}.{card.tag}.toml":
-        raise CardError(f"{path}: got the card of {card.name}.{card.tag}, wanted a file of that name")
+        raise CardError(f"{path}: got the card of {card.name}.{card.tag}, wanted file {card.name}.{card.tag}.toml")
     Arch.parse(card.arch)
     return card.model_copy(update={"published": card.published or _published_of(card)})
 
 
 def _published_of(card: WeightsCard) -> Published | None:
-    """What the zoo has of the authors' weights; of other weights of the same network it says nothing."""
+    """Return the zoo's published figures for the authors' weights; None for other weights of the same network."""
     entry = ZOO.get(card.name)
     if entry is None or entry.published is None or entry.authors_tag != card.tag:
         return None
@@ -145,15 +156,15 @@ def _published_of(card: WeightsCard) -> Published | None:
 
 @cache
 def all_cards() -> Mapping[str, WeightsCard]:
-    """Every card of this project by ``name.tag``, in order of name.
+    """Return all cards of this project by ``name.tag``, sorted by name.
 
     Raises:
-        CardError: a card that is not as cards are.
+        CardError: a card is invalid.
     """
     cards = [read_card(path) for path in sorted((WEIGHTS_FOLDER / "cards").glob("*.toml"))]
     return MappingProxyType({f"{card.name}.{card.tag}": card for card in cards})
 
 
 def cards_of(name: str) -> list[WeightsCard]:
-    """The cards of one network."""
+    """Return the cards of one network."""
     return [card for card in all_cards().values() if card.name == name]

@@ -1,6 +1,6 @@
-"""Weights in and out of files: safetensors, state dicts, and the released SCARLET checkpoints.
+"""Read and write weights files: safetensors, state dicts, and the released SCARLET checkpoints.
 
-Nothing in a file is ever executed: pickles are read with ``weights_only=True``.
+No code from a file is ever executed: pickles are read with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ _RELEASED_BLOCK = {
 
 
 def released_module_names(arch: Arch, stabilized: bool = False) -> dict[str, str]:
-    """Released module name to ours, for one architecture.
+    """Map the released code's module names to ours, for one architecture.
 
-    A skipped layer keeps its index in the released names (SCARLET-B has no ``mb_module.8``) and
-    has no place in ours, unless a stabilizer stands there.
+    A skipped layer keeps its index in the released names (SCARLET-B has no ``mb_module.8``). In our
+    names it has a position only if it has a stabilizer.
     """
     names = dict(_RELEASED_MODULES)
     position: dict[int, int] = {}
@@ -72,10 +72,15 @@ def _looks_released(state: Mapping[str, Tensor]) -> bool:
 
 
 def from_released(state: Mapping[str, Tensor], arch: Arch, path: Path) -> dict[str, Tensor]:
-    """Rename a released state dict to timm's names.
+    """Rename the keys of a released state dict to timm's names.
+
+    Args:
+        state: the released state dict.
+        arch: the architecture that the weights belong to.
+        path: path of the weights file, for the error message.
 
     Raises:
-        CheckpointError: a layer of the file that the architecture does not have.
+        CheckpointError: the file has a layer that the architecture does not have.
     """
     names = released_module_names(arch)
     renamed = {}
@@ -88,13 +93,13 @@ def from_released(state: Mapping[str, Tensor], arch: Arch, path: Path) -> dict[s
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a weights file, whatever its common format.
+    """Read the tensors of a weights file in any of the common formats.
 
-    Understands safetensors, plain state dicts and training checkpoints that keep one under
+    These are safetensors, plain state dicts, and training checkpoints with a state dict under
     ``model_state`` (the released SCARLET code), ``state_dict_ema``, ``state_dict`` or ``model``.
 
     Raises:
-        CheckpointError: missing, truncated, not a weights file, or a pickle that holds code.
+        CheckpointError: the file is missing, truncated, not a weights file, or a pickle with code.
     """
     try:
         with path.open("rb") as file:
@@ -104,16 +109,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}, wanted a weights file") from error
     if not head:
-        raise CheckpointError(f"{path}: empty, wanted a weights file")
+        raise CheckpointError(f"{path}: empty file, wanted a weights file")
     if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|!--|html|\?xml)", head, re.IGNORECASE):
-        raise CheckpointError(f"{path}: a web page, not weights: the download link needs a browser or a login")
+        raise CheckpointError(
+            f"{path}: got a web page, wanted a weights file: the download link needs a browser or a login"
+        )
     content = _read_safetensors(path) if _is_safetensors(path, head) else _read_pickle(path)
     for key in ("model_state", "state_dict_ema", "state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path}: no state dict in it, wanted tensors by name or one under 'model_state'")
+        raise CheckpointError(f"{path}: got no state dict, wanted tensors by name or a state dict under 'model_state'")
     return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
 
 
@@ -130,15 +137,15 @@ def _read_safetensors(path: Path) -> object:
 
 def _read_pickle(path: Path) -> object:
     try:
-        # timm's training checkpoints keep their command line, a plain holder of values.
+        # timm's training checkpoints hold the command line's arguments as a Namespace, which is safe to load.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named:
-            message = f"{path}: refused, the pickle holds code ({named.group(1)}); wanted tensors only"
+            message = f"{path}: got a pickle that holds code ({named.group(1)}), wanted tensors only"
             raise CheckpointError(message) from error
-        raise CheckpointError(f"{path}: not a weights file: it does not read as tensors only") from error
+        raise CheckpointError(f"{path}: not a weights file, wanted a pickle of tensors only") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path}: truncated or not a weights file: {_one_line(error)}") from error
 
@@ -148,29 +155,36 @@ def _one_line(error: BaseException) -> str:
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Load weights from a file into a model, strictly: every tensor must match.
+    """Load weights from a file into a model; every tensor must match.
 
     Raises:
         CheckpointError: the file cannot be read, or is for another network; the message names the
-            first tensor that does not fit.
+            first tensor that does not match.
     """
     state = read_state_dict(path)
     arch: Arch | None = getattr(model, "arch", None)
     if _looks_released(state):
         if arch is None:
-            raise CheckpointError(f"{path}: a released SCARLET checkpoint, but the model is {type(model).__name__}")
+            raise CheckpointError(
+                f"{path}: got a released SCARLET checkpoint, wanted weights of a {type(model).__name__}"
+            )
         state = from_released(state, arch, path)
     if hasattr(getattr(model, "feature_info", None), "out_indices") and not hasattr(model, "classifier"):
-        # A feature extractor is a part of the network whose weights these are.
+        # A feature extractor has only a part of the network's tensors.
         state = {key: tensor for key, tensor in state.items() if key in model.state_dict()}
     load_state(model, state, path)
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load tensors that were read from a file, strictly.
+    """Load tensors into a model; every tensor must match.
+
+    Args:
+        model: the model.
+        state: the tensors by name.
+        path: path of the file that they were read from, for the error message.
 
     Raises:
-        CheckpointError: one is missing, unknown or of another shape; the message names it.
+        CheckpointError: a tensor is missing, unknown or of another shape; the message names it.
     """
     _check_state(model.state_dict(), state, path)
     model.load_state_dict(state)
@@ -180,26 +194,27 @@ def _check_state(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], path: 
     missing = [key for key in wanted if key not in got]
     unknown = [key for key in got if key not in wanted]
     if missing or unknown:
-        first = f"no {missing[0]!r} in it" if missing else f"holds {unknown[0]!r}"
+        first = f"lacks tensor {missing[0]!r}" if missing else f"holds tensor {unknown[0]!r}"
         raise CheckpointError(
             f"{path}: for another network: {first} ({len(missing)} missing, {len(unknown)} unknown of {len(wanted)})"
         )
     for key, tensor in wanted.items():
         if got[key].shape != tensor.shape:
             raise CheckpointError(
-                f"{path}: for another network: {key!r} has shape {tuple(got[key].shape)}, wanted {tuple(tensor.shape)}"
+                f"{path}: for another network: tensor {key!r} has shape {tuple(got[key].shape)}, "
+                f"wanted {tuple(tensor.shape)}"
             )
 
 
 def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a model's tensors to a safetensors file, atomically, with metadata and their digest."""
+    """Write a model's tensors to a safetensors file, atomically, with metadata and a digest of the tensors."""
     arch: Arch | None = getattr(model, "arch", None)
     own = {"arch": str(arch), "space": arch.space.to_json()} if arch is not None else {}
     save_state(model.state_dict(), path, {**metadata, **own})
 
 
 def save_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write tensors to a safetensors file, atomically, with metadata and their digest."""
+    """Write tensors to a safetensors file, atomically, with metadata and a digest of the tensors."""
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     with replacing(path) as temporary:
         described = {"format": "pt", "sha256": state_sha256(plain), **metadata}
@@ -207,10 +222,10 @@ def save_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, s
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file says of itself; nothing for other formats.
+    """Return the metadata of a safetensors file; empty for other formats and missing files.
 
     Raises:
-        CheckpointError: it is called safetensors and is broken.
+        CheckpointError: the file's extension is ``.safetensors``, but it cannot be read as such.
     """
     if path.suffix != ".safetensors" or not path.is_file():
         return {}
@@ -222,7 +237,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """Digest of names, dtypes, shapes and values of a state dict, in order of name."""
+    """Return the SHA-256 digest of names, dtypes, shapes and values of a state dict, in order of name."""
     digest = hashlib.sha256()
     for key, tensor in sorted(state.items()):
         values = tensor.detach().cpu().contiguous()

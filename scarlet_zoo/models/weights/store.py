@@ -1,4 +1,4 @@
-"""Which weights a name has on this machine, and the user's own store, from which imported ones are found by name."""
+"""The weights on this machine: the user's store of imported weights, and the weights that this package ships."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from scarlet_zoo.utils.files import cache_folder, file_sha256
 
 @dataclass(frozen=True, slots=True)
 class StoredWeights:
-    """Weights in the store.
+    """A network's weights in the store.
 
     Attributes:
-        name: of the network.
-        path: of the safetensors file.
-        sha256: digest of its tensors, as its own metadata has it.
-        metadata: all that it says of itself: arch, space, where it was imported from.
+        name: name of the network.
+        path: path of the safetensors file.
+        sha256: digest of its tensors, read from its metadata.
+        metadata: all of its metadata: architecture, search space, and the file that it was imported from.
     """
 
     name: str
@@ -36,17 +36,20 @@ class StoredWeights:
 
 
 def stored_path(name: str) -> Path:
-    """Where the weights of a network are kept, whether they are there or not."""
+    """Return the path of a network's weights in the store, whether or not the file exists."""
     return cache_folder() / "weights" / f"{safe_name(name)}.safetensors"
 
 
 def import_weights(name: str, model: nn.Module, file: Path) -> StoredWeights:
-    """Check a weights file against a network and keep it as safetensors, atomically.
+    """Check a weights file against a network and write it to the store as safetensors, atomically.
 
     Args:
-        name: of the network; the weights are found by it.
-        model: that network; it is not changed.
-        file: safetensors, a state dict, or a checkpoint of the released code.
+        name: name of the network, under which the weights are stored.
+        model: the network; it is not changed.
+        file: a safetensors file, a state dict, or a checkpoint of the released code.
+
+    Returns:
+        The weights in the store.
 
     Raises:
         CheckpointError: the file is for another network, cannot be read, or holds values that are
@@ -56,20 +59,23 @@ def import_weights(name: str, model: nn.Module, file: Path) -> StoredWeights:
     load_checkpoint(model, file)
     broken = [key for key, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise CheckpointError(f"{file}: {broken[0]!r} holds values that are not finite ({len(broken)} tensors do)")
+        raise CheckpointError(
+            f"{file}: tensor {broken[0]!r} holds values that are not finite ({len(broken)} such tensors), "
+            "wanted finite values"
+        )
     path = stored_path(name)
-    said = {"name": name, "imported_from": file.name, "imported_sha256": file_sha256(file)}
-    save_weights(model, path, said)
+    provenance = {"name": name, "imported_from": file.name, "imported_sha256": file_sha256(file)}
+    save_weights(model, path, provenance)
     stored = find_weights(name)
     assert stored is not None
     return stored
 
 
 def find_weights(name: str) -> StoredWeights | None:
-    """The weights of a network in the store, if they are there.
+    """Return a network's weights in the store, or None if there are none.
 
     Raises:
-        CheckpointError: a file is there and is broken.
+        CheckpointError: the weights file is broken.
     """
     path = stored_path(name)
     if not path.is_file():
@@ -83,17 +89,17 @@ def find_weights(name: str) -> StoredWeights | None:
 
 
 def list_weights() -> list[StoredWeights]:
-    """Everything in the store, in order of file name."""
+    """Return all weights in the store, in order of file name."""
     folder = cache_folder() / "weights"
     names = sorted(path.stem for path in folder.glob("*.safetensors")) if folder.is_dir() else []
     return [stored for name in names if (stored := find_weights(name)) is not None]
 
 
 def check_weights(stored: StoredWeights) -> None:
-    """Compare the tensors in the store with the digest that was written with them.
+    """Compare the tensors in the store with the digest in their file.
 
     Raises:
-        CheckpointError: they have changed since.
+        CheckpointError: the tensors have changed since they were imported, or the file is broken.
     """
     try:
         found = state_sha256(safetensors.torch.load_file(stored.path))
@@ -101,7 +107,7 @@ def check_weights(stored: StoredWeights) -> None:
         raise CheckpointError(f"{stored.path}: broken weights file, wanted it imported again") from error
     if found != stored.sha256:
         raise CheckpointError(
-            f"{stored.path}: got tensors with sha256 {found}, wanted {stored.sha256 or 'one written'}"
+            f"{stored.path}: got tensors with sha256 {found}, wanted {stored.sha256 or 'a file with a digest'}"
         )
 
 
@@ -110,7 +116,8 @@ class LocalWeights:
     """A weights file on this machine.
 
     Attributes:
-        origin: where it comes from, in the words that every report repeats.
+        path: path of the file.
+        origin: where the weights come from, in words that every report repeats.
     """
 
     path: Path
@@ -118,12 +125,12 @@ class LocalWeights:
 
 
 def local_weights(name: str) -> LocalWeights | None:
-    """The weights that a network's name has on this machine: those imported for it, else those shipped for it.
+    """Return a network's weights on this machine: those imported for its name, else those shipped for it, else None.
 
-    This is the one rule for every way to ask. ``pretrained=True`` (of timm and of this package) and the source
-    ``pretrained`` take them, else what timm has registered for the name, and never random ones. The source ``auto``
-    takes them, else random ones, and never downloads. A name with a tag has what is imported or shipped under just
-    that tag, and an identity string has what the network that it spells has.
+    All ways to ask for weights follow this rule. ``pretrained=True`` (of timm and of this package) and the source
+    ``pretrained`` use these weights, else those that timm has registered for the name, and never random ones. The
+    source ``auto`` uses these weights, else random ones, and never downloads. A name with a tag matches only weights
+    with that tag. The identity string of a network in the zoo has the weights of that network.
 
     Raises:
         CheckpointError: the imported file is broken.
@@ -137,10 +144,10 @@ def local_weights(name: str) -> LocalWeights | None:
 
 
 def find_shipped(name: str) -> Path | None:
-    """The weights file that this package ships for a network, if it does.
+    """Return the weights file that this package ships for a network, or None if it ships none.
 
     Args:
-        name: of the network, with its tag or without, or its identity string.
+        name: name of the network, with or without tag, or its identity string.
     """
     name = next((entry.name for entry in ZOO.values() if entry.arch == name), name)
     cards = [card for card in all_cards().values() if name in (card.name, f"{card.name}.{card.tag}")]
@@ -151,10 +158,10 @@ def find_shipped(name: str) -> Path | None:
 
 
 def require_weights(name: str) -> StoredWeights:
-    """The weights of a network, or one sentence on how to get them.
+    """Return a network's weights in the store, or raise an error that says how to get them.
 
     Raises:
-        CheckpointError: they are not in the store.
+        CheckpointError: the weights are not in the store, or their file is broken.
     """
     stored = find_weights(name)
     if stored is not None:
