@@ -80,7 +80,8 @@ class Peers:
             timms = self.p50.get((name, "timm", 1))
             rows.append((name, str(network["side"]), network["params"] / 1e6, network["macs"] / 1e6, point.top1,
                          point.ms, timms, timms / point.ms if timms else None, self.p50.get((name, "int8", 1)),
-                         self.float_ms(name, 2), self.p50.get((name, "timm", 2)), self.p50.get((name, "int8", 2))))  # fmt: skip
+                         self.float_ms(name, 2), self.p50.get((name, "timm", 2)),
+                         self.p50.get((name, "int8", 2))))  # fmt: skip
         return Table("Networks side by side", header, (0, 0, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2), tuple(rows),
                      _where(self.conditions, self.records))  # fmt: skip
 
