@@ -59,7 +59,7 @@ def made_up_rank():
 
 
 def made_up_findings():
-    """As ``measure_findings.py`` writes it: the plain skip is the odd one out without shortcuts, and fails twice."""
+    """As ``measure_findings.py`` writes it: the plain skip is the outlier without shortcuts, and fails twice."""
     inside = [
         {"asked": {"name": name, "skip": skip}, "loss": 1.0, "loss_deviation": 0.1, "chance": 10.0,
          "one_shot": [10.0, 11.0] if (name, skip) == ("lr 0.4", "plain") else [50.0, 60.0],

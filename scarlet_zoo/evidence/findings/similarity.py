@@ -48,7 +48,7 @@ def cosine(one: Tensor, other: Tensor) -> float:
 def parallel_outputs(supernet: Supernet, layer: int, images: Tensor, archs: Sequence[Arch]) -> list[dict[str, Tensor]]:
     """Return the outputs of every choice of a layer for the same input, for each path that leads there.
 
-    Batch norms use the statistics of the batch, which is what a path has after precise BN on these images.
+    Batch norms use the statistics of the batch, which are those of a path after precise BN on these images.
 
     Raises:
         ScarletError: the layer has sets of paths instead of single choices.

@@ -60,9 +60,7 @@ class Pool:
         """
         ranked, wanted = self.truth.archs, self.size or 0
         if wanted < len(ranked):
-            raise ScarletError(
-                f"pool: got size {wanted}, wanted {len(ranked)} or more, the number of ranked architectures"
-            )
+            raise ScarletError(f"pool: got size {wanted}, wanted {len(ranked)} or more, all that are ranked")
         drawn = draw_different(self.truth.plan.search_space, wanted, random.Random(f"{self.schedule.seed} pool"))
         return tuple(dict.fromkeys((*ranked, *drawn)))[:wanted]
 

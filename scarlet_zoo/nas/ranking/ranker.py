@@ -39,8 +39,8 @@ class Recipe:
         budget: number of images that are run through paths in training, with or without gradient; an image that runs
             through several paths counts once for each, and images that only a teacher sees do not count. A strategy
             that runs ten paths in a step gets a tenth of the steps, but one epoch at least.
-        batch_size, lr, clip_norm: settings of the training; gradients are clipped in all recipes, so that none that is
-            compared diverges.
+        batch_size, lr, clip_norm: settings of the training; gradients are clipped in all recipes, so that no training
+            diverges.
         calibration, validation: number of images for batch norm statistics and for accuracy.
     """
 
