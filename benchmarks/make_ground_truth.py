@@ -1,4 +1,4 @@
-"""The ground truth of benchmarks/ground_truth: trains what is missing, a row a training; continues."""
+"""Train the missing networks of the ground truth in benchmarks/ground_truth; run again to continue."""
 
 import argparse
 import datetime
@@ -9,11 +9,15 @@ from scarlet_zoo.nas.ranking.collect import add_latency, collect, write_package
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder of unfinished trainings")
-    parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "ground_truth")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--limit", type=int, help="make so many rows and stop")
-    parser.add_argument("--latency", action="store_true", help="measure latency on a quiet machine; nothing is trained")
+    parser.add_argument("--work", type=Path, required=True, help="Folder of the unfinished trainings.")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(__file__).parent / "ground_truth", help="Folder of the ground truth."
+    )
+    parser.add_argument("--workers", type=int, default=1, help="Number of trainings that run at the same time.")
+    parser.add_argument("--limit", type=int, help="Stop after this many trainings.")
+    parser.add_argument(
+        "--latency", action="store_true", help="Measure latency, on a quiet machine, and train nothing."
+    )
     given = parser.parse_args()
     with progress_bar("ground truth") as progress:
         if given.latency:

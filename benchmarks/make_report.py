@@ -1,4 +1,4 @@
-"""The report, its figures, its page and the README's table, from the records in results/ and what authors publish."""
+"""Write the report, its figures and the README's table from the records in results/ and published accuracies."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of the files")
+    parser.add_argument("--out", type=Path, default=HERE, help="Folder to write into.")
     out = parser.parse_args().out
     files = {name: HERE / "results" / f"{name}.json" for name in (*EVIDENCE, *OPTIONAL) if name != "published"}
     evidence = {name: json.loads(file.read_text()) for name, file in files.items()

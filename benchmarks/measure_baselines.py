@@ -1,4 +1,4 @@
-"""A MobileNetV3 and an EfficientNet of a zoo network's multiply-adds, trained by its recipe, beside it; continues."""
+"""Train a MobileNetV3 and an EfficientNet at the cost of a zoo network, by its recipe; run again to continue."""
 
 import argparse
 import json
@@ -22,19 +22,19 @@ from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import file_sha256, write_text
 
 HERE = Path(__file__).parent
-# TinyNet is EfficientNet, scaled down: the base itself has more multiply-adds at 28 pixels.
+# TinyNet is EfficientNet, scaled down; EfficientNet-B0 has too many multiply-adds even at 28 pixels.
 BASELINES = ("mobilenetv3_small_075", "tinynet_e")
 SIDES = range(28, 113, 4)
 
 
 def side_of(name: str, macs: int) -> int:
-    """The input side at which a network has these multiply-adds; the pictures are scaled up to it."""
+    """The input side at which a network comes closest to these multiply-adds; images are scaled up to it."""
     model = create_model(name, in_chans=1, num_classes=10).eval()
     return min(SIDES, key=lambda side: abs(model_cost(model, (1, side, side)).macs - macs))
 
 
 def row_of(name: str, source: str, weights: Path, out: Path, log: Path) -> dict[str, Any]:
-    """What is known of one network: its cost, its accuracy, and its exported file."""
+    """Cost, test accuracy and exported file of one network."""
     network = load_network(source, str(weights))
     size = network.preprocessing.size
     artifact = export_onnx(network.model, out / f"{name}.onnx", Recipe(input_size=size), weights=network.weights,
@@ -49,8 +49,8 @@ def row_of(name: str, source: str, weights: Path, out: Path, log: Path) -> dict[
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of the scarlet-zoo train run whose recipe and cost are matched")
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("run", type=Path, help="Folder of the training whose recipe and cost are matched.")
+    parser.add_argument("--work", type=Path, required=True, help="Folder of the trainings and files.")
     given = parser.parse_args()
     run = json.loads((given.run / "run.json").read_text())
     recipe = run["settings"]

@@ -1,4 +1,4 @@
-"""The findings behind the papers, on our ground truth's space; writes results/findings.json, and continues."""
+"""Test claims of the papers on our ground truth; writes results/findings.json, and continues if run again."""
 
 import argparse
 import datetime
@@ -22,13 +22,13 @@ from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.jobs import run_jobs
 
 HERE = Path(__file__).parent
-EPOCHS, RANKED_EPOCHS = 12, 40  # of a supernet that is looked into, and of one that ranks
+EPOCHS, RANKED_EPOCHS = 12, 40  # of supernets that are measured inside, and of those that rank
 POOLS = (100, 300, 1000, 3000, None)
 
 
 def inside(truth: GroundTruth) -> list[Condition]:
-    """Every kind of skip in a base and in each change of it."""
-    plain = Schedule(epochs=EPOCHS, clip_norm=0.0)  # whether a training is steady is asked here
+    """Conditions: every kind of skip, in a base and in each variation of the base."""
+    plain = Schedule(epochs=EPOCHS, clip_norm=0.0)  # no clipping, since the question is whether trainings are steady
     base = Condition(name="base", space=truth.plan.search_space, skip="plain", schedule=plain)
     deep = [[width, 2 * depth, stride] for width, depth, stride in truth.plan.space["stages"]]
     changed = [
@@ -46,21 +46,21 @@ def inside(truth: GroundTruth) -> list[Condition]:
 
 
 def make(job: tuple[str, str, Any], work: Path, truth: GroundTruth) -> dict[str, Any]:
-    """One row of one kind, in a folder of its name."""
+    """Make one row of one kind, in a folder with its name."""
     kind, name, asked = job
     data = DataPlan(name=truth.plan.data, pictures=truth.plan.pictures)
-    made: dict[str, Callable[[Any, Path], dict[str, Any]]] = {
+    makers: dict[str, Callable[[Any, Path], dict[str, Any]]] = {
         "inside": lambda condition, out: look_into(condition, data, out),
         "stability": draw_and_rank,
         "updates": train_and_rank,
     }
-    return made[kind](asked, work / kind / name.replace(" ", "-"))
+    return makers[kind](asked, work / kind / name.replace(" ", "-"))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the supernets; the same again continues")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--work", type=Path, required=True, help="Folder of the supernets; the same folder continues.")
+    parser.add_argument("--workers", type=int, default=1, help="Number of supernets at the same time.")
     given = parser.parse_args()
     truth = read_truth(HERE / "ground_truth")
     jobs: list[tuple[str, str, Any]] = [("inside", f"{one.name} {one.skip}", one) for one in inside(truth)]

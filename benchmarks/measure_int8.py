@@ -1,4 +1,4 @@
-"""SCARLET-A, B and C in integers beside their float32, in turns, and how well they follow it on unseen photographs."""
+"""Measure SCARLET-A, B and C in int8 and float32, interleaved, and compare their answers on unseen photographs."""
 
 import json
 import tempfile
@@ -20,18 +20,18 @@ from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import write_text
 
 HERE = Path(__file__).parent
-# Whole photographs and half of the quarters calibrate; crops of the other quarters are seen by nobody before.
+# Calibration uses whole photographs and half of their quarters; crops of the other quarters are unseen.
 CALIBRATION, UNSEEN = slice(0, 24), slice(24, 40)
 
 
 def row_of(name: str, folder: Path) -> dict[str, object]:
-    """One network: its float file of the fastest form, its integer file, both measured together."""
+    """Export one network in float32 (the fastest graph variant) and in int8, and measure both files interleaved."""
     network = load_network(name)
-    feed, pictures = network.preprocessing, photos(40)
-    images, unseen = feed.batch(pictures[CALIBRATION]), replace(feed, crop=0.7).batch(pictures[UNSEEN])
+    feed, photographs = network.preprocessing, photos(40)
+    images, unseen = feed.batch(photographs[CALIBRATION]), replace(feed, crop=0.7).batch(photographs[UNSEEN])
     exact = export_network(network, folder / "float", "ort", Recipe())
     integers = export_network(network, folder / "int8", "ort-int8", Recipe(), lambda: images, Int8())
-    truth, got = (OnnxClassifier(made.path).logits(unseen, 1) for made in (exact, integers))
+    truth, got = (OnnxClassifier(exported.path).logits(unseen, 1) for exported in (exact, integers))
     timings = measure([exact.path, integers.path], Settings(runs=300, seconds=10.0))
     records = [timing.to_dict() for timing in timings]
     for record in records:

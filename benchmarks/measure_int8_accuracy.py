@@ -1,4 +1,4 @@
-"""The shipped networks in integers: accuracy on held-out pictures, then once on the test pictures, beside float32."""
+"""Measure the shipped networks in int8 and float32 on validation images, then once on the test images."""
 
 import json
 import tempfile
@@ -21,15 +21,15 @@ from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import file_sha256, write_text
 
 HERE = Path(__file__).parent
-DATA, PICTURES = "fashion-mnist", 512
+DATA, IMAGES = "fashion-mnist", 512
 
 
 def row_of(name: str, folder: Path) -> dict[str, Any]:
-    """One network: quantised on training pictures, judged on held-out ones, and last on the test pictures."""
+    """Quantise one network on training images and measure it on validation images, then on the test images."""
     network = load_network(name)
     data = open_data(DATA, network.preprocessing)
     train = data.part("train")
-    picked = tuple(place * len(train) // PICTURES for place in range(PICTURES))
+    picked = tuple(place * len(train) // IMAGES for place in range(IMAGES))
 
     def calibration() -> NDArray[np.float32]:
         images: NDArray[np.float32] = train.__getitems__(Batch(picked, 0))[0].contiguous().numpy()
@@ -37,8 +37,8 @@ def row_of(name: str, folder: Path) -> dict[str, Any]:
 
     exact = export_network(network, folder / "float", "ort", Recipe())
     integers = export_network(network, folder / "int8", "ort-int8", Recipe(), calibration, Int8())
-    held = [validate_part(load(str(made.path), "auto"), data, "validation", batch=500).top1
-            for made in (exact, integers)]  # fmt: skip
+    validation = [validate_part(load(str(exported.path), "auto"), data, "validation", batch=500).top1
+            for exported in (exact, integers)]  # fmt: skip
     log = HERE / "results" / "test_reads.jsonl"
     digest = file_sha256(integers.path)
     seen = read_test_once(f"{name} int8 {digest[:12]}", str(integers.path), integers.path, DATA, log)
@@ -50,9 +50,9 @@ def row_of(name: str, folder: Path) -> dict[str, Any]:
         "weights": network.weights,
         "weights_sha256": network.weights_sha256,
         "int8_sha256": digest,
-        "calibration_images": PICTURES,
+        "calibration_images": IMAGES,
         "methods": integers.quantized.methods if integers.quantized else {},
-        "validation_top1": {"float32": held[0], "int8": held[1]},
+        "validation_top1": {"float32": validation[0], "int8": validation[1]},
         "test_top1": {"float32": floats, "int8": seen["top1"]},
         "test_images": seen["images"],
         "test_points_lost": round(floats - seen["top1"], 4),

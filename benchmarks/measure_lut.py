@@ -1,4 +1,4 @@
-"""Latency tables of the 19-layer space here, held against 100 networks that they have not seen; continues."""
+"""Build latency tables of the 19-layer space and test them on 100 unseen networks; run again to continue."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ SPACE, UNSEEN, SEED, ROUNDS = get_space("scarlet"), 100, 2026, 4
 
 
 def unseen_networks(known: set[str], precision: str, work: Path) -> Bundle:
-    """Random architectures that are none of a table's own."""
+    """Write random architectures that the table was not made from, as a bundle."""
     rng = random.Random(SEED)
     archs: dict[str, None] = {}
     while len(archs) < UNSEEN:
@@ -46,7 +46,7 @@ def unseen_networks(known: set[str], precision: str, work: Path) -> Bundle:
 
 
 def row_of(precision: str, work: Path) -> dict[str, Any]:
-    """How a table of one precision does."""
+    """Build and test the table of one precision."""
     begun, minutes = time.time(), work / "minutes.json"
     bundle = make_bundle(SPACE, work / "bundle", precision)
     table = build_table(bundle, measure_bundle(bundle, work / "table", Settings(), ROUNDS))
@@ -83,23 +83,23 @@ def row_of(precision: str, work: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _medians(sitting: Path) -> list[float]:
-    return [float(np.median(group[0])) for group in json.loads(sitting.read_text())["samples_ms"]]
+def _medians(measured: Path) -> list[float]:
+    return [float(np.median(group[0])) for group in json.loads(measured.read_text())["samples_ms"]]
 
 
 def seconds_for(table: LatencyTable, count: int) -> float:
-    """How long so many predictions take."""
+    """Seconds that this many predictions take."""
     sizes = [len(layer.tokens) for layer in SPACE.layers]
-    genes = np.random.default_rng(0).integers(sizes, size=(count, len(sizes)))
+    encoded = np.random.default_rng(0).integers(sizes, size=(count, len(sizes)))
     begun = time.perf_counter()
-    table.predict_genes(genes)
+    table.predict_genes(encoded)
     return time.perf_counter() - begun
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("precisions", nargs="*", default=["float32", "int8"])
+    parser.add_argument("--work", type=Path, required=True, help="Folder of the files and measurements.")
+    parser.add_argument("precisions", nargs="*", default=["float32", "int8"], help="Precisions of the tables.")
     given = parser.parse_args()
     path = RESULTS / "lut.json"
     for precision in given.precisions:

@@ -1,4 +1,4 @@
-"""SCARLET in every form beside its peers, all in turns in one process, one thread and two; continues."""
+"""Measure SCARLET in every graph variant, and its peers, interleaved in one process; run again to continue."""
 
 import argparse
 import contextlib
@@ -30,17 +30,17 @@ from scarlet_zoo.utils.files import json_text, make_folder, write_text
 
 HERE = Path(__file__).parent
 PEERS = [peer.model_dump() for peer in published_peers()]
-CALIBRATION, OPENINGS = 16, 8
+CALIBRATION, SESSIONS = 16, 8
 
 
 def loaded(name: str) -> Network:
-    """A network as it is deployed: branches of training merged where timm knows how."""
+    """Load a network as it is deployed: with the branches of training merged, where timm can merge them."""
     network = load_network(name)
     return replace(network, model=reparameterize_model(network.model).eval())
 
 
 def write_files(name: str, folder: Path) -> dict[str, Any]:
-    """A network's files by variant, with what they cost; what cannot be made is told with its reason."""
+    """Write the files of a network by variant, and return them with its cost and the reasons of failed exports."""
     network, files, failed = loaded(name), {}, {}
     feed, ours = network.preprocessing, network.arch is not None
 
@@ -82,28 +82,30 @@ def write_files(name: str, folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the files, kept until all is measured")
+    parser.add_argument("--work", type=Path, required=True, help="Folder of the files; keep it until all is measured.")
     work = parser.parse_args().work
     networks = []
     for peer in PEERS:
-        told = work / peer["name"] / "files.json"
-        if not told.is_file():
-            make_folder(told.parent)
-            write_text(told, json_text(write_files(peer["name"], told.parent)))
-        networks.append(json.loads(told.read_text()))
+        listing = work / peer["name"] / "files.json"
+        if not listing.is_file():
+            make_folder(listing.parent)
+            write_text(listing, json_text(write_files(peer["name"], listing.parent)))
+        networks.append(json.loads(listing.read_text()))
         print(peer["name"], networks[-1]["failed"], flush=True)
     variants = [(network, variant, work / file) for network in networks for variant, file in network["files"].items()]
     for threads in (1, 2):
         done = work / f"threads-{threads}.json"
         if not done.is_file():
-            timings = measure([file for *_, file in variants], Settings(threads=threads, openings=OPENINGS))
+            timings = measure([file for *_, file in variants], Settings(threads=threads, openings=SESSIONS))
             rows = [{"name": network["name"], "variant": variant, "threads": threads,
                      "record": {**timing.to_dict(), "file": f"{network['name']}/{variant}.onnx"}}
                     for (network, variant, _), timing in zip(variants, timings, strict=True)]  # fmt: skip
             write_text(done, json_text(rows))
     rows = [row for threads in (1, 2) for row in json.loads((work / f"threads-{threads}.json").read_text())]
     fusion = {f"{network['name']}/{variant}": inspect(file).totals for network, variant, file in variants}
-    told = [{key: value for key, value in network.items() if key != "files"} for network in networks]
-    write_text(HERE / "results" / "peers.json", json_text({"networks": told, "rows": rows, "fusion": fusion}) + "\n")
+    described = [{key: value for key, value in network.items() if key != "files"} for network in networks]
+    write_text(
+        HERE / "results" / "peers.json", json_text({"networks": described, "rows": rows, "fusion": fusion}) + "\n"
+    )
     for row in rows:
         print(row["name"], row["variant"], row["threads"], round(row["record"]["p50_ms"], 2))

@@ -1,4 +1,4 @@
-"""Where the time of SCARLET-A, B, C and of two peers goes, by block, beside this machine's limits."""
+"""Profile SCARLET-A, B, C and two peers by block, and compare with the limits of this machine."""
 
 import json
 import tempfile
@@ -14,8 +14,8 @@ NAMES = ("scarlet_a", "scarlet_b", "scarlet_c", "mobilenetv3_large_100", "mnasne
 if __name__ == "__main__":
     machine, rows = measure_machine(), []
     with tempfile.TemporaryDirectory() as temporary:
-        for subject in gather(NAMES, Path(temporary), ["ort-x64"]):
-            result = profile(subject.path, machine, label=subject.name)
+        for workload in gather(NAMES, Path(temporary), ["ort-x64"]):
+            result = profile(workload.path, machine, label=workload.name)
             rows.append(result.to_dict())
-            print(subject.label, json.dumps({key: rows[-1][key] for key in ("p50_us", "limit_us", "of_limit")}))
+            print(workload.label, json.dumps({key: rows[-1][key] for key in ("p50_us", "limit_us", "of_limit")}))
     write_text(Path(__file__).parent / "results" / "profiles.json", json_text(rows) + "\n")

@@ -1,4 +1,4 @@
-"""SCARLET and a MobileNetV3 on every runtime that is installed, in turns, one thread and two; continues."""
+"""Measure SCARLET and a MobileNetV3 on every installed runtime, interleaved; run again to continue."""
 
 import argparse
 import json
@@ -18,22 +18,22 @@ from scarlet_zoo.utils.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "runtimes.json"
 PEER = "mobilenetv3_large_100"
-TWICE = ("ort-x64", "ort-arm64")  # what ort is, under another name
+TWICE = ("ort-x64", "ort-arm64")  # other names of the target ort
 
 
 def rows_of(name: str, targets: list[str], folder: Path) -> list[dict[str, Any]]:
-    """One network: its files take turns in one process, once per number of threads."""
-    network, made, rows = load_network(name), {}, []
+    """Measure the files of one network interleaved in one process, for each number of threads."""
+    network, exported, rows = load_network(name), {}, []
     images = network.preprocessing.batch(photos(24))
     for target in targets:
-        made[target] = export_network(network, folder / target, target, Recipe(), lambda: images)
+        exported[target] = export_network(network, folder / target, target, Recipe(), lambda: images)
     for threads in (1, 2):
         settings = Settings(threads=threads, runs=200, seconds=6.0)
         with silence():
             timings = measure(
-                [done.path for done in made.values()], settings, open_runner=open_runner, cold_start=cold_start
+                [done.path for done in exported.values()], settings, open_runner=open_runner, cold_start=cold_start
             )
-        for (target, done), timing in zip(made.items(), timings, strict=True):
+        for (target, done), timing in zip(exported.items(), timings, strict=True):
             record = {**timing.to_dict(), "file": f"{target}/{done.path.name}"}
             parity = done.parity.sqnr_db if done.parity else None
             rows.append({"name": name, "target": target, "threads": threads, "weights": network.weights,
@@ -44,7 +44,7 @@ def rows_of(name: str, targets: list[str], folder: Path) -> list[dict[str, Any]]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--again", action="store_true", help="measure what the file has already, too")
+    parser.add_argument("--again", action="store_true", help="Measure networks that the file has already, too.")
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() and not parser.parse_args().again else []
     runnable = [row.target for row in check_up() if row.runs and row.target not in TWICE]
     for name in [*(name for name, entry in ZOO.items() if entry.published), PEER]:

@@ -1,4 +1,4 @@
-"""Search against random at equal measured latency, judged by one short training; continues where it stopped."""
+"""Compare search with random choice at equal measured latency, by short trainings; run again to continue."""
 
 import argparse
 import datetime
@@ -29,7 +29,7 @@ DATA = DataPlan(name="fashion-mnist")
 
 
 def matched(target_ms: float, meter: LatencyMeter, space: Any, rng: random.Random) -> tuple[Arch, float]:
-    """The first random architecture whose measured latency is that of a target."""
+    """Draw random architectures until the measured latency of one is that of a target; return it and its latency."""
     while True:
         arch = Arch.sample(space, rng)
         latency = meter(arch)
@@ -38,7 +38,7 @@ def matched(target_ms: float, meter: LatencyMeter, space: Any, rng: random.Rando
 
 
 def pairs_of(seed: int, supernet: Path, work: Path) -> list[dict[str, Any]]:
-    """Architectures of a search's front, each with a random one of its latency; remembered in a file."""
+    """Pair architectures of a search's front with random ones of the same latency, or read the pairs of a file."""
     file = work / f"pairs{seed}.json"
     if not file.is_file():
         how = SearchSettings(objectives=GOALS, evaluations=120, population=20, seed=seed)
@@ -57,14 +57,14 @@ def pairs_of(seed: int, supernet: Path, work: Path) -> list[dict[str, Any]]:
 
 
 def proxy_top1(arch: str, work: Path) -> float:
-    """Validation accuracy after the short training, in percent."""
+    """Validation accuracy in percent after a short training."""
     return train(arch, data=DATA, settings=PROXY, out=work / "proxies" / safe_name(arch)).top1[-1]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    for option in ("--supernet", "--work"):
-        parser.add_argument(option, type=Path, required=True)
+    parser.add_argument("--supernet", type=Path, required=True, help="File of the supernet.")
+    parser.add_argument("--work", type=Path, required=True, help="Folder of the searches and trainings.")
     given = parser.parse_args()
     table = [row for seed in SEEDS for row in pairs_of(seed, given.supernet, given.work)]
     for row in table:

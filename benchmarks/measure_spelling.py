@@ -1,4 +1,4 @@
-"""Measure SCARLET-A, B and C in our forms against the released spelling, in turns, and write the evidence."""
+"""Measure SCARLET-A, B and C in our graph variants and in the released spelling, interleaved."""
 
 import argparse
 import subprocess
@@ -21,11 +21,11 @@ FORMS = ("native", "blocked")
 
 
 def main() -> None:
-    """One network after the other; the files of each take turns in one process."""
+    """Measure one network after the other, the files of each interleaved in one process."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "spelling.json")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "spelling.json", help="File of the results.")
+    parser.add_argument("--threads", type=int, default=1, help="Intra-op threads of ONNX Runtime.")
+    parser.add_argument("--seconds", type=float, default=10.0, help="Seconds of measurement for each file.")
     arguments = parser.parse_args()
     settings = Settings(threads=arguments.threads, runs=300, seconds=arguments.seconds)
     rows: list[dict[str, Any]] = []
@@ -45,7 +45,7 @@ def main() -> None:
     baselines = {row["name"]: row["record"] for row in rows if row["form"] == "released"}
     for row in rows:
         if row["form"] != "released":
-            # The other way round: how many times faster ours is.
+            # The baseline is compared with ours, so that the ratio says how many times faster ours is.
             against = compare(row["record"], baselines[row["name"]])
             row["speedup"] = {"ratio": against.ratio, "low": against.low, "high": against.high, "confidence": 0.99}
             print(f"{row['name']} {row['form']}: {against.ratio:.3f} ({against.low:.3f} to {against.high:.3f}) faster")

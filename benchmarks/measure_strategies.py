@@ -1,4 +1,4 @@
-"""What a step of each strategy costs, relative to spos, in turns in one process. Writes results/strategies.json."""
+"""Measure the cost of a training step of each strategy relative to spos, interleaved in one process."""
 
 import argparse
 import datetime
@@ -24,7 +24,7 @@ RESULTS = Path(__file__).parent / "results" / "strategies.json"
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=20, help="Number of measured steps of each strategy.")
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     space = get_space(SPACE)

@@ -1,4 +1,4 @@
-"""What a supernet costs over its plain networks: step time, paired, and peak memory. Writes results/supernet.json."""
+"""Measure what a supernet costs over its plain networks, in step time and peak memory."""
 
 import datetime
 import json
@@ -26,7 +26,7 @@ BATCH = {"scarlet": 8, "scarlet-mini": 64}
 
 
 def make_step(model: nn.Module, name: str) -> Callable[..., float]:
-    """A function that runs one training step on random pictures and returns its seconds."""
+    """Create a function that runs one training step on random images and returns its seconds."""
     space, size = get_space(name), BATCH[name]
     shape = (size, space.in_chans, space.input_size, space.input_size)
     images, targets = (
@@ -48,7 +48,7 @@ def make_step(model: nn.Module, name: str) -> Callable[..., float]:
 
 
 def print_peak(name: str, kind: str, archs: list[Arch]) -> None:
-    """Memory beyond the libraries', in bytes, of a supernet's steps, or of one plain network's after another's."""
+    """Print the peak memory in bytes, beyond that of the libraries, of steps of a supernet or of plain networks."""
     idle = peak_rss_bytes()
     shared = make_step(Supernet(get_space(name)), name) if kind == "supernet" else None
     _ = [shared(arch) if shared else make_step(create_model(arch, stabilized=True), name)() for arch in archs]
@@ -56,23 +56,23 @@ def print_peak(name: str, kind: str, archs: list[Arch]) -> None:
 
 
 def median_peak(name: str, kind: str) -> int:
-    """The median over processes of their peaks: what an allocator keeps differs from one to the next."""
+    """Median of the peak memory over several processes, since allocators differ from process to process."""
     command = [sys.executable, __file__, "--memory", name, kind]
     return int(np.median([int(subprocess.check_output(command)) for _ in range(PROCESSES)]))
 
 
 def compare(name: str, archs: list[Arch]) -> dict[str, Any]:
-    """A supernet's steps beside those of the same architectures as plain networks, in turns."""
+    """Compare the steps of a supernet with those of its architectures as plain networks, interleaved."""
     supernet = Supernet(get_space(name))
     shared, own = make_step(supernet, name), [make_step(create_model(a, stabilized=True), name) for a in archs]
-    turns = [[(shared(a), plain()) for a, plain in zip(archs, own, strict=True)] for _ in range(ROUNDS + 3)][3:]
-    ratios = [sum(s for s, _ in turn) / sum(p for _, p in turn) for turn in turns]
+    rounds = [[(shared(a), plain()) for a, plain in zip(archs, own, strict=True)] for _ in range(ROUNDS + 3)][3:]
+    ratios = [sum(s for s, _ in pairs) / sum(p for _, p in pairs) for pairs in rounds]
     peak = median_peak(name, "plain")
-    held = sum(parameter.numel() * parameter.element_size() for parameter in supernet.parameters())
+    own_bytes = sum(parameter.numel() * parameter.element_size() for parameter in supernet.parameters())
     return {"space": name, "batch": BATCH[name], "archs": list(map(str, archs)), "rounds": ROUNDS,
             "step_ratio": dict(zip(("p10", "p50", "p90"), np.percentile(ratios, (10, 50, 90)), strict=True)),
-            "supernet_parameter_bytes": held, "supernet_peak_bytes": median_peak(name, "supernet"),
-            "plain_peak_bytes": peak, "bound_bytes": 2 * held + peak,
+            "supernet_parameter_bytes": own_bytes, "supernet_peak_bytes": median_peak(name, "supernet"),
+            "plain_peak_bytes": peak, "bound_bytes": 2 * own_bytes + peak,
             "memory_processes": PROCESSES,
             "conditions": {"device": cpu_model(), "torch": torch.__version__, "threads": torch.get_num_threads(),
                            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}}  # fmt: skip

@@ -1,4 +1,4 @@
-"""How far a comparison can be trusted here: a file against itself, and against itself made 5 % slower; continues."""
+"""Test how reliable a comparison is: a file against itself, and against itself slowed by 5 %; continues."""
 
 import argparse
 import json
@@ -20,10 +20,10 @@ SETTINGS = Settings(seconds=5.0)
 
 
 class Slowed(Runner):
-    """A runner that goes on for 5 % longer than it needs, busy as a slower network would be."""
+    """A runner that stays busy for 5 % longer than it needs, as a slower network would."""
 
     def time_ms(self) -> float:
-        """Run once; milliseconds."""
+        """Run once and return the milliseconds."""
         start = time.perf_counter_ns()
         ended = start + (1 + SLOWDOWN) * 1e6 * super().time_ms()
         while time.perf_counter_ns() < ended:
@@ -32,7 +32,7 @@ class Slowed(Runner):
 
 
 def trial(file: Path, slowed: bool) -> dict[str, Any]:
-    """One comparison of a file with itself, the second time slowed or not."""
+    """Compare a file with a copy of itself, which is slowed or not."""
 
     def slow_copy(path: Path, how: Settings) -> Runner:
         return (Runner if path == file else Slowed)(path, how)
@@ -40,8 +40,8 @@ def trial(file: Path, slowed: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "copy.onnx"
         copy.write_bytes(file.read_bytes())
-        made = measure([file, copy], SETTINGS, open_runner=slow_copy if slowed else Runner)
-    base, new = (timing.to_dict() for timing in made)
+        timings = measure([file, copy], SETTINGS, open_runner=slow_copy if slowed else Runner)
+    base, new = (timing.to_dict() for timing in timings)
     found = compare(base, new, CONFIDENCE)
     return {"slowed": slowed, "ratio": found.ratio, "low": found.low, "high": found.high, "verdict": found.verdict,
             "cv": [base["cv"], new["cv"]], "p50_ms": [base["p50_ms"], new["p50_ms"]],
@@ -50,7 +50,7 @@ def trial(file: Path, slowed: bool) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--again", action="store_true", help="begin anew")
+    parser.add_argument("--again", action="store_true", help="Start from the beginning.")
     given = parser.parse_args()
     rows = json.loads(RESULTS.read_text())["trials"] if RESULTS.exists() and not given.again else []
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,4 +1,4 @@
-"""Versions of ONNX Runtime x opsets x forms: does it load, is it fused, is it right, how long does it take."""
+"""Test versions of ONNX Runtime, opsets and graph variants: loading, fusion, correctness and latency."""
 
 import argparse
 import itertools
@@ -42,7 +42,7 @@ for line in sys.stdin:
 
 
 def files_of(name: str, folder: Path) -> tuple[dict[tuple[int, str], Path], Path, np.ndarray]:
-    """The nine files, the pictures, and the float32 logits that all are held against."""
+    """Export the nine files; return them, the file of the images, and the float32 logits to compare with."""
     network = load_network(name)
     images = network.preprocessing.batch(photos(28))
     files = {}
@@ -50,13 +50,13 @@ def files_of(name: str, folder: Path) -> tuple[dict[tuple[int, str], Path], Path
         recipe = Recipe(opset=min(opset, 20), form=form)
         target = {"native": "native", "int8": "ort-int8"}.get(form, "native")
         out = folder / f"{form}-{opset}"
-        made = export_network(network, out, target, recipe, lambda: images[:24]).path
+        exported = export_network(network, out, target, recipe, lambda: images[:24]).path
         if form == "released":
             from scarlet_zoo.deployment.optimize import optimize_file
 
-            made = optimize_file(made, out / "released" / made.name, "released").artifact.path
-        proto = onnx.load(made)
-        if opset > 20:  # nothing in these files changed its meaning since 20
+            exported = optimize_file(exported, out / "released" / exported.name, "released").artifact.path
+        proto = onnx.load(exported)
+        if opset > 20:  # no operator of these files has changed since opset 20
             proto.opset_import[0].version, proto.ir_version = opset, 10
         files[opset, form] = out / "file.onnx"
         onnx.save(proto, files[opset, form])
@@ -65,7 +65,7 @@ def files_of(name: str, folder: Path) -> tuple[dict[tuple[int, str], Path], Path
 
 
 def cell(version: str, file: Path, images: Path, truth: np.ndarray, folder: Path) -> tuple[dict[str, Any], Any]:
-    """What a version makes of a file, and the process that has it loaded."""
+    """Test a file in a version of ONNX Runtime; return the results and the process that has loaded it."""
     out = folder / "logits.npy"
     command = [str(interpreter_of(f"ort=={version}")), "-c", WORKER, str(file), str(images), str(out)]
     worker = subprocess.Popen(
@@ -85,7 +85,7 @@ def cell(version: str, file: Path, images: Path, truth: np.ndarray, folder: Path
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", default="scarlet_c")
+    parser.add_argument("--network", default="scarlet_c", help="Name of the network.")
     name, rows, workers = parser.parse_args().network, [], []
     with tempfile.TemporaryDirectory() as temporary:
         files, images, truth = files_of(name, Path(temporary))

@@ -1,4 +1,4 @@
-"""Exported files on emulated arm64 and on x64 without VNNI: answers, bits and fusion; results/arm64.json, no times."""
+"""Check answers, bits and fusion of exported files on emulated arm64 and x64 without VNNI; nothing is timed."""
 
 import argparse
 import datetime
@@ -24,22 +24,24 @@ CALIBRATION, PROVEN = slice(0, 24), slice(24, 28)
 
 
 def cases_of(name: str, folder: Path) -> list[Case]:
-    """Every file of a network that is deployed."""
+    """Export every file of a network that would be deployed."""
     network = load_network(name)
-    feed, pictures = network.preprocessing, photos(28)
-    images, calibration = feed.batch(pictures[PROVEN]), feed.batch(pictures[CALIBRATION])
-    made = {target: export_network(network, folder / target, target, Recipe(input_size=feed.size)).path
+    feed, photographs = network.preprocessing, photos(28)
+    images, calibration = feed.batch(photographs[PROVEN]), feed.batch(photographs[CALIBRATION])
+    paths = {target: export_network(network, folder / target, target, Recipe(input_size=feed.size)).path
             for target in FLOATS}  # fmt: skip
-    truth = OnnxClassifier(made["native"]).logits(images, 1)
+    truth = OnnxClassifier(paths["native"]).logits(images, 1)
     for isa in INTEGERS:
-        made[f"int8-{isa}"] = export_network(network, folder / isa, "ort-int8", Recipe(input_size=feed.size),
+        paths[f"int8-{isa}"] = export_network(network, folder / isa, "ort-int8", Recipe(input_size=feed.size),
                                              lambda: calibration, Int8(isa=isa, method="minmax")).path  # fmt: skip
-    return [Case(f"{name}-{target}", read_artifact(path), images, truth) for target, path in made.items()]
+    return [Case(f"{name}-{target}", read_artifact(path), images, truth) for target, path in paths.items()]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the arm64 root, files and answers")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="Folder of the arm64 sysroot, the files and the answers."
+    )
     given = parser.parse_args()
     sysroot = make_sysroot(given.work / "root")
     cases = [case for name in list_archs() for case in cases_of(name, given.work / "files" / name)]

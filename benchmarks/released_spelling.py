@@ -1,4 +1,4 @@
-"""Write SCARLET-A, B and C as the released code would: its own spelling, torch's exporter, no fold of ours."""
+"""Export SCARLET-A, B and C as the released code would: in its own operators, by torch's exporter, not folded."""
 
 import argparse
 import warnings
@@ -24,7 +24,7 @@ class HardSigmoid(nn.Module):  # noqa: D101
 
 
 class Gate(nn.Module):
-    """Squeeze-and-excitation with the released pooling module."""
+    """Squeeze-and-excitation with the pooling module of the released code."""
 
     def __init__(self, timms: Any) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Gate(nn.Module):
 
 
 class Released(nn.Module):
-    """A network of ours with every activation and pooling respelled."""
+    """One of our networks with the activations and poolings of the released code."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Released(nn.Module):
 def main() -> None:
     """Export the three networks into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="Folder to write into.")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     axes = {"input": {0: "batch"}, "logits": {0: "batch"}}

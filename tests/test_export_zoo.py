@@ -237,7 +237,7 @@ def test_what_the_driver_does_not_know_is_one_line(driver, tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({"rows": [], "left_out": [], "more": 1}))
     code, out, err = driver("--networks", "scarlet_mini_s", "--targets", "native")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "manifest.json: more: Extra inputs are not permitted; wanted a manifest of export_zoo.py" in err
+    assert "manifest.json: more: Extra inputs are not permitted; wanted a manifest that export_zoo.py wrote" in err
     assert not (tmp_path / "out").exists()
 
 

@@ -108,7 +108,7 @@ def test_other_conditions_are_not_mixed_with_what_is_there(folder, tmp_path, sca
     assert scarlet(*command)[0] == 0
     code, _, err = scarlet(*command, "--lr", 0.2)
     assert code == 2
-    assert "made under other conditions" in err
+    assert "a ranker of other conditions" in err
 
 
 @pytest.mark.parametrize(

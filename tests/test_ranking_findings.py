@@ -62,7 +62,7 @@ def test_a_skip_is_as_alike_to_a_block_as_its_input_is_to_the_blocks_output(supe
     assert np.allclose(np.diag(matrix), 1)
     rows = [i for i, token in enumerate(tokens) if token != "id"]
     assert found.blocks == pytest.approx(np.mean([matrix[i, j] for i in rows for j in rows if i < j]))
-    with pytest.raises(ScarletError, match="layer 0: has no skip"):
+    with pytest.raises(ScarletError, match="layer 0: got no skip"):
         layer_similarity(supernet, 0, images, [arch])
 
 

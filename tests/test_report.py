@@ -59,7 +59,7 @@ def made_up_rank():
 
 
 def made_up_findings():
-    """As ``measure_findings.py`` writes it: the plain skip is the odd one out without shortcuts, and fails twice."""
+    """As ``measure_findings.py`` writes it: the plain skip is the outlier without shortcuts, and fails twice."""
     inside = [
         {"asked": {"name": name, "skip": skip}, "loss": 1.0, "loss_deviation": 0.1, "chance": 10.0,
          "one_shot": [10.0, 11.0] if (name, skip) == ("lr 0.4", "plain") else [50.0, 60.0],
@@ -139,23 +139,25 @@ def test_what_loses_and_what_failed_is_said(evidence):
 
 def test_the_verdict_names_who_is_first_who_is_near_and_the_default(evidence):
     verdict, inside, *_ = [one for one in sections(evidence) if "figure" not in one.heading][-5:]
-    assert verdict.words[1].startswith("First of the supernets: spos 0.500 [0.400, 0.600]. Not told from it at 95 %: ")
+    assert verdict.words[1].startswith(
+        "First of the supernets: spos 0.500 [0.400, 0.600]. Not distinguishable from it at 95 %: "
+    )
     assert verdict.words[1].endswith(": scarlet skip=plain.")
     assert "macs 0.700 [0.600, 0.800], random 0.000 [-0.100, 0.100]." in verdict.words[2]
-    assert verdict.words[2].endswith("Ahead of every supernet, beyond chance: macs 0.700 [0.600, 0.800].")
+    assert verdict.words[2].endswith("Better than every supernet at 95 %: macs 0.700 [0.600, 0.800].")
     assert verdict.words[3].endswith("(partial tau-b above 0 at 95 %): spos.")
-    assert verdict.words[4].endswith("is number 2 of the supernets and is not told from it.")
+    assert verdict.words[4].endswith("is number 2 of the supernets and is not distinguishable from the first.")
     ranked, cost = verdict.tables
     assert [row[0] for row in ranked.rows] == ["macs", "spos", "scarlet skip=plain", "fairnas", "random"]
     assert [row[0] for row in cost.rows] == ["spos", "scarlet skip=plain", "fairnas"]
     (plain,) = [sentence for sentence in inside.words if sentence.startswith("plain: ")]
-    assert "as alike to the blocks as 0.55, they to each other as 0.50" in plain
-    assert plain.endswith("the odd one out in 1 of 2 conditions: no shortcuts.")
+    assert "the cosine of the skip to the blocks is 0.55, that of the blocks to each other 0.50 (" in plain
+    assert plain.endswith("the skip is the outlier in 1 of 2 conditions: no shortcuts.")
     assert inside.words[0].endswith("near chance, of 4: plain 2 (lr 0.4, deep); identity 0.")
     assert inside.words[1].startswith(
-        "Over the 2 conditions in which all have learned: plain loss 1.000, jumping by 0.100"
+        "Means over the 2 conditions in which all have learned: plain loss 1.000, with a deviation of 0.100 "
     )
-    assert "By place, plain in the base: layer 2 0.90 (blocks 0.50)." in inside.words
+    assert "Cosines by layer, plain in the base condition: layer 2 0.90 (blocks 0.50)." in inside.words
     assert inside.tables[0].texts()[6] == ["deep", "plain", *[""] * 7]
     without = {name: value for name, value in evidence.items() if name not in ("rank", "findings")}
     assert len(sections(without)) == len(sections(evidence)) - 5
@@ -169,7 +171,7 @@ def test_a_choice_keeps_its_budget(evidence):
 
 
 def test_evidence_that_is_missing_is_named(evidence):
-    with pytest.raises(ScarletError, match="no lut, wanted"):
+    with pytest.raises(ScarletError, match="got no lut, wanted"):
         sections({name: value for name, value in evidence.items() if name != "lut"})
 
 

@@ -150,7 +150,7 @@ def test_a_journal_of_other_conditions_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="threads 1, not 2"):
         Journal(tmp_path / "j.jsonl", {"metrics": ["macs"], "threads": 2})
     (tmp_path / "words").write_text("words\n")
-    with pytest.raises(TrainingError, match="no journal"):
+    with pytest.raises(TrainingError, match="not the journal of a search"):
         Journal(tmp_path / "words", {})
 
 
@@ -183,24 +183,24 @@ def test_a_dominated_row_changes_no_front(rows):
     assert front
 
 
-def test_the_guide_learns_what_scores():
+def test_the_mutation_policy_learns_what_scores():
     sizes = Encoding(TINY).sizes
-    guide = MutationPolicy(sizes)
+    policy = MutationPolicy(sizes)
     generator = np.random.default_rng(0)
     for _ in range(30):
         genes = np.stack([generator.integers(sizes) for _ in range(20)])
         rewards = (genes[:, 0] == 1).astype(float)
-        guide.learn(genes, rewards, genes[rewards > 0])
-    assert guide.shares(GUIDED, 0).argmax() == 1
-    assert guide.shares(GUIDED, 0)[1] > 0.9
-    assert guide.shares(PRIOR, 0).argmax() == 1
-    assert len(set(guide.shares(RANDOM, 0))) == 1
-    assert guide.shares(GUIDED, 1).max() < 0.9
+        policy.learn(genes, rewards, genes[rewards > 0])
+    assert policy.shares(GUIDED, 0).argmax() == 1
+    assert policy.shares(GUIDED, 0)[1] > 0.9
+    assert policy.shares(PRIOR, 0).argmax() == 1
+    assert len(set(policy.shares(RANDOM, 0))) == 1
+    assert policy.shares(GUIDED, 1).max() < 0.9
 
 
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
-def test_coding_is_lossless(seed):
+def test_encoding_is_lossless(seed):
     arch = Arch.sample(MINI, random.Random(seed))
     assert Encoding(MINI).arch(Encoding(MINI).genes(arch)) == arch
 
@@ -315,7 +315,7 @@ def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy
     assert bench.accuracy(arch) == json.loads(out)["top1"]
     code, _, err = scarlet(*search, tmp_path / "no", "--space", "scarlet-mini", *data)
     assert code == 2
-    assert "not of the space 'scarlet-mini'" in err
+    assert "wanted one of 'scarlet-mini'" in err
 
 
 @pytest.mark.slow
@@ -329,7 +329,7 @@ def test_choosing_from_a_front(searched, tmp_path):
         with pytest.raises(TrainingError, match="wanted positions"):
             choose_from(rows, bad)
     (tmp_path / "no.json").write_text("{}")
-    with pytest.raises(TrainingError, match="no front"):
+    with pytest.raises(TrainingError, match="not the front of a search"):
         read_front(tmp_path / "no.json")
 
 
@@ -355,7 +355,7 @@ BAD = {
         ("search", "--space", "scarlet-mini", "--objectives", "macs", "--method", "luck", "--out", "{tmp}/o"),
         "luck",
     ),
-    "no supernet there": (("search", "--supernet", "{tmp}/no.safetensors", "--out", "{tmp}/o"), "no supernet"),
+    "no supernet there": (("search", "--supernet", "{tmp}/no.safetensors", "--out", "{tmp}/o"), "not a supernet"),
     "no front there": (("derive", "{tmp}/no.json", "--out", "{tmp}/o"), "no.json"),
     "an unknown space": (
         ("supernet", "train", "--space", "scarlt", "--data", "fashion-mnist", "--out", "{tmp}/o"),

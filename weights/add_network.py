@@ -1,4 +1,4 @@
-"""Make a finished training one of the zoo's networks: reads the test pictures, once; writes weights, card and log."""
+"""Add a finished training to the zoo: measure it once on the test images and write weights, card and log."""
 
 import argparse
 import json
@@ -16,22 +16,24 @@ HERE = Path(__file__).parent
 
 
 def toml_text(table: dict[str, object]) -> str:
-    """Values as lines of TOML; JSON's spelling of texts, numbers and lists is TOML's too."""
+    """Return values as lines of TOML, which writes texts, numbers and lists as JSON does."""
     return "".join(f"{key} = {json_text(value)}\n" for key, value in table.items())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="of the network in scarlet_zoo/arch/zoo.py")
-    parser.add_argument("run", type=Path, help="folder of scarlet-zoo train")
-    parser.add_argument("--command", action="append", required=True, help="what was typed, in order")
-    parser.add_argument("--read-as", help="name in the log, where the network's own has other weights there already")
+    parser.add_argument("name", help="Name of the network in scarlet_zoo/arch/zoo.py.")
+    parser.add_argument("run", type=Path, help="Folder that scarlet-zoo train wrote.")
+    parser.add_argument(
+        "--command", action="append", required=True, help="A command that made the network; repeat it, in order."
+    )
+    parser.add_argument("--read-as", help="Name in the log, if the log has other weights under the network's own name.")
     given = parser.parse_args()
     run, source = json.loads((given.run / "run.json").read_text()), given.run / "model.safetensors"
     if run["arch"] != str(get_arch(given.name)):
-        raise ScarletError(f"{given.run}: trained {run['arch']}, wanted {given.name}")
-    told, tag = read_metadata(source), run["data"].replace("-", "_")
-    feed = json.loads(told["preprocessing"])
+        raise ScarletError(f"{given.run}: got a training of {run['arch']}, wanted one of {given.name}")
+    metadata, tag = read_metadata(source), run["data"].replace("-", "_")
+    feed = json.loads(metadata["preprocessing"])
     target = HERE / "networks" / f"{given.name}.{tag}.safetensors"
     make_folder(target.parent)
     read_as = given.read_as or given.name
@@ -41,7 +43,7 @@ if __name__ == "__main__":
     card = {"name": given.name, "tag": tag, "arch": run["arch"], "dataset": run["data"], "num_classes": run["classes"],
             "source": "trained by this project", "licence": "Apache-2.0", "redistributed": True,
             "how_to_get": f"it is in this package: timm.create_model('{given.name}.{tag}', pretrained=True)",
-            "sha256": file_sha256(target), "labels": json.loads(told["labels"])}  # fmt: skip
+            "sha256": file_sha256(target), "labels": json.loads(metadata["labels"])}  # fmt: skip
     measured = {"validation_top1_percent": run["top1"][-1], "test_top1_percent": seen["top1"],
                 "test_images": seen["images"], "test_date": seen["date"], "commands": given.command,
                 "seed": run["settings"]["seed"], "hardware": cpu_model(),

@@ -1,1 +1,1 @@
-"""What the committed evidence is made with; only drivers of the benchmarks import it."""
+"""Code that makes the committed evidence; only the drivers in the workshops and the tests import it."""

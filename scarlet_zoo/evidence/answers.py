@@ -1,6 +1,6 @@
-"""What networks answer on a processor, and what their runtime makes of them; no times.
+"""Run networks on their inputs, and save their answers and optimised graphs; nothing is timed.
 
-This file stands alone: it needs numpy and onnxruntime only, of any version, and can be run by another interpreter
+This file stands alone: it needs only numpy and onnxruntime, of any version, and is run by other interpreters
 (``python answers.py MANIFEST.json``).
 """
 
@@ -18,13 +18,13 @@ import onnxruntime as ort
 
 
 def answer(manifest: str) -> dict[str, Any]:
-    """Run the networks of a manifest on their inputs; answers and optimised graphs are written beside it.
+    """Run the networks of a manifest on their inputs, and write answers and optimised graphs.
 
     Args:
         manifest: JSON with ``out`` (a folder) and ``networks``, each with ``name``, ``file`` and ``input`` (.npy).
 
     Returns:
-        ``runtime_version``, ``machine``, and for each network ``error`` (None where it ran).
+        ``runtime_version``, ``machine`` and ``errors`` (by name of the network; None where it ran).
     """
     asked = json.loads(Path(manifest).read_text(encoding="utf-8"))
     errors = {row["name"]: _one(row, Path(asked["out"])) for row in asked["networks"]}
@@ -46,7 +46,7 @@ def _one(row: dict[str, str], out: Path) -> str | None:
         return str(error).strip().split("\n")[0]
     beside = out / f".{row['name']}.npy"
     np.save(beside, np.concatenate(answers))
-    os.replace(beside, out / f"{row['name']}.npy")  # noqa: PTH105 - of any Python
+    os.replace(beside, out / f"{row['name']}.npy")  # noqa: PTH105 - works in any Python
     return None
 
 

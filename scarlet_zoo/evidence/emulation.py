@@ -1,4 +1,4 @@
-"""Files on processors that are not here: the same answers, the same bits, and what is fused. Never a time."""
+"""Run exported files on emulated processors and compare answers, bits and fusion; nothing is timed."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from scarlet_zoo.latency import EMULATED
 from scarlet_zoo.measurement.phone.sysroot import CPUS, Sysroot, qemu
 from scarlet_zoo.utils.files import make_folder, write_text
 
-# What x64 was before it had an instruction for products of bytes.
+# An x64 processor without VNNI, the instructions for products of bytes.
 _HASWELL = "Haswell"
 
 
 @dataclass(frozen=True)
 class Processor:
-    """Something that runs a Python with ONNX Runtime.
+    """A processor, real or emulated, that runs a Python with ONNX Runtime.
 
     Attributes:
-        isa: class of :mod:`scarlet_zoo.graph.quantization.isa`.
-        command, environment: of its interpreter.
-        emulated: whether qemu plays it.
-        prepare: called before it runs.
+        isa: name of an instruction set of :mod:`scarlet_zoo.graph.quantization.isa`.
+        command, environment: command line of its interpreter, and environment variables to add.
+        emulated: whether qemu emulates it.
+        prepare: function to call before the interpreter runs.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Processor:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A file to prove.
+    """A file to check, with its inputs.
 
     Attributes:
-        images: as the network takes them, (N, ...); a file with golden outputs is fed with their input besides.
-        truth: float32 logits of its source for these images, (N, classes).
+        images: preprocessed images, (N, ...); a file with golden outputs also runs on their input.
+        truth: float32 logits of the source network for these images, (N, classes).
     """
 
     name: str
@@ -65,7 +65,7 @@ class Case:
 
     @property
     def fed(self) -> NDArray[Any]:
-        """All that it is fed with: golden input first."""
+        """All inputs of the file, the golden input first."""
         return np.concatenate([golden_input(self.artifact), self.images]) if self.is_golden else self.images
 
     @property
@@ -75,52 +75,52 @@ class Case:
 
 
 def this_processor() -> Processor:
-    """The one that this Python runs on."""
+    """Return the processor that this Python runs on."""
     return Processor("here", this_isa(), (sys.executable,), emulated=False)
 
 
 def other_processors(sysroot: Sysroot) -> list[Processor]:
-    """arm64 with and without the product of bytes, and x64 without it, by qemu.
+    """Return arm64 with and without the dot product of bytes, and x64 without VNNI, emulated by qemu.
 
     Raises:
-        ScarletError: qemu is not there.
+        ScarletError: qemu is not installed.
     """
     arms = []
     for cpu in CPUS:
         command, environment = sysroot.emulated(cpu)
-        # The root is one and the same: it says of which processor it is for as long as that one runs.
+        # All processors share one sysroot, which presents one of them at a time: the one that `play` was called with.
         arms.append(Processor(cpu, "arm64", tuple(command), environment, prepare=partial(sysroot.play, cpu)))
     return [*arms, Processor(_HASWELL, "x64", (qemu("x86_64"), "-cpu", _HASWELL, sys.executable),
                               {EMULATED: _HASWELL})]  # fmt: skip
 
 
 def prove(cases: Sequence[Case], processors: Sequence[Processor], folder: Path) -> list[dict[str, Any]]:
-    """Run every file on every processor and compare with the first one, which is this machine's.
+    """Run every file on every processor and compare the answers with those of the first processor.
 
     Args:
-        cases: with names that differ.
-        processors: this one first.
-        folder: for inputs, answers and graphs.
+        cases: files to run, each with a name of its own.
+        processors: processors to run on; the first one must be this machine's.
+        folder: folder for inputs, answers and graphs.
 
     Returns:
-        A row for each file and processor: ``answers`` (largest difference from the first processor's over the range
-        of the logits, whether all bits are the same, decibels of signal over the error against the source),
-        ``golden``, ``fusion``, ``emulated``. No row says how long anything took.
+        A row for each file and processor: ``answers`` (largest difference from the first processor over the range of
+        the logits, whether all bits are the same, and the SQNR in decibels against the source network), ``golden``,
+        ``fusion`` and ``emulated``. No row has a time.
 
     Raises:
-        ScarletError: a processor's interpreter does not run.
+        ScarletError: the interpreter of a processor fails.
     """
     inputs = _inputs(cases, folder)
     rows: list[dict[str, Any]] = []
     base: dict[str, NDArray[np.float64]] = {}
     for processor in processors:
         processor.prepare()
-        told = _run(processor, cases, inputs, folder / processor.name)
+        run = _run(processor, cases, inputs, folder / processor.name)
         for case in cases:
             row = {"file": case.name, "sha256": case.artifact.sha256, "precision": case.artifact.precision,
                    "form": case.artifact.form, "processor": processor.name, "isa": processor.isa,
-                   "emulated": processor.emulated, "runtime_version": told["runtime_version"],
-                   "machine": told["machine"], "error": told["errors"][case.name]}  # fmt: skip
+                   "emulated": processor.emulated, "runtime_version": run["runtime_version"],
+                   "machine": run["machine"], "error": run["errors"][case.name]}  # fmt: skip
             if row["error"] is None:
                 got = np.load(folder / processor.name / f"{case.name}.npy").astype(np.float64)
                 row |= _compared(case, got, base.setdefault(case.name, got), processor)
@@ -131,7 +131,7 @@ def prove(cases: Sequence[Case], processors: Sequence[Processor], folder: Path) 
 
 
 def _inputs(cases: Sequence[Case], folder: Path) -> Path:
-    """Each file's input as ``NAME.npy``."""
+    """Write the inputs of each file as ``NAME.npy`` and return their folder."""
     inputs = folder / "inputs"
     make_folder(inputs)
     for case in cases:
@@ -153,8 +153,8 @@ def _run(processor: Processor, cases: Sequence[Case], inputs: Path, out: Path) -
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"ended with {done.returncode}"]
         raise ScarletError(f"processor {processor.name}: {lines[-1]}")
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def _compared(case: Case, got: NDArray[np.float64], base: NDArray[np.float64], processor: Processor) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The manifest of ``export/``: what each network became for each target, from which weights, and made under what."""
+"""The manifest of ``export/``: the files of each network for each target, their weights and conditions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 
 
 class Bound(_Strict):
-    """How far the file may be from its network, fields of :class:`scarlet_zoo.deployment.parity.Tolerance`."""
+    """The allowed difference between file and network, see :class:`scarlet_zoo.deployment.parity.Tolerance`."""
 
     max_rel_err: NonNegativeFloat
     rounding_factor: NonNegativeFloat
@@ -33,11 +33,11 @@ class Bound(_Strict):
 
 
 class RowParity(_Strict):
-    """How far the file is from its network, see :class:`scarlet_zoo.deployment.parity.Parity`.
+    """The measured difference between file and network, see :class:`scarlet_zoo.deployment.parity.Parity`.
 
     Attributes:
-        images: which images these four numbers are from.
-        sqnr_db: None where the file is equal to the last bit.
+        images: description of the images that the four numbers are of.
+        sqnr_db: in decibels; None where all bits are equal.
     """
 
     images: Text
@@ -49,7 +49,7 @@ class RowParity(_Strict):
 
 
 class Calibration(_Strict):
-    """What integers were calibrated on, and how; ``isa`` is the preset of instruction sets."""
+    """How an int8 file was calibrated: images, their number, method, and the preset of instruction sets."""
 
     images: Text
     count: PositiveInt
@@ -58,11 +58,12 @@ class Calibration(_Strict):
 
 
 class Conditions(_Strict):
-    """What a row was made under.
+    """The conditions under which a file was made.
 
     Attributes:
-        versions: of Python and of the packages that had a hand in the file.
-        processor: its name and its machine as the system gives them, and those of its instruction sets that matter.
+        versions: versions of Python and of the packages that made the file.
+        processor, machine: name and architecture of the processor, as the operating system reports them.
+        instruction_sets: those of its instruction sets that matter to the file.
         date: ISO 8601, UTC.
     """
 
@@ -74,15 +75,15 @@ class Conditions(_Strict):
 
 
 class ExportRow(_Strict):
-    """A network for a target.
+    """The row of a network for a target.
 
     Attributes:
-        weights, weights_sha256: where the weights come from, and the digest of the state dict.
-        files: SHA-256 by path below the network's folder of the target; ``file`` is the one to open.
-        operators: how many nodes of each type the graph in the file has; None where the format is not read here.
-        parity: None where this machine cannot run the file.
-        calibration: of integers.
-        seconds: that the export and its verification took.
+        weights, weights_sha256: source of the weights, and the digest of the state dict.
+        files: SHA-256 of each file, by path below the folder of the target; ``file`` is the one to open.
+        operators: number of nodes of each type in the graph; None for formats that we do not read.
+        parity: difference from the network; None where this machine cannot run the file.
+        calibration: calibration of an int8 file; None for other files.
+        seconds: duration of the export and its verification.
     """
 
     network: Text
@@ -105,48 +106,53 @@ class ExportRow(_Strict):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What there is one row of."""
+        """The key of the row: network and target."""
         return self.network, self.target
 
 
 class LeftOut(_Strict):
-    """A target that this machine cannot export to, and why."""
+    """A target that this machine cannot export to, with the reason."""
 
     target: Text
     reason: Text
 
 
 class Manifest(_Strict):
-    """All rows, and the targets that have none."""
+    """All rows, and the targets that were left out."""
 
     rows: tuple[ExportRow, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
     def row(self, network: str, target: str) -> ExportRow | None:
-        """The row of a network and a target, if there is one."""
+        """Return the row of a network and a target, or None."""
         return next((row for row in self.rows if row.key == (network, target)), None)
 
     def with_row(self, new: ExportRow, networks: Iterable[str], targets: Iterable[str]) -> Manifest:
-        """With a row in the place of the older one, in the order of networks and targets."""
+        """Return a manifest in which a row replaces the older one, in the order of networks and targets."""
         order = [(network, target) for network in networks for target in targets]
         rows = {row.key: row for row in (*self.rows, new)}
         known = [rows.pop(key) for key in order if key in rows]
         return Manifest(rows=(*known, *rows.values()), left_out=self.left_out)
 
     def with_left_out(self, reasons: dict[str, str], asked: Iterable[str]) -> Manifest:
-        """With why targets are left out, of those that were asked for; a target that has rows is not left out."""
+        """Return a manifest with the reasons why targets are left out; targets that have rows are not left out.
+
+        Args:
+            reasons: new reasons by target.
+            asked: targets that were tried; their older reasons are dropped.
+        """
         have = {row.target for row in self.rows}
-        kept = {entry.target: entry.reason for entry in self.left_out if entry.target not in set(asked)}
-        both = {target: reason for target, reason in (kept | reasons).items() if target not in have}
+        older = {entry.target: entry.reason for entry in self.left_out if entry.target not in set(asked)}
+        both = {target: reason for target, reason in (older | reasons).items() if target not in have}
         entries = [LeftOut(target=target, reason=both[target]) for target in sorted(both)]
         return Manifest(rows=self.rows, left_out=tuple(entries))
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest strictly; an empty one where there is no file.
+    """Read a manifest; it is empty where there is no file.
 
     Raises:
-        RecordError: the first thing that is wrong with it, and where.
+        RecordError: the file cannot be read or is invalid; the message names the first wrong field.
     """
     if not path.exists():
         return Manifest()
@@ -155,13 +161,13 @@ def read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "whole"
-        raise RecordError(f"{path}: {place}: {first['msg']}; wanted a manifest of export_zoo.py") from error
+        raise RecordError(f"{path}: {place}: {first['msg']}; wanted a manifest that export_zoo.py wrote") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write a manifest atomically, one line a row, so that a change of one row is a change of one line."""
+    """Write a manifest atomically, with one line for each row, so that a diff shows the rows that changed."""
     content = json.loads(json_text(manifest.model_dump(mode="json")))
     rows, left_out = (",\n".join("  " + json_text(entry) for entry in content[key]) for key in ("rows", "left_out"))
     write_text(path, f'{{\n "rows": [\n{rows}\n ],\n "left_out": [\n{left_out}\n ]\n}}\n')

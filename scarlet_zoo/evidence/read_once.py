@@ -1,4 +1,4 @@
-"""The test pictures, read once for each network, after every choice is made."""
+"""Measure accuracy on test images, once for each network, after all choices are made."""
 
 from __future__ import annotations
 
@@ -17,28 +17,30 @@ from scarlet_zoo.utils.files import file_sha256, write_text
 def read_test_once(
     name: str, source: str, weights: Path, data: str, log: Path, folder: Path | None = None
 ) -> dict[str, Any]:
-    """Measure a trained network on the test pictures and write it down, one line of JSON a network.
+    """Measure a trained network on the test images and append the result to a log, one line of JSON.
 
     Args:
-        name: what the log calls the network.
-        source: its identity string or timm name.
-        weights: its file.
-        data: the data set.
-        log: the file of lines ``name date sha256 images top1``.
-        folder: where the data is.
+        name: name of the network in the log.
+        source: identity string or timm name of the network.
+        weights: file of its weights.
+        data: name of the data set.
+        log: file of the log, whose lines are ``name date sha256 images top1``.
+        folder: folder of the data.
 
     Returns:
-        The line; the one that is there, if these very weights were measured before.
+        The line of the network; the earlier line, if the same weights were measured before.
 
     Raises:
-        CheckFailedError: the log has this network with other weights; its test pictures are not read again.
+        CheckFailedError: the log has this network with other weights, and the test images are read only once.
     """
     lines = log.read_text(encoding="utf-8") if log.is_file() else ""
     before = next((row for line in lines.splitlines() if (row := json.loads(line))["name"] == name), None)
     if before is not None and before["sha256"] == file_sha256(weights):
         return dict(before)
     if before is not None:
-        raise CheckFailedError(f"{log}: {name} has read its test pictures, which is done once")
+        raise CheckFailedError(
+            f"{log}: {name} was measured with other weights, and the test images are read only once for each name"
+        )
     classifier = load(source, str(weights), trained_only=True)
     result = validate_part(classifier, open_data(data, classifier.preprocessing, folder), "test", batch=500)
     row = {

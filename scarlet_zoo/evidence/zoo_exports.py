@@ -1,4 +1,4 @@
-"""One network of the zoo for one target: exported, verified, and described for the manifest of ``export/``."""
+"""Export a network of the zoo for a target, verify it, and describe it for the manifest of ``export/``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from scarlet_zoo.models.weights.store import find_shipped, find_weights
 from scarlet_zoo.utils.files import file_sha256
 
 _TRAINING_IMAGES, _UNSEEN_IMAGES = 512, 128
-# Whole photographs and half of their quarters calibrate; the other quarters judge.
+# Calibration uses whole photographs and half of their quarters; verification uses the other quarters.
 _PHOTOS, _CALIBRATION_PHOTOS = 40, 24
 _PACKAGES = ("scarlet-zoo", "torch", "timm", "numpy", "onnx", "onnx-ir", "onnxruntime")
 INT8 = Tolerance(
@@ -66,12 +66,12 @@ INT8_RANDOM = Tolerance(
 
 @dataclass(frozen=True)
 class IntegerImages:
-    """Images for integers.
+    """Images to calibrate an int8 file with, and images to verify it with.
 
     Attributes:
-        calibration: as the network takes them, (N, C, H, W) float32.
-        unseen: pictures that calibration does not use, to judge by.
-        calibrated_on, judged_on: what they are.
+        calibration: preprocessed images, (N, C, H, W) float32.
+        unseen: images that calibration does not use, to verify the file with.
+        calibrated_on, judged_on: descriptions of the two.
     """
 
     calibration: NDArray[np.float32]
@@ -81,7 +81,7 @@ class IntegerImages:
 
 
 def left_out_here(targets: Sequence[str]) -> dict[str, str]:
-    """Those of the targets that this machine cannot export to, with the reason."""
+    """Return the targets that this machine cannot export to, each with the reason."""
     reasons = {}
     for row in check_up():
         if row.target in targets and not row.exports:
@@ -92,7 +92,7 @@ def left_out_here(targets: Sequence[str]) -> dict[str, str]:
 
 
 def zoo_network(name: str) -> Network:
-    """A network of the zoo with the weights that this package ships for it, else with random ones.
+    """Load a network of the zoo with the weights that this package ships for it, else with random weights.
 
     Raises:
         ScarletError: other weights were imported for a network that is shipped.
@@ -106,7 +106,7 @@ def zoo_network(name: str) -> Network:
 
 
 def is_finished(row: ExportRow | None, network: Network, folder: Path) -> bool:
-    """Whether a row says what would be made again: same weights and versions, and its files lie in the folder."""
+    """Whether a row is up to date: weights, versions and graph variant agree, and its files exist unchanged."""
     if row is None or row.weights_sha256 != network.weights_sha256:
         return False
     if row.conditions.versions != _versions(row.target) or row.graph_variant != get_target(row.target).form:
@@ -118,13 +118,14 @@ def export_row(network: Network, target: str, folder: Path, data_dir: Path | Non
     """Export a network for a target, verify the file, and describe it.
 
     Args:
-        network: from :func:`zoo_network`.
+        network: network of :func:`zoo_network`.
         target: one of :data:`scarlet_zoo.deployment.targets.TARGETS`.
-        folder: of the files.
-        data_dir: of the data set that the network was trained on, for the calibration of integers.
+        folder: folder of the files.
+        data_dir: folder of the data set that the network was trained on, for calibrating int8 files.
 
     Raises:
-        ParityError: the file does not compute what the network computes.
+        ParityError: the answers of the file differ from those of the network by more than the tolerance.
+        CheckFailedError: the file does not reproduce its golden outputs.
     """
     start, wanted = time.monotonic(), get_target(target)
     integers = integer_images(network, data_dir) if wanted.precision == "int8" else None
@@ -154,17 +155,19 @@ def export_row(network: Network, target: str, folder: Path, data_dir: Path | Non
 
 
 def integer_images(network: Network, data_dir: Path | None) -> IntegerImages:
-    """Training images of the network's own data where it is trained, else photographs."""
+    """Return images of the data that the network was trained on, or photographs where its weights are random."""
     feed = network.preprocessing
     if not network.trained:
-        pictures = photos(_PHOTOS)
-        seen, unseen = pictures[:_CALIBRATION_PHOTOS], pictures[_CALIBRATION_PHOTOS:]
+        images = photos(_PHOTOS)
+        seen, unseen = images[:_CALIBRATION_PHOTOS], images[_CALIBRATION_PHOTOS:]
         return IntegerImages(feed.batch(seen), unseen, "photographs and quarters of them", "quarters of photographs")
     (card,) = cards_of(network.name)
     data = open_data(card.dataset, feed, data_dir)
-    train, held = (_spread(data.part(part), count)
+    train, validation = (_spread(data.part(part), count)
                    for part, count in (("train", _TRAINING_IMAGES), ("validation", _UNSEEN_IMAGES)))  # fmt: skip
-    unseen = [Image.fromarray(pixels.squeeze(-1) if feed.channels == 1 else pixels) for pixels in feed.restore(held)]
+    unseen = [
+        Image.fromarray(pixels.squeeze(-1) if feed.channels == 1 else pixels) for pixels in feed.restore(validation)
+    ]
     return IntegerImages(train, unseen, f"training images of {card.dataset}", f"validation images of {card.dataset}")
 
 
@@ -174,7 +177,7 @@ def _spread(split: Split, count: int) -> NDArray[np.float32]:
 
 
 def _parity(network: Network, done: Exported, integers: IntegerImages | None) -> RowParity | None:
-    """Of the export where it has verified the file itself, else by comparing the file with the network."""
+    """The parity that the export found where it verifies its file, else that of comparing file and network."""
     feed, images = network.preprocessing, "12 photographs"
     if integers is not None:
         exact = copy.deepcopy(network.model).double()
@@ -188,7 +191,7 @@ def _parity(network: Network, done: Exported, integers: IntegerImages | None) ->
         bound = INT8 if network.trained else INT8_RANDOM
         found = verify(reference, done.path, integers.unseen, bound, preprocessing=feed)
         if not check_golden(read_artifact(done.path)).passed:
-            raise CheckFailedError(f"{done.path}: its golden outputs are not what it gives here")
+            raise CheckFailedError(f"{done.path}: got other outputs than its golden outputs on this machine")
     elif TARGETS[done.target].runtime == "ort":
         found = verify(network.model, done.path, preprocessing=feed)
     elif done.parity is not None:
@@ -205,13 +208,13 @@ def _row_parity(found: Parity, images: str) -> RowParity:
 
 
 def _files(network: Network, folder: Path) -> list[Path]:
-    """All files of a network in its target's folder, those of a format that is a folder too."""
+    """All files of a network in the folder of its target, including files in subfolders."""
     own = [path for path in folder.iterdir() if path.name.startswith(f"{safe_name(network.name)}.")]
     return sorted(file for path in own for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
 
 
 def operator_counts(path: Path) -> dict[str, int] | None:
-    """How many operators of each type a file has, most frequent first; None for a format that is not read here.
+    """Count the operators of each type in a file, most frequent first; None for other formats.
 
     ONNX nodes, OpenVINO layers (without constants) and ncnn layers are counted.
     """
@@ -221,7 +224,7 @@ def operator_counts(path: Path) -> dict[str, int] | None:
         layers = ElementTree.parse(path).getroot().findall("./layers/layer")
         kinds = [layer.attrib["type"] for layer in layers if layer.attrib["type"] != "Const"]
     elif path.name.endswith(".ncnn.param"):
-        # A magic number, then how many layers and blobs there are, then a layer a line.
+        # The first line is a magic number, the second has the numbers of layers and blobs, each further one is a layer.
         kinds = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines()[2:] if line.strip()]
     else:
         return None

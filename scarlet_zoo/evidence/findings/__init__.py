@@ -1,1 +1,1 @@
-"""Experiments behind the papers' claims, one question a module."""
+"""Experiments that test claims of the papers, one question in each module."""

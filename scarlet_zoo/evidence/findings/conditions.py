@@ -1,4 +1,4 @@
-"""Supernets under conditions that differ in one thing from a base: for questions of when an effect is there."""
+"""Train supernets under conditions that each differ in one thing from a base, and measure inside them."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.utils.jobs import kept
 
-_PATHS, _SCORED, _PICTURES, _GRADIENT_PAIRS = 8, 32, 500, 8
+_PATHS, _SCORED, _IMAGES, _GRADIENT_PAIRS = 8, 32, 500, 8
 _LAST_STEPS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One supernet to look into.
+    """The conditions of one supernet.
 
     Attributes:
-        name: of the condition.
-        space: of the supernet, with the classes of the data.
-        skip: what stands on its skips.
-        shortcuts: whether blocks keep their residual additions; without, a block is a plain chain of convolutions.
-        strategy: that trains it.
-        schedule: of the training.
+        name: name of the condition.
+        space: space of the supernet, with the classes of the data.
+        skip: kind of its skip connections.
+        shortcuts: whether blocks have residual additions; without them a block is a plain chain of convolutions.
+        strategy: name of the strategy that trains it.
+        schedule: schedule of the training.
     """
 
     name: str
@@ -53,22 +53,23 @@ class Condition:
     schedule: Schedule
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, the space by its definition."""
-        told = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**told, "space": self.space.to_json(), "schedule": asdict(self.schedule)}
+        """Return the fields as JSON values, the space by its definition."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "space": self.space.to_json(), "schedule": asdict(self.schedule)}
 
 
 def look_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]:
-    """Train a supernet and measure what goes on inside, or read what was measured before.
+    """Train a supernet and measure inside it, or read the result if it exists.
 
     Returns:
         ``layers`` (similarities of the choices of each layer that may be skipped), ``feature_shift`` and
-        ``parameter_shift`` by layer, ``one_shot`` (accuracies of random paths in percent, with the statistics of the
-        pictures), ``chance`` (in percent), ``loss`` and ``loss_deviation`` of the last fifth of the steps, and what was
-        ``asked``. Of a training that diverges only ``diverged``, what was said of it, and ``asked``.
+        ``parameter_shift`` by layer, ``one_shot`` (accuracies of random paths in percent, with the batch norm
+        statistics of the images), ``chance`` (in percent), ``loss`` and ``loss_deviation`` of the last fifth of the
+        steps, and ``asked``, the fields of the condition. A training that diverges has only ``diverged``, the error
+        message, and ``asked``.
 
     Raises:
-        ScarletError: ``out`` holds another.
+        ScarletError: ``out`` holds the result of another condition.
     """
     return kept(out / "inside.json", condition.to_dict(), lambda: _looked_into(condition, data, out))
 
@@ -89,15 +90,15 @@ def _trained(condition: Condition, data: DataPlan, out: Path) -> Strategy:
     strategy = create_strategy(condition.strategy, condition.space, condition.skip, seed=seed)
     if not condition.shortcuts:
         without_shortcuts(strategy.supernet)
-    pictures = data.open(space_preprocessing(condition.space))
+    images = data.open(space_preprocessing(condition.space))
     identity = {"shortcuts": str(condition.shortcuts)}
-    done = train(strategy, pictures, condition.schedule.settings(), out, identity=identity)
+    done = train(strategy, images, condition.schedule.settings(), out, identity=identity)
     strategy.supernet.load_state_dict(done.state)
     return strategy
 
 
 def without_shortcuts(model: nn.Module) -> None:
-    """Take the residual additions out of all of timm's inverted residual blocks, in place."""
+    """Remove the residual additions from all of timm's inverted residual blocks, in place."""
     for module in model.modules():
         if isinstance(module, InvertedResidual):
             module.has_skip = False
@@ -107,7 +108,7 @@ def _measured(strategy: Strategy, data: DataPlan) -> dict[str, Any]:
     supernet, rng = strategy.supernet.eval(), random.Random(0)
     space = supernet.space
     split = data.open(space_preprocessing(space)).part("validation")
-    images, targets = next(in_order(split, _PICTURES, _PICTURES))
+    images, targets = next(in_order(split, _IMAGES, _IMAGES))
     scored = [Arch.sample(space, rng) for _ in range(_SCORED)]
     archs = scored[:_PATHS]
     skippable = [
@@ -125,8 +126,8 @@ def _measured(strategy: Strategy, data: DataPlan) -> dict[str, Any]:
 
 
 def _losses(log: Path) -> Mapping[str, float]:
-    """Mean loss of the last steps, and the mean standard deviation between neighbouring ones."""
+    """Mean loss of the last steps, and the standard deviation from step to step."""
     losses = np.array([json.loads(line)["loss"] for line in log.read_text(encoding="utf-8").splitlines()])
     last = losses[-max(int(_LAST_STEPS * len(losses)), 2) :]
-    # Of differences, so that a loss that is still falling is not taken for an unsteady one.
+    # The deviation is of differences, so that a loss that is still falling does not look unsteady.
     return {"loss": float(last.mean()), "loss_deviation": float(np.diff(last).std() / np.sqrt(2))}

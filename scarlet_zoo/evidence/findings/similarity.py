@@ -1,7 +1,7 @@
-"""What happens inside a supernet: how alike the outputs of parallel choices are, and what shifts from path to path.
+"""Measure inside a supernet: similarity of the outputs of parallel choices, and shifts from path to path.
 
-All similarities are cosines: of whole feature maps, flattened over channels and pixels, averaged over pictures; or of
-gradients, flattened over a block's parameters.
+All similarities are cosines: of whole feature maps, flattened over channels and pixels and averaged over images, or of
+gradients, flattened over the parameters of a block.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from scarlet_zoo.models.supernet import Supernet
 
 @dataclass(frozen=True, slots=True)
 class LayerSimilarity:
-    """How alike the choices of one layer are, given the same input.
+    """Similarity of the choices of one layer, given the same input.
 
     Attributes:
-        layer: its index.
+        layer: index of the layer.
         skip: mean cosine of the skip's output with each other choice's.
         blocks: mean cosine between the outputs of two blocks.
         skip_norm: mean norm of the skip's output over that of the blocks'.
-        matrix: every pair of choices, in the order of the layer's tokens.
+        matrix: mean cosine of every pair of choices, in the order of the layer's tokens.
     """
 
     layer: int
@@ -41,31 +41,31 @@ class LayerSimilarity:
 
 
 def cosine(one: Tensor, other: Tensor) -> float:
-    """Mean over the first axis of the cosine of what is left, flattened."""
+    """Return the cosine of two tensors, flattened after the first axis, as a mean over that axis."""
     return float(functional.cosine_similarity(one.flatten(1), other.flatten(1), dim=1).mean())
 
 
 def parallel_outputs(supernet: Supernet, layer: int, images: Tensor, archs: Sequence[Arch]) -> list[dict[str, Tensor]]:
-    """What every choice of a layer makes of the same input (N, C, H, W), for each path that leads there.
+    """Return the outputs of every choice of a layer for the same input, for each path that leads there.
 
-    Batch norms take the batch's own statistics, as a path does after recalibration on these pictures.
+    Batch norms use the statistics of the batch, which are those of a path after precise BN on these images.
 
     Raises:
-        ScarletError: the layer has sets of paths.
+        ScarletError: the layer has sets of paths instead of single choices.
     """
     choices = supernet.layers[layer]
     if not isinstance(choices, nn.ModuleDict):
-        raise ScarletError(f"supernet, layer {layer}: has sets of paths, wanted single choices")
-    made = []
+        raise ScarletError(f"supernet, layer {layer}: got sets of paths, wanted single choices")
+    outputs = []
     with torch.inference_mode(), batch_statistics(supernet):
         for arch in archs:
             x = features_before(supernet, layer, images, arch)
-            made.append({token: choices[token](x) for token in supernet.space.layers[layer].tokens})
-    return made
+            outputs.append({token: choices[token](x) for token in supernet.space.layers[layer].tokens})
+    return outputs
 
 
 def features_before(supernet: Supernet, layer: int, images: Tensor, arch: Arch) -> Tensor:
-    """The input (N, C, H, W) of a layer on the path of an architecture without branches."""
+    """Return the input (N, C, H, W) of a layer on the path of an architecture without branches."""
     x: Tensor = supernet.first(supernet.bn1(supernet.conv_stem(images)))
     for choices, token in zip(supernet.layers[:layer], arch.tokens, strict=False):
         x = choices[token](x)  # type: ignore[index]
@@ -73,15 +73,15 @@ def features_before(supernet: Supernet, layer: int, images: Tensor, arch: Arch) 
 
 
 def layer_similarity(supernet: Supernet, layer: int, images: Tensor, archs: Sequence[Arch]) -> LayerSimilarity:
-    """Cosines between the outputs of a layer's choices, averaged over pictures and the paths that lead there.
+    """Compute cosines between the outputs of a layer's choices, averaged over images and paths that lead there.
 
-    SCARLET-NAS looks at one layer of a trained supernet so (caption of figure 1).
+    Figure 1 of SCARLET-NAS shows this for one layer of a trained supernet (caption).
 
     Args:
-        supernet: trained, without branches.
-        layer: one that may be skipped.
-        images: normalised pictures (N, C, H, W).
-        archs: paths; only their layers before this one matter.
+        supernet: a trained supernet without branches.
+        layer: index of a layer that may be skipped.
+        images: normalised images, (N, C, H, W).
+        archs: paths; only their choices before this layer matter.
 
     Raises:
         ScarletError: the layer cannot be skipped.
@@ -89,14 +89,14 @@ def layer_similarity(supernet: Supernet, layer: int, images: Tensor, archs: Sequ
     tokens = supernet.space.layers[layer].tokens
     skips = [token for token in tokens if supernet.space.choice(token).is_skip]
     if len(skips) != 1:
-        raise ScarletError(f"supernet, layer {layer}: has no skip among {' '.join(tokens)}")
+        raise ScarletError(f"supernet, layer {layer}: got no skip among {' '.join(tokens)}, wanted one")
     (skip,) = skips
     sums, ratios = dict.fromkeys(combinations(tokens, 2), 0.0), []
     outputs = parallel_outputs(supernet, layer, images, archs)
-    for made in outputs:
+    for by_token in outputs:
         for one, other in sums:
-            sums[one, other] += cosine(made[one], made[other]) / len(outputs)
-        norms = {token: float(made[token].flatten(1).norm(dim=1).mean()) for token in tokens}
+            sums[one, other] += cosine(by_token[one], by_token[other]) / len(outputs)
+        norms = {token: float(by_token[token].flatten(1).norm(dim=1).mean()) for token in tokens}
         ratios.append(norms[skip] / (sum(norms[t] for t in tokens if t != skip) / (len(tokens) - 1)))
     pairs: Mapping[frozenset[str], float] = {frozenset(pair): value for pair, value in sums.items()}
     matrix = tuple(tuple(1.0 if a == b else pairs[frozenset((a, b))] for b in tokens) for a in tokens)
@@ -106,10 +106,10 @@ def layer_similarity(supernet: Supernet, layer: int, images: Tensor, archs: Sequ
 
 
 def feature_shift(supernet: Supernet, images: Tensor, pairs: Iterable[tuple[Arch, Arch]]) -> list[float]:
-    """Before each layer, 1 minus the cosine of what two paths feed it: the feature shift that Pi-NAS names.
+    """Compute the feature shift of Pi-NAS: for each layer, 1 minus the cosine of the inputs that two paths give it.
 
     Returns:
-        A mean over pairs and pictures for each layer; the first is 0, since nothing differs before it.
+        A mean over pairs and images for each layer; the first is 0, since nothing before it differs.
     """
     shifts: list[list[float]] = [[] for _ in supernet.space.layers]
     with torch.inference_mode(), batch_statistics(supernet):
@@ -121,10 +121,10 @@ def feature_shift(supernet: Supernet, images: Tensor, pairs: Iterable[tuple[Arch
 
 
 def parameter_shift(supernet: Supernet, images: Tensor, targets: Tensor, rng: random.Random, pairs: int) -> list[float]:
-    """For each layer, 1 minus the cosine of the gradients that two paths give to the block that they share.
+    """Compute the parameter shift of Pi-NAS: for each layer, 1 minus the cosine of the gradients of two paths.
 
-    It is the parameter shift that Pi-NAS names: weights are pulled one way by one path and another by the next. Two
-    paths have the layer's block in common, all other layers are drawn anew. Weights are left as they are.
+    It measures how differently two paths pull the same weights. The two paths share the layer's block, and all other
+    layers are drawn anew. Weights are not changed.
 
     Returns:
         A mean over pairs for each layer.

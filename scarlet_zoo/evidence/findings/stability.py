@@ -1,7 +1,7 @@
-"""How much of a ranking is luck of the weights: several draws of a supernet's weights, each of which ranks.
+"""How much a ranking depends on the draw of a supernet's weights.
 
-ST-NAS (arXiv 2005.10511) scores an architecture by a mean over weights drawn from their posterior, since one set of
-shared weights ranks noisily. Here the draws are looked at one by one.
+ST-NAS (arXiv 2005.10511) scores an architecture by a mean over weights drawn from their posterior, because a single
+set of shared weights ranks noisily. This experiment ranks with each draw by itself.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class Draws:
     """A supernet whose weights are drawn several times at the end of its training.
 
     Attributes:
-        truth: what is ranked.
-        temperature: of the posterior; 0 draws the weights of plain stochastic gradient descent at the same rate.
-        samples: weights that are kept, 2 or more.
-        schedule: of the training.
+        truth: ground truth whose architectures are ranked.
+        temperature: temperature of the posterior; 0 takes weights of plain stochastic gradient descent at the same
+            learning rate.
+        samples: number of draws, 2 or more.
+        schedule: schedule of the training.
     """
 
     truth: GroundTruth
@@ -45,16 +46,17 @@ class Draws:
     schedule: Schedule
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, the truth by its title."""
+        """Return the fields as JSON values, the ground truth by its title."""
         return {"truth": self.truth.plan.title, "temperature": self.temperature, "samples": self.samples,
                 "schedule": asdict(self.schedule)}  # fmt: skip
 
 
 def draw_and_rank(draws: Draws, out: Path) -> dict[str, Any]:
-    """Train, score every architecture with every draw, or read what was found before.
+    """Train and score every architecture with every draw, or read the result if it exists.
 
     Returns:
-        ``stability`` (:func:`stability_of`), ``accuracies`` (draws, architectures), and what was ``asked``.
+        ``stability`` (see :func:`stability_of`), ``accuracies`` (draws, architectures), and ``asked``, the fields of
+        ``draws``.
     """
     return kept(out / "stability.json", draws.to_dict(), lambda: _ranked(draws, out))
 
@@ -77,15 +79,15 @@ def _accuracies(bench: OneShot, sample: Path, archs: Sequence[Arch]) -> list[flo
 
 
 def stability_of(accuracies: Numbers, truth: Numbers) -> list[dict[str, float]]:
-    """For each number of draws that are averaged, how well two such means agree, and how well one ranks.
+    """Compute how well means over draws agree and rank, for each number of draws that are averaged.
 
     Args:
         accuracies: (draws, architectures), 2 draws or more, in the order in which they were drawn.
-        truth: (architectures,).
+        truth: accuracies of the ground truth, (architectures,).
 
     Returns:
-        Rows ``averaged``, ``each_other`` (tau-b between the means of two disjoint runs of draws next to each other,
-        mean over those) and ``truth`` (tau-b of a mean with the truth, mean over them).
+        Rows ``averaged`` (number of draws), ``each_other`` (tau-b between the means of two adjacent disjoint groups of
+        draws, averaged over the pairs) and ``truth`` (tau-b of a mean with the truth, averaged over the groups).
 
     Raises:
         ScarletError: fewer than two draws.

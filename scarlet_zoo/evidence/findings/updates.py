@@ -1,7 +1,7 @@
-"""Ranking against how often an architecture was updated: NAO-V2's first point (arXiv 1909.10815, abstract).
+"""How the ranking depends on the updates of each architecture: NAO-V2's first claim (arXiv 1909.10815, abstract).
 
-A supernet that draws its paths from a pool updates each architecture of it so often as it has steps for each. The
-pool here holds the architectures that are ranked and as many others as make the wanted number.
+The larger the pool that a supernet draws its paths from, the fewer steps there are for each architecture. The pool
+holds the architectures that are ranked, and others up to the wanted size.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Pool:
     """A supernet trained on a pool of architectures.
 
     Attributes:
-        truth: what is ranked, and in the pool.
-        size: of the pool; None draws from the whole space.
-        schedule: of the training.
+        truth: ground truth whose architectures are ranked, and are in the pool.
+        size: number of architectures in the pool; None draws paths from the whole space.
+        schedule: schedule of the training.
     """
 
     truth: GroundTruth
@@ -48,7 +48,7 @@ class Pool:
     schedule: Schedule
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, the truth by its title."""
+        """Return the fields as JSON values, the ground truth by its title."""
         return {"truth": self.truth.plan.title, "size": self.size, "schedule": asdict(self.schedule)}
 
     @property
@@ -56,20 +56,20 @@ class Pool:
         """The ranked architectures, then others, each once.
 
         Raises:
-            ScarletError: a pool that is smaller than what is ranked.
+            ScarletError: the pool is smaller than the number of ranked architectures.
         """
         ranked, wanted = self.truth.archs, self.size or 0
         if wanted < len(ranked):
-            raise ScarletError(f"pool: got size {wanted}, wanted {len(ranked)} or more, which are ranked")
+            raise ScarletError(f"pool: got size {wanted}, wanted {len(ranked)} or more, all that are ranked")
         drawn = draw_different(self.truth.plan.search_space, wanted, random.Random(f"{self.schedule.seed} pool"))
         return tuple(dict.fromkeys((*ranked, *drawn)))[:wanted]
 
 
 class Pooled(Spos):
-    """SPOS whose paths are drawn uniformly from a pool.
+    """SPOS with paths that are drawn uniformly from a pool.
 
     Args:
-        pool: what to draw from and how to train.
+        pool: the pool, with its space and schedule.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -77,16 +77,17 @@ class Pooled(Spos):
         self.pool = pool.archs
 
     def paths(self, step: int) -> tuple[Arch, ...]:
-        """One of the pool."""
+        """Return one architecture of the pool, for this step."""
         return (random.Random(f"{self.seed} {step}").choice(self.pool),)
 
 
 def train_and_rank(pool: Pool, out: Path) -> dict[str, Any]:
-    """Train on a pool and rank, or read what was found before.
+    """Train on a pool and rank, or read the result if it exists.
 
     Returns:
-        ``updates`` (steps for each architecture of the pool), ``tau`` with the ground truth, ``accuracy`` (mean, in
-        percent), ``spread`` (standard deviation, in points), and what was ``asked``.
+        ``steps``, ``updates`` (steps for each architecture of the pool), ``tau`` (tau-b with the ground truth),
+        ``accuracy`` (mean, in percent), ``spread`` (standard deviation, in points), and ``asked``, the fields of the
+        pool.
     """
     return kept(out / "updates.json", pool.to_dict(), lambda: _ranked(pool, out))
 

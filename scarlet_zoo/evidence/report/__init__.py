@@ -1,1 +1,1 @@
-"""The report of the benchmarks: records to sections, sections to markdown and a page."""
+"""The report of the benchmarks: turn records into sections, and sections into markdown and a web page."""

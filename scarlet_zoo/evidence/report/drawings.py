@@ -1,4 +1,4 @@
-"""Drawings of latency for the report, as SVG."""
+"""Plots of latency for the report, as SVG."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from scarlet_zoo.utils.plotting import new_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LABEL_GAP = 0.25  # of two names, in percent points of the plot
+_LABEL_GAP = 0.25  # between two names, in points of accuracy
 
 
 @dataclass(frozen=True)
 class Point:
-    """A network's place in the plot of accuracy over latency."""
+    """A network in the plot of accuracy over latency.
+
+    Attributes:
+        ms: latency in milliseconds.
+        top1: published accuracy in percent.
+        ours: whether it is one of SCARLET's networks.
+        best: whether it is on the Pareto front.
+    """
 
     name: str
     ms: float
@@ -28,7 +35,7 @@ class Point:
 
 
 def pareto(points: Sequence[Point]) -> str:
-    """Accuracy over latency, with the line of those that nothing beats."""
+    """Plot accuracy over latency, with the Pareto front as a line."""
     figure = new_figure(7.0, 4.6)
     axes = figure.add_subplot()
     line = [point for point in points if point.best]
@@ -36,7 +43,7 @@ def pareto(points: Sequence[Point]) -> str:
     for point in points:
         axes.plot(point.ms, point.top1, "o", color=_colour(point), markersize=6 if point.best else 4)
     _label(axes, points)
-    axes.set_xlabel("p50, ms, one thread, float32, the fastest of our forms")
+    axes.set_xlabel("p50, ms, one thread, float32, the fastest of our graph variants")
     axes.set_ylabel("ImageNet top-1, %, as published")
     axes.grid(alpha=0.3)
     axes.margins(x=0.2)
@@ -48,7 +55,7 @@ def _colour(point: Point) -> str:
 
 
 def _label(axes: Axes, points: Sequence[Point]) -> None:
-    """Names left of the line's points but its first, and right of the others, one below the other."""
+    """Write names left of the points on the front, except its first, and right of all others, one below the other."""
     height, first = float("inf"), min(points, key=lambda point: point.ms)
     for point in sorted(points, key=lambda point: -point.top1):
         left = point.best and point is not first
@@ -60,12 +67,12 @@ def _label(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def blocks(profiles: Sequence[Mapping[str, Any]]) -> str:
-    """Time and limit of each block of SCARLET's networks."""
-    kept = [row for row in profiles if row["file"].startswith("scarlet")]
-    most = max(len(row["blocks"]) for row in kept)
+    """Plot the time and the physical limit of each block of SCARLET's networks."""
+    networks = [row for row in profiles if row["file"].startswith("scarlet")]
+    most = max(len(row["blocks"]) for row in networks)
     figure = new_figure(9.0, 0.19 * most + 1.2)
-    for place, row in enumerate(kept):
-        axes = figure.add_subplot(1, len(kept), place + 1)
+    for place, row in enumerate(networks):
+        axes = figure.add_subplot(1, len(networks), place + 1)
         draw_blocks(axes, [{**block, "name": block["name"].removeprefix("blocks.")} for block in row["blocks"]])
         axes.set_ylim(most - 0.5, -0.5)
         axes.tick_params(labelsize=7)
@@ -75,7 +82,7 @@ def blocks(profiles: Sequence[Mapping[str, Any]]) -> str:
 
 
 def svg(figure: Any) -> str:
-    """A figure as an SVG element, the same one from the same figure."""
+    """Return a figure as an SVG element; equal figures give equal text."""
     import matplotlib as mpl
 
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""Drawings of what goes on inside supernets, as SVG."""
+"""Plots of what happens inside supernets, as SVG."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COLOURS = {"plain": "0.4", "identity": "#b2182b", "orthogonal": "#2166ac", "kai
 
 
 def alike(rows: Sequence[Row]) -> str:
-    """In each condition: how alike the skip is to the blocks (dots), and they to each other (bars)."""
+    """Plot the cosines of the skip to the blocks (dots) and of the blocks to each other (bars), by condition."""
     names = list(dict.fromkeys(row["asked"]["name"] for row in rows))
     figure = new_figure(7.0, 0.5 * len(names) + 1.2)
     axes = figure.add_subplot()
@@ -35,14 +35,14 @@ def alike(rows: Sequence[Row]) -> str:
 
 
 def shifts(base: Mapping[str, Row]) -> str:
-    """Feature shift and parameter shift by layer."""
+    """Plot feature shift and parameter shift by layer."""
     figure = new_figure(8.0, 3.2)
-    for place, (key, said) in enumerate((("feature_shift", "feature shift"), ("parameter_shift", "parameter shift"))):
+    for place, (key, label) in enumerate((("feature_shift", "feature shift"), ("parameter_shift", "parameter shift"))):
         axes = figure.add_subplot(1, 2, place + 1)
         for skip, row in base.items():
             axes.plot(range(1, len(row[key]) + 1), row[key], "o-", color=_COLOURS[skip], markersize=3, label=skip)
         axes.set_xlabel("layer")
-        axes.set_ylabel(f"{said}, 1 - cosine")
+        axes.set_ylabel(f"{label}, 1 - cosine")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=8)
@@ -50,18 +50,18 @@ def shifts(base: Mapping[str, Row]) -> str:
 
 
 def stability(rows: Sequence[Row]) -> str:
-    """Agreement of means of draws with each other and with the truth, over how many are averaged."""
+    """Plot how means of draws agree with each other and with the truth, over the number of averaged draws."""
     figure = new_figure(6.0, 3.4)
     axes = figure.add_subplot()
     for heat, colour in zip(sorted({row["asked"]["temperature"] for row in rows}), ("0.4", "#b2182b"), strict=True):
         same = [row["stability"] for row in rows if row["asked"]["temperature"] == heat]
         counts = [point["averaged"] for point in same[0]]
-        for key, style, said in (("each_other", "o-", "with each other"), ("truth", "s--", "with the truth")):
+        for key, style, label in (("each_other", "o-", "with each other"), ("truth", "s--", "with the truth")):
             values = [fmean(own[at][key] for own in same) for at in range(len(counts))]
-            axes.plot(counts, values, style, color=colour, markersize=4, label=f"T = {heat:g}, {said}")
+            axes.plot(counts, values, style, color=colour, markersize=4, label=f"T = {heat:g}, {label}")
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, list(map(str, counts)))
-    axes.set_xlabel("draws of the weights that are averaged")
+    axes.set_xlabel("number of draws of the weights that are averaged")
     axes.set_ylabel("Kendall tau-b")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=8)
@@ -69,7 +69,7 @@ def stability(rows: Sequence[Row]) -> str:
 
 
 def updates(rows: Sequence[Row]) -> str:
-    """Tau-b over the pool that paths are drawn from, each supernet a dot."""
+    """Plot tau-b over the size of the pool that paths are drawn from, with a dot for each supernet."""
     sizes = list(dict.fromkeys(row["asked"]["size"] for row in rows))
     figure = new_figure(6.0, 3.4)
     axes = figure.add_subplot()

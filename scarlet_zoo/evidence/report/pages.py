@@ -1,4 +1,4 @@
-"""The report as markdown and as a self-contained page."""
+"""The report as markdown and as a self-contained web page."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from scarlet_zoo.utils.markdown import markdown_table
 TITLE = "scarlet-zoo, measured"
 EVIDENCE, OPTIONAL = LATENCY_EVIDENCE, ("rank", "findings")
 _INTRO = (
-    "Made from the records in results/ alone. Latency is ours, p50 for one picture; accuracy is ImageNet top-1 as "
-    "authors publish it, never measured here, but for the last part, which is ours on Fashion-MNIST. Weights of what "
-    "is timed are random: latency does not depend on them."
+    "Everything here is made from the records in results/. Latencies are our own measurements: p50 for one image. "
+    "Accuracies are ImageNet top-1 as the authors publish it and are not measured here, except in the last part, "
+    "where they are our own on Fashion-MNIST. Networks are timed with random weights, since latency does not depend on "
+    "them."
 )
 
 
 def sections(evidence: Mapping[str, Any]) -> list[Section]:
-    """The report.
+    """Create the sections of the report.
 
     Args:
-        evidence: contents of the files of ``results/`` and ``peers.toml`` by name, see :data:`EVIDENCE`; those
+        evidence: contents of the files of ``results/`` and ``peers.toml``, by name, see :data:`EVIDENCE`; those
             of :data:`OPTIONAL` may be missing.
 
     Raises:
-        ScarletError: evidence that is missing.
+        ScarletError: some evidence is missing.
     """
     missing = [name for name in EVIDENCE if name not in evidence]
     if missing:
-        raise ScarletError(f"report: no {' '.join(missing)}, wanted {' '.join(EVIDENCE)}")
+        raise ScarletError(f"report: got no {' '.join(missing)}, wanted {' '.join(EVIDENCE)}")
     rank, found = map(evidence.get, OPTIONAL)
     ranking = [] if rank is None else [verdict_section(rank)]
     return [*latency_sections(evidence), *ranking, *(findings_sections(found, rank) if rank and found else [])]
 
 
 def drawings(evidence: Mapping[str, Any]) -> dict[str, str]:
-    """All drawings by name, as SVG.
+    """Return all plots as SVG, by name.
 
     Raises:
         ScarletError: matplotlib is not installed.
@@ -50,7 +51,7 @@ def drawings(evidence: Mapping[str, Any]) -> dict[str, str]:
 
 
 def report_markdown(evidence: Mapping[str, Any]) -> str:
-    """The report as ``REPORT.md``, beside ``figures/`` with its :func:`drawings`."""
+    """Return the text of ``REPORT.md``, which refers to the :func:`drawings` in ``figures/``."""
     parts = [f"# {TITLE}", "", _INTRO, ""]
     for section in sections(evidence):
         parts += [f"## {section.heading}", ""]
@@ -64,7 +65,7 @@ def report_markdown(evidence: Mapping[str, Any]) -> str:
 
 
 def report_html(evidence: Mapping[str, Any]) -> str:
-    """The report as one page that needs no network: tables that can be sorted, and drawings."""
+    """Return the report as one HTML page with sortable tables and plots, which loads nothing from elsewhere."""
     body = [f"<h1>{html.escape(TITLE)}</h1>", f"<p>{html.escape(_INTRO)}</p>"]
     for section in sections(evidence):
         body.append(f"<h2>{html.escape(section.heading)}</h2>")

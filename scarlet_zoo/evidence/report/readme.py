@@ -1,4 +1,4 @@
-"""The table of the README, from the same record as the report's."""
+"""The table of the README, from the same record as the report."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _HEADER = ("network", "parameters", "MACs (M)", "ImageNet top-1, published", "ou
 
 
 def with_table(readme: str, measured: Mapping[str, Any], published: Sequence[Mapping[str, Any]]) -> str:
-    """The README with the table of these measurements between its marks.
+    """Return the README with the table of these measurements between its marks.
 
     Args:
-        readme: its text.
-        measured: what ``peers.json`` holds.
-        published: what authors publish, see :mod:`scarlet_zoo.measurement.published`.
+        readme: text of the README.
+        measured: contents of ``peers.json``.
+        published: accuracies that authors publish, see :mod:`scarlet_zoo.measurement.published`.
     """
     assert readme.count(_BEGIN) == readme.count(_END) == 1, "the README has lost the marks of its table"
     table = readme_table(measured, published)
@@ -30,7 +30,7 @@ def with_table(readme: str, measured: Mapping[str, Any], published: Sequence[Map
 
 
 def readme_table(measured: Mapping[str, Any], published: Sequence[Mapping[str, Any]]) -> str:
-    """Our files against timm's exporter and the released spelling on one thread, and where they were measured."""
+    """Return the table: our files against timm's exporter and the released spelling, and the conditions."""
     peers = Peers(measured, published)
     rows = []
     for name in _NETWORKS:
@@ -48,7 +48,7 @@ def _times(peers: Peers, name: str, variant: str, ours: float) -> str:
 
 
 def _integers(peers: Peers, name: str) -> str:
-    """Only where the processor has the instructions for it: elsewhere int8 may be slower than float32."""
+    """The latency in int8, where the processor has VNNI; elsewhere int8 may be slower than float32."""
     quick = any("vnni" in feature for feature in peers.conditions[1]["cpu_features"])
     return f"{peers.p50[name, 'int8', 1]:.2f}" if quick else "not here"
 

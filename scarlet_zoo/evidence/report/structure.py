@@ -1,4 +1,4 @@
-"""What a report consists of."""
+"""The parts of a report: sections and tables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Cell = str | float | None
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells: text, or a number with the decimals of its column.
+    """A table whose cells are text, or numbers with the decimals of their column.
 
     Attributes:
         header: names of the columns, each with its unit.
-        decimals: of the columns' numbers.
-        conditions: under which the numbers hold, in a line.
+        decimals: decimals of each column's numbers.
+        conditions: the conditions of the numbers, in one line.
     """
 
     title: str
@@ -25,7 +25,7 @@ class Table:
     conditions: str = ""
 
     def texts(self) -> list[list[str]]:
-        """The cells as they are read."""
+        """Return the cells as text."""
         return [
             [
                 "" if cell is None else cell if isinstance(cell, str) else f"{cell:,.{places}f}"
@@ -37,11 +37,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report.
+    """A section of the report.
 
     Attributes:
-        words: sentences.
-        drawings: by name, each made when it is asked for, as SVG.
+        words: its sentences.
+        drawings: functions that draw its plots as SVG, by name.
     """
 
     heading: str

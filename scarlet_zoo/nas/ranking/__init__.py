@@ -1,1 +1,1 @@
-"""How well a supernet ranks architectures: ground truth, rankers, and the verdict with its intervals."""
+"""Measure how well supernets rank architectures: ground truth, rankers, and the verdict with its intervals."""

@@ -1,4 +1,4 @@
-"""How well one list of numbers ranks what another list ranks, and how sure one can be of it.
+"""Rank correlations between lists of numbers, with bootstrap intervals.
 
 Kendall's tau-b (Kendall 1945) counts the pairs that two rankings order alike, with ties taken into account: 1 for
 the same order, -1 for the opposite one, 0 for no relation.
@@ -32,43 +32,45 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A number and what a bootstrap makes of it, (resamples,)."""
+    """A number and its values under a bootstrap, (resamples,)."""
 
     value: float
     drawn: Numbers
 
     def __sub__(self, other: Sample) -> Sample:
-        """The difference of two numbers under the same bootstrap."""
+        """Return the difference of two numbers under the same bootstrap."""
         return Sample(self.value - other.value, self.drawn - other.drawn)
 
     def estimate(self) -> Estimate:
-        """The number with its interval."""
+        """Return the number with its interval."""
         low, high = np.percentile(self.drawn, (50 * (1 - _SHARE), 50 * (1 + _SHARE)))
         return Estimate(self.value, float(low), float(high))
 
 
 def kendall_tau(one: ArrayLike, other: ArrayLike) -> float:
-    """Kendall's tau-b of two lists of the same length; 0 where one of them does not tell any two apart.
+    """Kendall's tau-b of two lists of the same length; 0 where all numbers of one list are equal.
 
     Raises:
-        ScarletError: fewer than two numbers, lists of different lengths, or a number that is none.
+        ScarletError: fewer than two numbers, lists of different lengths, or a number that is not finite.
     """
     a, b = (np.asarray(values, dtype=np.float64) for values in (one, other))
     if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
-        raise ScarletError(f"ranking: got lists of shapes {a.shape} and {b.shape}, wanted two as long, from 2")
+        raise ScarletError(
+            f"ranking: got lists of shapes {a.shape} and {b.shape}, wanted two of the same length, 2 or more"
+        )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ScarletError("ranking: got a value that is no finite number")
-    # Pair by pair: for lists of a hundred it is several times faster than scipy's, which a bootstrap asks for often.
+        raise ScarletError("ranking: got a value that is not a finite number")
+    # Over all pairs: for lists of a hundred this is several times faster than scipy, and a bootstrap calls it often.
     one_signs, other_signs = (np.sign(values[:, None] - values) for values in (a, b))
     apart = float((one_signs**2).sum() * (other_signs**2).sum())
     return float((one_signs * other_signs).sum() / np.sqrt(apart)) if apart else 0.0
 
 
 def partial_tau(scores: ArrayLike, truth: ArrayLike, beside: ArrayLike) -> float:
-    """What a ranker knows of the truth that a third list does not: Kendall's partial rank correlation.
+    """Kendall's partial rank correlation: the agreement of scores and truth beyond a third list of numbers.
 
     tau(s, t | b) = (tau(s, t) - tau(s, b) tau(t, b)) / sqrt((1 - tau(s, b)^2) (1 - tau(t, b)^2)) (Kendall 1942), with
-    tau-b for tau; 0 where one of the two orders as the third does, or the opposite way.
+    tau-b for tau; 0 where scores or truth have the same order as the third list, or the opposite one.
 
     Raises:
         ScarletError: as :func:`kendall_tau`.
@@ -79,9 +81,9 @@ def partial_tau(scores: ArrayLike, truth: ArrayLike, beside: ArrayLike) -> float
 
 
 def top_regret(scores: ArrayLike, truth: ArrayLike, count: int = 10) -> float:
-    """What is lost by looking at a ranker's first ``count`` only: the best truth minus the best one among them.
+    """The best truth of all minus the best truth among the ``count`` architectures that a ranker puts first.
 
-    Of equal scores at the border those with the lowest truth are taken: the pessimist's choice.
+    Among equal scores at the border, those with the lowest truth are taken, so that the regret is not too low.
     """
     s, t = (np.asarray(values, dtype=np.float64) for values in (scores, truth))
     first = np.lexsort((t, -s))[:count]
@@ -90,18 +92,21 @@ def top_regret(scores: ArrayLike, truth: ArrayLike, count: int = 10) -> float:
 
 def resampled(statistic: Statistic, rankers: Sequence[Numbers], truth: Numbers, resamples: int = RESAMPLES,
               seed: int = 0, beside: Sequence[Numbers] = ()) -> list[Sample]:  # fmt: skip
-    """A statistic of each of several recipes, as it is and under one bootstrap that they share.
+    """Compute a statistic of each recipe, as it is and under one bootstrap that all recipes share.
 
-    Architectures and the truth's seeds are drawn once for all recipes, so that their differences can be judged
-    pairwise; the seeds of each recipe's rankers are drawn for itself.
+    Architectures and the seeds of the truth are drawn once for all recipes, so that their differences can be judged
+    pairwise. The seeds of each recipe's rankers are drawn separately.
 
     Args:
-        statistic: of one ranker's scores, the truth, and each of ``beside``, all (architectures,).
-        rankers: for each recipe, scores (seeds, architectures); the statistic's mean over seeds counts.
-        truth: (architectures,) or (its seeds, architectures), which is averaged.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        beside: other numbers of the architectures, (architectures,) each.
+        statistic: function of one ranker's scores, the truth, and each list of ``beside``, all (architectures,).
+        rankers: for each recipe, scores (seeds, architectures); the statistic is averaged over the seeds.
+        truth: (architectures,), or (seeds, architectures), which is averaged over its seeds.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
+        beside: further lists of numbers, (architectures,) each.
+
+    Returns:
+        The statistic of each recipe, in the order of ``rankers``.
     """
     truth, recipes = np.atleast_2d(truth), [np.atleast_2d(scores) for scores in rankers]
 
@@ -118,20 +123,27 @@ def resampled(statistic: Statistic, rankers: Sequence[Numbers], truth: Numbers, 
 
 
 def ceiling(truth: Numbers, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
-    """How well trainings with one seed rank those with another, or the mean of the others, and what a ranker can reach.
+    """Estimate how well one training ranks another one, and the highest tau that a ranker can reach.
 
-    A ranker that knew the accuracies to be expected would still differ from the mean of a few trainings. How much is
-    told for normal values: the share r of the means' variance that is not noise is their squared correlation with what
-    is to be expected, and tau = 2 / pi * arcsin(sqrt(r)) (Kruskal 1958).
+    A ranker that knew the expected accuracies would still differ from the mean of a few trainings. For normal values,
+    the share r of the variance of the means that is not noise is their squared correlation with the expected values,
+    and tau = 2 / pi * arcsin(sqrt(r)) (Kruskal 1958).
 
     Args:
         truth: accuracies (seeds, architectures), two seeds or more.
-        resamples: of the bootstrap over architectures.
-        seed: of the bootstrap.
+        resamples: number of resamples of the bootstrap over architectures.
+        seed: seed of the bootstrap.
+
+    Returns:
+        tau-b by name: ``one_another`` (one seed with another), ``mean_of_the_others`` (one seed with the mean of the
+        others) and ``perfect_ranker`` (a ranker that knows the expected accuracies, with the mean of all seeds).
+
+    Raises:
+        ScarletError: the truth has only one seed.
     """
     pairs = list(combinations(range(len(truth)), 2))
     if not pairs:
-        raise ScarletError("ranking: got a ground truth of one seed, wanted two to tell how well one ranks another")
+        raise ScarletError("ranking: got a ground truth with one seed, wanted two or more to compare them")
 
     def one_another(archs: Indices) -> float:
         return float(np.mean([kendall_tau(truth[i, archs], truth[j, archs]) for i, j in pairs]))
@@ -153,7 +165,7 @@ def ceiling(truth: Numbers, resamples: int = RESAMPLES, seed: int = 0) -> dict[s
 
 
 def _draws(sizes: tuple[int, ...], count: int, seed: int) -> Iterator[tuple[Indices, ...]]:
-    """Indices along axes of these sizes, each axis drawn anew with replacement."""
+    """Yield indices along axes of these sizes, each axis drawn with replacement."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
         yield tuple(rng.integers(size, size=size) for size in sizes)

@@ -1,4 +1,4 @@
-"""Making a ground truth: one training after another, each a row on disk as soon as it is finished."""
+"""Make a ground truth: run its trainings, and write each as a row as soon as it is finished."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from scarlet_zoo.utils.files import file_sha256, write_text
 from scarlet_zoo.utils.jobs import run_jobs
 
 Progress = Callable[[int, int], None]
-_SITTINGS = 3
+_ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class _Training:
-    """What a process must know to train one network."""
+    """One training of a plan, with everything that a process needs to run it."""
 
     plan: TruthPlan
     arch: str
@@ -51,18 +51,21 @@ class _Training:
 
 def collect(folder: Path, work: Path, data_dir: Path | None = None, workers: int = 1, limit: int | None = None,
             progress: Progress | None = None) -> list[TruthRow]:  # fmt: skip
-    """Make the trainings of a plan that have no row yet.
+    """Run the trainings of a plan that have no row yet.
 
     Args:
-        folder: of the ground truth; its rows are written here.
-        work: where trainings keep their checkpoints; one that was killed goes on from there.
-        data_dir: where the data is.
-        workers: trainings at a time, each on one thread.
-        limit: make so many and leave the rest for another time.
-        progress: told (rows there are, rows there will be).
+        folder: folder of the ground truth; its rows are written here.
+        work: folder of the checkpoints; a training that was killed continues from its checkpoint.
+        data_dir: folder of the data.
+        workers: number of trainings that run at the same time, each on one thread.
+        limit: largest number of trainings to run; all when None.
+        progress: called with (trainings finished, trainings in all), without those that had a row before.
+
+    Returns:
+        All rows, in the order of the plan.
 
     Raises:
-        DatasetError: a broken plan, or rows that are not the plan's.
+        DatasetError: the plan is broken, or a row is not of the plan.
     """
     plan = read_plan(folder)
     epochs, path = int(plan.training["epochs"]), folder / ROWS_FILE
@@ -82,11 +85,11 @@ def _in_order(plan: TruthPlan, rows: Iterable[TruthRow]) -> list[TruthRow]:
     try:
         return sorted(rows, key=lambda row: place[row.key])
     except KeyError as error:
-        raise DatasetError(f"ground truth: {error.args[0]} is none of the plan's trainings") from error
+        raise DatasetError(f"ground truth: {error.args[0]} is not one of the plan's trainings") from error
 
 
 def train_one(job: _Training) -> TruthRow:
-    """Train one network; its folder is gone afterwards."""
+    """Train one network and return its row; its folder is deleted afterwards."""
     plan, space = job.plan, job.plan.search_space
     settings = TrainSettings(**{"threads": 1, **plan.training, "seed": job.seed})  # type: ignore[arg-type]
     data = DataPlan(name=plan.data, folder=job.data_dir, pictures=plan.pictures)
@@ -99,35 +102,35 @@ def train_one(job: _Training) -> TruthRow:
 
 
 def add_latency(folder: Path, progress: Progress | None = None) -> dict[str, float]:
-    """Measure every architecture of a ground truth here and write it into its rows.
+    """Measure the latency of every architecture of a ground truth and write it into the rows.
 
-    Each is measured in turns with one reference, in three sittings through all of them; the median counts
-    (:class:`scarlet_zoo.nas.search.latency_meter.LatencyMeter`).
+    Each architecture is measured interleaved with one reference, in three rounds through all architectures, and the
+    median of the rounds is taken (see :class:`scarlet_zoo.nas.search.latency_meter.LatencyMeter`).
 
     Returns:
-        Milliseconds by identity string.
+        Milliseconds by identity string of the architecture.
     """
     plan = read_plan(folder)
     epochs, path = int(plan.training["epochs"]), folder / ROWS_FILE
     rows = read_rows(path, epochs)
     archs = [arch for arch in plan.archs if str(arch) in {row.arch for row in rows}]
     meter, seen = LatencyMeter(plan.search_space, threads=1), dict[str, list[float]]()
-    for number in range(_SITTINGS * len(archs)):
+    for number in range(_ROUNDS * len(archs)):
         arch = archs[number % len(archs)]
         seen.setdefault(str(arch), []).append(meter(arch))
         if progress is not None:
-            progress(number + 1, _SITTINGS * len(archs))
-    found = {arch: sorted(values)[_SITTINGS // 2] for arch, values in seen.items()}
+            progress(number + 1, _ROUNDS * len(archs))
+    found = {arch: sorted(values)[_ROUNDS // 2] for arch, values in seen.items()}
     write_rows(path, [row.model_copy(update={"latency_ms": found[row.arch]}) for row in rows], epochs)
     return found
 
 
 def write_package(folder: Path, created: str) -> None:
-    """Write ``datapackage.json``: columns, units, sources and where the rows were made.
+    """Write ``datapackage.json``: columns, units, sources, and the machine that made the rows.
 
     Args:
-        folder: of a ground truth.
-        created: date and time, ISO 8601.
+        folder: folder of a ground truth.
+        created: date and time of creation, ISO 8601.
     """
     plan, path = read_plan(folder), folder / ROWS_FILE
     epochs = int(plan.training["epochs"])
@@ -153,11 +156,11 @@ def _fields(epochs: int) -> list[dict[str, Any]]:
     named = partial(_field, "number")
     return [
         _field("string", "arch", "identity string of the architecture"),
-        _field("integer", "seed", "of initial weights, batches and augmentation"),
-        _field("integer", "macs", "multiply-adds of convolutions and linear layers for one picture"),
+        _field("integer", "seed", "seed of initial weights, batches and augmentation"),
+        _field("integer", "macs", "multiply-adds of convolutions and linear layers for one image"),
         _field("integer", "params", "learnable parameters, batch norm's included"),
-        named("latency_ms", "milliseconds, median, ONNX Runtime, one thread, batch 1, float32, native form"),
-        named("core_seconds", "processor time of the training with its validation"),
+        named("latency_ms", "milliseconds, median, ONNX Runtime, one thread, batch 1, float32, native graph variant"),
+        named("core_seconds", "processor time of the training and its validation, in seconds"),
         *(named(f"top1_epoch_{n}", f"validation accuracy in percent after epoch {n}") for n in range(1, epochs + 1)),
     ]
 

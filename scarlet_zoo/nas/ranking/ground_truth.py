@@ -1,7 +1,7 @@
 """Ground truth: architectures of a small space, each trained on its own with several seeds.
 
-A folder holds it: ``plan.toml`` says what is trained how, ``ground_truth.csv`` has a row a training, and
-``datapackage.json`` (Frictionless Data Package) says what the columns are and where they come from.
+Its folder holds three files: ``plan.toml`` says what is trained and how, ``ground_truth.csv`` has a row for each
+training, and ``datapackage.json`` (Frictionless Data Package) describes the columns and their sources.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from scarlet_zoo.utils.files import write_text
 PLAN_FILE, ROWS_FILE, PACKAGE_FILE = "plan.toml", "ground_truth.csv", "datapackage.json"
 _FIXED = ("arch", "seed", "macs", "params", "latency_ms", "core_seconds")
 _EPOCH = "top1_epoch_"
-_CONCENTRATION = 0.25  # of the blocks' weights in a wide draw
+_CONCENTRATION = 0.25  # of the Dirichlet distribution of a wide draw
 Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
 
 
 class TruthPlan(BaseModel):
-    """What is trained how.
+    """The plan of a ground truth: which architectures are trained, and how.
 
     Attributes:
-        title: of the whole, for people.
-        architectures, draw: how many are drawn, each once, and the seed of that.
-        wide: None draws uniformly, which makes whole networks much alike. A number in (0, 1] makes them differ: each
-            has its own share of skips, uniform from 0 to this number, and its own weights of the blocks, from a
-            symmetric Dirichlet distribution of concentration 1/4, by which each of its layers is drawn.
-        seeds: each architecture is trained once with each.
+        title: title of the ground truth, for people.
+        architectures, draw: number of different architectures that are drawn, and the seed of the draw.
+        wide: None draws each layer uniformly, which makes whole networks much alike. A number in (0, 1] makes them
+            differ: each network has its own share of skips, uniform from 0 to this number, and its own probabilities
+            of the blocks, from a symmetric Dirichlet distribution of concentration 1/4, by which its layers are drawn.
+        seeds: seeds of training; each architecture is trained once with each seed.
         data: name of the data set.
-        pictures: training pictures that are used.
+        pictures: number of training images that are used.
         training: fields of :class:`scarlet_zoo.training.settings.TrainSettings`.
-        space: as in a space's TOML file, see :mod:`scarlet_zoo.arch.spaces`.
+        space: definition of the space, as in its TOML file, see :mod:`scarlet_zoo.arch.spaces`.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -64,16 +64,20 @@ class TruthPlan(BaseModel):
 
     @cached_property
     def search_space(self) -> SearchSpace:
-        """The space that ``space`` declares."""
+        """The search space that ``space`` defines."""
         return space_of(self.space)
 
     @cached_property
     def archs(self) -> tuple[Arch, ...]:
-        """The architectures, in the order in which they were drawn."""
+        """The architectures, in the order in which they were drawn.
+
+        Raises:
+            DatasetError: the space has fewer than twice as many architectures.
+        """
         rng, found = random.Random(self.draw), dict[str, Arch]()
         if self.search_space.size < 2 * self.architectures:
             raise DatasetError(f"ground truth: got {self.architectures} architectures to draw, wanted at most half of "
-                               f"the {self.search_space.size} that there are")  # fmt: skip
+                               f"the {self.search_space.size} of the space")  # fmt: skip
         while len(found) < self.architectures:
             arch = _drawn(self.search_space, rng, self.wide)
             found[str(arch)] = arch
@@ -81,7 +85,7 @@ class TruthPlan(BaseModel):
 
     @property
     def trainings(self) -> list[tuple[Arch, int]]:
-        """Every architecture with the first seed, then with the next."""
+        """Every architecture with the first seed, then every one with the next seed, and so on."""
         return [(arch, seed) for seed in self.seeds for arch in self.archs]
 
 
@@ -89,8 +93,8 @@ def _drawn(space: SearchSpace, rng: random.Random, wide: float | None) -> Arch:
     if wide is None:
         return Arch.sample(space, rng)
     share = rng.uniform(0, wide)
-    # Gamma variates in proportion are a Dirichlet variate; their sum does not matter to a weighted draw. The least
-    # positive number keeps a layer drawable whose blocks all came out as zero.
+    # Normalised gamma variates are a Dirichlet variate; a weighted draw needs no normalisation. The smallest positive
+    # number is added so that a layer can be drawn even if the variates of all its blocks are zero.
     weights = {token: rng.gammavariate(_CONCENTRATION, 1.0) + sys.float_info.min for token, _ in space.choices}
     tokens = []
     for layer in space.layers:
@@ -102,13 +106,13 @@ def _drawn(space: SearchSpace, rng: random.Random, wide: float | None) -> Arch:
 
 
 class TruthRow(BaseModel):
-    """One training.
+    """The row of one training.
 
     Attributes:
-        arch: identity string.
-        macs, params: of the network.
-        latency_ms: measured, median; None until it is.
-        core_seconds: processor time of the training, with its validation.
+        arch: identity string of the architecture.
+        macs, params: multiply-adds and parameters of the network.
+        latency_ms: median of the measured latency, in milliseconds; None if it was not measured.
+        core_seconds: processor time of the training, including validation, in seconds.
         top1: validation accuracy in percent after each epoch.
     """
 
@@ -124,7 +128,7 @@ class TruthRow(BaseModel):
 
     @property
     def key(self) -> tuple[str, int]:
-        """What there is one row of."""
+        """The key of the row: identity string and seed."""
         return self.arch, self.seed
 
 
@@ -133,10 +137,10 @@ class GroundTruth:
     """The architectures that have been trained with every seed.
 
     Attributes:
-        plan: what was trained how.
-        archs: in the plan's order.
+        plan: the plan of the trainings.
+        archs: the architectures, in the order of the plan.
         top1: validation accuracy in percent, (seeds, architectures, epochs).
-        macs, params, latency_ms: (architectures,); latency is NaN where it was not measured.
+        macs, params, latency_ms: costs, (architectures,); latency is NaN where it was not measured.
     """
 
     plan: TruthPlan
@@ -154,10 +158,10 @@ class GroundTruth:
 
 
 def read_plan(folder: Path) -> TruthPlan:
-    """The plan of a ground truth's folder.
+    """Read the plan of a ground truth from its folder.
 
     Raises:
-        DatasetError: no such file, or what is wrong in it.
+        DatasetError: there is no plan, or it is invalid.
     """
     path = folder / PLAN_FILE
     try:
@@ -173,10 +177,12 @@ def read_plan(folder: Path) -> TruthPlan:
 
 
 def read_rows(path: Path, epochs: int) -> list[TruthRow]:
-    """The rows of a file; a last one that a kill has cut is dropped, and no file is none.
+    """Read the rows of a file; there are none where the file does not exist.
+
+    An incomplete last line is dropped.
 
     Raises:
-        DatasetError: other columns, or a value that is none, with file and line.
+        DatasetError: the file has other columns or an invalid value; the message names file and line.
     """
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
@@ -188,7 +194,9 @@ def read_rows(path: Path, epochs: int) -> list[TruthRow]:
     for cells in table:
         row = _row_of(cells, f"{path}, line {table.line_num}", len(header))
         if row.key in rows:
-            raise DatasetError(f"{path}, line {table.line_num}: {row.arch} with seed {row.seed} a second time")
+            raise DatasetError(
+                f"{path}, line {table.line_num}: got {row.arch} with seed {row.seed} a second time, wanted it once"
+            )
         rows[row.key] = row
     return list(rows.values())
 
@@ -207,7 +215,7 @@ def _row_of(cells: list[str], where: str, columns: int) -> TruthRow:
 
 
 def write_rows(path: Path, rows: Iterable[TruthRow], epochs: int) -> None:
-    """Write all rows, at once or not at all."""
+    """Write all rows to a file, atomically."""
     lines = [_header(epochs), *(_cells(row) for row in rows)]
     write_text(path, "".join(",".join(line) + "\n" for line in lines))
 
@@ -223,20 +231,21 @@ def _cells(row: TruthRow) -> list[str]:
 
 
 def read_truth(folder: Path) -> GroundTruth:
-    """The ground truth of a folder, as far as it goes: architectures that lack a seed are left out.
+    """Read the ground truth of a folder; architectures that lack a training with some seed are left out.
 
     Raises:
-        DatasetError: no plan or rows, a broken one, a row that the plan does not know, or fewer than two architectures.
+        DatasetError: plan or rows are missing or invalid, a row is not of the plan, or fewer than two architectures
+            are complete.
     """
     plan = read_plan(folder)
     path = folder / ROWS_FILE
     found = {row.key: row for row in read_rows(path, int(plan.training["epochs"]))}
     strangers = found.keys() - {(str(arch), seed) for arch, seed in plan.trainings}
     if strangers:
-        raise DatasetError(f"{path}: {min(strangers)} is none of the trainings of {PLAN_FILE}")
+        raise DatasetError(f"{path}: {min(strangers)} is not one of the trainings of {PLAN_FILE}")
     archs = tuple(a for a in plan.archs if all((str(a), seed) in found for seed in plan.seeds))
     if len(archs) < 2:
-        raise DatasetError(f"{path}: {len(archs)} architectures with every seed, wanted 2 or more")
+        raise DatasetError(f"{path}: got {len(archs)} architectures with every seed, wanted 2 or more")
     rows = [[found[str(arch), seed] for arch in archs] for seed in plan.seeds]
     first = rows[0]
     latency = [row.latency_ms if row.latency_ms is not None else np.nan for row in first]

@@ -1,4 +1,4 @@
-"""Pictures of a verdict."""
+"""Plots of a verdict."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from scarlet_zoo.utils.plotting import new_figure, save_figure
 
 
 def plot_verdict(report: Mapping[str, Any], stem: Path) -> None:
-    """:func:`draw_verdict` as ``stem.png`` and ``stem.svg``."""
+    """Write the figure of :func:`draw_verdict` as ``stem.png`` and ``stem.svg``."""
     save_figure(draw_verdict(report), stem)
 
 
 def draw_verdict(report: Mapping[str, Any]) -> Any:
-    """A figure of each ranker's tau-b with its interval and each seed's, and of what it knows beyond multiply-adds.
+    """Draw each ranker's tau-b, with its interval and each seed, and its partial tau-b beyond multiply-adds.
 
     Args:
-        report: of :func:`scarlet_zoo.nas.ranking.verdict.verdict`.
+        report: result of :func:`scarlet_zoo.nas.ranking.verdict.verdict`.
     """
     rows: Sequence[Mapping[str, Any]] = report["rows"][::-1]
     figure = new_figure(9.5, 0.32 * len(rows) + 1.4)
@@ -26,9 +26,9 @@ def draw_verdict(report: Mapping[str, Any]) -> Any:
     colours = ["#2166ac" if row["strategy"] else "0.55" for row in rows]
     for axes, key in ((whole, "tau"), (beyond, "beyond_macs")):
         for place, (row, colour) in enumerate(zip(rows, colours, strict=True)):
-            told = row[key]
-            axes.plot([told["low"], told["high"]], [place, place], color=colour, linewidth=2)
-            axes.plot([told["value"]], [place], "o", color=colour, markersize=5)
+            estimate = row[key]
+            axes.plot([estimate["low"], estimate["high"]], [place, place], color=colour, linewidth=2)
+            axes.plot([estimate["value"]], [place], "o", color=colour, markersize=5)
         axes.axvline(0, color="0.8", linewidth=1, zorder=0)
         axes.grid(axis="x", alpha=0.3)
     for place, (row, colour) in enumerate(zip(rows, colours, strict=True)):

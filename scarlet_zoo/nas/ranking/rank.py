@@ -1,4 +1,4 @@
-"""A whole verdict on disk: every recipe with every seed, then the table and its picture."""
+"""Make a verdict in a folder: train every recipe with every seed, then write the table and its plot."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class RankPlan:
-    """What is ranked by what.
+    """The plan of a verdict: the recipes, the seeds and the ground truth.
 
     Attributes:
         truth: folder of the ground truth.
-        recipes: that are judged.
-        seeds: of the supernets of each.
-        data_dir: where the data is.
-        architectures: the first ones of the ground truth; all when None.
-        workers: rankers made at a time, each on one thread.
+        recipes: recipes that are compared.
+        seeds: seeds of the supernets of each recipe.
+        data_dir: folder of the data.
+        architectures: number of architectures that are ranked, the first ones of the ground truth; all when None.
+        workers: number of rankers that are trained at the same time, each on one thread.
     """
 
     truth: Path
@@ -44,14 +44,19 @@ class RankPlan:
 
 
 def run_rank(plan: RankPlan, out: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Make every ranker that is not there yet, and judge them; ``out`` gets ``rank.json`` and its picture.
+    """Make every ranker that does not exist yet, compare them all, and write ``rank.json`` and its plot.
+
+    Args:
+        plan: what to compare.
+        out: folder of the rankers and the verdict.
+        progress: called with (rankers finished, rankers in all).
 
     Returns:
-        What ``rank.json`` holds.
+        The contents of ``rank.json``.
 
     Raises:
-        DatasetError: no ground truth, or a broken one.
-        TrainingError: no recipe or seed, one twice, or ``out`` holds rankers made otherwise.
+        DatasetError: the ground truth is missing or invalid.
+        TrainingError: no recipe or seed is given, one is given twice, or ``out`` holds rankers of other conditions.
     """
     names = [recipe.name for recipe in plan.recipes]
     for what, given in (("recipes", names), ("seeds", list(plan.seeds))):
@@ -62,19 +67,19 @@ def run_rank(plan: RankPlan, out: Path, progress: Progress | None = None) -> dic
     jobs = [RankerJob(truth=truth, recipe=recipe, seed=seed, data_dir=plan.data_dir,
                       out=out / safe_name(recipe.name) / str(seed))
             for seed in plan.seeds for recipe in plan.recipes]  # fmt: skip
-    made = []
+    rankers = []
     for done, (_, ranker) in enumerate(run_jobs(make_ranker, jobs, plan.workers), start=1):
-        made.append(ranker)
+        rankers.append(ranker)
         if progress is not None:
             progress(done, len(jobs))
-    made.sort(key=lambda ranker: (names.index(ranker.recipe), ranker.seed))
+    rankers.sort(key=lambda ranker: (names.index(ranker.recipe), ranker.seed))
     report = {
         "truth": truth.plan.title,
         "device": cpu_model(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "recipes": [asdict(recipe) for recipe in plan.recipes],
         "seeds": list(plan.seeds),
-        **verdict(truth, made),
+        **verdict(truth, rankers),
     }
     write_text(out / RANK_FILE, json_text(report, indent=1) + "\n")
     plot_verdict(report, out / "rank")
@@ -85,7 +90,7 @@ def _first(truth: GroundTruth, count: int | None) -> GroundTruth:
     if count is None:
         return truth
     if not 2 <= count <= len(truth.archs):
-        raise TrainingError(f"rank: got {count} architectures, wanted 2 to {len(truth.archs)}, which the truth has")
-    kept = slice(count)
-    return GroundTruth(truth.plan, truth.archs[kept], truth.top1[:, kept], truth.macs[kept], truth.params[kept],
-                       truth.latency_ms[kept])  # fmt: skip
+        raise TrainingError(f"rank: got {count} architectures, wanted 2 to {len(truth.archs)}, the whole ground truth")
+    first = slice(count)
+    return GroundTruth(truth.plan, truth.archs[first], truth.top1[:, first], truth.macs[first], truth.params[first],
+                       truth.latency_ms[first])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Training a supernet and scoring the architectures of a ground truth with it: one ranker."""
+"""Make a ranker: train a supernet and score the architectures of a ground truth with it."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.utils.files import json_text, write_text
 
 RANKER_FILE = "ranker.json"
-# A chain is what the ground truth has; branches would be trained and never asked for.
+# The ground truth has chains only, so that branches would be trained for nothing.
 _OPTIONS: Mapping[str, Mapping[str, str]] = {"st-nas": {"branches": "false"}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a supernet is trained and scored, but for its seed.
+    """How a supernet is trained and scored, without its seed.
 
     Attributes:
-        strategy: see :mod:`scarlet_zoo.nas.strategies.registry`.
-        skip: what stands on skips; the strategy's own when None.
-        options: of the strategy, besides its defaults.
-        budget: pictures run through paths in training, each as often as it is, with gradient or without, but for those
-            that only a teacher sees. A strategy that runs ten paths a step gets a tenth of the steps, an epoch at
-            least.
-        batch_size, lr, clip_norm: of the training; all gradients are clipped, so that none of those that are
-            compared diverges.
-        calibration, validation: pictures for statistics and for accuracy.
+        strategy: name of the strategy, see :mod:`scarlet_zoo.nas.strategies.registry`.
+        skip: kind of the skip connections; the strategy's own when None.
+        options: options of the strategy that differ from its defaults.
+        budget: number of images that are run through paths in training, with or without gradient; an image that runs
+            through several paths counts once for each, and images that only a teacher sees do not count. A strategy
+            that runs ten paths in a step gets a tenth of the steps, but one epoch at least.
+        batch_size, lr, clip_norm: settings of the training; gradients are clipped in all recipes, so that no training
+            diverges.
+        calibration, validation: number of images for batch norm statistics and for accuracy.
     """
 
     strategy: str
@@ -56,18 +56,18 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """Strategy, with what is not its default."""
+        """The strategy, with everything that is not its default."""
         added = [f"skip={self.skip}"] if self.skip else []
         return " ".join([self.strategy, *added, *(f"{key}={value}" for key, value in sorted(self.options.items()))])
 
     def schedule(self, epochs: int, seed: int) -> Schedule:
-        """Of a training of so many epochs."""
+        """Return the schedule of a training of this many epochs."""
         return Schedule(epochs=epochs, batch_size=self.batch_size, lr=self.lr, clip_norm=self.clip_norm, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankerJob:
-    """One ranker to be made: what a process must know."""
+    """A ranker to make, with everything that a process needs for it."""
 
     truth: GroundTruth
     recipe: Recipe
@@ -77,16 +77,16 @@ class RankerJob:
 
 
 class Ranker(BaseModel):
-    """What a trained supernet says of the architectures, and what it cost to get.
+    """The scores that a trained supernet gives to the architectures, and what they cost.
 
     Attributes:
-        recipe, strategy, seed: which one.
-        scores: by identity string; what the strategy ranks by.
-        accuracies: one-shot accuracy in percent by identity string.
-        epochs, steps: of the training.
-        images: pictures run through paths in training, each as often as it was.
-        train_core_seconds, score_core_seconds: processor time.
-        conditions: all that the numbers depend on.
+        recipe, strategy, seed: recipe, strategy and seed of the supernet.
+        scores: what the strategy ranks by, by identity string.
+        accuracies: one-shot accuracy in percent, by identity string.
+        epochs, steps: length of the training.
+        images: number of images that were run through paths in training, counted as in :class:`Recipe`.
+        train_core_seconds, score_core_seconds: processor time of training and of scoring, in seconds.
+        conditions: everything that the numbers depend on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,22 +105,28 @@ class Ranker(BaseModel):
 
 
 def make_ranker(job: RankerJob) -> Ranker:
-    """Train and score, or read what was made so before; a killed one goes on where it stopped."""
+    """Train and score a supernet, or read the ranker if it was made before.
+
+    A training or scoring that was killed continues where it stopped.
+
+    Raises:
+        TrainingError: the folder has a ranker of other conditions.
+    """
     file, conditions = job.out / RANKER_FILE, _conditions(job)
-    made = read_ranker(file) if file.is_file() else None
-    if made is not None and made.conditions == conditions:
-        return made
-    if made is not None:
-        raise TrainingError(f"{file}: a ranker made under other conditions, wanted another --out")
+    earlier = read_ranker(file) if file.is_file() else None
+    if earlier is not None and earlier.conditions == conditions:
+        return earlier
+    if earlier is not None:
+        raise TrainingError(f"{file}: got a ranker of other conditions, wanted the same ones, or another --out")
     report = _train(job)
     begun = time.process_time()
-    told = _score(job)
+    scored = _score(job)
     spent = time.process_time() - begun
     lines = [json.loads(line) for line in (job.out / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
     ranker = Ranker(
         recipe=job.recipe.name, strategy=job.recipe.strategy, seed=job.seed,
-        scores={arch: values["score"] for arch, values in told.items()},
-        accuracies={arch: values["accuracy"] for arch, values in told.items()},
+        scores={arch: values["score"] for arch, values in scored.items()},
+        accuracies={arch: values["accuracy"] for arch, values in scored.items()},
         epochs=report["settings"]["epochs"], steps=report["steps"],
         images=round(report["batch_share"] * sum(line["images"] * len(line["archs"]) for line in lines)),
         train_core_seconds=report["core_seconds"], score_core_seconds=round(spent, 1), conditions=conditions,
@@ -130,23 +136,23 @@ def make_ranker(job: RankerJob) -> Ranker:
 
 
 def read_ranker(path: Path) -> Ranker:
-    """A ranker that was made before.
+    """Read a ranker from its file.
 
     Raises:
-        TrainingError: the file is none.
+        TrainingError: the file is not a ranker.
     """
     try:
         return TypeAdapter(Ranker).validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        raise TrainingError(f"{path}: no ranker: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise TrainingError(f"{path}: not a ranker: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def _conditions(job: RankerJob) -> dict[str, Any]:
     plan, recipe = job.truth.plan, job.recipe
-    said = {"space": plan.search_space.to_json(), "data": plan.data, "pictures": plan.pictures, "seed": job.seed,
+    conditions = {"space": plan.search_space.to_json(), "data": plan.data, "pictures": plan.pictures, "seed": job.seed,
             "recipe": asdict(recipe), "archs": len(job.truth.archs)}  # fmt: skip
-    return dict(json.loads(json_text(said)))
+    return dict(json.loads(json_text(conditions)))
 
 
 def _train(job: RankerJob) -> dict[str, Any]:
@@ -160,7 +166,7 @@ def _train(job: RankerJob) -> dict[str, Any]:
 
 
 def _batches_of_a_step(of_supernet: Callable[..., TrainedSupernet], recipe: Recipe, out: Path) -> float:
-    """How often the strategy runs a batch through a path, parts of it counted as such: one step of it is made."""
+    """How many batches the strategy runs through paths in a step, found by running one step."""
     report = of_supernet(settings=recipe.schedule(1, 0).settings(max_steps=1), out=out).report
     (line,) = (out / "steps.jsonl").read_text(encoding="utf-8").splitlines()
     return float(report["batch_share"]) * max(len(json.loads(line)["archs"]), 1)
@@ -171,28 +177,28 @@ def _score(job: RankerJob) -> dict[str, dict[str, float]]:
     evaluation = Evaluation(plan.search_space, ("score", "accuracy"), file, (plan.data, job.data_dir, None),
                             recipe.calibration, recipe.validation)  # fmt: skip
     journal = Journal(job.out / "evaluations.jsonl", evaluation.conditions)
-    told = {}
+    scores = {}
     for arch in job.truth.archs:
         values = journal.get(arch)
         if values is None:
             begun = time.monotonic()
             values = evaluation(arch)
             journal.add(arch, values, time.monotonic() - begun)
-        told[str(arch)] = dict(values)
+        scores[str(arch)] = dict(values)
     journal.close()
-    return told
+    return scores
 
 
 def parse_recipe(text: str, **how: Any) -> Recipe:
-    """A recipe of its name: ``scarlet``, ``scarlet:skip=plain``, ``sandwich:KEY=VALUE:KEY=VALUE``.
+    """Parse a recipe: ``scarlet``, ``scarlet:skip=plain``, ``sandwich:KEY=VALUE:KEY=VALUE``.
 
     Args:
-        text: strategy, then what is not its default; ``skip`` among the keys.
+        text: strategy, then the options that differ from its defaults; ``skip`` is one of the keys.
         how: the other fields of :class:`Recipe`.
 
     Raises:
-        UnknownNameError: no such strategy.
-        TrainingError: an option without a value, or that there is not.
+        UnknownNameError: there is no such strategy.
+        TrainingError: an option has no value, or the strategy has no such option.
     """
     name, *given = text.split(":")
     pairs = [option.partition("=") for option in given]

@@ -1,4 +1,4 @@
-"""How long and how fast the supernets of this room are trained."""
+"""The training schedule of supernets that are compared by their rankings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from scarlet_zoo.training.settings import TrainSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What the trainings that are compared have in common.
+    """Settings that the trainings of compared supernets have in common.
 
     Attributes:
-        epochs, batch_size, lr: of the training.
-        clip_norm: largest norm of a step's gradient, so that none of those that are compared diverges; 0 clips none.
-        seed: of everything random.
+        epochs, batch_size, lr: epochs, batch size and peak learning rate of the training.
+        clip_norm: largest norm of a step's gradient, so that none of the trainings diverges; 0 does not clip.
+        seed: seed of everything random.
     """
 
     epochs: int
@@ -24,7 +24,7 @@ class Schedule:
     seed: int = 0
 
     def settings(self, max_steps: int | None = None) -> TrainSettings:
-        """On one thread, with a checkpoint every 200 steps; ``max_steps`` stops early."""
+        """Return training settings for one thread, with a checkpoint every 200 steps; ``max_steps`` stops early."""
         return TrainSettings(
             epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, clip_norm=self.clip_norm, seed=self.seed,
             threads=1, checkpoint_every=200, max_steps=max_steps,

@@ -1,1 +1,1 @@
-"""The search for architectures on the front between accuracy, size and latency."""
+"""Search for architectures on the Pareto front of accuracy, size and latency."""

@@ -1,4 +1,4 @@
-"""From a front on disk to the networks that one wants of it."""
+"""Choose networks from the front of a search and write their weights."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class DerivedNetwork:
     """A network that was chosen from a front.
 
     Attributes:
-        name: of its file.
+        name: name of its file, without the suffix.
         arch: its architecture.
         values: its metrics, as the search found them.
-        path, sha256: of its weights, copied from the supernet; None where no supernet was given.
+        path, sha256: file of its weights, copied from the supernet, and the file's digest; None without a supernet.
     """
 
     name: str
@@ -37,7 +37,7 @@ class DerivedNetwork:
     sha256: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """An entry of ``archs.json``: ``name arch values``, and ``path`` and ``sha256`` of the weights."""
+        """Return the entry of ``archs.json``: ``name arch values``, and ``path sha256`` where there are weights."""
         row: dict[str, Any] = {"name": self.name, "arch": str(self.arch), "values": dict(self.values)}
         return row if self.path is None else {**row, "path": str(self.path), "sha256": self.sha256}
 
@@ -53,23 +53,25 @@ def derive(
     data: str | None = None,
     data_dir: Path | None = None,
 ) -> tuple[DerivedNetwork, ...]:
-    """Choose architectures of a front; ``out`` gets ``archs.json`` and, with a supernet, the weights of each.
+    """Choose architectures from a front and write ``archs.json`` and, given a supernet, the weights of each.
 
     Args:
-        front: of a search, or its ``front.json``.
-        out: folder of the files.
+        front: front of a search, or the path of its ``front.json``.
+        out: folder to write into.
         choose: positions on the front from 0 (``0,4,7``), ``spread:N`` for N evenly along it, or ``best:METRIC``.
-        limits: that the chosen ones keep besides, such as ``macs<=5e6``.
+        limits: further limits that the chosen networks must satisfy, such as ``macs<=5e6``.
         supernet: file of the supernet whose weights the networks get, each with batch norm statistics of its own.
-        names: of the files, one a network; the registered name or the space's with a digest when left out.
-        data: for batch norm statistics; what the supernet was trained on when left out.
-        data_dir: where that data is, or is to be kept.
+        names: names of the files, one for each network; by default the registered name of the architecture, or the
+            space's name with a digest.
+        data: data set for the batch norm statistics; by default the one that the supernet was trained on.
+        data_dir: folder of that data; it is downloaded there if needed.
 
     Raises:
-        TrainingError: no front, nothing on it that keeps the limits, or as many names as there are networks not given.
+        TrainingError: the file is no front, nothing on it satisfies the limits, or the number of names differs from the
+            number of networks.
     """
-    kept = tuple(Limit.parse(limit) if isinstance(limit, str) else limit for limit in limits)
-    rows = front.keeping(kept) if isinstance(front, Front) else read_front(Path(front), kept)
+    bounds = tuple(Limit.parse(limit) if isinstance(limit, str) else limit for limit in limits)
+    rows = front.keeping(bounds) if isinstance(front, Front) else read_front(Path(front), bounds)
     chosen, folder = choose_from(rows, choose), Path(out)
     if names is not None and len(names) != len(chosen):
         raise TrainingError(f"names: got {len(names)}, wanted {len(chosen)}, one for each architecture")

@@ -1,4 +1,4 @@
-"""Where evaluations run: in this process, or on Ray's workers."""
+"""Engines that evaluate architectures: in this process, or on the workers of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Done = tuple[int, dict[str, float], float]
 
 
 class Engine(Protocol):
-    """Evaluates architectures."""
+    """Evaluates a list of architectures."""
 
     def run(self, archs: Sequence[Arch]) -> Iterator[Done]:
-        """Position, values and seconds of each, as they are done."""
+        """Yield position, values and seconds of each architecture, in the order in which they finish."""
 
 
 class InProcess:
-    """One after the other, here."""
+    """Evaluates architectures one after the other in this process."""
 
     def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
 
     def run(self, archs: Sequence[Arch]) -> Iterator[Done]:
-        """Position, values and seconds of each, in order."""
+        """Yield position, values and seconds of each architecture, in order."""
         for position, arch in enumerate(archs):
             begun = time.monotonic()
             values = self._evaluation(arch)
@@ -38,21 +38,21 @@ class InProcess:
 
 
 class OnRay:
-    """On the workers of a Ray cluster: the one that ``RAY_ADDRESS`` names, else workers on this machine.
+    """Evaluates architectures on the Ray cluster that ``RAY_ADDRESS`` names, else on local Ray workers.
 
     Args:
-        evaluation: what each worker does.
-        workers: how many.
+        evaluation: the evaluation that each worker runs.
+        workers: number of workers.
 
     Raises:
-        TrainingError: Ray is not installed.
+        TrainingError: Ray is not installed or does not start.
     """
 
     def __init__(self, evaluation: Evaluation, workers: int) -> None:
         try:
             import ray
         except ModuleNotFoundError as error:
-            raise TrainingError(f"engine ray: Ray is not installed, wanted it: {install_command('ray')}"
+            raise TrainingError(f"engine ray: Ray is not installed; install it with: {install_command('ray')}"
                                 ) from error  # fmt: skip
         self._ray: Any = ray
         if not ray.is_initialized():
@@ -63,12 +63,12 @@ class OnRay:
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 reason = str(error).strip().split("\n")[0]
-                raise TrainingError(f"engine ray: does not start: {reason}") from error
+                raise TrainingError(f"engine ray: Ray does not start: {reason}") from error
         worker = ray.remote(num_cpus=1)(_Worker)
         self._workers: list[Any] = [worker.remote(evaluation) for _ in range(workers)]
 
     def run(self, archs: Sequence[Arch]) -> Iterator[Done]:
-        """Position, values and seconds of each, as they are done."""
+        """Yield position, values and seconds of each architecture, in the order in which they finish."""
         waiting, running = list(enumerate(archs)), dict[Any, tuple[int, Any]]()
         idle: list[Any] = list(self._workers)
         while waiting or running:
@@ -85,7 +85,7 @@ class OnRay:
 
 
 class _Worker:
-    """What lives in one of Ray's processes."""
+    """The actor in one of Ray's processes."""
 
     def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
@@ -96,10 +96,11 @@ class _Worker:
 
 
 def get_engine(name: str, evaluation: Evaluation, workers: int) -> Engine:
-    """The named engine.
+    """Create an engine by name: ``local`` or ``ray``.
 
     Raises:
-        UnknownNameError: no such engine.
+        UnknownNameError: there is no such engine.
+        TrainingError: Ray is not installed or does not start.
     """
     if name == "local":
         return InProcess(evaluation)

@@ -1,4 +1,4 @@
-"""What an architecture is worth: the values of the metrics, each from where it can be had."""
+"""Evaluate architectures: accuracy by a supernet, size in closed form, latency measured or from a table."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ _SCORED = ("accuracy", "score")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How architectures are evaluated; called with one, it gives its values by metric.
+    """How architectures are evaluated; calling it with an architecture returns the values by metric.
 
-    What a strategy tells besides, such as a variance, is among the values under its own name.
-
-    It holds names and paths only, so that it travels to other processes and machines.
+    Further numbers that a strategy returns, such as a variance, are among the values under their own names. The
+    fields are names and paths only, so that an evaluation can be sent to other processes and machines.
 
     Attributes:
-        space: of the architectures.
-        metrics: names among ``accuracy score macs params latency``; ``score`` is what the strategy ranks by, and where
-            that is an accuracy, the same as it.
-        supernet: file of the weights that accuracy is measured with.
-        data: name of the data set, its folder, and how many pictures are held out.
-        calibration: training pictures that batch norm statistics are taken from.
-        validation: validation pictures that count; all when None.
-        threads: of ONNX Runtime, for latency, and of torch.
+        space: search space of the architectures.
+        metrics: names among ``accuracy score macs params latency``; ``score`` is what the strategy ranks by, which for
+            many strategies is the accuracy.
+        supernet: file of the supernet whose weights accuracy is measured with.
+        data: name of the data set, its folder, and the number of validation images split off the training images.
+        calibration: number of training images that batch norm statistics are computed from.
+        validation: number of validation images that are used; all when None.
+        threads: intra-op threads of ONNX Runtime, for latency, and threads of torch.
         reference_ms: see :class:`scarlet_zoo.nas.search.latency_meter.LatencyMeter`; measured when None.
-        lut: file of a latency table that predicts latency; measured when None.
-        strategy: that scores; the supernet's own when None.
+        lut: file of a latency table that predicts latency; latency is measured when None.
+        strategy: name of the strategy that scores; the one that trained the supernet when None.
+
+    Raises:
+        TrainingError: accuracy or score is wanted without a supernet and its data.
     """
 
     space: SearchSpace
@@ -66,14 +68,14 @@ class Evaluation:
         return {**self.__dict__, "_loaded": {}}
 
     def __call__(self, arch: Arch) -> dict[str, float]:
-        """Values of the metrics."""
-        told = closed_form(arch) if set(CLOSED_FORM) & set(self.metrics) else {}
+        """Return the values of the metrics, by name."""
+        values = closed_form(arch) if set(CLOSED_FORM) & set(self.metrics) else {}
         if self._is_scored:
-            told |= self._score(arch)
+            values |= self._score(arch)
         if "latency" in self.metrics:
-            told["latency"] = self._meter(arch) if self.table is None else float(self.table.predict([arch])[0, 0])
-        besides = {name: value for name, value in told.items() if name not in METRICS}
-        return {**{name: told[name] for name in self.metrics}, **besides}
+            values["latency"] = self._meter(arch) if self.table is None else float(self.table.predict([arch])[0, 0])
+        others = {name: value for name, value in values.items() if name not in METRICS}
+        return {**{name: values[name] for name in self.metrics}, **others}
 
     @property
     def _is_scored(self) -> bool:
@@ -81,39 +83,39 @@ class Evaluation:
 
     @cached_property
     def conditions(self) -> dict[str, Any]:
-        """What the values depend on, as JSON values."""
-        said: dict[str, Any] = {"space": self.space.to_json(), "metrics": list(self.metrics)}
+        """Everything that the values depend on, as JSON values."""
+        conditions: dict[str, Any] = {"space": self.space.to_json(), "metrics": list(self.metrics)}
         if self._is_scored and self.supernet is not None and self.data is not None:
             from scarlet_zoo.models.weights.checkpoint import read_metadata
 
-            # Of the tensors: the file's own bytes differ from one writing to the next.
+            # The digest of the tensors, since the bytes of the file differ each time that it is written.
             digest = read_metadata(self.supernet).get("sha256") or file_sha256(self.supernet)
-            said |= {"supernet_sha256": digest, "data": self.data[0], "held_out": self.data[2],
+            conditions |= {"supernet_sha256": digest, "data": self.data[0], "held_out": self.data[2],
                      "calibration": self.calibration, "validation": self.validation}  # fmt: skip
-            said |= {"strategy": self.strategy} if self.strategy is not None else {}
+            conditions |= {"strategy": self.strategy} if self.strategy is not None else {}
         if "latency" in self.metrics and self.table is not None:
-            said["latency_table"] = self.table.stamp.model_dump(mode="json")
-            said["latency_table_sha256"] = file_sha256(Path(str(self.lut)))
+            conditions["latency_table"] = self.table.stamp.model_dump(mode="json")
+            conditions["latency_table_sha256"] = file_sha256(Path(str(self.lut)))
         elif "latency" in self.metrics:
             import onnxruntime
 
-            said |= {
+            conditions |= {
                 "device": cpu_model(),
                 "runtime": f"onnxruntime {onnxruntime.__version__}",
                 "threads": self.threads,
             }
-        return said
+        return conditions
 
     @property
     def table(self) -> LatencyTable | None:
-        """What predicts latency, where something does."""
+        """The latency table that predicts latency, or None where latency is measured."""
         if self.lut is not None and "table" not in self._loaded:
             self._loaded["table"] = read_table(self.lut)
         table: LatencyTable | None = self._loaded.get("table")
         return table
 
     def _score(self, arch: Arch) -> dict[str, float]:
-        """What the strategy says, and the accuracy where somebody asks for it beside another score."""
+        """The numbers of the strategy, with the accuracy where the metrics have it beside another score."""
         from scarlet_zoo.nas.one_shot import OneShot
         from scarlet_zoo.nas.strategies.registry import scorer_of
 
@@ -122,10 +124,10 @@ class Evaluation:
             assert self.data is not None
             bench = OneShot(self.supernet, self.data, self.calibration, self.validation, self.threads)
             self._loaded.update(bench=bench, scorer=scorer_of(bench, self.strategy))
-        told: dict[str, float] = self._loaded["scorer"](arch)
-        if "accuracy" in self.metrics and "accuracy" not in told:
-            told = {**told, "accuracy": self._loaded["bench"].accuracy(arch)}
-        return {**told, "score": told["score"] if "score" in told else told["accuracy"]}
+        values: dict[str, float] = self._loaded["scorer"](arch)
+        if "accuracy" in self.metrics and "accuracy" not in values:
+            values = {**values, "accuracy": self._loaded["bench"].accuracy(arch)}
+        return {**values, "score": values["score"] if "score" in values else values["accuracy"]}
 
     @property
     def _meter(self) -> Any:

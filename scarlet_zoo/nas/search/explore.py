@@ -1,9 +1,9 @@
-"""Search a space for the architectures that no other beats in all objectives at once.
+"""Search a space for the architectures that no other one beats in all objectives at once.
 
-NSGA-II (pymoo's) with SCARLET's weighted crowding distance and mutations, NAO's climb along a fitted
-predictor, or random search as the honest baseline. Everything random follows from the seed and every
-evaluation is journalled before the next decision, so a search that was killed runs through its own
-past again and goes on from there.
+The methods are pymoo's NSGA-II with SCARLET's weighted crowding distance and mutations, NAO's gradient ascent on a
+fitted predictor, and random search as the baseline. All randomness follows from the seed, and every evaluation is
+written to the journal before the next decision. A search that was killed therefore repeats its decisions with the
+values of the journal and continues from there.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from scarlet_zoo.utils.files import write_text
 def explore(
     evaluation: Evaluation, settings: SearchSettings, journal: Path, progress: Progress | None = None
 ) -> SearchResult:
-    """Search with these settings, continuing what the journal holds.
+    """Search with these settings; evaluations that the journal has are not made again.
 
     Args:
         evaluation: how architectures are evaluated; its metrics are those of objectives and limits.
         settings: how to search.
-        journal: file of evaluations.
-        progress: told (evaluations done, evaluations in all).
+        journal: file of the evaluations; it is continued if it exists.
+        progress: called with (evaluations done, evaluations in all).
 
     Raises:
-        TrainingError: limits that no architecture keeps, or a journal of other conditions.
+        TrainingError: no architecture satisfies the limits, or the journal is of other conditions.
     """
     book = Journal(journal, evaluation.conditions)
     engine = get_engine(settings.engine, _on_one_scale(evaluation, journal), settings.workers)
@@ -60,17 +60,17 @@ def explore(
                 break
     finally:
         book.close()
-    kept = [c for c in evaluated if all(limit.excess(c.values) <= 0 for limit in settings.bounds)]
-    if not kept:
-        told = ", ".join(map(str, settings.bounds))
-        raise TrainingError(f"search: none of {len(evaluated)} architectures keeps {told}, wanted wider limits")
-    front = [kept[i] for i in non_dominated([c.values for c in kept], settings.goals)]
+    feasible = [c for c in evaluated if all(limit.excess(c.values) <= 0 for limit in settings.bounds)]
+    if not feasible:
+        limits = ", ".join(map(str, settings.bounds))
+        raise TrainingError(f"search: none of {len(evaluated)} architectures satisfies {limits}, wanted wider limits")
+    front = [feasible[i] for i in non_dominated([c.values for c in feasible], settings.goals)]
     front.sort(key=lambda c: settings.goals[0].cost(c.values))
     return SearchResult(tuple(front), tuple(evaluated))
 
 
 def _on_one_scale(evaluation: Evaluation, journal: Path) -> Evaluation:
-    """The same with the reference's latency, measured once for a journal: by every worker, and after a kill."""
+    """The evaluation with the reference latency of the journal, which is measured once for all workers and restarts."""
     if "latency" not in evaluation.metrics or evaluation.lut is not None:
         return evaluation
     file = journal.with_suffix(".reference.json")
@@ -87,7 +87,7 @@ def _move(progress: Progress | None, before: int, expected: int, done: int) -> N
 
 
 def _evaluate(archs: Sequence[Arch], engine: Engine, book: Journal, moved: Callable[[int], None]) -> list[Values]:
-    """Values in the order of the architectures, from the journal where it has them."""
+    """The values in the order of the architectures, from the journal where it has them."""
     new = [arch for arch in archs if book.get(arch) is None]
     for done, (position, values, seconds) in enumerate(engine.run(new), start=1):
         book.add(new[position], values, seconds)
@@ -96,23 +96,23 @@ def _evaluate(archs: Sequence[Arch], engine: Engine, book: Journal, moved: Calla
 
 
 def _random(evaluation: Evaluation, settings: SearchSettings) -> Iterator[Generation]:
-    """Different architectures, uniformly among those that keep the limits that can be told beforehand."""
-    coding, seen = Encoding(evaluation.space), OnlyNew(Encoding(evaluation.space), lambda _: True).seen
+    """Different architectures, uniform among those that satisfy the limits on closed-form metrics."""
+    encoding, seen = Encoding(evaluation.space), OnlyNew(Encoding(evaluation.space), lambda _: True).seen
     random = np.random.default_rng(settings.seed)
     left = settings.evaluations
     while left > 0:
         archs: list[Arch] = []
         for _ in range(settings.population * settings.max_tries):
-            genes = coding.draw(random)
-            key = tuple(genes.tolist())
-            if key not in seen and allowed(arch := coding.arch(genes), settings.bounds):
+            encoded = encoding.draw(random)
+            key = tuple(encoded.tolist())
+            if key not in seen and allowed(arch := encoding.arch(encoded), settings.bounds):
                 seen.add(key)
                 archs.append(arch)
             if len(archs) == min(settings.population, left):
                 break
         if not archs:
             if not seen:
-                raise TrainingError("search: no random architecture keeps the limits, wanted wider ones")
+                raise TrainingError("search: no random architecture satisfies the limits, wanted wider ones")
             return
         left -= len(archs)
         yield archs, lambda _: None

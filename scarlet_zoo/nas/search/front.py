@@ -1,4 +1,4 @@
-"""The front that a search has found: as a value, and as the file ``front.json``."""
+"""The Pareto front that a search has found, as a value and as the file ``front.json``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from scarlet_zoo.nas.search.settings import Candidate
 
 @dataclass(frozen=True, kw_only=True)
 class Front:
-    """The architectures of a search that no other beats in all objectives at once.
+    """The architectures of a search that no other one beats in all objectives at once.
 
     Attributes:
-        path: of ``front.json``.
-        space: of the architectures.
-        candidates: each with its values by metric, in the order of the first objective, the best first.
-        evaluations: how many architectures were evaluated in all.
-        report: all that ``front.json`` holds.
+        path: path of ``front.json``.
+        space: search space of the architectures.
+        candidates: the architectures with their values by metric, best first by the first objective.
+        evaluations: number of architectures that were evaluated in all.
+        report: contents of ``front.json``.
     """
 
     path: Path
@@ -34,42 +34,42 @@ class Front:
     report: Mapping[str, Any]
 
     def choose(self, how: str) -> list[Candidate]:
-        """Some of it: positions (``0,4,7``), ``spread:N`` evenly along it, or ``best:METRIC``.
+        """Choose candidates: positions (``0,4,7``), ``spread:N`` evenly along the front, or ``best:METRIC``.
 
         Raises:
-            TrainingError: anything else, or a position that is not there.
+            TrainingError: ``how`` is anything else, or names a position that does not exist.
         """
         return choose_from(self.candidates, how)
 
     def keeping(self, limits: Sequence[Limit]) -> list[Candidate]:
-        """The candidates that keep further limits, in their order.
+        """Return the candidates that satisfy further limits, in their order.
 
         Raises:
-            TrainingError: none does.
+            TrainingError: no candidate does.
         """
-        kept = [row for row in self.candidates if all(limit.excess(row.values) <= 0 for limit in limits)]
-        if not kept:
+        found = [row for row in self.candidates if all(limit.excess(row.values) <= 0 for limit in limits)]
+        if not found:
             kinds = ", ".join(map(str, limits)) or "anything"
-            raise TrainingError(f"{self.path}: none of {len(self.candidates)} candidates keeps {kinds}")
-        return kept
+            raise TrainingError(f"{self.path}: none of {len(self.candidates)} candidates satisfies {kinds}")
+        return found
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``front.json`` holds, as JSON values."""
+        """Return the contents of ``front.json`` as JSON values."""
         return dict(self.report)
 
 
 def front_of(path: Path, report: Mapping[str, Any]) -> Front:
-    """The front of a ``front.json`` with this content."""
+    """Create a front from the contents of its ``front.json``."""
     space = SearchSpace.from_json(report["definition"])
     rows = tuple(Candidate(Arch.parse(row["arch"], space), row["values"]) for row in report["front"])
     return Front(path=path, space=space, candidates=rows, evaluations=int(report["evaluations"]), report=report)
 
 
 def read_front(path: Path, limits: Sequence[Limit] = ()) -> list[Candidate]:
-    """The candidates of a ``front.json`` that keep further limits, in its order.
+    """Read the candidates of a ``front.json`` that satisfy further limits, in the order of the file.
 
     Raises:
-        TrainingError: no front, or none of it keeps the limits.
+        TrainingError: the file is no front, or no candidate satisfies the limits.
     """
     try:
         front = front_of(path, json.loads(path.read_text(encoding="utf-8")))
@@ -79,14 +79,14 @@ def read_front(path: Path, limits: Sequence[Limit] = ()) -> list[Candidate]:
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read: {error.strerror}, wanted the front.json of a search") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path}: no front of a search: {type(error).__name__} {error}") from error
+        raise TrainingError(f"{path}: not the front of a search: {type(error).__name__} {error}") from error
 
 
 def choose_from(rows: Sequence[Candidate], how: str) -> list[Candidate]:
-    """Some of a front: positions (``0,4,7``), ``spread:N`` evenly along it, or ``best:METRIC``.
+    """Choose candidates of a front: positions (``0,4,7``), ``spread:N`` evenly along it, or ``best:METRIC``.
 
     Raises:
-        TrainingError: anything else, or a position that is not there.
+        TrainingError: ``how`` is anything else, or names a position that does not exist.
     """
     kind, _, rest = how.partition(":")
     if kind == "best" and rest in METRICS and rest in rows[0].values:

@@ -1,4 +1,4 @@
-"""Every evaluation of a search on disk as soon as it is made, so that none is made twice."""
+"""The journal of a search: every evaluation is written at once, so that none is made twice."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from scarlet_zoo.utils.files import make_folder, write_text
 
 
 class Journal:
-    """A file with one line an evaluation, ``arch values seconds``; the first line says what was evaluated how.
+    """A file with the conditions in its first line, then one line ``arch values seconds`` for each evaluation.
 
-    A last line that a kill has cut is dropped.
+    A last line that is incomplete, because its process was killed, is dropped.
 
     Args:
-        path: of the file; continued if it is there.
-        conditions: what the values depend on.
+        path: path of the file; it is continued if it exists.
+        conditions: everything that the values depend on, as JSON values.
 
     Raises:
-        TrainingError: the file has evaluations under other conditions, or is none.
+        TrainingError: the file is no journal, or has evaluations under other conditions.
     """
 
     def __init__(self, path: Path, conditions: Mapping[str, object]) -> None:
@@ -33,8 +33,8 @@ class Journal:
         whole = [line for line in lines if line.endswith("\n")]
         head = json.dumps({"conditions": conditions}) + "\n"
         if whole and whole[0] != head:
-            told = _difference(whole[0], dict(conditions))
-            raise TrainingError(f"{path}: {told}, wanted the same search, or another --out")
+            difference = _difference(whole[0], dict(conditions))
+            raise TrainingError(f"{path}: {difference}, wanted the same search, or another --out")
         for line in whole[1:]:
             self._take(line)
         write_text(path, "".join(whole or [head]))
@@ -45,17 +45,17 @@ class Journal:
             row = json.loads(line)
             self._values[row["arch"]] = {name: float(value) for name, value in row["values"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TrainingError(f"{self.path}: {line.strip()[:80]!r} is no evaluation") from error
+            raise TrainingError(f"{self.path}: {line.strip()[:80]!r} is not an evaluation") from error
 
     def __len__(self) -> int:
         return len(self._values)
 
     def get(self, arch: Arch) -> Values | None:
-        """The values of an architecture, if it was evaluated."""
+        """Return the values of an architecture, or None if it was not evaluated yet."""
         return self._values.get(str(arch))
 
     def add(self, arch: Arch, values: Values, seconds: float) -> None:
-        """Write an evaluation down."""
+        """Append an evaluation to the file."""
         assert str(arch) not in self._values, f"{arch} is evaluated twice"
         self._values[str(arch)] = dict(values)
         self._file.write(json.dumps({"arch": str(arch), "values": values, "seconds": round(seconds, 3)}) + "\n")
@@ -70,6 +70,6 @@ def _difference(head: str, wanted: Mapping[str, object]) -> str:
     try:
         found = json.loads(head)["conditions"]
     except (ValueError, KeyError, TypeError):
-        return "is no journal of a search"
+        return "is not the journal of a search"
     apart = [f"{key} {found.get(key)!r}, not {value!r}" for key, value in wanted.items() if found.get(key) != value]
-    return f"another search's journal ({'; '.join(apart)[:300]})"
+    return f"the journal of another search ({'; '.join(apart)[:300]})"

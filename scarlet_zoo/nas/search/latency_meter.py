@@ -1,4 +1,4 @@
-"""Latency of many architectures on one machine, each measured in turns with the same reference."""
+"""Measure the latency of many architectures on one machine, each interleaved with the same reference."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _REFERENCE_BURSTS = 60
 
 
 class LatencyMeter:
-    """Milliseconds of an architecture on ONNX Runtime, batch 1.
+    """Measures the latency of architectures in milliseconds, on ONNX Runtime with batch size 1.
 
-    A machine that slows down slows down the reference as well: what is measured is the ratio of the
-    two medians, over bursts in turns, times the reference's own latency when the meter was made. The
-    reference is the space's architecture with the first token in every layer.
+    A machine that slows down slows down the reference as well. The meter therefore measures the ratio of the two
+    medians, over interleaved bursts of runs, and multiplies it by the latency that the reference had when the meter
+    was created. The reference is the space's architecture with the first token in every layer.
 
     Args:
-        space: of the architectures.
-        threads: of ONNX Runtime.
-        reference_ms: the reference's latency as another meter has measured it, so that both have one scale.
-        precision: ``float32`` in native form, or ``int8``.
+        space: search space of the architectures.
+        threads: intra-op threads of ONNX Runtime.
+        reference_ms: latency of the reference as another meter has measured it, so that both have the same scale.
+        precision: ``float32`` (the native graph variant) or ``int8``.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LatencyMeter:
         self.reference_ms = reference_ms or self._measure_reference()
 
     def __call__(self, arch: Arch) -> float:
-        """Median latency in milliseconds."""
+        """Return the median latency of an architecture in milliseconds."""
         runner = self._runner(arch)
         pairs = [(self._burst(runner), self._burst(self._reference)) for _ in range(_BURSTS)]
         own, reference = (np.median(times) for times in zip(*pairs, strict=True))

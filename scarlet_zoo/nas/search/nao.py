@@ -1,4 +1,4 @@
-"""NAO's search: fit an encoder, predictor and decoder on what was evaluated, evaluate what it climbs to, repeat."""
+"""NAO's search: fit a predictor to the evaluations, climb along it, evaluate what it proposes, repeat."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 def nao_generations(
     evaluation: Evaluation, settings: SearchSettings
 ) -> Iterator[tuple[list[Arch], Callable[[list[Values]], None]]]:
-    """A population at random, then new ones that should be better in the first objective.
+    """Yield a random population, then populations that NAO proposes to be better in the first objective.
 
-    Luo et al. (arXiv 1808.07233, 1909.10815) search for accuracy alone. Ours: any first objective, in its
-    direction; the others only decide which of the evaluated architectures are on the front. Limits that can be
-    told beforehand hold for every architecture; of the others, those that keep all limits are climbed from.
+    Luo et al. (arXiv 1808.07233, 1909.10815) search for accuracy alone. Ours takes any first objective, in its
+    direction; the other objectives only decide which of the evaluated architectures are on the front. Every
+    architecture satisfies the limits on closed-form metrics. NAO climbs only from architectures that satisfy all
+    limits.
 
     Raises:
-        TrainingError: no random architecture keeps the limits.
+        TrainingError: no random architecture satisfies the limits.
     """
     from scarlet_zoo.nas.nao.predictor import EpdSettings
     from scarlet_zoo.nas.nao.proposals import draw_different, propose
@@ -36,7 +37,7 @@ def nao_generations(
     rng = random.Random(f"{settings.seed} nao")
     archs = draw_different(evaluation.space, settings.population, rng, accept=accept, max_tries=settings.max_tries)
     if not archs:
-        raise TrainingError("search: no random architecture keeps the limits, wanted wider ones")
+        raise TrainingError("search: no random architecture satisfies the limits, wanted wider ones")
     seen: list[tuple[Arch, Values]] = []
     while archs:
 

@@ -1,4 +1,4 @@
-"""NSGA-II, pymoo's, over architectures: with SCARLET's weighted crowding distance and mutations (section 3)."""
+"""pymoo's NSGA-II over architectures, with SCARLET's weighted crowding distance and mutations (section 3)."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from scarlet_zoo.nas.search.settings import Generation, SearchSettings
 
 
 def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Iterator[Generation]:
-    """Generations of pymoo's NSGA-II, asked and told."""
-    coding = Encoding(evaluation.space)
-    guide = MutationPolicy(coding.sizes)
-    only_new = OnlyNew(coding, partial(allowed, limits=settings.bounds))
-    algorithm, problem = _algorithm(coding, guide, only_new, settings)
+    """Yield the generations of pymoo's NSGA-II, each with the function that takes its values."""
+    encoding = Encoding(evaluation.space)
+    policy = MutationPolicy(encoding.sizes)
+    only_new = OnlyNew(encoding, partial(allowed, limits=settings.bounds))
+    algorithm, problem = _algorithm(encoding, policy, only_new, settings)
     left = settings.evaluations
-    genes_seen: list[NDArray[np.int64]] = []
+    encoded_seen: list[NDArray[np.int64]] = []
     values_seen: list[Values] = []
     while left > 0:
         children = algorithm.ask()
@@ -44,47 +44,49 @@ def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Itera
             return
         children = children[:left]
         left -= len(children)
-        genes = children.get("X")
-        only_new.seen |= {tuple(row) for row in genes.tolist()}
+        encoded = children.get("X")
+        only_new.seen |= {tuple(row) for row in encoded.tolist()}
 
-        def tell(values: list[Values], children: Any = children, genes: NDArray[np.int64] = genes) -> None:
+        def tell(values: list[Values], children: Any = children, encoded: NDArray[np.int64] = encoded) -> None:
             costs = np.array([[objective.cost(value) for objective in settings.goals] for value in values])
             over = np.array([[limit.excess(value) for limit in settings.bounds] for value in values])
-            told = {"F": costs} | ({"G": over} if settings.bounds else {})
-            Evaluator().eval(StaticProblem(problem, **told), children)
+            results = {"F": costs} | ({"G": over} if settings.bounds else {})
+            Evaluator().eval(StaticProblem(problem, **results), children)
             algorithm.tell(infills=children)
-            genes_seen.extend(genes)
+            encoded_seen.extend(encoded)
             values_seen.extend(values)
-            _learn(guide, np.array(genes_seen), values_seen, len(genes), settings)
+            _learn(policy, np.array(encoded_seen), values_seen, len(encoded), settings)
 
-        yield [coding.arch(row) for row in genes], tell
+        yield [encoding.arch(row) for row in encoded], tell
 
 
-def _algorithm(coding: Encoding, guide: MutationPolicy, only_new: OnlyNew, settings: SearchSettings) -> tuple[Any, Any]:
+def _algorithm(
+    encoding: Encoding, policy: MutationPolicy, only_new: OnlyNew, settings: SearchSettings
+) -> tuple[Any, Any]:
     accept = partial(allowed, limits=settings.bounds)
     weights = np.array([objective.weight for objective in settings.goals])
     problem = Problem(
-        n_var=len(coding.sizes), n_obj=len(settings.goals), n_ieq_constr=len(settings.bounds), xl=0,
-        xu=coding.sizes - 1, vtype=int,
+        n_var=len(encoding.sizes), n_obj=len(settings.goals), n_ieq_constr=len(settings.bounds), xl=0,
+        xu=encoding.sizes - 1, vtype=int,
     )  # fmt: skip
     algorithm = NSGA2(
         pop_size=settings.population,
-        sampling=ArchSampling(coding, accept, settings.max_tries),
+        sampling=ArchSampling(encoding, accept, settings.max_tries),
         crossover=ArchCrossover(),
-        mutation=ArchMutation(coding, guide, settings.mutated, settings.kinds),
+        mutation=ArchMutation(encoding, policy, settings.mutated, settings.kinds),
         survival=RankAndCrowding(crowding_func=partial(weighted_crowding, weights=weights)),
         eliminate_duplicates=only_new,
     )
-    # It is asked until the evaluations are used up, whatever it thinks of its convergence.
+    # The search ends when the evaluations are used up, not when pymoo sees convergence.
     algorithm.setup(problem, termination=("n_gen", settings.evaluations + 1), seed=settings.seed, verbose=False)
     return algorithm, problem
 
 
 def _learn(
-    guide: MutationPolicy, genes: NDArray[np.int64], values: Sequence[Values], new: int, settings: SearchSettings
+    policy: MutationPolicy, encoded: NDArray[np.int64], values: Sequence[Values], new: int, settings: SearchSettings
 ) -> None:
-    """Reward the newest generation by its rank among all so far."""
+    """Reward the newest generation by its non-domination rank among all architectures so far."""
     costs = np.array([[objective.cost(value) for objective in settings.goals] for value in values])
     _, ranks = NonDominatedSorting().do(costs, return_rank=True)
     rewards = 1 - ranks / max(ranks.max(), 1)
-    guide.learn(genes[-new:], rewards[-new:], genes[ranks == 0])
+    policy.learn(encoded[-new:], rewards[-new:], encoded[ranks == 0])

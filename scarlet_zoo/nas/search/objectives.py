@@ -1,4 +1,4 @@
-"""What a search is after, by name, and what it may not exceed."""
+"""Metrics, objectives and limits of a search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scarlet_zoo.errors import TrainingError
 
 Values = Mapping[str, float]
 
-# Name to (unit, whether more is better by itself).
+# Name to (unit, whether more is better by default).
 METRICS: Mapping[str, tuple[str, bool]] = {
     "accuracy": ("% top-1", True),
     "score": ("the strategy's", True),
@@ -23,18 +23,18 @@ METRICS: Mapping[str, tuple[str, bool]] = {
     "params": ("parameters", False),
     "latency": ("ms", False),
 }
-# Known from the architecture alone, in microseconds.
+# Computed from the architecture alone, in microseconds.
 CLOSED_FORM = ("macs", "params")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A quantity to make large or small.
+    """A metric to maximise or to minimise.
 
     Attributes:
         name: one of :data:`METRICS`.
         maximise: whether more is better.
-        weight: its part in SCARLET's crowding distance; only ratios count.
+        weight: weight in SCARLET's crowding distance; only the ratios of weights matter.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Objective:
 
     @classmethod
     def parse(cls, text: str) -> Objective:
-        """Read ``name``, ``name:max`` or ``name:min``, with ``*weight`` behind it if there is one.
+        """Parse ``name``, ``name:max`` or ``name:min``, optionally followed by ``*weight``.
 
         Raises:
-            TrainingError: something else.
+            TrainingError: the text has another form, or names an unknown metric.
         """
         found = re.fullmatch(r"(\w+)(?::(max|min))?(?:\*(\d+\.?\d*))?", text.strip())
         if not found or found[1] not in METRICS:
@@ -58,7 +58,7 @@ class Objective:
         return cls(found[1], maximise, weight)
 
     def cost(self, values: Values) -> float:
-        """The value with the sign that makes less better."""
+        """Return the value of the metric, negated if it is maximised, so that less is better."""
         return -values[self.name] if self.maximise else values[self.name]
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Limit:
-    """A bound that no architecture may break: ``name <= bound`` or ``name >= bound``."""
+    """A bound that every architecture must satisfy: ``name <= bound`` or ``name >= bound``."""
 
     name: str
     at_most: bool
@@ -75,10 +75,10 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> Limit:
-        """Read ``name<=number`` or ``name>=number``.
+        """Parse ``name<=number`` or ``name>=number``.
 
         Raises:
-            TrainingError: something else.
+            TrainingError: the text has another form, or names an unknown metric.
         """
         found = re.fullmatch(r"(\w+)\s*(<=|>=)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)", text.strip())
         if not found or found[1] not in METRICS:
@@ -86,7 +86,7 @@ class Limit:
         return cls(found[1], found[2] == "<=", float(found[3]))
 
     def excess(self, values: Values) -> float:
-        """By how much it is broken, relative to the bound; at most 0 where it holds."""
+        """Return how far the values exceed the limit, relative to the bound; at most 0 where the limit is satisfied."""
         over = values[self.name] - self.bound
         return (over if self.at_most else -over) / max(abs(self.bound), 1e-12)
 
@@ -95,20 +95,23 @@ class Limit:
 
 
 def closed_form(arch: Arch) -> dict[str, float]:
-    """What an architecture costs without running it, from its space's table."""
+    """Return the multiply-adds and parameters of an architecture, from the cost table of its space."""
     params, macs = cost_table(arch.space).params_and_macs(arch)
     return {"macs": float(macs), "params": float(params)}
 
 
 def allowed(arch: Arch, limits: Iterable[Limit]) -> bool:
-    """Whether an architecture keeps the limits that can be told without running it."""
-    told = [limit for limit in limits if limit.name in CLOSED_FORM]
-    values = closed_form(arch) if told else {}
-    return all(limit.excess(values) <= 0 for limit in told)
+    """Whether an architecture satisfies the limits on closed-form metrics; other limits are ignored."""
+    closed = [limit for limit in limits if limit.name in CLOSED_FORM]
+    values = closed_form(arch) if closed else {}
+    return all(limit.excess(values) <= 0 for limit in closed)
 
 
 def non_dominated(rows: Sequence[Values], objectives: Sequence[Objective]) -> list[int]:
-    """Positions of the rows that no other row is at least as good as in all objectives and better in one."""
+    """Return the positions of the rows that no other row dominates.
+
+    A row dominates another if it is at least as good in all objectives and better in one.
+    """
     costs = np.array([[objective.cost(row) for objective in objectives] for row in rows], dtype=np.float64)
     return [i for i in range(len(costs)) if not _is_dominated(costs, i)]
 

@@ -1,7 +1,7 @@
-"""Architectures under pymoo's NSGA-II: how they are drawn, crossed, mutated, and kept apart.
+"""Operators of pymoo's NSGA-II on architectures: sampling, crossover, mutation and elimination of duplicates.
 
-A genotype is a row of integers, the position of each decision among those that the space allows: a
-layer's token, a branch on or off.
+The encoding of an architecture is a row of integers: the position of each decision (a layer's token, a branch on or
+off) among the options that the space allows.
 """
 
 from __future__ import annotations
@@ -22,127 +22,131 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.search.mutation_policy import MutationPolicy
 
-Genes = NDArray[np.int64]
+Encoded = NDArray[np.int64]
 Random = np.random.Generator
 
 
 class Encoding:
-    """Architectures of a space as rows of integers."""
+    """Encodes architectures of a space as rows of integers, and decodes them.
+
+    Attributes:
+        sizes: number of options of each decision.
+    """
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self.sizes = np.array([len(allowed) for allowed in space.decisions])
 
-    def genes(self, arch: Arch) -> Genes:
-        """Positions of an architecture's decisions."""
+    def genes(self, arch: Arch) -> Encoded:
+        """Encode an architecture: the position of each of its decisions, (decisions,)."""
         pairs = zip(self.space.decisions, arch.decisions, strict=True)
         return np.array([allowed.index(token) for allowed, token in pairs], dtype=np.int64)
 
-    def arch(self, genes: Genes) -> Arch:
-        """The architecture of a row."""
-        return Arch.of(self.space, (allowed[int(g)] for allowed, g in zip(self.space.decisions, genes, strict=True)))
+    def arch(self, encoded: Encoded) -> Arch:
+        """Decode a row of integers into its architecture."""
+        return Arch.of(self.space, (allowed[int(g)] for allowed, g in zip(self.space.decisions, encoded, strict=True)))
 
-    def draw(self, random: Random) -> Genes:
-        """Each decision uniformly."""
+    def draw(self, random: Random) -> Encoded:
+        """Draw the encoding of a random architecture, each decision uniformly."""
         return random.integers(self.sizes)
 
 
 class ArchSampling(Sampling):  # type: ignore[misc]
-    """The first population: different architectures that keep the limits, uniformly.
+    """Samples the first population: different architectures that satisfy the limits, uniformly.
 
     Args:
-        coding: of the space.
-        accept: whether an architecture keeps the limits that can be told beforehand.
-        max_tries: draws for each place before giving up.
+        encoding: encoding of the space.
+        accept: whether an architecture satisfies the limits on closed-form metrics.
+        max_tries: draws for each place in the population before giving up.
     """
 
-    def __init__(self, coding: Encoding, accept: Callable[[Arch], bool], max_tries: int) -> None:
+    def __init__(self, encoding: Encoding, accept: Callable[[Arch], bool], max_tries: int) -> None:
         super().__init__()
-        self.coding, self.accept, self.max_tries = coding, accept, max_tries
+        self.encoding, self.accept, self.max_tries = encoding, accept, max_tries
 
-    def _do(self, problem: Any, n_samples: int, *args: Any, random_state: Random, **kwargs: Any) -> Genes:
-        rows: dict[tuple[int, ...], Genes] = {}
+    def _do(self, problem: Any, n_samples: int, *args: Any, random_state: Random, **kwargs: Any) -> Encoded:
+        rows: dict[tuple[int, ...], Encoded] = {}
         for _ in range(n_samples * self.max_tries):
-            genes = self.coding.draw(random_state)
-            if self.accept(self.coding.arch(genes)):
-                rows.setdefault(tuple(genes.tolist()), genes)
+            encoded = self.encoding.draw(random_state)
+            if self.accept(self.encoding.arch(encoded)):
+                rows.setdefault(tuple(encoded.tolist()), encoded)
             if len(rows) == n_samples:
                 break
         if not rows:
             tries = n_samples * self.max_tries
-            raise TrainingError(f"search: none of {tries} random architectures keeps the limits, wanted wider ones")
+            raise TrainingError(f"search: none of {tries} random architectures satisfies the limits, wanted wider ones")
         return np.stack(list(rows.values()))
 
 
 class ArchCrossover(Crossover):  # type: ignore[misc]
-    """Two children of two parents: a fair coin for each decision, and what it leaves."""
+    """Uniform crossover: one child takes each decision from a random parent, the other child from the other parent."""
 
     def __init__(self) -> None:
         super().__init__(2, 2, prob=0.9)
 
-    def _do(self, problem: Any, X: Genes, *args: Any, random_state: Random, **kwargs: Any) -> Genes:  # noqa: N803
+    def _do(self, problem: Any, X: Encoded, *args: Any, random_state: Random, **kwargs: Any) -> Encoded:  # noqa: N803
         heads = random_state.random(X.shape[1:]) < 0.5
         return np.stack([np.where(heads, X[0], X[1]), np.where(heads, X[1], X[0])])
 
 
 class ArchMutation(Mutation):  # type: ignore[misc]
-    """Mutations of MoreMNAS and FairNAS: random, guided by what scored well, or by what the front holds.
+    """Mutations of MoreMNAS and FairNAS: random, guided by the learned policy, or by counts on the front.
 
     Args:
-        coding: of the space.
-        guide: what the search has learned so far.
-        share: of the children that are mutated (0.8 in FairNAS's pipeline, recalled).
+        encoding: encoding of the space.
+        policy: mutation policy that the search updates.
+        share: share of the children that are mutated (0.8 in FairNAS's pipeline, recalled).
         kinds: shares of random, guided and prior mutations (0.2, 0.65, 0.15 there, recalled).
     """
 
-    def __init__(self, coding: Encoding, guide: MutationPolicy, share: float, kinds: Sequence[float]) -> None:
+    def __init__(self, encoding: Encoding, policy: MutationPolicy, share: float, kinds: Sequence[float]) -> None:
         super().__init__(prob=share)
-        self.coding, self.guide = coding, guide
+        self.encoding, self.policy = encoding, policy
         self.kinds = np.asarray(kinds, dtype=np.float64) / sum(kinds)
 
-    def _do(self, problem: Any, X: Genes, *args: Any, random_state: Random, **kwargs: Any) -> Genes:  # noqa: N803
+    def _do(self, problem: Any, X: Encoded, *args: Any, random_state: Random, **kwargs: Any) -> Encoded:  # noqa: N803
         mutated = X.copy()
         for row in mutated:
             kind = random_state.choice(3, p=self.kinds)
             layers = np.flatnonzero(random_state.random(len(row)) < 1 / len(row))
-            # At least one layer, or nothing would be new.
+            # At least one layer is drawn again, or the child would equal its parent.
             for layer in layers if len(layers) else [random_state.integers(len(row))]:
-                row[layer] = random_state.choice(self.coding.sizes[layer], p=self.guide.shares(kind, layer))
+                row[layer] = random_state.choice(self.encoding.sizes[layer], p=self.policy.shares(kind, layer))
         return mutated
 
 
 class OnlyNew(DuplicateElimination):  # type: ignore[misc]
-    """Keeps children that were never evaluated before, are not twice among themselves, and keep the limits."""
+    """Eliminates children that were evaluated before, are duplicates of others, or break the limits."""
 
-    def __init__(self, coding: Encoding, accept: Callable[[Arch], bool]) -> None:
+    def __init__(self, encoding: Encoding, accept: Callable[[Arch], bool]) -> None:
         super().__init__()
-        self.coding, self.accept = coding, accept
+        self.encoding, self.accept = encoding, accept
         self.seen: set[tuple[int, ...]] = set()
 
     def do(self, pop: Any, *others: Any, **kwargs: Any) -> Any:
-        """The individuals to keep."""
+        """Return the individuals that remain."""
         known = set(self.seen)
         for other in others:
-            known |= {tuple(genes) for genes in other.get("X").tolist()} if len(other) else set()
-        kept = []
+            known |= {tuple(encoded) for encoded in other.get("X").tolist()} if len(other) else set()
+        remaining = []
         for individual in pop:
             key = tuple(individual.get("X").tolist())
-            if key not in known and self.accept(self.coding.arch(individual.get("X"))):
+            if key not in known and self.accept(self.encoding.arch(individual.get("X"))):
                 known.add(key)
-                kept.append(individual)
-        return Population.create(*kept)
+                remaining.append(individual)
+        return Population.create(*remaining)
 
 
 def weighted_crowding(F: NDArray[np.float64], weights: NDArray[np.float64], **_: Any) -> NDArray[np.float64]:  # noqa: N803
-    """SCARLET's crowding distance of the points of one front (recalled from section 4).
+    """Compute SCARLET's crowding distance of the points of one front (recalled from section 4).
 
     D_i = sum_j w_j (f_j(next) - f_j(previous)) / (max f_j - min f_j) with sum w_j = 1, where next and
     previous are the neighbours of i in objective j; the ends of each objective have an infinite
-    distance. With equal weights it is NSGA-II's.
+    distance. With equal weights it is the crowding distance of NSGA-II.
 
     Args:
-        F: costs (points, objectives).
-        weights: of the objectives.
+        F: costs, (points, objectives).
+        weights: weights of the objectives, (objectives,).
     """
     distance = np.zeros(len(F))
     for values, weight in zip(F.T, weights / weights.sum(), strict=True):

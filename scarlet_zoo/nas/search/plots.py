@@ -1,4 +1,4 @@
-"""The picture of a search: its front, with everything that was evaluated behind it."""
+"""The plot of a search: its front, and everything that was evaluated."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def plot_front(result: SearchResult, objectives: Sequence[Objective], stem: Path) -> None:
-    """Draw the first objective over the second as ``stem.png`` and ``stem.svg``, the third as colour.
+    """Plot the first objective over the second as ``stem.png`` and ``stem.svg``, with the third as colour.
 
-    A single one is drawn over the order of evaluation.
+    A single objective is plotted over the order of evaluation.
 
     Raises:
         ScarletError: matplotlib is not installed.
@@ -30,7 +30,7 @@ def plot_front(result: SearchResult, objectives: Sequence[Objective], stem: Path
     best = sorted(place for place, chosen in points if chosen)
     x, y, *third = zip(*best, strict=True)
     if third:
-        # A front in three dimensions is a surface: a line through its points would say nothing.
+        # A front in three dimensions is a surface, so that a line through its points would mean nothing.
         drawn = axes.scatter(x, y, s=24, c=third[0], cmap="viridis", label="front")
         figure.colorbar(drawn, label=_axis(objectives[2]))
     else:

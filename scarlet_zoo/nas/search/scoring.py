@@ -1,4 +1,4 @@
-"""How the architectures of a search are scored: on which data, with which weights, by which latency."""
+"""How the architectures of a search are scored: by which data, weights, strategy and latency."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from scarlet_zoo.nas.search.evaluator import Evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How architectures of a search are scored.
+    """How the architectures of a search are scored.
 
     Attributes:
-        data: that accuracy is measured on; what the supernet was trained on when None.
-        data_dir: where that data is, or is to be kept.
-        held_out: training images of it that are held out for validation; as for the supernet when None.
-        validation: of those, how many count; all when None.
-        calibration: training images that batch norm statistics are taken from.
-        threads: of ONNX Runtime, for latency, and of torch.
-        lut: file of a latency table that predicts latency; it is measured here when None.
-        strategy: that scores; the one that trained the supernet when None.
+        data: data set that accuracy is measured on; the one that the supernet was trained on when None.
+        data_dir: folder of that data; it is downloaded there if needed.
+        held_out: number of validation images split off the training images; as for the supernet when None.
+        validation: number of validation images that are used; all when None.
+        calibration: number of training images that batch norm statistics are computed from.
+        threads: intra-op threads of ONNX Runtime, for latency, and threads of torch.
+        lut: file of a latency table that predicts latency; latency is measured here when None.
+        strategy: name of the strategy that scores; the one that trained the supernet when None.
     """
 
     data: str | None = None
@@ -40,14 +40,22 @@ class Scoring:
     def evaluation(
         self, supernet: Path | None, space: str | SearchSpace | None, metrics: tuple[str, ...]
     ) -> Evaluation:
-        """How architectures are evaluated, with the weights of a supernet, or of a space alone.
+        """Create the evaluation of architectures of a supernet, or of a space alone.
+
+        Args:
+            supernet: file of the supernet, or None.
+            space: the space, or its name or file; the supernet's own when None.
+            metrics: names of the metrics to evaluate.
 
         Raises:
-            TrainingError: neither a supernet nor a space, or the supernet is of one that does not hold it.
+            TrainingError: neither a supernet nor a space is given, the file is no supernet, or the supernet is of
+                another space.
         """
         described = read_metadata(supernet) if supernet is not None else {}
         if supernet is not None and "space" not in described:
-            raise TrainingError(f"{supernet}: no supernet, wanted the supernet.safetensors of supernet train")
+            raise TrainingError(
+                f"{supernet}: not a supernet, wanted the supernet.safetensors that supernet train writes"
+            )
         if not described and space is None:
             raise TrainingError("search: got neither --supernet nor --space, wanted one of them")
         searched = _space_of(supernet, space, described)
@@ -68,15 +76,19 @@ def _space_of(supernet: Path | None, space: str | SearchSpace | None, described:
         return whole
     asked = replace(asked, num_classes=whole.num_classes)
     if asked not in (whole, whole.chain):
-        raise TrainingError(f"{supernet}: a supernet of {whole.name!r}, not of the space {asked.name!r}")
+        raise TrainingError(f"{supernet}: got a supernet of the space {whole.name!r}, wanted one of {asked.name!r}")
     return asked
 
 
 def habits_of(strategy: str | None, supernet: Path | None) -> tuple[str, str]:
-    """The metric that a strategy scores by and its method of search; of the supernet's own when left out.
+    """Return the metric that a strategy scores by, and its search method.
+
+    Args:
+        strategy: name of the strategy; the one that trained the supernet when None.
+        supernet: file of the supernet, or None.
 
     Raises:
-        UnknownNameError: no such strategy.
+        UnknownNameError: there is no such strategy.
     """
     name = strategy or (read_metadata(supernet).get("strategy") if supernet is not None else None)
     if name is None:

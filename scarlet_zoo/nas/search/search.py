@@ -1,4 +1,4 @@
-"""A search on disk: from a supernet's file, or a space, to the front that it holds."""
+"""Run a search in a folder: from a supernet's file, or a space, to its front."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ def search(
     space: str | SearchSpace | None = None,
     progress: Progress | None = None,
 ) -> Front:
-    """Search for architectures; ``out`` gets ``front.json``, its plot as PNG and SVG, and the journal of evaluations.
+    """Search for architectures and write the front, its plot, and the journal of evaluations.
 
-    The same call continues a search that was stopped; no architecture is evaluated twice.
+    The files are ``front.json``, ``front.png``, ``front.svg`` and ``evaluations.jsonl``. The same call continues a
+    search that was stopped; no architecture is evaluated twice.
 
     Args:
         supernet: file of the supernet that accuracy is measured with; for closed-form metrics and latency a space
             suffices.
         out: folder of the search.
-        settings: objectives, limits and how to search; the strategy's objective and method, against multiply-adds, when
-            left out.
-        scoring: how architectures are scored; the defaults of :class:`Scoring` when left out.
-        space: to search; the supernet's when left out.
+        settings: objectives, limits and search method; by default the strategy's own metric against multiply-adds, by
+            the strategy's own method.
+        scoring: how architectures are scored; by default a :class:`Scoring` with its defaults.
+        space: space to search; by default the supernet's.
         progress: called with (evaluations done, evaluations in all).
 
     Raises:
-        TrainingError: neither a supernet nor a space, one that does not fit the other, limits that no architecture
-            keeps, or an ``out`` that holds another search.
+        TrainingError: neither a supernet nor a space is given, the supernet is of another space, no architecture
+            satisfies the limits, or ``out`` holds another search.
     """
     folder = Path(out)
     source = Path(supernet) if supernet is not None else None
@@ -72,16 +73,18 @@ def search(
 
 
 def default_settings(strategy: str | None, supernet: Path | None) -> SearchSettings:
-    """What a strategy ranks by, against multiply-adds, by its own method of search."""
+    """Settings with the metric that a strategy ranks by, against multiply-adds, and its own search method."""
     metric, method = habits_of(strategy, supernet)
     return SearchSettings(objectives=(metric, "macs"), method=method)
 
 
 def _measured(evaluation: Evaluation, rows: list[dict[str, Any]], front: Sequence[Candidate]) -> dict[str, Any]:
-    """A front that a table has chosen, measured for real; each row gets ``interval_ms``, and ``measured_ms`` here.
+    """Measure a front that was found with a latency table, if the table is of this machine.
+
+    Each row gets ``interval_ms`` and, where it is measured, ``measured_ms``.
 
     Returns:
-        ``front_measured``, and where it was, ``front_error``: the mean error of the table on it.
+        ``front_measured``, and where it is true, ``front_error``: the mean relative error of the table on the front.
     """
     table = evaluation.table
     assert table is not None

@@ -1,4 +1,4 @@
-"""How to search, and what a search gives back."""
+"""Settings and results of a search."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ METHODS = ("nsga2", "nao", "random")
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """How to search.
+    """The settings of a search.
 
     Attributes:
-        objectives: what for, as values or as text such as ``accuracy`` or ``params:max*0.2``; their weights are those
+        objectives: objectives, as values or as text such as ``accuracy`` or ``params:max*0.2``; their weights are those
             of the crowding distance.
-        limits: what no architecture may break, as values or as text such as ``macs<=5e6``.
-        method: ``nsga2``, ``nao`` (for the first objective), or ``random``.
-        evaluations: architectures to evaluate in all.
-        population: of a generation.
+        limits: limits that every architecture must satisfy, as values or as text such as ``macs<=5e6``.
+        method: ``nsga2``, ``nao`` (which optimises the first objective), or ``random``.
+        evaluations: number of architectures to evaluate in all.
+        population: number of architectures in a generation.
         mutated: share of the children that are mutated.
         kinds: shares of random, guided and prior mutations.
-        max_tries: draws for a place in the first population before the limits are called impossible.
-        seed: of everything random.
-        engine, workers: where evaluations run: ``local``, or ``ray`` with so many workers.
+        max_tries: draws for each place in the first population before the search gives up on the limits.
+        seed: seed of everything random.
+        engine, workers: where evaluations run: ``local``, or ``ray`` with this number of workers.
+
+    Raises:
+        TrainingError: an unknown method, too few evaluations for the population, or an objective given twice.
     """
 
     objectives: Sequence[Objective | str]
@@ -50,20 +53,22 @@ class SearchSettings:
         if self.method not in METHODS:
             raise TrainingError(f"search: got method {self.method!r}, wanted one of {' '.join(METHODS)}")
         if self.population < 2 or self.evaluations < self.population:
-            got = f"{self.evaluations} evaluations of populations of {self.population}"
-            raise TrainingError(f"search: got {got}, wanted a population of 2 or more, evaluated at least once")
+            got = f"{self.evaluations} evaluations and a population of {self.population}"
+            raise TrainingError(
+                f"search: got {got}, wanted a population of 2 or more, and at least as many evaluations"
+            )
         names = [objective.name for objective in self.goals]
         if not names or len(set(names)) != len(names):
-            raise TrainingError(f"search: got objectives {' '.join(names) or 'none'}, wanted different ones")
+            raise TrainingError(f"search: got objectives {' '.join(names) or 'none'}, wanted one or more, each once")
 
     @cached_property
     def goals(self) -> tuple[Objective, ...]:
-        """The objectives as values."""
+        """The objectives, parsed."""
         return tuple(Objective.parse(goal) if isinstance(goal, str) else goal for goal in self.objectives)
 
     @cached_property
     def bounds(self) -> tuple[Limit, ...]:
-        """The limits as values."""
+        """The limits, parsed."""
         return tuple(Limit.parse(limit) if isinstance(limit, str) else limit for limit in self.limits)
 
 
@@ -77,21 +82,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        front: the candidates that keep all limits and that none of the others beats, by the first objective.
-        evaluated: all of them, in order.
+        front: the non-dominated candidates that satisfy all limits, best first by the first objective.
+        evaluated: all candidates, in the order of evaluation.
     """
 
     front: tuple[Candidate, ...]
     evaluated: tuple[Candidate, ...]
 
 
-# A generation: its architectures, and where to tell their values.
+# A generation: its architectures, and the function to call with their values.
 Generation = tuple[list[Arch], Callable[[list[Values]], None]]
 
 
 def metrics_of(objectives: Sequence[Objective], limits: Sequence[Limit]) -> tuple[str, ...]:
-    """What must be known of an architecture: objectives, limits, and what is told for nothing."""
+    """Names of the metrics that objectives and limits need, and of those in closed form, which cost nothing."""
     return tuple(dict.fromkeys([*(o.name for o in objectives), *(limit.name for limit in limits), *CLOSED_FORM]))
