@@ -1,6 +1,7 @@
 """Export every network of the zoo to every target that works on this machine, verify the files, and write the manifest.
 
-A run that was interrupted continues: a file is not made again if the manifest lists it and it is unchanged in the folder.
+It continues an interrupted run: a file is not exported again if its row of the manifest is there and up to date, and
+the file is unchanged in the folder.
 """
 
 import argparse
