@@ -1,6 +1,7 @@
-"""Export every network of the zoo to every target that this machine can do, verify the files, and write the manifest.
+"""Export every network of the zoo to every target that works on this machine, verify the files, and write the manifest.
 
-It continues where it was killed: a row is kept if its files lie in the folder and would be made again as they are.
+It continues an interrupted run: a file is not exported again if its row of the manifest is there and up to date, and
+the file is unchanged in the folder.
 """
 
 import argparse
@@ -17,23 +18,27 @@ HERE = Path(__file__).parent
 
 
 def arguments() -> argparse.Namespace:
-    """What was typed."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the files, TARGET/NAME.*")
-    parser.add_argument("--manifest", type=Path, default=HERE / "manifest.json", help="what to write the rows to")
-    parser.add_argument("--networks", nargs="+", default=list(ZOO), metavar="NAME", help="all when left out")
-    parser.add_argument("--targets", nargs="+", default=list(TARGETS), metavar="TARGET", help="all when left out")
-    parser.add_argument("--data-dir", type=Path, help="Fashion-MNIST's folder, to calibrate integers with")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write the files to, as TARGET/NAME.*")
+    parser.add_argument("--manifest", type=Path, default=HERE / "manifest.json", help="manifest file to update")
+    parser.add_argument(
+        "--networks", nargs="+", default=list(ZOO), metavar="NAME", help="networks to export; all when left out"
+    )
+    parser.add_argument(
+        "--targets", nargs="+", default=list(TARGETS), metavar="TARGET", help="targets to export to; all when left out"
+    )
+    parser.add_argument("--data-dir", type=Path, help="folder of Fashion-MNIST, for the int8 calibration")
     return parser.parse_args()
 
 
 def main(given: argparse.Namespace) -> None:
-    """Make the rows that are not there, one after the other, each written as soon as it is made."""
+    """Make the missing rows of the manifest one after the other; each is written as soon as it is finished."""
     for name in given.networks:
         get_arch(name)
     for target in given.targets:
         get_target(target)
-    # Before torch starts its threads: those that wait for one another burn the time of all other work.
+    # Set before torch starts its threads, so that waiting threads leave the processor to other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from scarlet_zoo.evidence.zoo_exports import export_row, is_finished, left_out_here, zoo_network
 
@@ -49,7 +54,7 @@ def main(given: argparse.Namespace) -> None:
                 print(f"{name} {target}: finished before")
                 continue
             row = export_row(network, target, folder, given.data_dir)
-            # Read again, since another run may have written rows of other targets meanwhile.
+            # Read again, since another run may have written rows of other targets in the meantime.
             manifest = read_manifest(given.manifest).with_row(row, ZOO, TARGETS).with_left_out(reasons, given.targets)
             write_manifest(given.manifest, manifest)
             print(f"{name} {target}: {row.seconds} s", flush=True)

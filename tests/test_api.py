@@ -143,7 +143,7 @@ def test_paths_images_and_arrays_get_the_same_answer(foreign, foreign_file, tmp_
 
 
 def test_another_exporters_file_is_loaded_with_its_preprocessing_given(foreign, foreign_file):
-    with pytest.raises(ArtifactError, match=r"says nothing of its preprocessing, wanted .*scarlet_zoo.load"):
+    with pytest.raises(ArtifactError, match=r"does not describe its preprocessing, wanted .*scarlet_zoo.load"):
         zoo.load(foreign_file)
     config = {
         "input_size": (3, 40, 40),
@@ -193,7 +193,7 @@ def test_a_timm_name_is_exported_and_quantised_from_a_folder(tmp_path):
     assert again.quantized.top1_agreement == small.top1_agreement
     assert zoo.verify("lcnet_035", exported.path, weights="random").passed
     assert zoo.verify(None, exported.path).passed
-    with pytest.raises(ExportError, match="got labels, which is for a torch model of your own"):
+    with pytest.raises(ExportError, match="got labels, wanted a torch model"):
         zoo.export("lcnet_035", out=tmp_path, labels=["a"])
 
 
@@ -214,7 +214,7 @@ def test_validate_takes_folders_and_refuses_what_is_not_for_them(foreign_file, t
     assert zoo.validate(predictor, zoo.read_dataset(tmp_path), limit=None).images == 7
     with pytest.raises(DatasetError, match="got no test part"):
         zoo.validate(predictor, tmp_path, split="test")
-    with pytest.raises(DatasetError, match="would be ignored, it is for a data set with a name"):
+    with pytest.raises(DatasetError, match="would be ignored, it is for a named data set"):
         zoo.validate(predictor, tmp_path, data_dir=tmp_path)
     assert zoo.validate(predictor, tmp_path, validation=2).images == 2
 

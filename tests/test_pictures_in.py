@@ -467,7 +467,7 @@ def spoiled(path, **metadata):
     [
         ({"labels": '["one", "two"]'}, "got 2 labels, wanted 10"),
         ({"labels": "one two"}, "not a list in JSON"),
-        ({"preprocessing": None}, "says nothing of its preprocessing"),
+        ({"preprocessing": None}, "does not describe its preprocessing"),
         ({"preprocessing": "{}"}, "preprocessing"),
         ({"weights": RANDOM_WEIGHTS}, "weights are random"),
     ],

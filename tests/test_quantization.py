@@ -214,7 +214,7 @@ def test_a_trained_network_keeps_its_accuracy(tmp_path):
 
 
 BAD = {
-    "no pictures": (("--target", "ort-int8"), "no calibration pictures"),
+    "no pictures": (("--target", "ort-int8"), "no calibration images"),
     "a folder that is not there": (("--target", "ort-int8", "--calibration", "{tmp}/absent"), "no such folder"),
     "an empty folder": (("--target", "ort-int8", "--calibration", "{tmp}/empty"), "got no images in the folder"),
     "a folder of other files": (

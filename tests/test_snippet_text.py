@@ -46,7 +46,7 @@ def test_every_snippet_is_filled_with_this_files_own_numbers(lang, kind, files):
     normalised = {str(value) for value in (*feed.mean, *feed.std)}
     assert normalised.isdisjoint(numbers - {"0.5"}) if kind == "uint8" else normalised <= numbers
     assert literal(HOSTILE, lang) in code
-    assert ("not been run by the project's tests" in code) == (lang in ("kotlin", "swift"))
+    assert ("tests neither compile nor run this" in code) == (lang in ("kotlin", "swift"))
     assert LANGUAGES[lang].executed == (lang in ("js", "python"))
 
 
@@ -110,7 +110,7 @@ def changed(artifact, path, **metadata):
 @pytest.mark.parametrize(
     ("metadata", "says"),
     [
-        ({"preprocessing": None}, "says nothing of its preprocessing"),
+        ({"preprocessing": None}, "does not describe its preprocessing"),
         ({"preprocessing": FEEDS["lanczos"].to_json()}, "wanted (1, 3, 31, 31)"),
         ({"preprocessing": FEEDS["bilinear"].to_json().replace("0.485", "NaN")}, "NaN"),
         ({"preprocessing": FEEDS["bilinear"].to_json().replace("0.225", "0")}, "wanted usable numbers"),

@@ -1,1 +1,1 @@
-"""From a network to a verified file in the form that is fastest on its target."""
+"""From a network to a verified file, in the graph variant that is fastest on its target."""

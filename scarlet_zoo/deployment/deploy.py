@@ -1,4 +1,4 @@
-"""The main job: a name in, a folded, exported, verified and measured file out, with its report."""
+"""Create, fold, export, verify and measure a network by name, and write a report."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ from scarlet_zoo.utils.files import json_text, write_text
 
 @dataclass(frozen=True)
 class Deployment:
-    """Everything that came of one deployment.
+    """The results of one deployment.
 
     Attributes:
-        folder: where the ONNX file, ``report.json`` and ``report.md`` are.
-        timing: None where the file was not measured because it failed verification.
+        name: the network's name as it was given.
+        folder: folder with the ONNX file, ``report.json`` and ``report.md``.
+        network: the network before folding.
+        cost: its parameters and multiply-adds.
+        fold: the folded network with its certificate.
+        artifact: the ONNX file.
+        parity: how well the file agrees with the network.
+        timing: the measured latency; None if the file failed verification and was not measured.
     """
 
     name: str
@@ -72,25 +78,25 @@ def deploy(
     stage: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Deployment:
-    """Create, fold, export, verify and measure a network.
+    """Create, fold, export, verify and measure a network, and write a report.
 
     Args:
         name: a registered name, an identity string, or any timm name.
         out: folder for the ONNX file, ``report.json`` and ``report.md``.
         weights: ``auto``, ``random``, ``pretrained`` or a file, as for ``load_network``.
-        recipe: how to export.
+        recipe: settings of the export.
         settings: how to measure.
-        features: feature levels for a feature extractor in the classifier's place.
-        stage: told what begins.
-        progress: told how far the measurement is.
+        features: feature levels, to export a feature extractor and no classifier.
+        stage: called with the name of each stage when it begins.
+        progress: called with (done, expected) during the measurement.
 
     Raises:
-        ScarletError: bad input, before anything is written.
+        ScarletError: an argument is not valid; nothing is written.
         ParityError: the file differs from its source; the report is written and says so.
     """
     recipe, folder = recipe or Recipe(), Path(out)
-    say = stage or (lambda _: None)
-    say(f"create {name}")
+    begin = stage or (lambda _: None)
+    begin(f"create {name}")
     size = recipe.input_size[0] if recipe.input_size else None
     path = folder / f"{safe_name(name)}.onnx"
     reports = (folder / "report.json", folder / "report.md")
@@ -98,20 +104,20 @@ def deploy(
         if file.is_dir():
             raise ExportError(f"{file}: is a folder, wanted a file's path")
     network = load_network(name, weights, input_size=size, features=features)
-    say("fold")
+    begin("fold")
     folded = fold(network.model)
-    say("export")
+    begin("export")
     artifact = export_onnx(
         folded, path, recipe, weights=network.weights, labels=network.labels, preprocessing=network.preprocessing
     )
-    say("verify")
+    begin("verify")
     timing, failure = None, None
     try:
         parity = verify(network.model, artifact)
     except ParityError as error:
         parity, failure = error.parity, error
     if failure is None:
-        say("measure")
+        begin("measure")
         (measured,) = measure([path], settings, progress)
         timing = replace(measured, network=name)
     result = Deployment(name, folder, network, network_cost(network), folded, artifact, parity, timing)

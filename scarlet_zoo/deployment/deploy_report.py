@@ -1,4 +1,4 @@
-"""Evidence to words: tables in markdown, from the JSON of a report alone."""
+"""Write a deployment's report in markdown from its JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scarlet_zoo.utils.markdown import conditions_line, markdown_table, unstable
 
 
 def deployment_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a person wants to know of a deployment, as (what, value)."""
+    """The rows (name, value) of a deployment's summary table."""
     parity, timing, published = report["parity"], report["timing"], report["published"]
     rows = [
         ("weights", str(report["weights"])),
@@ -43,11 +43,11 @@ def deployment_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _warning(timing: Mapping[str, Any]) -> str:
-    return "" if timing.get("stable", True) else ": UNSTABLE, more than 5 %, so measure again on a quiet machine"
+    return "" if timing.get("stable", True) else ": UNSTABLE, more than 5 %; measure again on an idle machine"
 
 
 def deployment_markdown(report: Mapping[str, Any]) -> str:
-    """``report.md`` of a deployment."""
+    """The text of a deployment's ``report.md``."""
     steps, skipped = report["fold"]["steps"], report["fold"]["skipped"]
     kinds = sorted({step["kind"] for step in steps})
     parts = [f"# {report['name']}", "", f"weights: {report['weights']}", ""]
@@ -64,7 +64,7 @@ def deployment_markdown(report: Mapping[str, Any]) -> str:
             ],
         )
     )
-    parts += [f"\nLeft as it is: `{site['site']}`, {site['reason']}." for site in skipped]
+    parts += [f"\nNot folded: `{site['site']}`, {site['reason']}." for site in skipped]
     parts += ["", "## Verification", "", f"Tolerance: {report['parity']['tolerance']['reason']}.", ""]
     parts.append(
         markdown_table(

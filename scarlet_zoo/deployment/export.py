@@ -1,4 +1,4 @@
-"""A network, by name or as a torch model, to the verified file of any target: the function behind the verb."""
+"""Export a network, by name or as a torch model, to the verified file of a target."""
 
 from __future__ import annotations
 
@@ -37,27 +37,26 @@ def export(
     labels: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Write the file of a target: folded, in the graph variant that is fastest there, and verified.
+    """Export a network to the file of a target: folded, in the graph variant that is fastest there, and verified.
 
     Args:
         model: a registered name, an identity string, any timm name, an architecture, or a torch model in eval mode.
-        out: folder of the file, which is named after the network; or the file's own path, with the target's suffix.
-        target: what to export for, one of :data:`scarlet_zoo.deployment.targets.TARGETS`.
-        weights: of a name, as for :func:`scarlet_zoo.models.loading.load_network`; of a torch model, where its
-            weights come from, in words.
+        out: folder for the file, which is named after the network; or the file's path, with the target's suffix.
+        target: one of :data:`scarlet_zoo.deployment.targets.TARGETS`.
+        weights: for a name, as for :func:`scarlet_zoo.models.loading.load_network`; for a torch model, a text
+            that says where its weights come from.
         recipe: opset, batch size, input size and the like; its graph variant is the target's.
-        calibration: for integer targets: a folder of images, ``random``, or images as the network takes them, float32
-            (N, C, H, W).
-        int8: how to quantise, for integer targets.
-        features: feature levels for a feature extractor in the classifier's place; of a name only.
-        name, preprocessing, labels: of a torch model, see :func:`scarlet_zoo.models.loading.network_of`.
-        progress: called with (done, expected) of the calibration.
+        calibration: for int8 targets: a folder of images, ``random``, or prepared images, float32 (N, C, H, W).
+        int8: settings of the quantisation, for int8 targets.
+        features: feature levels, to export a feature extractor and no classifier; for a name only.
+        name, preprocessing, labels: for a torch model only, see :func:`scarlet_zoo.models.loading.network_of`.
+        progress: called with (done, expected) during the calibration.
 
     Returns:
-        The file's path, what it says of itself, and how well it agrees with the network.
+        The file's path, its metadata, and how well it agrees with the network.
 
     Raises:
-        UnknownNameError: no such network or target; the message lists the near ones.
+        UnknownNameError: no such network or target; the message lists similar names.
         ExportError: the target needs calibration images, or cannot do what the recipe asks for.
         MissingRuntimeError: the target's packages are not installed.
         ParityError: the file does not compute what the network computes.
@@ -74,8 +73,8 @@ def export(
         given = {"name": name, "preprocessing": preprocessing, "labels": labels}
         unused = [key for key, value in given.items() if value is not None]
         if unused:
-            wanted_for = "which is for a torch model of your own"
-            raise ExportError(f"export of {str(model)!r}: got {' '.join(unused)}, {wanted_for}")
+            got = " ".join(unused)
+            raise ExportError(f"export of {str(model)!r}: got {got}, wanted a torch model where these are given")
         network = load_network(str(model), weights, input_size=size, features=features)
     images = None
     if isinstance(calibration, np.ndarray):

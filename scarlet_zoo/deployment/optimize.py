@@ -1,4 +1,4 @@
-"""An ONNX file from any exporter into the form that a target runs fastest, verified against itself."""
+"""Rewrite an ONNX file of any exporter into the graph variant that a target runs fastest, and verify the result."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from scarlet_zoo.graph.passes.lower import Lowering, lower, tidy
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.utils.files import replacing
 
-# What a file is tried on that does not say what it wants: the size of a picture, and the usual mean and deviation.
+# Preprocessing of a file that does not describe it: the usual image size, and ImageNet's mean and standard deviation.
 _ASSUMED_SIZE = (224, 224)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Optimized:
-    """A file in another form.
+    """An ONNX file that was rewritten into another graph variant.
 
     Attributes:
         artifact: the new file.
-        lowering: what was rewritten, and what was refused.
-        parity: the new file against the old one.
+        lowering: the rewrites that were applied, and those that were refused.
+        parity: how well the new file agrees with the old one.
     """
 
     artifact: Artifact
@@ -63,18 +63,18 @@ def optimize(
     tune: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Optimized:
-    """Rewrite an ONNX file of any exporter into the graph variant of a target, verified against itself.
+    """Rewrite an ONNX file of any exporter into the graph variant of a target, and verify it against the source.
 
     Args:
-        source: a float network with one image input.
-        path: of the new file.
-        target: one of ONNX Runtime in float32, see :data:`scarlet_zoo.deployment.targets.TARGETS`.
-        tune: try every graph variant on this machine and keep the fastest that verifies, whatever the target.
-        progress: called with (done, expected) of that measurement.
+        source: the ONNX file, a float network with one image input.
+        path: where to write the new file.
+        target: a target of ONNX Runtime in float32, see :data:`scarlet_zoo.deployment.targets.TARGETS`.
+        tune: try every graph variant on this machine and write the fastest that verifies; the target is then ignored.
+        progress: called with (done, expected) during that measurement.
 
     Raises:
-        ArtifactError: the source is no sound graph, or has another kind of input.
-        ExportError: a target that is not one of ONNX Runtime in float32.
+        ArtifactError: the source is not a valid graph, or has another kind of input.
+        ExportError: the target is not one of ONNX Runtime in float32, or ONNX's checker refuses the new graph.
         ParityError: the new file does not compute what the source computes; nothing is written.
         CheckFailedError: tuning found no graph variant that verifies.
     """
@@ -85,15 +85,15 @@ def optimize(
 
 
 def optimize_file(source: Path, path: Path, form: str) -> Optimized:
-    """Rewrite an ONNX file into a form, and hold the result against the source on ONNX Runtime.
+    """Rewrite an ONNX file into a graph variant, and verify it against the source on ONNX Runtime.
 
     Args:
-        source: a float network with one image input, of any exporter.
-        path: of the new file.
-        form: one of :data:`scarlet_zoo.graph.passes.lower.FORMS`.
+        source: the ONNX file, a float network with one image input, of any exporter.
+        path: where to write the new file.
+        form: the graph variant, one of :data:`scarlet_zoo.graph.passes.lower.FORMS`.
 
     Raises:
-        ArtifactError: the source is no sound graph, or has another kind of input.
+        ArtifactError: the source is not a valid graph, or has another kind of input.
         ParityError: the new file does not compute what the source computes; nothing is written.
     """
     proto = open_graph(source)
@@ -111,7 +111,7 @@ def optimize_file(source: Path, path: Path, form: str) -> Optimized:
     try:
         onnx.checker.check_model(result, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"{path}: the checker refuses the graph: {str(error).splitlines()[0]}") from error
+        raise ExportError(f"{path}: ONNX's checker refuses the graph: {str(error).splitlines()[0]}") from error
     with replacing(path) as temporary:
         temporary.write_bytes(result.SerializeToString(deterministic=True))
         parity = _compare(network, source, temporary, path)
@@ -119,40 +119,46 @@ def optimize_file(source: Path, path: Path, form: str) -> Optimized:
 
 
 def tune_file(source: Path, path: Path, progress: Callable[[int, int], None] | None = None) -> tuple[Optimized, Tuning]:
-    """Rewrite an ONNX file into the form that is the fastest here.
+    """Rewrite an ONNX file into the graph variant that is the fastest on this machine.
 
     Args:
         source, path: as for :func:`optimize_file`.
-        progress: told (done, expected) of the measurement.
+        progress: called with (done, expected) during the measurement.
 
     Raises:
-        CheckFailedError: no form computes what the source computes.
+        CheckFailedError: no graph variant computes what the source computes.
     """
-    made: dict[str, Optimized] = {}
+    optimized: dict[str, Optimized] = {}
 
     def make(form: str, file: Path) -> Parity:
-        made[form] = optimize_file(source, file, form)
-        return made[form].parity
+        optimized[form] = optimize_file(source, file, form)
+        return optimized[form].parity
 
     tuning = try_variants(make, path, progress=progress)
-    best = made[tuning.artifact.form]
+    best = optimized[tuning.artifact.form]
     return replace(best, artifact=tuning.artifact), tuning
 
 
-def _compare(network: OnnxNetwork, source: Path, made: Path, path: Path) -> Parity:
+def _compare(network: OnnxNetwork, source: Path, written: Path, path: Path) -> Parity:
     def reference(images: NDArray[np.float32]) -> list[NDArray[np.float64]]:
         return network.run(feed.restore(images) if network.takes_pixels else images, network.batch)
 
     feed = read_artifact(source).preprocessing or assumed_preprocessing(network)
     try:
-        return verify(reference, read_artifact(made), preprocessing=feed)
+        return verify(reference, read_artifact(written), preprocessing=feed)
     except ParityError as error:
         raise ParityError(path, error.parity) from error
 
 
 def assumed_preprocessing(network: OnnxNetwork) -> Preprocessing:
-    """What a file is fed that says nothing of itself: ImageNet's mean and deviation, where it has three channels."""
+    """The preprocessing assumed for a file that describes none: ImageNet's mean and deviation for three channels.
+
+    With another number of channels both are 0.5. The size is the file's own, or 224 where it takes any.
+
+    Raises:
+        ArtifactError: the number of the file's input channels is not fixed.
+    """
     if not isinstance(network.channels, int):
-        raise ArtifactError(f"{network.path}: the number of its input's channels is not fixed")
+        raise ArtifactError(f"{network.path}: got an input whose number of channels is not fixed, wanted a fixed one")
     mean, std = (_MEAN, _STD) if network.channels == 3 else ((0.5,) * network.channels, (0.5,) * network.channels)
     return Preprocessing(network.size or _ASSUMED_SIZE, mean, std, "bilinear", 0.875)

@@ -1,4 +1,4 @@
-"""How far a file is from its source, and how far it may be."""
+"""The difference between a file's outputs and its source's, and the tolerance for it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from scarlet_zoo.errors import CheckFailedError
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far an exported network may be from its source, and why so far.
+    """How far an exported network's outputs may differ from its source's, and why.
 
     Attributes:
-        max_rel_err: largest difference over the spread of the logits between images.
+        max_rel_err: largest allowed difference, relative to the spread of the logits between images.
         rounding_factor: a case may also differ by this many times the source's own rounding error
-            on the same images, which is large where a network amplifies what it never saw.
-        unlike_factor: noise and extreme images, unlike any picture, may differ by this many times
+            on the same images, which is large where a network amplifies inputs unlike its training images.
+        unlike_factor: noise and extreme images, which are unlike photographs, may differ by this many times
             ``max_rel_err``.
-        min_sqnr_db: signal to noise ratio of the logits on photographs, in decibel.
-        min_top1_agreement: share of the photographs on which both name the same class.
-        reason: where the numbers come from.
+        min_sqnr_db: lowest allowed signal to noise ratio of the logits on photographs, in dB.
+        min_top1_agreement: lowest allowed share of the photographs for which both give the same top class.
+        reason: where these numbers come from.
     """
 
     max_rel_err: float
@@ -53,13 +53,20 @@ FLOAT16_WEIGHTS = Tolerance(
 
 
 def tolerance_of(precision: str) -> Tolerance:
-    """The tolerance of a file's precision, as its metadata has it."""
+    """The tolerance for a file, by the ``precision`` in its metadata."""
     return FLOAT16_WEIGHTS if precision == "float16 weights" else FLOAT32
 
 
 @dataclass(frozen=True, slots=True)
 class CaseParity:
-    """One group of images: what it is, how many, how far the two networks are apart, how far they may be."""
+    """The difference between the two networks on one group of images in one batch size.
+
+    Attributes:
+        case: the images, the batch size and, where there are several, the output.
+        images: number of images.
+        max_abs_err, max_rel_err, sqnr_db, top1_agreement: as in :class:`Parity`.
+        limit_rel_err: the largest ``max_rel_err`` allowed.
+    """
 
     case: str
     images: int
@@ -72,18 +79,20 @@ class CaseParity:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a file is from its source, in every case and, as the headline, on photographs.
+    """The difference between a file's outputs and its source's.
 
-    The headline is the worst over the batch sizes on photographs (on noise for a network that
-    takes no pictures); noise and extreme images stand in ``cases``.
+    The first four numbers are the worst over the batch sizes on photographs (on noise for a network whose
+    input is not an image of 1 or 3 channels); those of noise and extreme images are in ``cases``.
 
     Attributes:
-        max_abs_err: largest difference of a logit.
-        max_rel_err: the same over the spread of the logits between the case's images (root mean
+        max_abs_err: largest absolute difference of a logit.
+        max_rel_err: the same, divided by the spread of the logits between the case's images (root mean
             square over the classes of their standard deviation).
         sqnr_db: 10 log10 of the logits' variance between images over the mean squared difference.
         top1_agreement: share of images with the same top class.
-        passed: whether every case is within its limit, and the headline within the tolerance.
+        passed: whether every case is within its limit, and the first four numbers within the tolerance.
+        tolerance: the tolerance that was applied.
+        cases: the numbers of every group of images and batch size.
     """
 
     max_abs_err: float
@@ -99,24 +108,26 @@ class Parity:
         return asdict(self)
 
     def failures(self) -> list[str]:
-        """What does not hold, each with its two numbers."""
-        told = [
+        """The limits that do not hold, each in words with the number that was got and the one that was wanted."""
+        failed = [
             f"{case.case}: relative error {case.max_rel_err:.1e}, at most {case.limit_rel_err:.1e}"
             for case in self.cases
             if not case.max_rel_err <= case.limit_rel_err
         ]
         if not self.sqnr_db >= self.tolerance.min_sqnr_db:
-            told.append(f"SQNR {self.sqnr_db:.0f} dB, at least {self.tolerance.min_sqnr_db:.0f}")
+            failed.append(f"SQNR {self.sqnr_db:.0f} dB, at least {self.tolerance.min_sqnr_db:.0f}")
         if not self.top1_agreement >= self.tolerance.min_top1_agreement:
-            told.append(f"top-1 agreement {self.top1_agreement:.1%}, at least {self.tolerance.min_top1_agreement:.1%}")
-        return told
+            failed.append(
+                f"top-1 agreement {self.top1_agreement:.1%}, at least {self.tolerance.min_top1_agreement:.1%}"
+            )
+        return failed
 
 
 class ParityError(CheckFailedError):
-    """An exported network that does not compute what its source computes.
+    """An exported file does not compute what its source computes.
 
     Attributes:
-        parity: the numbers.
+        parity: the differences that were found.
     """
 
     def __init__(self, path: Path, parity: Parity) -> None:

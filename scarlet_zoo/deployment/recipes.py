@@ -1,4 +1,4 @@
-"""Recipes: what a target is, one TOML file each, under ``export/recipes`` (in a wheel: ``scarlet_zoo/_export``)."""
+"""Read the recipes of targets, one TOML file each in ``export/recipes`` (in a wheel: ``scarlet_zoo/_export``)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scarlet_zoo.utils.files import shipped_folder
 
 RECIPES_FOLDER = shipped_folder("export") / "recipes"
 Text = Annotated[str, Field(min_length=1)]
-# All of scarlet_zoo.graph.passes.lower.FORMS but the baseline, which is never one to ship; that module takes most of a
-# second to import, so a test holds the two against each other.
+# All of scarlet_zoo.graph.passes.lower.FORMS but the baseline, which is not for deployment. A test compares the two,
+# since that module is too slow to import here.
 GraphVariant = Literal["native", "blocked", "friendly"]
 ProcessorName = Literal["x86_64", "aarch64"]
 
 
 class RecipeError(ScarletError):
-    """A target's recipe that is missing, cannot be read, or is not as recipes are."""
+    """A target's recipe is missing, cannot be read, or is not valid."""
 
 
 class _Strict(BaseModel):
@@ -28,11 +28,11 @@ class _Strict(BaseModel):
 
 
 class ProcessorRecipe(_Strict):
-    """What is different on one kind of processor.
+    """The settings of a target for one processor architecture.
 
     Attributes:
-        graph_variant: on this processor, in place of the recipe's own.
-        instruction_sets: the target's speed rests on one of these, as Linux names them; on none in particular if empty.
+        graph_variant: the graph variant for this processor; the recipe's own when left out.
+        instruction_sets: the target is fast only with one of these, as Linux names them; with any if empty.
     """
 
     graph_variant: GraphVariant | None = None
@@ -40,15 +40,16 @@ class ProcessorRecipe(_Strict):
 
 
 class TargetRecipe(_Strict):
-    """What a target is.
+    """The recipe of a target.
 
     Attributes:
-        runtime: that runs the file: ``ort`` (ONNX Runtime), or one of :mod:`scarlet_zoo.deployment.runtimes.registry`.
-        precision: of the weights and of the arithmetic.
-        suffix: of the file's name.
-        graph_variant: how the operators are spelled, see :mod:`scarlet_zoo.graph.passes.lower`.
-        why: where the choice comes from, one sentence.
-        evidence: the measurement that it rests on, a path in the repository.
+        runtime: the runtime that runs the file: ``ort`` (ONNX Runtime), or one of
+            :mod:`scarlet_zoo.deployment.runtimes.registry`.
+        precision: precision of the weights and of the arithmetic.
+        suffix: suffix of the file's name.
+        graph_variant: the operators that are written, see :mod:`scarlet_zoo.graph.passes.lower`.
+        why: the reason for these choices, one sentence.
+        evidence: path in the repository of the measurement that supports them.
         processors: the processors that the file is meant for, as Linux names them.
     """
 
@@ -62,10 +63,10 @@ class TargetRecipe(_Strict):
 
 
 def read_recipe(path: Path) -> TargetRecipe:
-    """Read a recipe strictly: every key is known, none is missing, each value is of its kind.
+    """Read a recipe strictly: unknown keys, missing keys and values of a wrong type are errors.
 
     Raises:
-        RecipeError: the first thing that is wrong, with file, key, what was got and what was wanted.
+        RecipeError: the file cannot be read, or is not valid; the message gives the first fault and its key.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -91,16 +92,16 @@ def _first_fault(error: ValidationError) -> str:
 
 
 def read_recipes(folder: Path | None = None) -> dict[str, TargetRecipe]:
-    """Every recipe of a folder by its target's name: those of ONNX Runtime first, then the others, in order of name.
+    """Read all recipes of a folder, by target: those of ONNX Runtime first, then the others, each sorted by name.
 
     Args:
-        folder: of the files; this package's own when left out.
+        folder: folder of the files; this package's own when left out.
 
     Raises:
-        RecipeError: there are none, or one is not as recipes are.
+        RecipeError: the folder holds none, or one is not valid.
     """
     folder = folder or RECIPES_FOLDER
     recipes = {path.stem: read_recipe(path) for path in folder.glob("*.toml")}
     if not recipes:
-        raise RecipeError(f"{folder}: got no recipes, wanted TARGET.toml files; the installation is not whole")
+        raise RecipeError(f"{folder}: got no recipes, wanted TARGET.toml files; the installation is incomplete")
     return dict(sorted(recipes.items(), key=lambda item: (item[1].runtime != "ort", item[0])))

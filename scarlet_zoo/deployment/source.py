@@ -1,4 +1,4 @@
-"""Which network a file was made from: as the caller says, else as the file says of itself."""
+"""Find the network that a file was made from, by the caller's name for it or by the file's metadata."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
 
     Args:
         artifact: the file.
-        name: of the network; what the file says of itself when left out.
-        weights: as for :func:`scarlet_zoo.models.loading.load_network`; what the file says when left out.
+        name: the network's name; the one in the file's metadata when left out.
+        weights: as for :func:`scarlet_zoo.models.loading.load_network`; as the file's metadata say when left out.
 
     Raises:
-        ArtifactError: the file does not say which network it is, or its weights are not those that are found here.
+        ArtifactError: the file's metadata name no network, or the weights found for it are not the file's.
     """
     metadata, path = artifact.metadata, artifact.path
     source = name or metadata.get("arch") or metadata.get("model")
     if source is None:
-        raise ArtifactError(f"{path}: does not say which network it is, wanted its NAME")
+        raise ArtifactError(f"{path}: got no network's name in its metadata, wanted NAME as an argument")
     where = weights or ("random" if metadata.get("weights") == RANDOM_WEIGHTS else "auto")
     described = artifact.preprocessing
     levels = json.loads(metadata["features"]) if "features" in metadata else None
     network = load_network(
         source,
         where,
-        # Random weights are calibrated at the size that they are made for.
+        # The batch norm statistics of random weights depend on the input size.
         input_size=described.size[0] if described is not None else None,
         features=tuple(level["level"] for level in levels) if levels else None,
     )
     if name is None and weights is None and network.weights_sha256 != metadata.get("weights_sha256"):
-        raise ArtifactError(f"{path}: its weights are {artifact.weights!r}, wanted --weights to compare with")
+        raise ArtifactError(
+            f"{path}: its weights are {artifact.weights!r} and were not found here, wanted --weights to compare with"
+        )
     return network

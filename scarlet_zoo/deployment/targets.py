@@ -1,7 +1,7 @@
-"""What a network can be exported to: for each target its graph variant, its precision and its runtime.
+"""The targets that a network can be exported to, each with its graph variant, precision and runtime.
 
 The table is data: ``export/recipes/TARGET.toml``, see :mod:`scarlet_zoo.deployment.recipes`. It is read when it is
-first looked into, so that importing this module costs nothing.
+first used, so importing this module is fast.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from scarlet_zoo.errors import ExportError, unknown_name
 if TYPE_CHECKING:
     from scarlet_zoo.deployment.recipes import TargetRecipe
 
-# As Linux names processors; Windows and macOS have names of their own.
+# Names of Windows and macOS to those of Linux.
 _SAME_PROCESSOR = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """A kind of processor that a target's file is meant for.
+    """A processor architecture that a target's file is meant for.
 
     Attributes:
-        name: as Linux names it, ``x86_64`` or ``aarch64``.
-        instruction_sets: the target's speed rests on one of these; on none in particular if empty.
+        name: ``x86_64`` or ``aarch64``, as on Linux.
+        instruction_sets: the target is fast only on a processor with one of these; on any processor if empty.
     """
 
     name: str
@@ -36,15 +36,15 @@ class Processor:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A runtime, with the graph variant that is the fastest exact one on it.
+    """A runtime, with the fastest exact graph variant on it.
 
     Attributes:
         form: the graph variant, see :mod:`scarlet_zoo.graph.passes.lower`.
-        runtime: that runs the file, see :mod:`scarlet_zoo.deployment.runtimes.registry`.
+        runtime: name of the runtime that runs the file, see :mod:`scarlet_zoo.deployment.runtimes.registry`.
         precision: ``float32`` or ``int8``.
-        suffix: of the file.
-        why: where the choice comes from, with the evidence's path where it is measured.
-        processors: that the file is meant for.
+        suffix: suffix of the file's name.
+        why: the reason for these choices, with the path of the measurement where there is one.
+        processors: the processors that the file is meant for.
     """
 
     form: str
@@ -55,11 +55,11 @@ class Target:
     processors: tuple[Processor, ...] = ()
 
     def suits(self, machine: str, instruction_sets: tuple[str, ...]) -> bool | None:
-        """Whether the file is meant for a processor; None where its instruction sets matter and are not known.
+        """Whether the file is meant for a processor; None if that depends on instruction sets that are not known.
 
         Args:
-            machine: the processor as :func:`this_processor` names it.
-            instruction_sets: what it has, from :func:`scarlet_zoo.latency.cpu_features`; empty where not known.
+            machine: the processor's name, from :func:`this_processor`.
+            instruction_sets: its instruction sets, from :func:`scarlet_zoo.latency.cpu_features`; empty if not known.
         """
         found = next((processor for processor in self.processors if processor.name == machine), None)
         if found is None:
@@ -70,13 +70,13 @@ class Target:
 
 
 def this_processor() -> str:
-    """This machine's processor as recipes name it."""
+    """The name of this machine's processor, as recipes spell it."""
     machine = platform.machine().lower()
     return _SAME_PROCESSOR.get(machine, machine)
 
 
 def target_of(recipe: TargetRecipe, machine: str) -> Target:
-    """The target that a recipe describes, exported on a machine with this processor."""
+    """The target that a recipe describes, when it is exported on a machine with the given processor."""
     here = next((entry.graph_variant for name, entry in recipe.processors.items() if name == machine), None)
     why = f"{recipe.why} ({recipe.evidence})" if recipe.evidence else recipe.why
     processors = tuple(Processor(name, tuple(entry.instruction_sets)) for name, entry in recipe.processors.items())
@@ -91,7 +91,7 @@ def _read() -> Mapping[str, Target]:
 
 
 class _Targets(Mapping[str, Target]):
-    """The targets by name, read from their recipes when they are first looked into."""
+    """The targets by name, read from their recipes at first use."""
 
     def __getitem__(self, name: str) -> Target:
         return _read()[name]
@@ -110,16 +110,17 @@ TARGETS: Mapping[str, Target] = _Targets()
 
 
 def float_variant(name: str) -> str:
-    """The graph variant of a target of ONNX Runtime in float32.
+    """The graph variant of a target, which must be one of ONNX Runtime in float32.
 
     Raises:
-        UnknownNameError: no such target; the message lists them.
-        ExportError: another runtime or precision.
+        UnknownNameError: no such target; the message lists all.
+        ExportError: the target has another runtime or precision.
     """
     found = get_target(name)
     if (found.runtime, found.precision) != ("ort", "float32"):
         known = [key for key, entry in TARGETS.items() if (entry.runtime, entry.precision) == ("ort", "float32")]
-        raise ExportError(f"target {name!r}: not for this verb, wanted one of {' '.join(known)}")
+        got = f"{found.runtime} in {found.precision}"
+        raise ExportError(f"target {name!r}: got {got}, wanted ONNX Runtime in float32: {' '.join(known)}")
     return found.form
 
 
@@ -127,8 +128,8 @@ def get_target(name: str) -> Target:
     """The target of a name.
 
     Raises:
-        UnknownNameError: no such target; the message lists them.
-        RecipeError: a recipe is not as recipes are.
+        UnknownNameError: no such target; the message lists all.
+        RecipeError: a target's recipe is not valid.
     """
     if name not in TARGETS:
         raise unknown_name("target", name, TARGETS)

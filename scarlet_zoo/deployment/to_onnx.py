@@ -1,4 +1,4 @@
-"""A network to an ONNX file: traced by torch, spelled for the runtime, described, checked, renamed into place."""
+"""Write a network as an ONNX file: trace it, lower it to a graph variant, add metadata, check it, and save it."""
 
 from __future__ import annotations
 
@@ -40,33 +40,33 @@ def export_onnx(
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Artifact:
-    """Export a network to ONNX, folded, in the form that ONNX Runtime fuses.
+    """Export a network to ONNX, folded, in a graph variant that ONNX Runtime fuses.
 
     The file has an input ``input`` (N, C, H, W) and an output ``logits`` (N, classes), both
     float32; a ``features_only`` model has an output ``level<i>`` (N, C_i, H_i, W_i) for each
-    level that it taps. It describes itself in ``metadata_props``. It is checked strictly, written beside
-    its place and renamed; the same model and recipe give the same bytes.
+    of its levels. Its ``metadata_props`` describe it. It is checked strictly, written under a temporary name
+    and renamed; the same model and recipe give the same bytes.
 
     Args:
-        model: a network in eval mode, or a fold of one; a network is folded first.
-        path: of the file.
-        recipe: how; the defaults when left out.
+        model: a network in eval mode, which is folded first, or a fold result.
+        path: where to write the file.
+        recipe: settings of the export; the defaults when left out.
         weights: where the weights come from, for the file's metadata.
         labels: class names in the order of the logits, for the file's metadata.
-        preprocessing: what the network wants to be fed; timm's configuration of it when left out.
+        preprocessing: how the network's images are prepared; timm's configuration of it when left out.
 
     Raises:
-        ExportError: train mode, an input that does not fit, a checker's refusal, or a file that
-            is not what was asked for.
+        ExportError: the model is in train mode, does not take the input size, or gives a graph that ONNX's checker
+            refuses or that does not follow the recipe.
     """
     recipe, path = recipe or Recipe(), Path(path)
-    # A half-precision network is folded in the float32 that is written, not in its own dtype.
+    # A half-precision network is folded in float32, the precision of the file.
     folded = model if isinstance(model, FoldResult) else fold(_in_float32(_in_eval_mode(model)))
     feed = preprocessing or preprocessing_of(folded.model)
     size = recipe.input_size or feed.size
     images = torch.zeros((recipe.batch or 2, feed.channels, *size))
     if labels is not None and len(labels) != (classes := _classes(folded.model, images)):
-        raise ExportError(f"labels: got {len(labels)}, wanted {classes}, one a class")
+        raise ExportError(f"labels: got {len(labels)}, wanted {classes}, one for each class")
     graph = trace(_in_float32(folded.model), images, recipe, output_names(folded.model))
     common.ShapeInferencePass()(graph)
     lower(graph, recipe.form)
@@ -90,24 +90,24 @@ def _in_float32(model: nn.Module) -> nn.Module:
 
 
 def feature_levels(model: nn.Module) -> list[dict[str, Any]]:
-    """The levels that a ``features_only`` model gives: ``name level stride channels``; none for a classifier."""
+    """Outputs of a ``features_only`` model, each with name, level, stride and channels; none for a classifier."""
     info: Any = getattr(model, "feature_info", None)
     if not hasattr(info, "out_indices") or hasattr(model, "classifier"):
         return []
-    described = zip(info.out_indices, info.reduction(), info.channels(), strict=True)
+    rows = zip(info.out_indices, info.reduction(), info.channels(), strict=True)
     return [
         {"name": f"level{index}", "level": index, "stride": stride, "channels": channels}
-        for index, stride, channels in described
+        for index, stride, channels in rows
     ]
 
 
 def output_names(model: nn.Module) -> list[str]:
-    """Names of a network's outputs in its file."""
+    """The names of a network's outputs in its file."""
     return [level["name"] for level in feature_levels(model)] or [OUTPUT_NAME]
 
 
 def _classes(model: nn.Module, images: torch.Tensor) -> int:
-    """How many logits a network gives: as timm's networks say, or as many as come out of it."""
+    """The number of logits of a network: timm's ``num_classes``, or counted by running the network."""
     stated: Any = getattr(model, "num_classes", None)
     if stated is not None:
         return int(stated)
@@ -156,7 +156,7 @@ def _is_norm(model: nn.Module, site: str) -> bool:
 
 @dataclass(frozen=True)
 class _Expected:
-    """What the file must have besides what the recipe asks for."""
+    """What the written graph must have, in addition to the recipe's settings."""
 
     outputs: list[str]
     norms: int
@@ -168,15 +168,15 @@ def _write(graph: ir.Model, path: Path, recipe: Recipe, expected: _Expected) -> 
         onnx.checker.check_model(proto, full_check=True)
         onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"{path}: the checker refuses the graph: {str(error).splitlines()[0]}") from error
-    _assert_as_asked(proto, path, recipe, expected)
+        raise ExportError(f"{path}: ONNX's checker refuses the graph: {str(error).splitlines()[0]}") from error
+    _check_as_asked(proto, path, recipe, expected)
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString(deterministic=True))
     return read_artifact(path)
 
 
-def _assert_as_asked(proto: onnx.ModelProto, path: Path, recipe: Recipe, expected: _Expected) -> None:
-    """The exporters are known to write another opset than asked for and to say nothing."""
+def _check_as_asked(proto: onnx.ModelProto, path: Path, recipe: Recipe, expected: _Expected) -> None:
+    """Check the graph against the recipe, since exporters may silently write another opset than asked for."""
     opsets: Mapping[str, int] = {entry.domain: entry.version for entry in proto.opset_import}
     if opsets != {"": recipe.opset}:
         raise ExportError(f"{path}: got opsets {dict(opsets)}, wanted {recipe.opset}")
@@ -188,4 +188,4 @@ def _assert_as_asked(proto: onnx.ModelProto, path: Path, recipe: Recipe, expecte
         raise ExportError(f"{path}: got inputs and outputs {' '.join(names)}, wanted {' '.join(wanted)}")
     norms = [node.name for node in proto.graph.node if node.op_type == "BatchNormalization"]
     if len(norms) > expected.norms:
-        raise ExportError(f"{path}: {len(norms)} batch norms are left ({norms[0]}), wanted {expected.norms}")
+        raise ExportError(f"{path}: got {len(norms)} unfolded batch norms (first: {norms[0]}), wanted {expected.norms}")

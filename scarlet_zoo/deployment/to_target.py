@@ -1,4 +1,4 @@
-"""A network to the file of a target: the target's form, numbers and converter, verified against the network."""
+"""Write a network's file for a target, in its graph variant and precision and with its converter, and verify it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_t
 
 @dataclass(frozen=True)
 class Exported:
-    """A file for a target.
+    """A file that was exported for a target.
 
     Attributes:
-        path: of the file.
-        target: its name.
-        described: what the file, or its description, says, as JSON values.
-        parity: against the network; None where the file cannot be run here, and for integers.
-        quantized: how well integers follow the float file.
+        path: path of the file.
+        target: name of the target.
+        described: the file's metadata, or those of the description beside it, as JSON values.
+        parity: how well the file agrees with the network; None where that was not verified here.
+        quantized: how well an int8 file agrees with the float32 file; None for other precisions.
     """
 
     path: Path
@@ -50,13 +50,13 @@ class Exported:
     quantized: Quantized | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        told = {**self.described, "path": str(self.path), "target": self.target}
+        """All fields as JSON values; those of ``described`` and ``quantized`` are at the top level."""
+        fields = {**self.described, "path": str(self.path), "target": self.target}
         if self.parity is not None:
-            told["parity"] = self.parity.to_dict()
+            fields["parity"] = self.parity.to_dict()
         if self.quantized is not None:
-            told |= {key: value for key, value in self.quantized.to_dict().items() if key not in told}
-        return told
+            fields |= {key: value for key, value in self.quantized.to_dict().items() if key not in fields}
+        return fields
 
 
 def export_network(
@@ -74,13 +74,13 @@ def export_network(
 
     Args:
         network: from :func:`scarlet_zoo.models.loading.load_network`.
-        out: folder of the file.
+        out: folder for the file.
         target: one of :data:`scarlet_zoo.deployment.targets.TARGETS`.
-        recipe: how to export; its form is the target's.
-        calibration: gives images as the network takes them, for targets with integers.
-        int8: how to quantise for them.
-        progress: told (done, expected) of the calibration.
-        file: its path; in ``out`` under the network's name when left out.
+        recipe: settings of the export; its graph variant is replaced by the target's.
+        calibration: for int8 targets, a function that gives prepared images, float32 (N, C, H, W).
+        int8: for int8 targets, settings of the quantisation.
+        progress: called with (done, expected) during the calibration.
+        file: path of the file; in ``out`` under the network's name when left out.
 
     Raises:
         ExportError: the target needs calibration images, or cannot do what the recipe asks for.
@@ -94,10 +94,10 @@ def export_network(
         return _convert(network, path, target, wanted, recipe)
     if wanted.precision == "int8":
         if calibration is None:
-            raise ExportError(f"target {target}: got no calibration pictures, wanted a folder, or random by that name")
+            raise ExportError(f"target {target}: got no calibration images, wanted a folder of images, or random")
         return _quantize(network, path, target, recipe, calibration(), int8, progress)
     artifact = _onnx(network, path, recipe)
-    # A float32 file is exact, which verify shows; halves are not, so what they cost is said at once.
+    # float16 weights cost accuracy, so their parity is reported at once; a float32 file is left to the verb verify.
     parity = verify(network.model, artifact, preprocessing=network.preprocessing) if recipe.float16_weights else None
     return Exported(path, target, artifact.to_dict(), parity)
 
@@ -109,15 +109,15 @@ def tune_export(
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Exported, Tuning]:
-    """Write a network's ONNX file in the form that is the fastest here.
+    """Write a network's ONNX file in the graph variant that is the fastest on this machine.
 
     Args:
         network, out, recipe: as for :func:`export_network`.
         settings: how to measure.
-        progress: told (done, expected) of the measurement.
+        progress: called with (done, expected) during the measurement.
 
     Raises:
-        CheckFailedError: no form verifies.
+        CheckFailedError: no graph variant verifies.
     """
 
     def make(form: str, path: Path) -> Parity:
@@ -150,7 +150,9 @@ def _quantize(
     progress: Callable[[int, int], None] | None,
 ) -> Exported:
     if recipe.pixels:
-        raise ExportError(f"target {target}: with uint8 pixels it is not built, wanted normalised float32 input")
+        raise ExportError(
+            f"target {target}: got uint8 pixels, wanted float32 input, the only kind that can be quantised"
+        )
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / path.name
         _onnx(network, source, replace(recipe, form="native"))
@@ -159,12 +161,12 @@ def _quantize(
 
 
 def _convert(network: Network, path: Path, target: str, wanted: Target, recipe: Recipe) -> Exported:
-    """By the runtime's own converter, into a folder beside, verified there, then moved."""
+    """Convert with the runtime's own converter into a temporary folder, verify there, then move the files."""
     entry = RUNTIMES[wanted.runtime]
     with silence():
         runtime = get_runtime(wanted.runtime)
     if recipe.pixels:
-        raise ExportError(f"target {target}: does not take uint8 pixels, wanted normalised float32 input")
+        raise ExportError(f"target {target}: got uint8 pixels, wanted float32 input, the only kind that it takes")
     feed = network.preprocessing
     shape = (recipe.batch or 1, feed.channels, *feed.size)
     folded = fold(network.model)
@@ -179,33 +181,34 @@ def _convert(network: Network, path: Path, target: str, wanted: Target, recipe: 
     )  # fmt: skip
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
-        made = Path(temporary) / path.name
+        converted = Path(temporary) / path.name
         onnx_file = Path(temporary) / "source.onnx"
         export_onnx(folded, onnx_file, replace(recipe, batch=shape[0]), weights=network.weights, preprocessing=feed)
         with silence():
-            runtime.convert(Source(folded.model, onnx_file, described.shape), made)
+            runtime.convert(Source(folded.model, onnx_file, described.shape), converted)
         onnx_file.unlink()
-        write_text(description_path(made), json_text(described.to_dict(), indent=1) + "\n")
+        write_text(description_path(converted), json_text(described.to_dict(), indent=1) + "\n")
         parity = None
         if entry.runs:
-            parity = _verify(network, made, path, entry.tolerance)
-        for file in sorted(Path(temporary).iterdir(), key=lambda file: file == made):
+            parity = _verify(network, converted, path, entry.tolerance)
+        for file in sorted(Path(temporary).iterdir(), key=lambda file: file == converted):
             _move(file, path.parent / file.name)
     digest = file_sha256(path) if path.is_file() else None
-    told = {**described.to_dict(), "sha256": digest, "weights": network.weights, "precision": "float32"}
-    return Exported(path, target, told, parity)
+    fields = {**described.to_dict(), "sha256": digest, "weights": network.weights, "precision": "float32"}
+    return Exported(path, target, fields, parity)
 
 
-def _verify(network: Network, made: Path, path: Path, tolerance: Tolerance) -> Parity:
+def _verify(network: Network, converted: Path, path: Path, tolerance: Tolerance) -> Parity:
     feed = network.preprocessing
     try:
-        return compare_networks(network.model, OtherNetwork(made), None, tolerance, described=feed, preprocessing=feed)
+        candidate = OtherNetwork(converted)
+        return compare_networks(network.model, candidate, None, tolerance, described=feed, preprocessing=feed)
     except ParityError as error:
         raise ParityError(path, error.parity) from error
 
 
-def _move(made: Path, path: Path) -> None:
-    """Into its place; a package of Core ML is a folder, which no rename replaces."""
-    if made.is_dir() and path.is_dir():
+def _move(source: Path, path: Path) -> None:
+    """Move a file or folder to its path; an old folder (Core ML writes one) is removed, since no rename replaces it."""
+    if source.is_dir() and path.is_dir():
         shutil.rmtree(path)
-    made.replace(path)
+    source.replace(path)

@@ -1,4 +1,4 @@
-"""A torch network to an ONNX graph, by torch's own exporters, and the recipe that says how."""
+"""Trace a torch network into an ONNX graph with torch's own exporters, as a recipe says."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ INPUT_NAME = "input"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to export.
+    """The settings of an export to ONNX.
 
     Attributes:
-        opset: 17 to 20, the window that every ONNX Runtime since 1.18 both loads and fuses.
+        opset: 17 to 20; every ONNX Runtime since 1.18 loads and fuses these.
         ir_version: version of the file format, at most 10; the opset's own when left out.
         batch: a fixed batch size; dynamic when left out.
         input_size: (height, width) in pixels; the model's own when left out.
         exporter: ``torchscript`` (torch's fast one) or ``dynamo`` (opset 18 and up).
-        form: spelling of the operators, see :mod:`scarlet_zoo.graph.passes.lower`.
-        pixels: take uint8 pictures (N, H, W, C) of the network's own size, with scaling, mean and
-            deviation inside the graph.
-        float16_weights: store weights as float16; they are computed with as float32.
+        form: graph variant, see :mod:`scarlet_zoo.graph.passes.lower`.
+        pixels: take uint8 images (N, H, W, C) of the network's own size; scaling, mean and standard deviation are
+            then inside the graph.
+        float16_weights: store weights as float16; all arithmetic stays float32.
     """
 
     opset: int = 17
@@ -56,19 +56,25 @@ class Recipe:
         if self.ir_version is not None and not 8 <= self.ir_version <= _LARGEST_IR_VERSION:
             raise ExportError(f"IR version: got {self.ir_version}, wanted 8 to {_LARGEST_IR_VERSION}")
         if self.batch is not None and self.batch < 1:
-            raise ExportError(f"batch: got {self.batch}, wanted 1 or more, or none for a dynamic one")
+            raise ExportError(f"batch: got {self.batch}, wanted 1 or more, or None for a dynamic batch")
 
     @property
     def file_format(self) -> int:
-        """The IR version to write: the one that came with the opset."""
+        """The IR version to write; by default the one that was released with the opset."""
         return self.ir_version or (8 if self.opset <= 18 else 9)
 
 
 def trace(model: nn.Module, images: torch.Tensor, recipe: Recipe, outputs: list[str]) -> ir.Model:
-    """The graph of a float32 network in eval mode, by one of torch's exporters, quietly.
+    """Trace a float32 network in eval mode with one of torch's exporters, without its warnings and log lines.
+
+    Args:
+        model: the network.
+        images: an example input (N, C, H, W).
+        recipe: which exporter, opset and batch size.
+        outputs: names of the graph's outputs.
 
     Raises:
-        ExportError: the exporter's reason.
+        ExportError: the exporter failed; the message gives its reason.
     """
     with _quiet(), torch.inference_mode(False), torch.no_grad():
         try:
@@ -77,12 +83,12 @@ def trace(model: nn.Module, images: torch.Tensor, recipe: Recipe, outputs: list[
             return _trace_torchscript(model, images, recipe, outputs)
         except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
             first = str(error).strip().split("\n")[0]
-            raise ExportError(f"export of {type(model).__name__} at {tuple(images.shape)}: {first}") from error
+            raise ExportError(f"export of {type(model).__name__} with input {tuple(images.shape)}: {first}") from error
 
 
 def _trace_torchscript(model: nn.Module, images: torch.Tensor, recipe: Recipe, outputs: list[str]) -> ir.Model:
     axes = {name: {0: "batch"} for name in (INPUT_NAME, *outputs)} if recipe.batch is None else None
-    buffer: Any = io.BytesIO()  # accepted, though the annotation knows paths only
+    buffer: Any = io.BytesIO()  # torch accepts a buffer, though its annotation says a path
     torch.onnx.export(
         model,
         (images,),
@@ -109,13 +115,13 @@ def _trace_dynamo(model: nn.Module, images: torch.Tensor, recipe: Recipe, output
         verbose=False,
     )
     assert program is not None
-    # Through bytes: the program's own model shares its tensors with the network.
+    # A copy through the serialised form, since the program's own model shares its tensors with the network.
     return ir.serde.deserialize_model(program.model_proto)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Both exporters warn of their own future and log their progress; none of it is the user's to act on."""
+    """Suppress the exporters' deprecation warnings and progress logs, which a user can do nothing about."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

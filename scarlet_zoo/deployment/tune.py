@@ -1,4 +1,7 @@
-"""Which form is the fastest here: all are made, verified and measured in turns; the released one as a baseline only."""
+"""Find the fastest graph variant on this machine: write, verify and measure all of them, interleaved.
+
+The released graph variant is measured as a baseline only, and never chosen.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,23 @@ from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
 
-# Gives the file of a form, verified.
+# Called with a graph variant and a path; writes that file and compares it with its source.
 Make = Callable[[str, Path], Parity]
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A form on this machine.
+    """The result of one graph variant on this machine.
 
     Attributes:
-        form: of :data:`scarlet_zoo.graph.passes.lower.FORMS`.
+        form: the graph variant, one of :data:`scarlet_zoo.graph.passes.lower.FORMS`.
         verified: whether its file computes what its source computes.
-        reason: why not.
-        sqnr_db: of its outputs.
-        ratio: median latency over that of the form that was kept; below 1 only for the baseline.
-        record: all of the measurement.
-        chosen: whether it is the one that was kept.
-        candidate: whether it may be kept; the released form is a baseline to measure against, never one to ship.
+        reason: why it was not verified; None if it was.
+        sqnr_db: signal to noise ratio of its outputs, in dB.
+        ratio: its median latency over that of the chosen graph variant; below 1 only for the baseline.
+        record: the whole record of its measurement.
+        chosen: whether it was chosen.
+        candidate: whether it may be chosen; False for the released graph variant, which is only a baseline.
     """
 
     form: str
@@ -50,11 +53,11 @@ class Tried:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A file in the fastest form, and the whole table of those that were tried.
+    """A file in the fastest graph variant, and the table of all that were tried.
 
     Attributes:
         artifact: the file.
-        table: one row a form; beside the file, as ``NAME.tuning.json``.
+        table: one row for each graph variant; also written beside the file, as ``NAME.tuning.json``.
     """
 
     artifact: Artifact
@@ -68,28 +71,28 @@ def tune(
     progress: Callable[[int, int], None] | None = None,
     forms: Sequence[str] = tuple(FORMS),
 ) -> Tuning:
-    """Keep the fastest form that verifies, of those that are to be shipped.
+    """Write the file of the fastest graph variant that verifies; the baseline is measured but never chosen.
 
     Args:
-        make: writes the file of a form and compares it with its source.
-        path: of the file to keep.
+        make: writes the file of a graph variant and compares it with its source.
+        path: where to write the chosen file.
         settings: how to measure.
-        progress: told (done, expected) of the measurement.
-        forms: to try; those that are not to be shipped are measured beside the others, and never kept.
+        progress: called with (done, expected) during the measurement.
+        forms: the graph variants to try; a baseline among them is measured and never chosen.
 
     Raises:
-        CheckFailedError: none that may be kept verifies.
+        CheckFailedError: no graph variant that may be chosen verifies.
     """
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
         files = {form: Path(temporary) / f"{form}.onnx" for form in forms}
         verdicts = {form: _verdict(make, form, file) for form, file in files.items()}
-        good = [form for form in forms if not isinstance(verdicts[form], ParityError)]
-        candidates = [form for form in good if FORMS[form].ships]
+        verified = [form for form in forms if not isinstance(verdicts[form], ParityError)]
+        candidates = [form for form in verified if FORMS[form].ships]
         if not candidates:
             tried = " ".join(form for form in forms if FORMS[form].ships)
-            raise CheckFailedError(f"{path}: none of the forms {tried} computes what its source computes")
-        timings = dict(zip(good, measure([files[form] for form in good], settings, progress), strict=True))
+            raise CheckFailedError(f"{path}: none of the graph variants {tried} computes what its source computes")
+        timings = dict(zip(verified, measure([files[form] for form in verified], settings, progress), strict=True))
         best = min(candidates, key=lambda form: timings[form].p50_ms)
         rows = []
         for form, verdict in verdicts.items():

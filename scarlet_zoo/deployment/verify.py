@@ -1,4 +1,4 @@
-"""Does the file compute what the network computes: on photographs, on noise, at the edges."""
+"""Verify that a file computes what its network computes, on photographs, noise and extreme images."""
 
 from __future__ import annotations
 
@@ -40,23 +40,24 @@ def verify(
 ) -> Parity:
     """Compare an ONNX file with the network it was made from.
 
-    Photographs are prepared for each side by its own description, the network's and the file's,
-    so a wrong mean in the file shows. A torch reference runs in float64, and in its own dtype to
-    know its rounding error; of a function that error is not known, so only photographs decide.
+    Photographs are prepared for the network as it describes its preprocessing, and for the file as the file
+    does, so a wrong mean in the file is found. A torch reference runs in float64, and also in float32 to measure
+    its rounding error. The rounding error of a function is not known, so it is judged on photographs only.
 
     Args:
         reference: a torch model in eval mode, or a function from float32 images (N, C, H, W) to
-            logits (N, classes), or to a list of outputs; of a feature extractor every output is compared. Or the
-            network's name; None for the one that the file names.
+            logits (N, classes), or to a list of outputs, each of which is compared. Or the network's name; None
+            for the network that the file names.
         artifact: the file.
-        images: pictures; a dozen photographs when left out.
-        tolerance: what is still equal, with its reason; that of the file's precision when left out.
-        preprocessing: of the reference; timm's configuration of a torch model when left out.
-        weights: of a name, as for :func:`scarlet_zoo.models.loading.load_network`; as the file says when left out.
+        images: images to compare on; a dozen photographs when left out.
+        tolerance: the largest differences allowed; those of the file's precision when left out.
+        preprocessing: the reference's preprocessing; timm's configuration of a torch model when left out.
+        weights: weights of a named network, as for :func:`scarlet_zoo.models.loading.load_network`; as the
+            file says when left out.
 
     Raises:
-        ParityError: the tolerance does not hold; its ``parity`` has the numbers.
-        ArtifactError: the file's input or outputs are not its source's.
+        ParityError: the differences are larger than the tolerance; its ``parity`` has the numbers.
+        ArtifactError: the file's input or outputs have other shapes than its source's.
     """
     artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
     if reference is None or isinstance(reference, str):
@@ -75,7 +76,7 @@ def verify(
 
 
 class Candidate(Protocol):
-    """A network on any runtime, as :class:`scarlet_zoo.graph.session.OnnxNetwork` is one."""
+    """A file on any runtime, with the attributes of :class:`scarlet_zoo.graph.session.OnnxNetwork`."""
 
     path: Path
     outputs: list[str]
@@ -85,11 +86,11 @@ class Candidate(Protocol):
     dynamic_batch: bool
     batch: int
 
-    def feed(self, preprocessing: Preprocessing, pictures: Sequence[Image.Image]) -> NDArray[Any]:
-        """Pictures as its input."""
+    def feed(self, preprocessing: Preprocessing, images: Sequence[Image.Image], /) -> NDArray[Any]:
+        """Prepare images as an input of this network."""
 
     def run(self, images: NDArray[Any], batch: int) -> list[Logits]:
-        """All outputs for N images."""
+        """All outputs for N images, each (N, ...)."""
 
 
 def compare_networks(
@@ -101,20 +102,20 @@ def compare_networks(
     described: Preprocessing | None,
     preprocessing: Preprocessing | None,
 ) -> Parity:
-    """What :func:`verify` does, for a network on any runtime.
+    """Compare a file of any runtime with the network it was made from, as :func:`verify` does.
 
     Args:
-        reference, images, tolerance, preprocessing: as there.
-        candidate: the network.
-        described: what its file says of its preprocessing.
+        reference, images, tolerance, preprocessing: as for :func:`verify`.
+        candidate: the file's network.
+        described: the preprocessing that the file describes.
 
     Raises:
-        ParityError: the tolerance does not hold.
-        ArtifactError: the candidate's input or outputs are not its source's.
+        ParityError: the differences are larger than the tolerance.
+        ArtifactError: the candidate's input or outputs have other shapes than its source's.
     """
     wanted, theirs = _both_preprocessings(reference, described, preprocessing, candidate)
-    pictures = list(images) if images is not None else photos(_PHOTOS)
-    groups = list(_groups(reference, wanted, theirs, pictures, candidate))
+    photographs = list(images) if images is not None else photos(_PHOTOS)
+    groups = list(_groups(reference, wanted, theirs, photographs, candidate))
     limits = _limits(groups, tolerance)
     cases = [case for group in groups for case in _run_group(group, candidate, limits[group.name])]
     parity = _summarise(cases, tolerance)
@@ -126,12 +127,12 @@ def compare_networks(
 def _both_preprocessings(
     reference: object, described: Preprocessing | None, given: Preprocessing | None, candidate: Candidate
 ) -> tuple[Preprocessing, Preprocessing]:
-    """The reference's and the file's; the size is the one that the file takes."""
+    """The preprocessing of the reference and that of the file, both of the size that the file takes."""
     if given is None and not _is_function(reference):
         given = _torch_preprocessing(reference)
     wanted = given or described
     if wanted is None:
-        raise ArtifactError(f"{candidate.path}: says nothing of its preprocessing, wanted it as an argument")
+        raise ArtifactError(f"{candidate.path}: does not describe its preprocessing, wanted it as an argument")
     if candidate.channels != wanted.channels:
         raise ArtifactError(f"{candidate.path}: takes {candidate.channels} channels, its source {wanted.channels}")
     size = candidate.size or wanted.size
@@ -139,7 +140,7 @@ def _both_preprocessings(
 
 
 def _is_function(reference: object) -> bool:
-    """Whether the reference is a plain function; asked without importing torch."""
+    """Whether the reference is a plain function; found out without importing torch."""
     return not hasattr(reference, "state_dict")
 
 
@@ -151,10 +152,11 @@ def _torch_preprocessing(model: Any) -> Preprocessing:
 
 @dataclass(frozen=True)
 class _Group:
-    """Images for the file, the reference's outputs for them, and what rounding alone does to those.
+    """A group of images with the reference's outputs for them, and the rounding errors of those.
 
-    One entry an output: ``truths`` are (N, values), ``spreads`` between images, ``roundings``
-    relative to the spread, None where they are not known.
+    Each list has one entry for each output. ``images`` are prepared for the file, ``truths`` are (N, values),
+    ``spreads`` are standard deviations between images, and ``roundings`` are rounding errors relative to the
+    spread, None where they are not known.
     """
 
     name: str
@@ -168,12 +170,12 @@ def _groups(
     reference: Any,
     ours: Preprocessing,
     theirs: Preprocessing,
-    pictures: Sequence[Image.Image],
+    photographs: Sequence[Image.Image],
     candidate: Candidate,
 ) -> Iterator[_Group]:
-    """Photographs, prepared for each side by its own description, then noise and extreme images."""
-    if ours.channels in (1, 3) and pictures:
-        yield _group(_PHOTOGRAPHS, reference, ours.batch(pictures), candidate.feed(theirs, pictures))
+    """Groups of photographs, prepared with each side's own preprocessing, of noise, and of extreme images."""
+    if ours.channels in (1, 3) and photographs:
+        yield _group(_PHOTOGRAPHS, reference, ours.batch(photographs), candidate.feed(theirs, photographs))
     random, shape = np.random.default_rng(0), (ours.channels, *ours.size)
     if candidate.takes_pixels:
         noise = random.integers(0, 256, (8, *ours.size, ours.channels), dtype=np.uint8)
@@ -188,7 +190,7 @@ def _groups(
 
 def _group(name: str, reference: Any, ours: Array, theirs: NDArray[Any]) -> _Group:
     truths, own = _answers(reference, ours)
-    # Variance between images, averaged over values; a single image has none, so its own size serves.
+    # Standard deviation between images; a single image has none, so its largest value is used instead.
     spreads = [float(np.mean(np.var(t, axis=0))) ** 0.5 or float(np.abs(t).max()) or 1.0 for t in truths]
     if own is None:
         return _Group(name, theirs, truths, spreads, [None] * len(truths))
@@ -197,17 +199,18 @@ def _group(name: str, reference: Any, ours: Array, theirs: NDArray[Any]) -> _Gro
 
 
 def _answers(reference: Any, images: Array) -> tuple[list[Logits], list[Logits] | None]:
-    """The truth in float64, and a torch model's answer in float32, the precision of the file; flat for each image."""
+    """The reference's outputs in float64 and, of a torch model, also in float32, the file's precision; (N, values)."""
     if _is_function(reference):
-        given = reference(images)
-        return _flat([np.asarray(o, dtype=np.float64) for o in (given if isinstance(given, list) else [given])]), None
+        outputs = reference(images)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        return _flat([np.asarray(output, dtype=np.float64) for output in outputs]), None
     import torch
 
-    # On a copy: what is compared is the network in eval mode, and the caller's stays as it is.
+    # A copy in eval mode, so that the caller's network is not changed.
     network = copy.deepcopy(reference).eval()
     with torch.inference_mode():
         own = network.float()(torch.from_numpy(images))
-        # The values that the reference has: float64 ones lose nothing, others gain nothing.
+        # From the reference itself and not from its float32 copy, so that float64 weights lose nothing.
         truth = copy.deepcopy(reference).eval().double()(torch.from_numpy(images).double())
     several = isinstance(truth, (list, tuple))
     return _flat([t.numpy() for t in (truth if several else [truth])]), _flat(
@@ -220,17 +223,17 @@ def _flat(outputs: Sequence[NDArray[Any]]) -> list[Logits]:
 
 
 def _limits(groups: Sequence[_Group], tolerance: Tolerance) -> dict[str, list[float]]:
-    """Relative error allowed per group and output; noise and extremes share the larger of their rounding errors.
+    """The relative error allowed for each group and output.
 
-    On images unlike any it was trained on a network may amplify rounding, and one sample of that
-    says little.
+    Noise and extreme images share the larger of their rounding errors: on images unlike its training images a
+    network may amplify rounding, and one group alone gives a poor estimate of it.
     """
     limits: dict[str, list[float]] = {}
     for group in groups:
         limits[group.name] = []
         for output, rounding in enumerate(group.roundings):
             if rounding is None:
-                # Any finite answer will do where nothing is known of the reference's rounding.
+                # Where the reference's rounding error is not known, only photographs have a limit.
                 limit = tolerance.max_rel_err if group is groups[0] else float(np.finfo(np.float64).max)
             else:
                 alike = [group] if group.name == _PHOTOGRAPHS else [g for g in groups if g.name != _PHOTOGRAPHS]
@@ -246,7 +249,9 @@ def _run_group(group: _Group, candidate: Candidate, limits: Sequence[float]) -> 
         outputs = _flat(candidate.run(group.images, batch))
         if [output.shape for output in outputs] != [truth.shape for truth in group.truths]:
             got, wanted = ([array.shape for array in arrays] for arrays in (outputs, group.truths))
-            raise ArtifactError(f"{candidate.path}: gives outputs of {got}, its source of {wanted} (images, values)")
+            raise ArtifactError(
+                f"{candidate.path}: got outputs of shapes {got}, wanted its source's {wanted} (images, values)"
+            )
         for position, (output, truth) in enumerate(zip(outputs, group.truths, strict=True)):
             name = f"{group.name}, batch {batch}"
             if len(outputs) > 1:
@@ -259,7 +264,7 @@ def _case(name: str, got: Logits, truth: Logits, spread: float, limit: float, *,
     noise = float(np.mean(error**2))
     sqnr = 10 * np.log10(spread**2 / noise) if noise > 0 else float("inf")
     worst = float(error.max()) if np.isfinite(error).all() else float("inf")
-    # A feature map names no class.
+    # A feature map has no top class.
     agree = float(np.mean(truth.argmax(1) == got.argmax(1))) if logits else 1.0
     return CaseParity(name, len(got), worst, worst / spread, float(sqnr), agree, limit)
 

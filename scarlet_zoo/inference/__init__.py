@@ -1,1 +1,1 @@
-"""What a network answers for an image, and how often it is right."""
+"""Label images with a network, and measure how often it is right."""

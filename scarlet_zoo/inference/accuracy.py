@@ -1,8 +1,7 @@
-"""How often a network is right: on a folder of labelled images, on a part of a data set, and while it trains.
+"""Measure a network's accuracy on a folder of labelled images, on a split of a data set, and during training.
 
-A folder holds one folder a class, in the order of their names, as torchvision's ``ImageFolder`` has it. Images are
-opened as it opens them, too: a camera's rotation is not carried out, since published accuracies were measured
-without.
+A folder holds one subfolder for each class, in the order of their names, like torchvision's ``ImageFolder``. Images
+are also opened like there: EXIF rotation is not applied, since published accuracies were measured without it.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ _TOP = 5
 
 @dataclass(frozen=True)
 class Validation:
-    """How often a network names the class of a picture.
+    """The accuracy of a network on labelled images.
 
     Attributes:
         name: the network's name or file.
         weights: where the weights come from.
-        trained: whether the percentages say anything about the network.
-        preprocessing: how the pictures were prepared.
-        folder: where they are; of a data set that has a name, that name.
-        part: ``validation`` or ``test``; none for a folder that has no parts.
-        classes: how many classes there are.
-        images: how many pictures were counted.
-        top1: percentage whose class comes first.
-        top5: percentage whose class is among the first five, or all of them where there are fewer.
+        trained: whether the weights are trained; if not, the percentages mean nothing.
+        preprocessing: how the images were prepared.
+        folder: the folder of the images, or the name of the data set.
+        part: the split, ``validation`` or ``test``; None for a folder without splits.
+        classes: number of classes.
+        images: number of images.
+        top1: percentage of the images whose class has the largest logit.
+        top5: percentage of the images whose class is among the five largest logits, or among all if there are fewer.
     """
 
     name: str
@@ -74,34 +73,34 @@ def validate(
     batch: int = 64,
     progress: Progress | None = None,
 ) -> Validation:
-    """Count how often a network names the right class first, and among the first five.
+    """Measure a network's top-1 and top-5 accuracy on labelled images.
 
     Args:
-        network: from :func:`scarlet_zoo.load`, or what that takes: a file, or a name; random weights are allowed.
-        data: a folder that holds a folder of images for each class, or what :func:`read_dataset` returns of one; or
+        network: a classifier from :func:`scarlet_zoo.load`, a file, or a name; random weights are allowed.
+        data: a folder with a subfolder of images for each class, or what :func:`read_dataset` returns of one; or
             the name of a data set, as for :func:`scarlet_zoo.data.datasets.open_data`.
-        split: ``validation``, those held out of the training images, or ``test``, which is for the end; left out, it is
-            ``validation``, and of a folder without parts all its images.
-        data_dir: where a data set with a name is, or is to be kept.
-        validation: how many training images are held out for validation.
-        limit: so many images, spread evenly; all when left out.
-        batch: images at a time; a file with a fixed batch keeps its own.
-        progress: called with (done, expected).
+        split: ``validation``, taken from the training images, or ``test``, for the final figure only. When left out,
+            ``validation``, or all images of a folder without splits.
+        data_dir: folder of a named data set, or folder to download it to.
+        validation: how many of the training images are validation images.
+        limit: number of images to use, spread evenly; all when left out.
+        batch: images in a batch; a file with a fixed batch size uses its own.
+        progress: called with (done, expected), in images.
 
     Raises:
-        DatasetError: no such data or split, or another number of classes than of logits.
-        ImageError: an image that is broken.
+        DatasetError: no such data or split, or the numbers of classes and of logits differ.
+        ImageError: an image file is broken.
     """
     opened = network if isinstance(network, Classifier) else load(network)
     named = isinstance(data, str) and is_named_data(data)
     where = data.folder if isinstance(data, Dataset) else data
     if data_dir is not None and not named:
-        raise DatasetError(f"data-dir {data_dir}: would be ignored, it is for a data set with a name, got {where}")
+        raise DatasetError(f"data-dir {data_dir}: would be ignored, it is for a named data set, got {where}")
     if validation is not None and split not in (None, "validation"):
         raise DatasetError(f"validation {validation}: would be ignored, it is for split validation, got {split}")
     whole = split is None and validation is None
     if isinstance(data, Dataset) and not whole:
-        raise DatasetError(f"{where}: these images are measured whole, wanted their folder for a part of them")
+        raise DatasetError(f"{where}: got a Dataset with split or validation, wanted the path of its folder")
     if named or not (whole and (isinstance(data, Dataset) or not has_parts(Path(data)))):
         from scarlet_zoo.data.datasets import open_data
 
@@ -112,7 +111,7 @@ def validate(
 
 
 def is_named_data(data: str) -> bool:
-    """Whether this names a data set rather than a folder."""
+    """Whether a text is the name of a data set and not the path of a folder."""
     return not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
 
 
@@ -128,18 +127,18 @@ def validate_part(
     classifier: Classifier, data: ImageData, part: str, *, batch: int = 64, limit: int | None = None,
     progress: Progress | None = None,
 ) -> Validation:  # fmt: skip
-    """The same on a part of a data set that has a name.
+    """Measure a classifier's top-1 and top-5 accuracy on a split of a data set.
 
     Args:
-        classifier: from :func:`scarlet_zoo.load`.
+        classifier: a classifier from :func:`scarlet_zoo.load`.
         data: from :func:`scarlet_zoo.data.datasets.open_data`, for the classifier's preprocessing.
-        part: ``validation``, or ``test``, which is for the end.
-        batch: pictures at a time.
-        limit: so many, spread evenly; all when left out.
-        progress: told (done, expected).
+        part: the split, ``validation`` or ``test``; the latter for the final figure only.
+        batch: images in a batch.
+        limit: number of images to use, spread evenly; all when left out.
+        progress: called with (done, expected), in images.
 
     Raises:
-        DatasetError: no such part, or another number of classes than of logits.
+        DatasetError: no such split, or the numbers of classes and of logits differ.
     """
     from scarlet_zoo.data.splits import in_order
 
@@ -157,8 +156,8 @@ def validate_part(
 def _check_classes(classifier: Classifier, folder: Path, classes: int, what: str) -> None:
     if classes != classifier.classes:
         raise DatasetError(
-            f"{folder}: {classes} {what}, but {classifier.source} gives {classifier.classes} logits, "
-            "wanted as many of one as of the other"
+            f"{folder}: got {classes} {what}, but {classifier.source} gives {classifier.classes} logits, "
+            "wanted the same number of both"
         )
 
 
@@ -187,7 +186,18 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
 
 
 def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None) -> float:
-    """Top-1 of a network on a split, in percent; the network is left in eval mode."""
+    """The top-1 accuracy of a network on a split, in percent.
+
+    Args:
+        model: the network; it is set to eval mode and stays in it.
+        split: the labelled images.
+        device: device of the network.
+        batch: images in a batch.
+        limit: number of images to use, spread evenly; all when left out.
+
+    Raises:
+        ScarletError: the split holds no images.
+    """
     import torch
 
     from scarlet_zoo.data.splits import in_order
@@ -199,5 +209,5 @@ def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 5
             right += int((model(images.to(device)).argmax(1).cpu() == targets).sum())
             count += len(targets)
     if not count:
-        raise ScarletError("accuracy: no pictures")
+        raise ScarletError("accuracy: got no images, wanted at least one")
     return 100 * right / count

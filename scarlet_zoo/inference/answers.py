@@ -1,4 +1,4 @@
-"""What a network says of images, whatever runs it: files, Pillow's images or arrays to logits and named classes."""
+"""Compute logits and named classes of image files, Pillow images or arrays, with a network on any runtime."""
 
 from __future__ import annotations
 
@@ -27,30 +27,36 @@ from scarlet_zoo.errors import ScarletError
 Array = NDArray[np.float32]
 Logits = NDArray[np.float64]
 Progress = Callable[[int, int], None]
-# A file, an image of Pillow's, or pixels: uint8 (H, W, 3), or (H, W) in grey.
+# A file, a Pillow image, or a uint8 array (H, W, 3), or (H, W) for grey.
 AnyImage = str | Path | Image.Image | NDArray[np.uint8]
 Given = TypeVar("Given", bound=AnyImage)
 _THREADS = 2
 
 
 class Answering(Protocol):
-    """What answers: the name for messages, what it wants to be fed, and its logits."""
+    """The interface of a network that gives logits."""
 
     @property
     def source(self) -> str:
-        """A name or a file."""
+        """The network's name or file, for messages."""
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How images are prepared for it."""
+        """How images are prepared for the network."""
 
     def logits(self, images: Array) -> Logits:
-        """Logits (N, classes) of images (N, C, H, W)."""
+        """Logits (N, classes) of prepared images (N, C, H, W)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """One of the classes that a network names, with its softmax probability."""
+    """One class of a prediction.
+
+    Attributes:
+        index: the class's position among the logits.
+        label: the class's name; None if the classes have no names.
+        score: its softmax probability.
+    """
 
     index: int
     label: str | None
@@ -59,11 +65,11 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a network sees in one image, the likeliest class first.
+    """The likeliest classes of one image.
 
     Attributes:
-        file: of the image; None for an image that was given as pixels.
-        guesses: the likeliest classes, in falling order of their probability.
+        file: the image's file; None for an image that was not given as a file.
+        guesses: the likeliest classes, the most probable first.
     """
 
     file: Path | None
@@ -71,15 +77,15 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """The name of the likeliest class, where the network's classes have names."""
+        """The name of the likeliest class; None if the classes have no names."""
         return self.guesses[0].label
 
 
 def check_images(images: Sequence[AnyImage]) -> None:
-    """Read every file to its end and keep nothing: all of them prepared may be more than memory holds.
+    """Check that all images can be read, without keeping them in memory.
 
     Raises:
-        ImageError: the first that is no sound image.
+        ImageError: an image is broken or of the wrong kind; the message names the first.
     """
     files = [Path(image) for image in images if isinstance(image, (str, Path))]
     for file in files:
@@ -88,32 +94,43 @@ def check_images(images: Sequence[AnyImage]) -> None:
         open_image(file)
     for image in images:
         if not isinstance(image, (str, Path)):
-            _as_picture(image)
+            _as_image(image)
 
 
 def answers(
     network: Answering, images: Sequence[Given], *, batch: int, upright: bool = True
 ) -> Iterator[tuple[Given, Logits]]:
-    """Each image with its logits (classes), in order; images are prepared while the network runs."""
+    """Give each image with its logits (classes), in order; threads prepare images while the network runs.
+
+    Args:
+        network: the network.
+        images: the images.
+        batch: images in a batch.
+        upright: whether to apply EXIF rotation to files.
+
+    Raises:
+        ImageError: an image is broken or of the wrong kind.
+        ScarletError: a logit is not a finite number.
+    """
 
     def prepare(image: Given) -> Array:
         if isinstance(image, (str, Path)):
             return prepare_image_file(Path(image), network.preprocessing, upright=upright)
-        return prepare_image(_as_picture(image), network.preprocessing)
+        return prepare_image(_as_image(image), network.preprocessing)
 
     waiting: deque[Future[Array]] = deque()
     rest = iter(images)
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
             for start in range(0, len(images), batch):
-                # This batch and the next one.
+                # Up to two batches are prepared ahead.
                 while len(waiting) < 2 * batch and (image := next(rest, None)) is not None:
                     waiting.append(pool.submit(prepare, image))
                 part = images[start : start + batch]
                 prepared = np.stack([waiting.popleft().result() for _ in part])
                 yield from _finite(network, part, network.logits(prepared))
         finally:
-            # After a broken file nobody waits for those behind it.
+            # After a broken file the images that follow it are not prepared.
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -125,32 +142,32 @@ def _finite(network: Answering, images: Sequence[Given], logits: Logits) -> Iter
 
 
 def name_of_image(image: AnyImage) -> str:
-    """What an image is called in messages."""
+    """The name of an image in messages: its file, or its size."""
     if isinstance(image, (str, Path)):
         return printable(Path(image))
     sides = image.size if isinstance(image, Image.Image) else image.shape
     return f"image of {' x '.join(map(str, sides))}"
 
 
-def _as_picture(image: Any) -> Image.Image:
-    """Pixels or an image of Pillow's as 8-bit RGB or grey.
+def _as_image(image: Any) -> Image.Image:
+    """A Pillow image as it is, or one of a uint8 array, RGB or grey.
 
     Raises:
-        ImageError: an array of another kind or shape.
+        ImageError: an array of another dtype or shape.
     """
     if isinstance(image, Image.Image):
         return image
     if not isinstance(image, np.ndarray):
-        raise ImageError(f"image: got {type(image).__name__}, wanted a path, an image of Pillow's or a uint8 array")
+        raise ImageError(f"image: got {type(image).__name__}, wanted a path, a Pillow image or a uint8 array")
     grey, colour = image.ndim == 2, image.ndim == 3 and image.shape[2] in (1, 3)
     if image.dtype != np.uint8 or not (grey or colour) or not image.size:
         got = f"{image.dtype} of shape {image.shape}"
-        raise ImageError(f"image: got an array {got}, wanted uint8 of shape (H, W, 3), or (H, W) in grey")
+        raise ImageError(f"image: got an array {got}, wanted uint8 of shape (H, W, 3), or (H, W) for grey")
     return Image.fromarray(image[..., 0] if colour and image.shape[2] == 1 else image)
 
 
 def likeliest(logits: Logits, top: int) -> NDArray[np.intp]:
-    """Indices of the largest logits, the largest first; equal ones in their order."""
+    """The indices of the largest logits, the largest first; equal ones by index."""
     return np.argsort(-logits, kind="stable")[:top]
 
 

@@ -1,4 +1,4 @@
-"""A network that labels images: one value, whatever runs it."""
+"""The Classifier, a network that labels images, on any runtime."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Classifier:
     """A network that labels images, from :func:`scarlet_zoo.load`.
 
     Attributes:
-        source: the name or the file that it came from.
+        source: the name or file that it was loaded from.
         weights: where the weights come from.
-        trained: whether its answers mean anything.
-        preprocessing: what it wants to be fed.
-        given_labels: class names that it brings along, not checked.
-        classes: how many logits it gives.
-        batch: the only batch size that it takes; any when None.
-        run: images (N, C, H, W) and a batch size to logits (N, classes).
+        trained: whether the weights are trained; if not, its answers mean nothing.
+        preprocessing: how images are prepared for it.
+        given_labels: class names of the network or the caller, not checked.
+        classes: number of logits.
+        batch: the only batch size that it takes; None if it takes any.
+        run: a function of images (N, C, H, W) and a batch size, which gives logits (N, classes).
     """
 
     source: str
@@ -57,22 +57,22 @@ class Classifier:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Its class names, where they are known and the weights are trained."""
+        """The class names; None if they are not known or the weights are not trained."""
         return labels_of(self.given_labels, self.classes, self.source) if self.trained else None
 
     def predict(
         self, images: AnyImage | Sequence[AnyImage], top: int = 5, progress: Progress | None = None
     ) -> list[Prediction]:
-        """What the network sees in each image; every file is read to its end before anything is computed.
+        """Predict the likeliest classes of images; all files are checked before anything is computed.
 
         Args:
-            images: one or several; paths of files of any kind that :mod:`scarlet_zoo.data.image_io` opens, images of
-                Pillow's, or uint8 arrays (H, W, 3), or (H, W) in grey.
-            top: how many classes to name.
-            progress: called with (done, expected).
+            images: one image or several: paths of files that :mod:`scarlet_zoo.data.image_io` opens, Pillow images,
+                or uint8 arrays (H, W, 3), or (H, W) for grey.
+            top: number of classes for each image.
+            progress: called with (done, expected), in images.
 
         Raises:
-            ImageError: a file that is no sound image, or an array of another kind.
+            ImageError: a file is not a readable image, or an array has another dtype or shape.
         """
         single = isinstance(images, (str, Path, Image.Image, np.ndarray))
         given = cast(list[AnyImage], [images] if single else list(images))  # type: ignore[arg-type]

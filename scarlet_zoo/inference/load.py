@@ -1,4 +1,4 @@
-"""A name or a file to a network that labels images: ONNX files of any exporter, other runtimes' files, torch models."""
+"""Load a classifier from an ONNX file of any exporter, another runtime's file, or a network's name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scarlet_zoo.inference.classifier import Classifier
 
 
 class UntrainedError(ScarletError):
-    """A network whose weights are random was asked what it sees."""
+    """A network with random weights was asked for predictions."""
 
 
 def load(
@@ -30,21 +30,21 @@ def load(
     labels: Sequence[str] | None = None,
     trained_only: bool = False,
 ) -> Classifier:
-    """Open a file that labels images, or create a network by name.
+    """Load a network that labels images, from a file or by name.
 
     Args:
         source: an ONNX file of any exporter, a file that ``export`` wrote for another runtime (with its description
             beside it), or a name as for :func:`scarlet_zoo.create_model`.
-        weights: of a name, see :func:`scarlet_zoo.models.loading.load_network`; a file holds its own.
+        weights: for a name, as for :func:`scarlet_zoo.models.loading.load_network`; a file holds its own.
         preprocessing: how images are prepared, as a value or as timm's data configuration (``input_size``, ``mean``,
-            ``std``, ``interpolation``, ``crop_pct``); left out, what the file or the network says of itself.
-        labels: names of the classes in the order of the logits; left out, what the file or the network says.
-        trained_only: refuse random weights.
+            ``std``, ``interpolation``, ``crop_pct``); the file's or the network's own when left out.
+        labels: names of the classes in the order of the logits; the file's or the network's own when left out.
+        trained_only: whether to refuse random weights.
 
     Raises:
-        UntrainedError: the weights are random.
-        ArtifactError: no such file, or one that does not say how it is fed where ``preprocessing`` is left out.
-        ScarletError: no such network, or it takes no images or gives no logits.
+        UntrainedError: the weights are random and ``trained_only`` is set.
+        ArtifactError: no such file, or it does not describe its preprocessing and none is given.
+        ScarletError: no such network, or it does not take images or give logits.
     """
     if isinstance(preprocessing, Mapping):
         preprocessing = Preprocessing.from_config(preprocessing)
@@ -57,17 +57,17 @@ def load(
     return found if labels is None else replace(found, given_labels=tuple(labels))
 
 
-# What load was called while it opened ONNX files and names only.
+# The former name of load.
 open_classifier = load
 
 
 def is_onnx(source: str | Path) -> bool:
-    """Whether this is the path of an ONNX file rather than a network's name."""
+    """Whether a source is the path of an ONNX file and not a network's name."""
     return str(source).lower().endswith(".onnx")
 
 
 def is_other_file(source: str | Path) -> bool:
-    """Whether this is the path of another runtime's file."""
+    """Whether a source is the path of a file for a runtime other than ONNX Runtime."""
     from scarlet_zoo.deployment.runtimes.registry import runtime_of
 
     return runtime_of(Path(source)) is not None
@@ -78,11 +78,13 @@ def _open_onnx(path: Path, preprocessing: Preprocessing | None, trained_only: bo
     trained = _is_trained(path, artifact.weights, trained_only)
     described = preprocessing or artifact.preprocessing
     if described is None:
-        raise ArtifactError(f"{path}: says nothing of its preprocessing, wanted a file of scarlet-zoo export, or "
-                            "preprocessing given to scarlet_zoo.load")  # fmt: skip
+        raise ArtifactError(f"{path}: does not describe its preprocessing, wanted a file of scarlet-zoo export, or "
+                            "the argument preprocessing of scarlet_zoo.load")  # fmt: skip
     network = OnnxClassifier(path)
     if network.channels != described.channels:
-        raise ArtifactError(f"{path}: takes {network.channels} channels, its preprocessing gives {described.channels}")
+        raise ArtifactError(
+            f"{path}: takes {network.channels} channels, but its preprocessing gives {described.channels}"
+        )
     feed = replace(described, size=network.size or described.size)
 
     def run(images: Array, size: int) -> Logits:
@@ -93,7 +95,7 @@ def _open_onnx(path: Path, preprocessing: Preprocessing | None, trained_only: bo
 
 
 def _open_other(path: Path, preprocessing: Preprocessing | None, trained_only: bool) -> Classifier:
-    """A file of another runtime, with what its description says."""
+    """Load a file of a runtime other than ONNX Runtime, with the description beside it."""
     from scarlet_zoo.deployment.runtimes.runner import OtherNetwork, silence
 
     with silence():
@@ -114,7 +116,7 @@ def _is_trained(path: Path, weights: str, trained_only: bool) -> bool:
     from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
 
     if trained_only and weights == RANDOM_WEIGHTS:
-        raise UntrainedError(_refusal(str(path), "an export with --weights FILE"))
+        raise UntrainedError(_refusal(str(path), "a file that was exported with trained weights"))
     return weights != RANDOM_WEIGHTS
 
 
@@ -135,7 +137,7 @@ def _open_name(name: str, weights: str, preprocessing: Preprocessing | None, tra
         raise UntrainedError(_refusal(name, "--weights FILE, or weights that were imported for it"))
     model: Any = network.model
     if getattr(model, "num_classes", None) == 0:
-        raise ScarletError(f"{name}: gives features, wanted a network with classes")
+        raise ScarletError(f"{name}: gives features and no logits, wanted a classifier")
 
     def run(images: Array, batch: int) -> Logits:
         with torch.inference_mode():
@@ -148,20 +150,22 @@ def _open_name(name: str, weights: str, preprocessing: Preprocessing | None, tra
 
 
 def _refusal(source: str, wanted: str) -> str:
-    return f"{source}: its weights are random, so what it sees in an image means nothing; wanted {wanted}"
+    return f"{source}: its weights are random, so its predictions mean nothing, wanted {wanted}"
 
 
 def _checked(source: str, weights: str, trained: bool, feed: Preprocessing, labels: Sequence[str] | None,
              batch: int | None, run: Callable[[Array, int], Logits]) -> Classifier:  # fmt: skip
-    """The classifier, after it has been seen to take a picture and to give logits."""
+    """Create the classifier, after a test run on one image."""
     if feed.channels not in (1, 3):
-        raise ScarletError(f"{source}: takes {feed.channels} channels, an image has 3, or 1 when grey")
+        raise ScarletError(f"{source}: takes {feed.channels} channels, wanted 3, or 1 for grey images")
     try:
         shape = run(np.zeros((1, feed.channels, *feed.size), dtype=np.float32), batch or 1).shape
     except Exception as error:
-        # Torch and ONNX Runtime have no common base for what a network does not take.
+        # Torch and ONNX Runtime have no common class of errors for inputs that a network does not take.
         reason = str(error).strip().split("\n")[0]
-        raise ScarletError(f"{source}: does not run on {feed.size} pixels: {reason}") from error
+        raise ScarletError(
+            f"{source}: does not run on an image of {feed.size} pixels (height, width): {reason}"
+        ) from error
     if len(shape) != 2:
-        raise ScarletError(f"{source}: gives {shape} for one picture, wanted logits (1, classes)")
+        raise ScarletError(f"{source}: gives an output of shape {shape} for one image, wanted logits (1, classes)")
     return Classifier(source, weights, trained, feed, labels, shape[1], batch, run)

@@ -1,4 +1,4 @@
-"""Images to named classes, by any network."""
+"""Label images with a trained network."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ def predict(
     top: int = 5,
     progress: Progress | None = None,
 ) -> list[Prediction]:
-    """What a trained network sees in images.
+    """Predict the likeliest classes of images with a trained network.
 
     Args:
-        network: from :func:`scarlet_zoo.load`, or what that takes: a file, or a name.
-        images: one or several; paths, images of Pillow's, or uint8 arrays (H, W, 3), or (H, W) in grey.
-        top: how many classes to name.
-        progress: called with (done, expected).
+        network: a classifier from :func:`scarlet_zoo.load`, a file, or a name.
+        images: one image or several: paths, Pillow images, or uint8 arrays (H, W, 3), or (H, W) for grey.
+        top: number of classes for each image.
+        progress: called with (done, expected), in images.
 
     Returns:
-        One prediction an image, in order.
+        One prediction for each image, in order.
 
     Raises:
-        UntrainedError: a name or file whose weights are random.
-        ImageError: a file that is no sound image, or an array of another kind.
+        UntrainedError: the weights of the name or file are random.
+        ImageError: a file is not a readable image, or an array has another dtype or shape.
     """
     opened = network if isinstance(network, Classifier) else load(network, trained_only=True)
     return opened.predict(images, top, progress)

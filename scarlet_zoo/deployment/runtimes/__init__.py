@@ -1,1 +1,1 @@
-"""Runtimes beside ONNX Runtime: how each converts and runs a network."""
+"""Runtimes other than ONNX Runtime, and how each converts and runs a network."""

@@ -1,4 +1,4 @@
-"""Which targets work on this machine."""
+"""Check which targets work on this machine."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from scarlet_zoo.utils.installing import install_command
 
 @dataclass(frozen=True)
 class CheckUp:
-    """What a target can do here.
+    """What works of a target on this machine.
 
     Attributes:
-        target, form, precision: of :data:`scarlet_zoo.deployment.targets.TARGETS`.
-        exports: whether its file can be written.
-        runs: whether its file can be run, so that it is verified and can be measured.
-        versions: of its packages.
-        remedy: what to do about what is missing.
-        why: where the target's form comes from.
-        processors: the processors that its file is meant for, each with the instruction sets of which its speed
-            needs one.
-        suits_this_processor: whether this machine's processor is one of them; None where it does not say what it has.
+        target: its name.
+        form, precision: its graph variant and precision, see :class:`scarlet_zoo.deployment.targets.Target`.
+        exports: whether its file can be written here.
+        runs: whether its file can be run here, and so verified and measured.
+        versions: versions of its packages.
+        remedy: how to install what is missing; None if nothing is.
+        why: the reason for the graph variant.
+        processors: the processors that its file is meant for, each with the instruction sets of which it needs one
+            to be fast.
+        suits_this_processor: whether this machine's processor is one of them; None if its instruction sets are not
+            known.
     """
 
     target: str
@@ -47,7 +49,7 @@ class CheckUp:
 
 
 def check_up() -> list[CheckUp]:
-    """Look at every target; a runtime that is installed is imported, because only that shows that it works."""
+    """Check every target; an installed runtime is imported, since only that shows that it works."""
     rows = []
     machine, instruction_sets = this_processor(), tuple(cpu_features())
     for name, target in TARGETS.items():
@@ -74,7 +76,7 @@ def _remedy(runtime: str) -> str | None:
         with silence():
             get_runtime(runtime)
     except Exception as error:
-        # Whatever a broken installation raises when it is imported.
+        # A broken installation may raise any kind of error when it is imported.
         reason = str(error).strip().split("\n")[0]
         again = install_command(runtime).replace("pip install", "pip install --force-reinstall")
         return f"its installation is broken ({reason}): {again}"

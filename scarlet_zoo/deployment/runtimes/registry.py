@@ -1,7 +1,7 @@
-"""Other runtimes: each is an extra, converts with its project's own converter, and runs its own file.
+"""The table of the runtimes other than ONNX Runtime; each is an optional extra with its own converter and file format.
 
-One module a runtime, each with a class of the shape :class:`Runtime`. Nothing of another project is imported
-before it is asked for.
+There is one module for each runtime, with a class that follows :class:`Runtime`. A runtime's packages are imported
+only when it is used.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Source:
-    """What is converted.
+    """A network to convert.
 
     Attributes:
         model: the folded network, float32, in eval mode.
-        onnx: the same as an ONNX file in the target's form.
-        shape: of the input, (N, C, H, W), fixed.
+        onnx: path of the same network as an ONNX file, in the target's graph variant.
+        shape: shape of the input (N, C, H, W), fixed.
     """
 
     model: nn.Module
@@ -44,26 +44,26 @@ class Source:
 
 
 class Runtime(Protocol):
-    """A runtime beside ONNX Runtime."""
+    """The interface of a runtime other than ONNX Runtime."""
 
     def convert(self, source: Source, path: Path) -> None:
-        """Write the file of a network, and what belongs beside it, with the project's own converter."""
+        """Convert a network and write its file, and those that belong to it, with the runtime's own converter."""
 
     def open(self, path: Path, threads: int) -> Callable[[Array], list[Array]]:
-        """Load a file; gives the function that runs it on one input (N, C, H, W)."""
+        """Load a file and return a function that runs it on one input (N, C, H, W)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEntry:
-    """What is known of a runtime before it is imported.
+    """The facts about a runtime that are needed before it is imported.
 
     Attributes:
-        module: in this package.
-        packages: of PyPI, that its extra installs.
-        modules: what must be importable.
-        suffix: of its file.
-        runs: whether its file can be run here, or only be written.
-        tolerance: of its outputs against the source's.
+        module: name of its module in this package.
+        packages: the PyPI packages that its extra installs.
+        modules: the Python modules that must be importable.
+        suffix: suffix of its files' names.
+        runs: whether its files can be run here; if not, they can only be written.
+        tolerance: how far its outputs may differ from the source's.
     """
 
     module: str
@@ -95,14 +95,14 @@ RUNTIMES: Mapping[str, RuntimeEntry] = MappingProxyType({
 
 
 class MissingRuntimeError(ScarletError):
-    """A runtime that is not installed; the message says how to install it."""
+    """A runtime is not installed; the message says how to install it."""
 
 
 def get_runtime(name: str) -> Runtime:
-    """The runtime of a name.
+    """Import and return the runtime of a name.
 
     Raises:
-        UnknownNameError: no such runtime.
+        UnknownNameError: no such runtime; the message lists all.
         MissingRuntimeError: its packages are not installed.
     """
     if name not in RUNTIMES:
@@ -118,12 +118,12 @@ def get_runtime(name: str) -> Runtime:
 
 
 def missing_modules(name: str) -> list[str]:
-    """Modules that a runtime needs and that cannot be found."""
+    """The modules that a runtime needs and that are not installed."""
     return [module for module in RUNTIMES[name].modules if importlib.util.find_spec(module) is None]
 
 
 def versions(name: str) -> dict[str, str]:
-    """Versions of a runtime's packages, as far as they are installed."""
+    """The versions of those of a runtime's packages that are installed."""
     found = {}
     for package in RUNTIMES[name].packages:
         try:
@@ -134,5 +134,5 @@ def versions(name: str) -> dict[str, str]:
 
 
 def runtime_of(path: Path) -> str | None:
-    """Which runtime a file is for, by its suffix; none for ONNX Runtime's."""
+    """The runtime that a file is for, by its suffix; None for files of ONNX Runtime."""
     return next((name for name, entry in RUNTIMES.items() if path.name.endswith(entry.suffix)), None)

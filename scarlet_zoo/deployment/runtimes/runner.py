@@ -1,4 +1,7 @@
-"""Files of other runtimes, run: described by a small JSON file beside them, verified and measured like ONNX ones."""
+"""Run files of other runtimes, so that they are verified and measured like ONNX files.
+
+A JSON file beside each file describes it.
+"""
 
 from __future__ import annotations
 
@@ -32,20 +35,20 @@ from scarlet_zoo.latency import (
 
 
 def description_path(path: Path) -> Path:
-    """Where a file's description is: beside it."""
+    """The path of a file's description, which is beside it."""
     return path.with_suffix(f"{path.suffix}.json")
 
 
 @dataclass(frozen=True)
 class Described:
-    """What is said of a file of another runtime.
+    """The description of a file of another runtime.
 
     Attributes:
-        runtime: its name.
-        shape: of the input, (N, C, H, W).
+        runtime: name of the runtime.
+        shape: shape of the input (N, C, H, W).
         outputs: names of the outputs.
-        preprocessing: what the network wants to be fed.
-        metadata: the rest: arch, weights, versions.
+        preprocessing: how the network's images are prepared.
+        metadata: other facts: the network, its weights, and versions of packages.
     """
 
     runtime: str
@@ -55,7 +58,7 @@ class Described:
     metadata: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """The content of the description file, as JSON values."""
         return {
             "runtime": self.runtime,
             "input_shape": list(self.shape),
@@ -66,32 +69,32 @@ class Described:
 
 
 def read_description(path: Path) -> Described:
-    """The description of a file.
+    """Read the description of a file.
 
     Raises:
-        ArtifactError: no such file, none beside it, or one that cannot be read.
+        ArtifactError: the file or its description does not exist, or the description cannot be read.
     """
     if not path.exists():
-        raise ArtifactError(f"{path}: no such file, wanted one of scarlet-zoo export")
+        raise ArtifactError(f"{path}: no such file, wanted a file of scarlet-zoo export")
     beside = description_path(path)
     if not beside.is_file():
         raise ArtifactError(f"{path}: {beside.name} is not beside it, wanted both files of scarlet-zoo export")
     try:
-        told = json.loads(beside.read_text(encoding="utf-8"))
-        batch, channels, height, width = (int(side) for side in told["input_shape"])
+        fields = json.loads(beside.read_text(encoding="utf-8"))
+        batch, channels, height, width = (int(side) for side in fields["input_shape"])
         return Described(
-            str(told["runtime"]),
+            str(fields["runtime"]),
             (batch, channels, height, width),
-            tuple(map(str, told["outputs"])),
-            Preprocessing.from_json(told["preprocessing"]),
-            {str(key): str(value) for key, value in told["metadata"].items()},
+            tuple(map(str, fields["outputs"])),
+            Preprocessing.from_json(fields["preprocessing"]),
+            {str(key): str(value) for key, value in fields["metadata"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{beside}: cannot be read as a file's description: {error}") from error
 
 
 class OtherNetwork:
-    """A file of another runtime on images, with the attributes of :class:`scarlet_zoo.graph.session.OnnxNetwork`."""
+    """A loaded file of another runtime, with the attributes of :class:`scarlet_zoo.graph.session.OnnxNetwork`."""
 
     takes_pixels = False
     dynamic_batch = False
@@ -104,17 +107,17 @@ class OtherNetwork:
         with silence():
             self.once = get_runtime(self.described.runtime).open(path, threads)
 
-    def feed(self, preprocessing: Preprocessing, pictures: Sequence[Image.Image]) -> Array:
-        """Pictures as this network's input."""
-        return preprocessing.batch(pictures)
+    def feed(self, preprocessing: Preprocessing, images: Sequence[Image.Image], /) -> Array:
+        """Prepare images as an input of this network, float32 (N, C, H, W)."""
+        return preprocessing.batch(images)
 
     def run(self, images: NDArray[Any], batch: int) -> list[NDArray[np.float64]]:
-        """All outputs for N images, each (N, ...), run in batches of the one size that it takes."""
+        """All outputs for N images, each (N, ...), computed in batches of the size that the file takes."""
         return run_in_batches(self.once, images, batch)
 
 
 class OtherRunner:
-    """A loaded file with an input, ready to run again and again, as :class:`scarlet_zoo.latency.Runner` is."""
+    """A loaded file of another runtime with a random input, to be timed like a :class:`scarlet_zoo.latency.Runner`."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
         try:
@@ -134,19 +137,19 @@ class OtherRunner:
         )
 
     def time_ms(self) -> float:
-        """Run once; milliseconds."""
+        """Run once, and return the time in milliseconds."""
         start = time.perf_counter_ns()
         self._once(self._images)
         return (time.perf_counter_ns() - start) / 1e6
 
 
 def open_runner(path: Path, settings: Settings) -> Runner | OtherRunner:
-    """A runner for a file of any runtime."""
+    """Load a file of any runtime and return its runner."""
     return OtherRunner(path, settings) if runtime_of(path) else Runner(path, settings)
 
 
 def cold_start(path: Path, settings: Settings) -> dict[str, float]:
-    """Load and first run of a file of any runtime, in a process of their own."""
+    """Measure loading and the first run of a file of any runtime, in a fresh process."""
     if not runtime_of(path):
         return ort_cold_start(path, settings)
     command = [sys.executable, "-m", __name__, str(path), str(settings.threads)]
@@ -155,14 +158,14 @@ def cold_start(path: Path, settings: Settings) -> dict[str, float]:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Nothing on stdout and stderr, not even from the C++ of a converter that prints its progress there."""
+    """Suppress stdout and stderr, including what a converter's C++ code prints there."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(descriptor) for descriptor in (1, 2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    sink = os.open(os.devnull, os.O_WRONLY)
     try:
         for descriptor in (1, 2):
-            os.dup2(nowhere, descriptor)
+            os.dup2(sink, descriptor)
         yield
     finally:
         sys.stdout.flush()
@@ -170,12 +173,12 @@ def silence() -> Iterator[None]:
         for descriptor, old in zip((1, 2), saved, strict=True):
             os.dup2(old, descriptor)
             os.close(old)
-        os.close(nowhere)
+        os.close(sink)
 
 
 @contextmanager
 def quiet_runtimes(files: Sequence[Path]) -> Iterator[None]:
-    """Silence while files of other runtimes are opened and run; nothing is changed where there are none."""
+    """Suppress stdout and stderr if any of the files is of another runtime than ONNX Runtime."""
     if any(runtime_of(file) for file in files):
         with silence():
             yield
@@ -184,7 +187,7 @@ def quiet_runtimes(files: Sequence[Path]) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    # What counts is the file, not the import of a package that a phone does not have.
+    # Imported before the measurement, since a phone does not import Python packages to load the file.
     get_runtime(str(runtime_of(Path(sys.argv[1]))))
     result = measure_cold(OtherRunner, Path(sys.argv[1]), Settings(threads=int(sys.argv[2])))
     sys.stdout.write(json.dumps(result) + "\n")

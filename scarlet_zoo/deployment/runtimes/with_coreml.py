@@ -1,4 +1,4 @@
-"""Core ML, by way of coremltools: written on any system, run on Apple's only."""
+"""Core ML, with the converter coremltools; files are written on any system and run on Apple's only."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scarlet_zoo.errors import ExportError
 
 
 class CoreMl:
-    """An ``.mlpackage`` folder, an ML program."""
+    """Core ML as a runtime; its file is an ``.mlpackage`` folder that holds an ML program."""
 
     def convert(self, source: Source, path: Path) -> None:
-        """Write the package; weights stay float32."""
+        """Convert a network and write the package; weights stay float32."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(  # type: ignore[no-untyped-call]
@@ -33,12 +33,16 @@ class CoreMl:
                 )
                 model.save(str(path))
             except (RuntimeError, ValueError, NotImplementedError) as error:
-                raise ExportError(f"{path}: coremltools does not convert it: {str(error).splitlines()[0]}") from error
+                raise ExportError(
+                    f"{path}: coremltools cannot convert the network: {str(error).splitlines()[0]}"
+                ) from error
 
     def open(self, path: Path, threads: int) -> Callable[[Array], list[Array]]:
-        """Not on this system, with any number of threads."""
+        """Raise an ExportError, since Core ML files run on Apple's systems only."""
         del threads
-        raise ExportError(f"{path}: Core ML runs on Apple's systems only, here it is written and not run")
+        raise ExportError(
+            f"{path}: got a Core ML file, which runs on Apple's systems only, wanted a file of another target"
+        )
 
 
 RUNTIME = CoreMl()

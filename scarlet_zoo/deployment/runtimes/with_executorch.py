@@ -1,4 +1,4 @@
-"""ExecuTorch: PyTorch's runtime for phones, on XNNPACK."""
+"""ExecuTorch, PyTorch's runtime for phones, with the XNNPACK backend."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from scarlet_zoo.errors import ExportError
 
 
 class ExecuTorch:
-    """One ``.pte`` file."""
+    """ExecuTorch as a runtime; its file is a ``.pte`` file."""
 
     def convert(self, source: Source, path: Path) -> None:
-        """Write the file; what XNNPACK knows is delegated to it."""
+        """Convert a network and write its file; operators that XNNPACK supports are delegated to it."""
         try:
             program = torch.export.export(source.model, (torch.zeros(source.shape),), strict=True)
             lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
             path.write_bytes(lowered.to_executorch().buffer)
         except (RuntimeError, ValueError, TypeError) as error:
-            raise ExportError(f"{path}: ExecuTorch does not convert it: {str(error).splitlines()[0]}") from error
+            raise ExportError(f"{path}: ExecuTorch cannot convert the network: {str(error).splitlines()[0]}") from error
 
     def open(self, path: Path, threads: int) -> Callable[[Array], list[Array]]:
-        """Loaded; its thread pool is the process's, so the last one opened says how many threads there are."""
-        # The only way there is; unsafe while another thread runs a network, which nobody does here.
+        """Load a file; all files of a process share one thread pool, whose size is that of the last one opened."""
+        # There is no other way to set the number of threads. It is unsafe while another thread runs a network.
         _unsafe_reset_threadpool(threads)
         try:
             method: Any = Loader.get().load_program(str(path)).load_method("forward")
         except RuntimeError as error:
-            raise ExportError(f"{path}: ExecuTorch does not load it: {str(error).splitlines()[0]}") from error
+            raise ExportError(f"{path}: ExecuTorch cannot load the file: {str(error).splitlines()[0]}") from error
 
         def run(images: Array) -> list[Array]:
             return [np.array(answer.numpy()) for answer in method.execute([torch.from_numpy(images)])]

@@ -1,4 +1,4 @@
-"""LiteRT, formerly TensorFlow Lite, by way of litert-torch, its converter from torch."""
+"""LiteRT, formerly TensorFlow Lite, with litert-torch, its converter from torch."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from scarlet_zoo.errors import ExportError
 
 
 class LiteRt:
-    """One ``.tflite`` file, run on XNNPACK."""
+    """LiteRT as a runtime; its file is a ``.tflite`` file, which XNNPACK runs."""
 
     def convert(self, source: Source, path: Path) -> None:
-        """Write the file; its input stays (N, C, H, W)."""
+        """Convert a network and write its file; its input stays (N, C, H, W)."""
         try:
             litert_torch.convert(source.model, (torch.zeros(source.shape),)).export(str(path))
         except (RuntimeError, ValueError, NotImplementedError) as error:
-            raise ExportError(f"{path}: litert-torch does not convert it: {str(error).splitlines()[0]}") from error
+            raise ExportError(
+                f"{path}: litert-torch cannot convert the network: {str(error).splitlines()[0]}"
+            ) from error
 
     def open(self, path: Path, threads: int) -> Callable[[Array], list[Array]]:
-        """An interpreter with its tensors allocated."""
+        """Load a file into an interpreter and allocate its tensors."""
         try:
             interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ExportError(f"{path}: LiteRT does not load it: {str(error).splitlines()[0]}") from error
+            raise ExportError(f"{path}: LiteRT cannot load the file: {str(error).splitlines()[0]}") from error
         (source,) = interpreter.get_input_details()
         outputs = interpreter.get_output_details()
 

@@ -1,4 +1,4 @@
-"""ncnn: Tencent's runtime for phones, by way of pnnx, its converter from torch."""
+"""ncnn, Tencent's runtime for phones, with pnnx, its converter from torch."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from scarlet_zoo.errors import ExportError
 
 
 class Ncnn:
-    """``.param`` with its ``.bin``."""
+    """ncnn as a runtime; its files are a ``.param`` and a ``.bin``."""
 
     def convert(self, source: Source, path: Path) -> None:
-        """Write both files; weights stay float32."""
+        """Convert a network and write both files; weights stay float32."""
         with tempfile.TemporaryDirectory() as temporary:
             stem = Path(temporary) / "network"
             pnnx.export(source.model, f"{stem}.pt", torch.zeros(source.shape), fp16=False, check_trace=False)
-            made = [Path(f"{stem}.ncnn.{kind}") for kind in ("param", "bin")]
-            if not all(file.is_file() for file in made):
-                raise ExportError(f"{path}: pnnx wrote no ncnn files")
-            shutil.move(made[1], path.with_suffix(".bin"))
-            shutil.move(made[0], path)
+            written = [Path(f"{stem}.ncnn.{kind}") for kind in ("param", "bin")]
+            if not all(file.is_file() for file in written):
+                raise ExportError(f"{path}: pnnx cannot convert the network: it wrote no ncnn files")
+            shutil.move(written[1], path.with_suffix(".bin"))
+            shutil.move(written[0], path)
 
     def open(self, path: Path, threads: int) -> Callable[[Array], list[Array]]:
-        """Loaded with all that computes in half precision switched off."""
+        """Load a file, with all float16 and bfloat16 arithmetic switched off."""
         network = ncnn.Net()
         network.opt.num_threads = threads
         network.opt.use_vulkan_compute = False
-        for half in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
-            setattr(network.opt, half, False)
+        for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+            setattr(network.opt, option, False)
         if network.load_param(str(path)) or network.load_model(str(path.with_suffix(".bin"))):
-            raise ExportError(f"{path}: ncnn does not load it")
+            raise ExportError(f"{path}: ncnn cannot load the file")
         inputs, outputs = network.input_names(), network.output_names()
 
         def run(images: Array) -> list[Array]:
@@ -49,7 +49,7 @@ class Ncnn:
                 rows.append([np.array(extractor.extract(name)[1]) for name in outputs])
             return [np.stack(column) for column in zip(*rows, strict=True)]
 
-        run.network = network  # type: ignore[attr-defined]  # an extractor does not keep it alive
+        run.network = network  # type: ignore[attr-defined]  # an extractor does not keep the network alive
         return run
 
 

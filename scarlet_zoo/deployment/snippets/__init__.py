@@ -1,1 +1,1 @@
-"""The lines of code that load a file in an app, made from the file's own metadata."""
+"""Code snippets that load an exported file in an app, made from the file's metadata."""

@@ -1,20 +1,20 @@
-"""Text of unknown origin as string literals and comments that it cannot break out of."""
+"""Write untrusted text as string literals and comments of a programming language, safely escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-# Everything else is escaped, so that no quote, newline, comment mark, template mark or trigraph is left.
+# All other characters are escaped, so that no quote, newline, comment mark, template mark or trigraph is left.
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .,_-+=:;()[]'&#!%")
 
 
 def literal(text: str, lang: str) -> str:
-    """A string literal in double quotes, of ASCII characters, whose value is the text."""
+    """The text as a string literal of a language, in double quotes and in ASCII."""
     return f'"{"".join(_escaped(text, lang))}"'
 
 
 def comment(text: str) -> str:
-    """The text within one line of a comment; what is not plain is shown as its code point."""
+    """The text for a comment of one line, with every character that is not plain as ``U+`` and its code point."""
     return "".join(char if char in _PLAIN else f"U+{ord(char):04X}" for char in text)
 
 
@@ -23,7 +23,7 @@ def _escaped(text: str, lang: str) -> Iterator[str]:
         if char in _PLAIN:
             yield char
         elif lang == "cpp":
-            # Three octal digits a byte of UTF-8: never longer, whatever follows.
+            # Three octal digits for each byte of UTF-8; unlike \x, an octal escape cannot take in what follows it.
             errors = "surrogateescape" if "\udc80" <= char <= "\udcff" else "replace"
             yield from (f"\\{byte:03o}" for byte in char.encode("utf-8", errors))
         elif lang == "swift":

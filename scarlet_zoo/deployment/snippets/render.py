@@ -1,4 +1,4 @@
-"""The few lines that load an exported file in an app: a template a language, filled from the file's own words."""
+"""Fill a language's template with a file's metadata, to get a snippet that loads the file in an app."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _NHWC = "NHWC uint8"
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language that a snippet can be had in.
+    """A programming language that snippets are written in.
 
     Attributes:
-        template: its file in this package.
-        executed: whether this project's tests run the snippet, on a real photo with the real runtime.
-        suffix: what makes a number a float32 literal.
-        sine: how the sine of ``x`` is written.
+        template: name of its template in this package.
+        executed: whether this project's tests run the snippet on a photograph with ONNX Runtime.
+        suffix: suffix of a float32 literal.
+        sine: name of its sine function; empty where the snippet uses the platform's own resize.
     """
 
     template: str
@@ -57,15 +57,15 @@ _CONDITION = re.compile(r"@(\w+) ")
 
 
 def snippet(artifact: Artifact, lang: str) -> str:
-    """The source text that loads this very file, prepares one picture for it and names its five likeliest labels.
+    """The source text of a program that loads a file, prepares one image and names its five likeliest labels.
 
     Args:
-        artifact: a classifier that says how its pictures are prepared.
+        artifact: a classifier that describes its preprocessing.
         lang: one of :data:`LANGUAGES`.
 
     Raises:
-        ArtifactError: the file is no classifier of one colour picture, or does not say how to prepare it.
-        ScarletError: no such language, or one that has no such resize.
+        ArtifactError: the file is not a classifier of RGB images, or does not describe its preprocessing.
+        ScarletError: no such language, or its template has no resize with the file's interpolation.
     """
     if lang not in LANGUAGES:
         raise ScarletError(f"language {lang!r}: unknown, wanted one of {' '.join(LANGUAGES)}")
@@ -73,7 +73,8 @@ def snippet(artifact: Artifact, lang: str) -> str:
     preprocessing = _preprocessing(artifact)
     if language.sine and preprocessing.interpolation not in _KERNELS:
         raise ScarletError(
-            f"{artifact.path}: {lang} has no {preprocessing.interpolation} resize here, wanted {' '.join(_KERNELS)}"
+            f"{artifact.path}: interpolation: got no {preprocessing.interpolation} resize for {lang}, "
+            f"wanted {' '.join(_KERNELS)}"
         )
     uint8 = artifact.metadata.get("input_layout") == _NHWC
     _check_graph(artifact, preprocessing, uint8)
@@ -85,24 +86,24 @@ def snippet(artifact: Artifact, lang: str) -> str:
     }
     values = _values(artifact, preprocessing, lang)
     template = resources.files(__package__).joinpath(language.template).read_text(encoding="utf-8")
-    # In one pass, so that what a file says of itself is never taken for a mark.
+    # In one pass, so that a mark in the file's metadata is not replaced.
     return _MARKS.sub(lambda mark: values[mark[1]], _select(template, flags))
 
 
 def _select(template: str, flags: set[str]) -> str:
-    """The lines without a condition, and those whose condition holds, without it."""
-    kept = []
+    """Select a template's lines: those without a condition, and those whose condition is one of the flags."""
+    selected = []
     for line in template.splitlines(keepends=True):
         condition = _CONDITION.match(line)
         if condition is None:
-            kept.append(line)
+            selected.append(line)
         elif condition[1] in flags:
-            kept.append(line[condition.end() :])
-    return "".join(kept)
+            selected.append(line[condition.end() :])
+    return "".join(selected)
 
 
 def _values(artifact: Artifact, preprocessing: Preprocessing, lang: str) -> dict[str, str]:
-    """What stands for each mark of a template."""
+    """The text that replaces each mark of a template."""
     language = LANGUAGES[lang]
     name = artifact.path.name
     resized = [math.floor(side / preprocessing.crop) for side in preprocessing.size]
@@ -130,9 +131,9 @@ def _values(artifact: Artifact, preprocessing: Preprocessing, lang: str) -> dict
 def _preprocessing(artifact: Artifact) -> Preprocessing:
     described = artifact.preprocessing
     if described is None:
-        raise ArtifactError(f"{artifact.path}: says nothing of its preprocessing, wanted a file that export wrote")
+        raise ArtifactError(f"{artifact.path}: does not describe its preprocessing, wanted a file that export wrote")
     if described.channels != 3:
-        raise ArtifactError(f"{artifact.path}: takes {described.channels} channels, wanted a network of RGB pictures")
+        raise ArtifactError(f"{artifact.path}: takes {described.channels} channels, wanted 3, a network for RGB images")
     numbers = (*described.mean, *described.std, max(described.size) / described.crop)
     if not all(map(math.isfinite, numbers)) or not all(described.std) or min(described.size) < 1:
         raise ArtifactError(f"{artifact.path}: preprocessing: got {described.to_json()}, wanted usable numbers")
@@ -140,7 +141,7 @@ def _preprocessing(artifact: Artifact) -> Preprocessing:
 
 
 def _labels(artifact: Artifact) -> list[str]:
-    """The file's labels, none if it has none."""
+    """The file's labels; an empty list if it has none."""
     try:
         labels = artifact.labels or []
     except (ValueError, TypeError) as error:
@@ -149,7 +150,7 @@ def _labels(artifact: Artifact) -> list[str]:
 
 
 def _check_graph(artifact: Artifact, preprocessing: Preprocessing, uint8: bool) -> None:
-    """Refuse a file that the templates would feed or read wrongly."""
+    """Refuse a file whose input or output is not what the templates are written for."""
     graph = read_onnx(artifact.path).graph
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
@@ -164,9 +165,11 @@ def _check_graph(artifact: Artifact, preprocessing: Preprocessing, uint8: bool) 
     if tensor.elem_type != wanted:
         got = onnx.TensorProto.DataType.Name(tensor.elem_type)
         raise ArtifactError(f"{artifact.path}: takes {got}, wanted {onnx.TensorProto.DataType.Name(wanted)}")
-    # A dimension without a number fits every size.
+    # A dynamic dimension fits every size.
     height, width = preprocessing.size
     shape = (1, height, width, 3) if uint8 else (1, 3, height, width)
     got_shape = tuple(dim.dim_value or size for dim, size in zip(tensor.shape.dim, shape, strict=False))
     if got_shape != shape:
-        raise ArtifactError(f"{artifact.path}: takes {got_shape}, wanted {shape}, one picture as its metadata says")
+        raise ArtifactError(
+            f"{artifact.path}: takes {got_shape}, wanted {shape}, one image as its metadata describe it"
+        )
