@@ -48,7 +48,7 @@ def inside(truth: GroundTruth) -> list[Condition]:
 def make(job: tuple[str, str, Any], work: Path, truth: GroundTruth) -> dict[str, Any]:
     """Make one row of one kind, in a folder with its name."""
     kind, name, asked = job
-    data = DataPlan(name=truth.plan.data, pictures=truth.plan.pictures)
+    data = DataPlan(name=truth.plan.data, images=truth.plan.pictures)
     makers: dict[str, Callable[[Any, Path], dict[str, Any]]] = {
         "inside": lambda condition, out: look_into(condition, data, out),
         "stability": draw_and_rank,

@@ -110,7 +110,7 @@ def test_without_shortcuts_a_block_is_its_chain_alone(images):
 @pytest.mark.slow
 def test_a_condition_is_trained_looked_into_and_kept(tmp_path):
     condition = Condition(name="x", space=SPACE, skip="orthogonal", shortcuts=False, schedule=SHORT)
-    data = DataPlan(name="fashion-mnist", folder=FASHION, pictures=200)
+    data = DataPlan(name="fashion-mnist", folder=FASHION, images=200)
     found = look_into(condition, data, tmp_path)
     assert [row["layer"] for row in found["layers"]] == [1, 3]
     assert len(found["feature_shift"]) == len(found["parameter_shift"]) == 4
@@ -123,7 +123,7 @@ def test_a_condition_is_trained_looked_into_and_kept(tmp_path):
 
 def test_a_training_that_diverges_is_a_finding_too(tmp_path):
     condition = Condition(name="x", space=SPACE, skip="plain", schedule=Schedule(epochs=3, lr=1e30, clip_norm=0.0))
-    data = DataPlan(name="fashion-mnist", folder=FASHION, pictures=200)
+    data = DataPlan(name="fashion-mnist", folder=FASHION, images=200)
     found = look_into(condition, data, tmp_path)
     assert set(found) == {"asked", "diverged"}
     assert re.match(r"the loss is (nan|inf) at step \d+, wanted a finite one; try a smaller lr", found["diverged"])

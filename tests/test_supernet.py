@@ -15,7 +15,7 @@ import scarlet_zoo as zoo
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
-from scarlet_zoo.models.batchnorm import recalibrate
+from scarlet_zoo.models.batchnorm import precise_bn
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.supernet import SKIPS, Supernet, load_supernet, save_supernet
 from scarlet_zoo.nas.sampling import FairSampler, UniformSampler
@@ -134,20 +134,20 @@ def test_recalibration_depends_on_architecture_and_data_only():
     batches = [images(TINY, 8, seed) for seed in range(3)]
     supernet = lively(TINY)
     first = supernet.subnet(arch)
-    recalibrate(first, batches)
+    precise_bn(first, batches)
     # Whatever the supernet's norms saw in between.
     supernet.train()
     with torch.no_grad():
         supernet(5 * images(TINY, 8), other)
     again = supernet.eval().subnet(arch)
-    recalibrate(again, batches)
+    precise_bn(again, batches)
     once = {key: value.clone() for key, value in again.state_dict().items()}
-    recalibrate(again, batches)
+    precise_bn(again, batches)
     assert all(torch.equal(value, first.state_dict()[key]) for key, value in once.items())
     assert all(torch.equal(value, once[key]) for key, value in again.state_dict().items())
     weights = dict(first.named_parameters())
     assert all(torch.equal(weights[name], value) for name, value in supernet.subnet(arch).named_parameters())
-    recalibrate(again, [2 * batch for batch in batches])
+    precise_bn(again, [2 * batch for batch in batches])
     assert not torch.equal(again.bn1.running_mean, first.bn1.running_mean)
 
 

@@ -106,7 +106,7 @@ class TrainingOptions:
         """The data set that the options select."""
         from scarlet_zoo.training.run import DataPlan
 
-        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation, pictures=self.pictures)
+        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation, images=self.pictures)
 
     def settings(self, **own: Any) -> TrainSettings:
         """The settings of a training, with settings ``own`` that only one verb has."""

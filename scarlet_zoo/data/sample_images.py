@@ -28,7 +28,7 @@ def photos(count: int) -> list[Image.Image]:
     found = importlib.util.find_spec("skimage")
     if found is None or found.origin is None:
         raise ScarletError(
-            f"photos: scikit-image is not installed, wanted it: {install_command('all', ['scikit-image'])}"
+            f"photos: scikit-image is not installed, install it with: {install_command('all', ['scikit-image'])}"
         )
     folder = Path(found.origin).parent / "data"
     whole = [Image.open(folder / name).convert("RGB") for name in _FILES]

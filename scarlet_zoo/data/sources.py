@@ -64,7 +64,7 @@ def hugging_face_sets(name: str, folder: Path | None) -> tuple[Any, Any]:
         import datasets
     except ModuleNotFoundError as error:
         raise DatasetError(
-            f"data set hf: the package datasets is not installed, wanted it: {install_command('datasets')}"
+            f"data set hf: the package datasets is not installed, install it with: {install_command('datasets')}"
         ) from error
     try:
         local = Path(name).is_dir()

@@ -101,7 +101,7 @@ def optimize_file(source: Path, path: Path, form: str) -> Optimized:
     try:
         model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(proto))
     except (onnx.shape_inference.InferenceError, ValueError, TypeError, RuntimeError) as error:
-        raise ArtifactError(f"{source}: not a sound graph: {str(error).strip().splitlines()[0]}") from error
+        raise ArtifactError(f"{source}: not a valid ONNX graph: {str(error).strip().splitlines()[0]}") from error
     common.InlinePass()(model)
     tidy(model)
     lowering = lower(model, form)

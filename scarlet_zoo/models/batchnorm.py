@@ -15,7 +15,7 @@ from torch import Tensor, nn
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def recalibrate(model: nn.Module, images: Iterable[Tensor]) -> None:
+def precise_bn(model: nn.Module, images: Iterable[Tensor]) -> None:
     """Set the running statistics of every batch norm to the plain average over batches, in place (precise BN).
 
     The previous statistics have no influence, and the weights do not change. The model is left in eval mode.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.models.batchnorm import recalibrate
+from scarlet_zoo.models.batchnorm import precise_bn
 
 RANDOM_WEIGHTS = "random (structure and latency only)"
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -55,7 +55,7 @@ def calibrate_batch_norms(model: nn.Module, images: Tensor) -> None:
         images: normalised images, shape (N, C, H, W), at least two.
     """
     dtype = next(parameter.dtype for parameter in model.parameters())
-    recalibrate(model.double(), [images.double()])
+    precise_bn(model.double(), [images.double()])
     with torch.no_grad():
         for name, statistic in model.named_buffers():
             if name.endswith(("running_mean", "running_var")):

@@ -15,7 +15,7 @@ from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import Split, evenly
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.inference.accuracy import accuracy
-from scarlet_zoo.models.batchnorm import recalibrate
+from scarlet_zoo.models.batchnorm import precise_bn
 from scarlet_zoo.models.supernet import Supernet, load_supernet
 
 _BATCH = 250
@@ -84,7 +84,7 @@ class OneShot:
         """Return the subnet with precise BN, in eval mode; its weights come from ``supernet`` if that is given."""
         source = supernet if supernet is not None else self.supernet
         model = source.subnet(arch.embed_in(source.space)).to(memory_format=torch.channels_last)
-        recalibrate(model, self.calibration)
+        precise_bn(model, self.calibration)
         return model
 
     def accuracy(self, arch: Arch, supernet: Supernet | None = None) -> float:

@@ -26,14 +26,14 @@ class DataPlan:
         name: name of a data set, or a folder that holds a folder of images for each class.
         folder: where the files of a named data set are; its usual place when None.
         validation: number of validation images; the data set's default when None.
-        pictures: number of training images that are used, see :func:`scarlet_zoo.data.datasets.trained_on`; all when
+        images: number of training images that are used, see :func:`scarlet_zoo.data.datasets.trained_on`; all when
             None.
     """
 
     name: str
     folder: Path | None = None
     validation: int | None = None
-    pictures: int | None = None
+    images: int | None = None
 
     @classmethod
     def of(cls, data: DataPlan | str | Path) -> DataPlan:
@@ -47,7 +47,7 @@ class DataPlan:
             DatasetError: no such data, or fewer images than asked for.
         """
         data = open_data(self.name, preprocessing, self.folder, self.validation)
-        return data if self.pictures is None else trained_on(data, self.pictures)
+        return data if self.images is None else trained_on(data, self.images)
 
 
 def set_up(settings: TrainSettings) -> None:

@@ -44,7 +44,7 @@ def run_jobs(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 
         pool.shutdown(cancel_futures=True)
 
 
-def kept(file: Path, asked: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+def stored_result(file: Path, asked: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Return the result stored in a JSON file; if there is no such file, compute the result and store it.
 
     Args:

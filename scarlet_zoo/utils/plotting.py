@@ -20,7 +20,7 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ScarletError(
-            f"plot: matplotlib is not installed, wanted it: {install_command('train', ['matplotlib'])}"
+            f"plot: matplotlib is not installed, install it with: {install_command('train', ['matplotlib'])}"
         ) from error
     return Figure(figsize=(width, height), layout="constrained")
 

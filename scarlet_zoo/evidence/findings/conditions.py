@@ -26,7 +26,7 @@ from scarlet_zoo.nas.strategies.base import Strategy
 from scarlet_zoo.nas.strategies.registry import create_strategy
 from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.run import DataPlan
-from scarlet_zoo.utils.jobs import kept
+from scarlet_zoo.utils.jobs import stored_result
 
 _PATHS, _SCORED, _IMAGES, _GRADIENT_PAIRS = 8, 32, 500, 8
 _LAST_STEPS = 0.2
@@ -71,7 +71,7 @@ def look_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]
     Raises:
         ScarletError: ``out`` holds the result of another condition.
     """
-    return kept(out / "inside.json", condition.to_dict(), lambda: _looked_into(condition, data, out))
+    return stored_result(out / "inside.json", condition.to_dict(), lambda: _looked_into(condition, data, out))
 
 
 def _looked_into(condition: Condition, data: DataPlan, out: Path) -> dict[str, Any]:

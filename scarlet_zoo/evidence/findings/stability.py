@@ -23,7 +23,7 @@ from scarlet_zoo.nas.ranking.ground_truth import GroundTruth
 from scarlet_zoo.nas.ranking.schedule import Schedule
 from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, train_supernet
 from scarlet_zoo.training.run import DataPlan
-from scarlet_zoo.utils.jobs import kept
+from scarlet_zoo.utils.jobs import stored_result
 
 _CALIBRATION, _VALIDATION = 1000, 1000
 
@@ -58,13 +58,13 @@ def draw_and_rank(draws: Draws, out: Path) -> dict[str, Any]:
         ``stability`` (see :func:`stability_of`), ``accuracies`` (draws, architectures), and ``asked``, the fields of
         ``draws``.
     """
-    return kept(out / "stability.json", draws.to_dict(), lambda: _ranked(draws, out))
+    return stored_result(out / "stability.json", draws.to_dict(), lambda: _ranked(draws, out))
 
 
 def _ranked(draws: Draws, out: Path) -> dict[str, Any]:
     plan = draws.truth.plan
     options = {"branches": "false", "samples": str(draws.samples), "temperature": str(draws.temperature)}
-    data, settings = DataPlan(name=plan.data, pictures=plan.pictures), draws.schedule.settings()
+    data, settings = DataPlan(name=plan.data, images=plan.pictures), draws.schedule.settings()
     train_supernet(plan.search_space, data=data, out=out, settings=settings, strategy="st-nas", options=options)
     bench = OneShot(out / SUPERNET_FILE, (plan.data, None, None), _CALIBRATION, _VALIDATION)
     names = bench.metadata["posterior"].split()

@@ -28,7 +28,7 @@ from scarlet_zoo.nas.strategies.spos import Spos
 from scarlet_zoo.nas.train_supernet import SUPERNET_FILE
 from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.run import DataPlan
-from scarlet_zoo.utils.jobs import kept
+from scarlet_zoo.utils.jobs import stored_result
 
 _CALIBRATION, _VALIDATION = 1000, 2000
 
@@ -89,7 +89,7 @@ def train_and_rank(pool: Pool, out: Path) -> dict[str, Any]:
         ``accuracy`` (mean, in percent), ``spread`` (standard deviation, in points), and ``asked``, the fields of the
         pool.
     """
-    return kept(out / "updates.json", pool.to_dict(), lambda: _ranked(pool, out))
+    return stored_result(out / "updates.json", pool.to_dict(), lambda: _ranked(pool, out))
 
 
 def _ranked(pool: Pool, out: Path) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _ranked(pool: Pool, out: Path) -> dict[str, Any]:
     seed, space = pool.schedule.seed, plan.search_space
     torch.manual_seed(seed)
     strategy = Pooled(pool) if pool.size else Spos(space, Spos.skip_default, StrategyOptions(), seed)
-    data = DataPlan(name=plan.data, pictures=plan.pictures).open(space_preprocessing(space))
+    data = DataPlan(name=plan.data, images=plan.pictures).open(space_preprocessing(space))
     done = train(strategy, data, pool.schedule.settings(), out, identity={"pool": str(pool.size)})
     strategy.supernet.load_state_dict(done.state)
     save_supernet(strategy.supernet, out / SUPERNET_FILE, strategy.metadata())

@@ -177,7 +177,9 @@ def check_answers(artifact: Artifact, logits: NDArray[np.float64], isa: str) -> 
 def _feed(artifact: Artifact) -> Preprocessing:
     feed = artifact.preprocessing
     if feed is None:
-        raise ArtifactError(f"{artifact.path}: says nothing of its preprocessing, wanted a file of scarlet-zoo export")
+        raise ArtifactError(
+            f"{artifact.path}: does not describe its preprocessing, wanted a file of scarlet-zoo export"
+        )
     return feed
 
 

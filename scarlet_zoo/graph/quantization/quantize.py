@@ -150,7 +150,7 @@ def _images_of(source: Path, images: Array | str | Path) -> Array:
     feed = read_artifact(source).preprocessing
     if feed is None:
         wanted = "wanted calibration images as an array (N, C, H, W)"
-        raise ArtifactError(f"{source}: says nothing of its preprocessing, {wanted}")
+        raise ArtifactError(f"{source}: does not describe its preprocessing, {wanted}")
     return calibration_images(str(images), feed, _CALIBRATION_IMAGES)
 
 

@@ -92,7 +92,7 @@ def train_one(job: _Training) -> TruthRow:
     """Train one network and return its row; its folder is deleted afterwards."""
     plan, space = job.plan, job.plan.search_space
     settings = TrainSettings(**{"threads": 1, **plan.training, "seed": job.seed})  # type: ignore[arg-type]
-    data = DataPlan(name=plan.data, folder=job.data_dir, pictures=plan.pictures)
+    data = DataPlan(name=plan.data, folder=job.data_dir, images=plan.pictures)
     out = job.work / f"{safe_name(job.arch)}-{job.seed}"
     report = train(job.arch, data=data, space=space, settings=settings, out=out).report
     cost = arch_cost(Arch.parse(job.arch, space))

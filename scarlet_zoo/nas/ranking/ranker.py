@@ -158,7 +158,7 @@ def _conditions(job: RankerJob) -> dict[str, Any]:
 def _train(job: RankerJob) -> dict[str, Any]:
     plan, recipe = job.truth.plan, job.recipe
     options = {**_OPTIONS.get(recipe.strategy, {}), **recipe.options}
-    data = DataPlan(name=plan.data, folder=job.data_dir, pictures=plan.pictures)
+    data = DataPlan(name=plan.data, folder=job.data_dir, images=plan.pictures)
     of_supernet = partial(train_supernet, plan.search_space, data=data, strategy=recipe.strategy, skip=recipe.skip,
                           options=options)  # fmt: skip
     epochs = max(1, round(recipe.budget / (plan.pictures * _batches_of_a_step(of_supernet, recipe, job.out / "probe"))))
