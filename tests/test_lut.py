@@ -166,7 +166,7 @@ def test_ranks_agree_with_those_of_scipy(pairs):
         ({"threads": 2}, "threads 1, wanted 2"),
         ({"precision": "int8"}, "precision 'float32', wanted 'int8'"),
         ({"runtime_version": "1.0"}, "runtime_version"),
-        ({"space": get_space("scarlet-mini")}, "of space 'tiny', wanted 'scarlet-mini'"),
+        ({"space": get_space("scarlet-mini")}, "is for space 'tiny', wanted 'scarlet-mini'"),
     ],
 )
 def test_a_table_is_refused_for_another(table, change, told):
