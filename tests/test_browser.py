@@ -40,7 +40,7 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, two_files):
-    """A server for all tests, with two small networks and one for pictures."""
+    """A server for all tests, with two small networks and one that classifies images."""
     out = tmp_path_factory.mktemp("devices")
     with served(*two_files, *QUICK, "--out", out) as running:
         running.out = out
@@ -206,7 +206,7 @@ def test_what_is_no_picture_is_said_to_be_none(run, chromium, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with page_of(chromium, run.url) as page:
         page.set_input_files("#picture", tmp_path / "a.png")
-        wait_until(page, "document.getElementById('answers').textContent.includes('no picture')")
+        wait_until(page, "document.getElementById('answers').textContent.includes('not an image')")
 
 
 SPACE = """

@@ -105,7 +105,8 @@ def test_what_a_phone_says_of_itself(phone, scarlet):
 
 
 @pytest.mark.parametrize(("change", "serial", "why"), [
-    ({"state": "unauthorized"}, None, "is unauthorized, wanted it unlocked, with USB debugging allowed for this computer"),
+    ({"state": "unauthorized"}, None,
+     "is unauthorized, wanted it unlocked, with USB debugging allowed for this computer"),
     ({"devices": []}, None, "got no serial number, wanted one of the connected devices: none"),
     ({"devices": ["A", "B"]}, None, "got no serial number, wanted one of the connected devices: A (device) B (device)"),
     ({"devices": ["A"]}, "B", "got B, wanted one of the connected devices: A (device)"),
