@@ -108,7 +108,7 @@ def test_nothing_but_what_was_named_is_handed_out(client, path):
     ({"samples_ms": [1e-9] * 20}, "samples_ms: got 1e-09 to 1e-09, wanted"),
     ({"samples_ms": [7e4] * 20}, "samples_ms: got 7e+04"),
     ({"samples_ms": [500.0] * 20}, "samples_ms: got 10.0 s in all, wanted at most the 0.0 s since"),
-    ({"method__runs_per_sample": 500}, "samples_ms: 10.5 s in all"),
+    ({"method__runs_per_sample": 500}, "samples_ms: got 10.5 s in all"),
     ({"samples_ms": [0.0] * 20}, "samples_ms.0: Input should be greater than 0"),
     ({"samples_ms": [-1.0] * 20}, "samples_ms.0: Input should be greater than 0"),
     ({"samples_ms": [1.0] * 9}, "samples_ms: List should have at least 10"),
@@ -198,7 +198,7 @@ def test_a_network_that_does_not_run_is_not_served(tmp_path, two_files):
     broken.write_bytes(two_files[0].read_bytes()[:-300])
     with pytest.raises(ScarletError, match=r"broken\.onnx"):
         catalog([Workload("broken", broken, "broken")])
-    with pytest.raises(ScarletError, match="wanted an ONNX file, which is what runs in a browser"):
+    with pytest.raises(ScarletError, match="is not an ONNX file, wanted one"):
         catalog([Workload("other", tmp_path / "other.tflite", "other")])
 
 

@@ -143,8 +143,8 @@ def _reason(device: str, options: Sequence[Option], choice: Option | None, integ
         accuracy = f"published top-1 {choice.top1:g} %" if choice.top1 is not None else "no published accuracy"
         unsteady = "" if choice.stable else "; UNSTABLE: that measurement varied by more than 5 %, so measure again"
         where = f"on {choice.runtime} with {choice.threads} thread(s)"
-        return (f"{choice.network}, graph variant {choice.form}, {where}: "
-                f"{choice.p50_ms:.2f} ms [{choice.low_ms:.2f}, {choice.high_ms:.2f}], {accuracy}{unsteady}")  # fmt: skip
+        latency = f"{choice.p50_ms:.2f} ms [{choice.low_ms:.2f}, {choice.high_ms:.2f}]"
+        return f"{choice.network}, graph variant {choice.form}, {where}: {latency}, {accuracy}{unsteady}"
     if maybe:
         named = ", ".join(f"{one.network}{unstable_mark(one.stable)}" for one in maybe)
         return f"measure again: the intervals of {named} contain {budget_ms:g} ms"
