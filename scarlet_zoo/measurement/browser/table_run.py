@@ -71,8 +71,8 @@ class TableRun:
         whole = {"done": done, "all": groups * self.sittings, "finished": done == groups * self.sittings}
         if whole["finished"]:
             return whole
-        sitting, group = divmod(done, groups)
-        return {**whole, "sitting": sitting, "group": group, "files": [*self.bundle.groups[group].files.values()]}
+        number, group = divmod(done, groups)
+        return {**whole, "sitting": number, "group": group, "files": [*self.bundle.groups[group].files.values()]}
 
     def take(self, body: bytes, runtime_version: str) -> dict[str, Any]:
         """Write a group's samples; after the last group of the last round, write the table.
@@ -89,7 +89,8 @@ class TableRun:
         done = self._done(folder)
         wanted = self._next(done)
         if wanted["finished"] or (posted.sitting, posted.group) != (wanted["sitting"], wanted["group"]):
-            raise RecordError(f"post: got group {posted.group} of round {posted.sitting}, wanted {wanted}")
+            due = "none" if wanted["finished"] else f"group {wanted['group']} of round {wanted['sitting']}"
+            raise RecordError(f"post: got group {posted.group} of round {posted.sitting}, wanted {due}")
         if posted.sha256 != [self._sha256[name] for name in wanted["files"]]:
             raise RecordError("post: sha256: got other hashes, wanted those of the group's files")
         if len(posted.samples_ms) != len(wanted["files"]):

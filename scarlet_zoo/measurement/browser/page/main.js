@@ -114,7 +114,7 @@ async function postRecord(result) {
     });
     stored.posted[result.model] = { device: answer.device };
   } catch (error) {
-    stored.posted[result.model] = { failed: `The computer refused this result: ${error.message}` };
+    stored.posted[result.model] = { failed: `The computer did not take this result: ${error.message}` };
   }
   store();
   showCards();
