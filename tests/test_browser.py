@@ -40,7 +40,7 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, two_files):
-    """A server for all tests, with two small networks and one for pictures."""
+    """A server for all tests, with two small networks and one that classifies images."""
     out = tmp_path_factory.mktemp("devices")
     with served(*two_files, *QUICK, "--out", out) as running:
         running.out = out
@@ -83,7 +83,7 @@ def test_over_plain_http_one_thread_and_several_runs_at_a_time(run, chromium):
     with page_of(chromium, run.url.replace("127.0.0.1", PHONE), width=1280) as page:
         assert page.locator("#threads option").all_inner_texts() == ["1"]
         assert page.locator("#camera").is_hidden()
-        assert "Plain http" in page.inner_text("#where")
+        assert "because it is not secure" in page.inner_text("#where")
         measure(page, "plain")
     for record in records_of(run, "plain").values():
         told = record.conditions.model_extra
@@ -121,7 +121,7 @@ def test_a_network_that_does_not_load_is_told_and_the_others_are_measured(run, c
     page.goto(run.url)
     page.wait_for_selector("#start:not([disabled])")
     measure(page, "broken")
-    assert "another file than was named" in page.inner_text(".card.bad")
+    assert "another hash than the catalog names" in page.inner_text(".card.bad")
     context.close()
     assert set(records_of(run, "broken")) == {"large.onnx"}
 
@@ -139,7 +139,7 @@ def test_wrong_answers_are_no_measurement(run, chromium):
     page.goto(run.url)
     page.wait_for_selector("#start:not([disabled])")
     measure(page, "wrong")
-    assert "its answers are off" in page.inner_text(".card.bad")
+    assert "its outputs differ" in page.inner_text(".card.bad")
     context.close()
     assert set(records_of(run, "wrong")) == {"small.onnx"}
 
@@ -206,7 +206,7 @@ def test_what_is_no_picture_is_said_to_be_none(run, chromium, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with page_of(chromium, run.url) as page:
         page.set_input_files("#picture", tmp_path / "a.png")
-        wait_until(page, "document.getElementById('answers').textContent.includes('no picture')")
+        wait_until(page, "document.getElementById('answers').textContent.includes('not an image')")
 
 
 SPACE = """

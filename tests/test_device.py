@@ -105,10 +105,11 @@ def test_what_a_phone_says_of_itself(phone, scarlet):
 
 
 @pytest.mark.parametrize(("change", "serial", "why"), [
-    ({"state": "unauthorized"}, None, "is unauthorized, wanted it unlocked and this computer allowed on it"),
-    ({"devices": []}, None, "got no serial number, wanted one of: none"),
-    ({"devices": ["A", "B"]}, None, "got no serial number, wanted one of: A (device) B (device)"),
-    ({"devices": ["A"]}, "B", "got B, wanted one of: A (device)"),
+    ({"state": "unauthorized"}, None,
+     "is unauthorized, wanted it unlocked, with USB debugging allowed for this computer"),
+    ({"devices": []}, None, "got no serial number, wanted one of the connected devices: none"),
+    ({"devices": ["A", "B"]}, None, "got no serial number, wanted one of the connected devices: A (device) B (device)"),
+    ({"devices": ["A"]}, "B", "got B, wanted one of the connected devices: A (device)"),
 ])  # fmt: skip
 def test_a_phone_that_is_not_there_or_not_ready(phone, scarlet, change, serial, why):
     for key, value in change.items():
@@ -147,7 +148,7 @@ def test_the_users_own_perf_test_can_measure(phone, two_files, tmp_path, scarlet
     program.write_text("#!/bin/sh\necho cannot load\n")
     code, _, err = scarlet(*command)
     assert code == 2
-    assert "told 0 runs and no load_ms first_ms, wanted 100 of -v; its last line: cannot load" in err
+    assert "printed 0 runs and no load_ms first_ms, wanted 100 runs of -v; its last line: cannot load" in err
 
 
 @pytest.mark.slow

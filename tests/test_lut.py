@@ -166,7 +166,7 @@ def test_ranks_agree_with_those_of_scipy(pairs):
         ({"threads": 2}, "threads 1, wanted 2"),
         ({"precision": "int8"}, "precision 'float32', wanted 'int8'"),
         ({"runtime_version": "1.0"}, "runtime_version"),
-        ({"space": get_space("scarlet-mini")}, "of space 'tiny', wanted 'scarlet-mini'"),
+        ({"space": get_space("scarlet-mini")}, "is for space 'tiny', wanted 'scarlet-mini'"),
     ],
 )
 def test_a_table_is_refused_for_another(table, change, told):
@@ -233,7 +233,7 @@ def test_a_table_that_lacks_a_block_is_refused(table_file):
     content = json.loads(table_file.read_text())
     content["blocks"].popitem()
     table_file.write_text(json.dumps(content))
-    with pytest.raises(TableError, match="is not in it"):
+    with pytest.raises(TableError, match="is missing, wanted every block"):
         read_table(table_file)
 
 
@@ -256,10 +256,10 @@ def test_a_bundle_is_measured_elsewhere_with_numpy_and_onnxruntime_alone(scarlet
     ("spoil", "told"),
     [
         (lambda row: row["conditions"].update(threads=2), "threads 2"),
-        (lambda row: row["conditions"].pop("device"), "device missing"),
+        (lambda row: row["conditions"].pop("device"), "it lacks device"),
         (lambda row: row["samples_ms"].pop(), "groups of other files"),
         (lambda row: row["sha256"][0].__setitem__(0, "0" * 64), "measured other files"),
-        (lambda row: row.pop("samples_ms"), "no measured bundle"),
+        (lambda row: row.pop("samples_ms"), "not a measured bundle"),
     ],
 )
 def test_sittings_that_do_not_belong_together_are_refused(bundle, sittings, tmp_path, spoil, told):

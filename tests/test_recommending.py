@@ -35,9 +35,9 @@ def test_the_most_accurate_that_keeps_the_budget_is_chosen():
 def test_where_there_is_no_evidence_it_says_measure_first():
     rows = [row("scarlet_c", 5)]
     assert recommend(rows, 4).choice is None
-    assert recommend(rows, 4).reason.startswith("measure first: of what was measured none keeps 4 ms")
-    assert "has no record of such a network" in recommend(rows, 9, min_top1=80).reason
-    assert "has no record of such a network" in recommend(rows, 9, threads=4).reason
+    assert recommend(rows, 4).reason.startswith("measure first: no measured network keeps 4 ms")
+    assert "has no record of a network as asked for" in recommend(rows, 9, min_top1=80).reason
+    assert "has no record of a network as asked for" in recommend(rows, 9, threads=4).reason
 
 
 def test_an_interval_that_holds_the_budget_is_no_answer():
@@ -76,7 +76,7 @@ def test_a_network_without_a_published_accuracy_comes_last():
 
 
 def test_records_of_several_devices_are_no_device():
-    with pytest.raises(RecordError, match="wanted those of one"):
+    with pytest.raises(RecordError, match="wanted records of one device"):
         recommend([row("scarlet_a", 5), row("scarlet_a", 5, device="another")], 8)
     with pytest.raises(RecordError, match="of no device"):
         recommend([], 8)

@@ -1,4 +1,4 @@
-"""Files, networks and targets measured beside each other: the function behind the verb."""
+"""Measure files, networks and targets interleaved: the function behind the verb ``bench``."""
 
 from __future__ import annotations
 
@@ -24,25 +24,27 @@ def bench(
     stage: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Measure files and networks interleaved on this machine, each on its own runtime; again while one varies.
+    """Measure files and networks interleaved on this machine, and repeat the measurement while one varies too much.
+
+    Each is run on its own runtime.
 
     Args:
-        models: one or several: files of any runtime, registered names, identity strings, any timm names.
-        targets: what networks given by name are exported for; a record for each network and target.
-        weights: of those networks, as for :func:`scarlet_zoo.models.loading.load_network`.
-        calibration: images for integer targets: a folder, or ``random``.
-        settings: threads, mode, runs; the defaults of :class:`scarlet_zoo.Settings` when left out.
-        processes: fresh processes to measure in, one after the other; 1 is this one.
-        repeats: how often a measurement that varies by more than 5 % is made again at most.
-        stage: called with what begins.
+        models: one or several files of any runtime, registered names, identity strings or timm names.
+        targets: the targets that networks given by name are exported for; each network and target gives a record.
+        weights: the weights of networks given by name, as for :func:`scarlet_zoo.models.loading.load_network`.
+        calibration: calibration images for integer targets: a folder, or ``random``.
+        settings: how to measure: threads, mode, runs; the defaults of :class:`scarlet_zoo.Settings` when left out.
+        processes: number of fresh processes to measure in, one after the other; 1 measures in this process.
+        repeats: how many times at most a measurement that varies by more than 5 % is repeated.
+        stage: called with a description of each step as it begins.
         progress: called with (done, expected).
 
     Returns:
         A record for each file and for each network and target, in order; latencies in milliseconds.
 
     Raises:
-        ScarletError: a file that is none, or a network that cannot be exported.
-        MeasurementError: a file that cannot be measured as asked.
+        ScarletError: a file is not a network, or a network cannot be exported.
+        MeasurementError: a file cannot be measured with these settings.
     """
     given = [models] if isinstance(models, (str, Path)) else list(models)
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:

@@ -1,4 +1,4 @@
-"""Two measurements against each other: only if their conditions agree, and with an interval."""
+"""Compare two measurements: only if their conditions agree, and with a confidence interval."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from scipy.stats import t
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.measurement.records import Record, check_record
 
-# What must be equal for two latencies to mean the same thing.
+# Conditions that must be equal for two latencies to be comparable.
 _MUST_AGREE = (
     "device", "machine", "system", "cores", "governor", "cpu_features", "mode", "threads", "spin", "affinity",
     "warmup", "burst", "frame_ms", "processes",
 )  # fmt: skip
-# What must be equal as well, unless both were measured in turns: then the runtime is what is compared.
+# Conditions that must be equal as well unless both were measured interleaved; then runtimes are compared.
 _MUST_AGREE_APART = ("runtime", "runtime_version", "runtime_build", "provider", "graph_optimization")
 _RESAMPLES, _AT_ONCE = 2000, 250
-# Turns of an opening, (turns, runs of a turn).
-Turns = NDArray[np.float64]
+# The samples of one session in milliseconds, (bursts, runs of a burst).
+Bursts = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The second file's median latency over the first's.
+    """The ratio of the second file's median latency to the first's.
 
     Attributes:
-        base, new: the files.
-        ratio: new over base; below 1 the new one is faster.
+        base, new: names of the files.
+        ratio: latency of ``new`` over that of ``base``; below 1 ``new`` is faster.
         low, high: bounds of the bootstrap interval of the ratio.
-        confidence: of the interval.
-        paired: whether both were measured in turns in one process.
-        verdict: ``faster``, ``slower`` or ``no difference`` (the interval holds 1).
+        confidence: confidence level of the interval, between 0 and 1.
+        paired: whether both were measured interleaved, in one measurement.
+        verdict: ``faster``, ``slower`` or ``no difference`` (the interval contains 1).
         base_stable, new_stable: whether each one's runs varied by at most 5 %.
     """
 
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def stable(self) -> bool:
-        """Whether the verdict stands on steady measurements alone."""
+        """Whether both measurements are stable."""
         return self.base_stable and self.new_stable
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,26 +67,27 @@ def compare(
 ) -> Comparison:
     """Compare two records of ``measure`` (:meth:`Timing.to_dict`) or ``bench``.
 
-    The ratio is the geometric mean over openings of the ratio of medians. Whole openings are resampled, because where
-    a file's memory lies makes a difference for as long as it is open, or whole turns of a single one, since runs of one
-    turn are alike; the same ones of both records if they were measured together, which takes the machine's drift out.
-    A percentile interval of few openings is too narrow; it is widened by t(n - 1) / z * sqrt(n / (n - 1)) around the
-    ratio (Hesterberg, "What teachers should know about the bootstrap", 2015, section 4.2.1).
+    The ratio is the geometric mean over sessions of the ratio of medians. The bootstrap resamples whole sessions,
+    because the place of a file's memory affects every run of its session. If there is only one session, it resamples
+    whole bursts, because the runs of one burst are alike. If both records were measured together, the same sessions or
+    bursts are drawn from both, which cancels the machine's drift. A percentile interval of few sessions is too narrow;
+    it is widened by t(n - 1) / z * sqrt(n / (n - 1)) around the ratio (Hesterberg, "What teachers should know about the
+    bootstrap", 2015, section 4.2.1).
 
     Args:
-        base: the record that is compared with.
-        new: the record whose latency is told as a ratio of the base's; below 1 it is faster.
-        confidence: of the interval.
-        seed: of the resamples.
+        base: the record to compare with.
+        new: the record whose latency is divided by that of ``base``; a ratio below 1 means that it is faster.
+        confidence: confidence level of the interval, between 0 and 1.
+        seed: seed of the bootstrap.
 
     Raises:
-        RecordError: conditions that differ (each is named with both values), or what is no sound record.
+        RecordError: conditions differ (each is named with both values), or one is not a valid record.
     """
     one, two = (row if isinstance(row, Record) else check_record(row, _name(row)) for row in (base, new))
     paired = one.conditions.measurement == two.conditions.measurement
     _refuse_if_different(one, two, paired)
-    a, b = _openings(one), _openings(two)
-    alike = paired and [turns.shape for turns in a] == [turns.shape for turns in b]
+    a, b = _sessions(one), _sessions(two)
+    alike = paired and [bursts.shape for bursts in a] == [bursts.shape for bursts in b]
     logs = _resampled(b, seed) - _resampled(a, seed if alike else seed + 1)
     centre, tail = _log_median(b) - _log_median(a), 50 * (1 - confidence)
     wider = _widening(min(len(a), len(b)), confidence)
@@ -97,10 +98,10 @@ def compare(
 
 
 def median_interval(record: Record, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Bounds in milliseconds of a record's median latency, by the bootstrap of :func:`compare`."""
-    openings = _openings(record)
-    logs, centre, tail = _resampled(openings, seed), _log_median(openings), 50 * (1 - confidence)
-    wider = _widening(len(openings), confidence)
+    """Confidence bounds in milliseconds of a record's median latency, by the bootstrap of :func:`compare`."""
+    sessions = _sessions(record)
+    logs, centre, tail = _resampled(sessions, seed), _log_median(sessions), 50 * (1 - confidence)
+    wider = _widening(len(sessions), confidence)
     low, high = (float(np.exp(centre + wider * (np.percentile(logs, q) - centre))) for q in (tail, 100 - tail))
     return min(low, record.p50_ms), max(high, record.p50_ms)
 
@@ -119,40 +120,41 @@ def _refuse_if_different(base: Record, new: Record, paired: bool) -> None:
         raise RecordError(f"{base.file} and {new.file} cannot be compared: {'; '.join(apart)}")
 
 
-def _openings(record: Record) -> list[Turns]:
-    """Samples by opening and turn."""
+def _sessions(record: Record) -> list[Bursts]:
+    """Samples by session and burst."""
     samples, burst = np.asarray(record.samples_ms), record.conditions.burst
     of = np.asarray(record.opening_of_sample or np.zeros(len(samples), int))
-    own = [samples[of == opening] for opening in np.unique(of)]
+    own = [samples[of == session] for session in np.unique(of)]
     return [times[: len(times) // burst * burst].reshape(-1, burst) for times in own if len(times) >= burst]
 
 
-def _log_median(openings: list[Turns]) -> float:
-    """Mean over openings of the logarithm of the median."""
-    return float(np.mean([np.log(np.median(turns)) for turns in openings]))
+def _log_median(sessions: list[Bursts]) -> float:
+    """Mean over sessions of the logarithm of the median."""
+    return float(np.mean([np.log(np.median(bursts)) for bursts in sessions]))
 
 
-def _resampled(openings: list[Turns], seed: int) -> NDArray[np.float64]:
-    """The same of resamples with replacement: of openings, or of the turns of a single one.
+def _resampled(sessions: list[Bursts], seed: int) -> NDArray[np.float64]:
+    """:func:`_log_median` of resamples with replacement: of sessions, or of the bursts of a single session.
 
-    One seed draws the same of any values. What varies inside an opening is in its median already.
+    The same seed draws the same sessions or bursts whatever the values. The median of a session already holds what
+    varies inside it.
     """
     random = np.random.default_rng(seed)
-    if len(openings) > 1:
-        logs = np.log([np.median(turns) for turns in openings])
+    if len(sessions) > 1:
+        logs = np.log([np.median(bursts) for bursts in sessions])
         means: NDArray[np.float64] = logs[random.integers(len(logs), size=(_RESAMPLES, len(logs)))].mean(axis=1)
         return means
-    (turns,) = openings
+    (bursts,) = sessions
     medians = np.empty(_RESAMPLES)
     for start in range(0, _RESAMPLES, _AT_ONCE):
-        picked = turns[random.integers(len(turns), size=(_AT_ONCE, len(turns)))]
+        picked = bursts[random.integers(len(bursts), size=(_AT_ONCE, len(bursts)))]
         medians[start : start + _AT_ONCE] = np.median(picked.reshape(_AT_ONCE, -1), axis=1)
     return np.log(medians)
 
 
 @cache
 def _widening(count: int, confidence: float) -> float:
-    """How much wider an interval of so few independent values is than its resamples say; 1 for a single opening."""
+    """Factor that widens the bootstrap interval of ``count`` independent sessions; 1 for a single session."""
     if count == 1:
         return 1.0
     tail = (1 + confidence) / 2

@@ -1,4 +1,4 @@
-"""What the network of a measurement is called."""
+"""The name of the network of a measurement."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from scarlet_zoo.measurement.published import published_peers
 
 
 def network_name(file: str, metadata: Mapping[str, Any], asked_for: str = "") -> str:
-    """The name of the network in a file that is measured.
+    """Find the name of the network in a file that is measured.
 
     Args:
         file: path of the file.
-        metadata: what the file says of itself, ``arch`` and ``model`` among it.
-        asked_for: the name by which a person asked for the network.
+        metadata: the file's metadata, with ``arch`` and ``model`` where it has them.
+        asked_for: the name that the user gave for the network.
 
     Returns:
-        The zoo's name of its architecture; else the first that is a known name of: what was asked for, what the file
-        says, the file's name, its folder's name; else the first of these that is not empty.
+        The zoo's name of the file's architecture, if the zoo has it. Otherwise the first known name among: the name
+        asked for, the name in the metadata, the file's name, its folder's name. Otherwise the first of these four
+        that is not empty.
     """
     by_arch = {entry.arch: name for name, entry in ZOO.items()}
     if metadata.get("arch") in by_arch:
@@ -33,12 +34,11 @@ def network_name(file: str, metadata: Mapping[str, Any], asked_for: str = "") ->
 
 
 def network_of_old_record(file: str, conditions: Mapping[str, Any]) -> str:
-    """The name of the network of a record that was written before records had it.
+    """Find the network's name for an old record, written before records had a field for it.
 
     Args:
-        file: what the record calls its file; a network that was exported for the measurement is called
-            ``NAME (TARGET)``.
-        conditions: of the record.
+        file: the file's name in the record; ``NAME (TARGET)`` for a network that was exported for the measurement.
+        conditions: the record's conditions.
     """
     source = conditions.get("source")
     asked_for = conditions.get("name") or (source.get("name") if isinstance(source, Mapping) else None)

@@ -1,4 +1,4 @@
-"""What the convolutions and products of an ONNX file cost, found again in the graph that a runtime made of it."""
+"""Costs of an ONNX file's convolutions and matrix products, matched to the operators that a runtime runs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import onnx
 from onnx import TensorProto, helper
 
 _WITH_MACS = ("Conv", "Gemm", "MatMul")
-# How far behind an operator the name of what was merged into it may be taken from.
+# A fused operator may be named after one of this many operators behind it.
 _BEHIND = 8
-# What runtimes put behind the name of a tensor when they make an operator of it.
+# Suffixes that runtimes append when they name an operator after a tensor.
 _SUFFIX = re.compile(r"(_nchwc|_quant|_nhwc|_token_\d+|_output_0|/(Conv|Gemm|MatMul|fused.*))+$")
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One convolution or product of matrices.
+    """One convolution or matrix product.
 
     Attributes:
-        name: of its node.
+        name: name of its node.
         macs: multiply-adds for one image.
-        weight_bytes: of its weights and bias, as they are stored.
+        weight_bytes: size in bytes of its weights and bias as they are stored.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Layer:
 
 
 class Layers:
-    """The layers of a file, each handed out once to the running operator that it became."""
+    """The layers of a file; each can be taken once, for the running operator that it became."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = onnx.shape_inference.infer_shapes(model).graph
@@ -56,7 +56,7 @@ class Layers:
                     self._by_name.setdefault(plain_name(name), layer)
 
     def take(self, operator: str) -> Layer | None:
-        """The layer that became a running operator of this name; none if there is none, or it was taken before."""
+        """Take the layer that became the running operator of this name; None if there is none, or it is taken."""
         layer = self._by_name.get(plain_name(operator))
         if layer is None or layer not in self.left:
             return None
@@ -74,14 +74,14 @@ class Layers:
         return Layer(node.name, macs, sum(map(_size_bytes, stored)))
 
     def _stored(self, name: str) -> TensorProto | None:
-        """An initializer, also one that is dequantised first."""
+        """The initializer of this name, also if it passes through a DequantizeLinear; None if there is none."""
         maker = self._makers.get(name)
         if maker is not None and maker.op_type == "DequantizeLinear":
             name = maker.input[0]
         return self._held.get(name)
 
     def _names(self, node: onnx.NodeProto) -> list[str]:
-        """What the operator that this node becomes may be called after: it, or what is merged into it."""
+        """Names that the running operator of this node may carry: its own, and those of operators fused into it."""
         names = [node.name, *node.output]
         for _ in range(_BEHIND):
             readers = self._readers.get(node.output[0], [])
@@ -93,7 +93,7 @@ class Layers:
 
 
 def plain_name(name: str) -> str:
-    """A node's or a tensor's name without what exporters and runtimes put behind it."""
+    """A node's or tensor's name without the suffixes that exporters and runtimes append."""
     return _SUFFIX.sub("", name)
 
 

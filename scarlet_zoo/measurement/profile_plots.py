@@ -1,4 +1,4 @@
-"""The picture of a profile: what each block takes, and what it would have to take."""
+"""The plot of a profile: the measured time of each block, and its physical limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KINDS = (".png", ".svg")
 
 
 def draw_blocks(axes: Any, blocks: Sequence[Mapping[str, Any]]) -> None:
-    """Bars of time with bars of the physical limit in them, one a block, the first on top."""
+    """Draw a bar of measured time for each block, with its physical limit inside; the first block is on top."""
     places = range(len(blocks))
     axes.barh(places, [block["p50_us"] for block in blocks], color="#9ecae1", label="measured")
     axes.barh(places, [block["limit_us"] for block in blocks], height=0.45, color="#08519c", label="limit")
@@ -25,13 +25,13 @@ def draw_blocks(axes: Any, blocks: Sequence[Mapping[str, Any]]) -> None:
 
 
 def plot_profile(profile: Profile, path: Path) -> None:
-    """Draw bars of time beside bars of the physical limit, a pair a block.
+    """Write the plot of a profile: for each block its measured time and its physical limit.
 
     Raises:
-        ScarletError: a file name that is neither ``.png`` nor ``.svg``, or matplotlib is not installed.
+        ScarletError: ``path`` ends with neither ``.png`` nor ``.svg``, or matplotlib is not installed.
     """
     if path.suffix not in _KINDS:
-        raise ScarletError(f"plot: got {path}, wanted a name that ends with {' or '.join(_KINDS)}")
+        raise ScarletError(f"plot: got {path}, wanted a file name that ends with {' or '.join(_KINDS)}")
     figure = new_figure(8, 0.28 * len(profile.blocks) + 1.6)
     axes = figure.add_subplot()
     draw_blocks(axes, [block.to_dict() for block in profile.blocks])

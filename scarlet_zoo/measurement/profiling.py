@@ -1,7 +1,7 @@
-"""Where a network's time goes: ONNX Runtime's own profile, joined back to the blocks of the architecture.
+"""Where a network's time goes: ONNX Runtime's own profile, assigned to the blocks of the architecture.
 
-The runtime renames and merges operators; what it runs still carries the names of the modules that it came from, and
-what carries none stands right behind what it belongs to.
+The runtime renames and merges operators. Most running operators still carry the name of the module that they came from;
+one that does not belongs to the operator before it.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ from scarlet_zoo.measurement.roofline import Machine
 
 _RUNS, _WARMUP = 50, 10
 _KERNEL = "_kernel_time"
-# A module in a numbered place: blocks.3.1, layer2.0, stages.0.
+# A module's name with numbers: blocks.3.1, layer2.0, stages.0.
 _PLACE = re.compile(r"[A-Za-z_]+\d*(\.\d+)+$")
 _DEEPEST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """An operator that runs, or all of a block's together.
+    """A running operator, or all operators of a block together.
 
     Attributes:
-        name: the runtime's for an operator, the module's for a block; ``stem`` and ``head`` are what stands before
-            and behind the blocks.
-        kind: of an operator; for a block of one of our spaces its token.
-        block: which it belongs to.
-        p50_us: mean of the middle half of its durations.
-        macs: multiply-adds of the convolutions and products that became part of it.
-        weight_bytes, activation_bytes: read, and read and written.
-        limit_us: least time by the roofline.
+        name: the runtime's name of an operator, or the module's name of a block; ``stem`` and ``head`` are the parts
+            before and after the blocks.
+        kind: type of the operator; for a block of one of our spaces its token.
+        block: name of the block that the operator belongs to.
+        p50_us: mean of the middle half of its durations, in microseconds.
+        macs: multiply-adds of the convolutions and matrix products that became part of it.
+        weight_bytes: bytes of weights read.
+        activation_bytes: bytes of activations read and written.
+        limit_us: least time by the roofline, in microseconds.
     """
 
     name: str
@@ -57,16 +58,16 @@ class Part:
 
     @property
     def gflops(self) -> float:
-        """Attained, 10^9 floating point operations a second, two for each multiply-add."""
+        """Attained 10^9 floating point operations a second; a multiply-add counts as two."""
         return 2e-3 * self.macs / self.p50_us if self.p50_us else 0.0
 
     @property
     def of_limit(self) -> float | None:
-        """Time as a multiple of the limit; none where nothing is computed or moved."""
+        """Time as a multiple of the limit; None where nothing is computed or moved."""
         return self.p50_us / self.limit_us if self.limit_us else None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """All fields and both rates as JSON values."""
         return {**asdict(self), "gflops": self.gflops, "of_limit": self.of_limit}
 
 
@@ -79,8 +80,8 @@ class Profile:
         total: of all operators.
         blocks, operators: in the order in which they run.
         machine: the measured limits of this machine.
-        left_macs: of layers that were not found again in what runs.
-        cv: standard deviation over mean of the runs that count, all operators of a run together.
+        left_macs: multiply-adds of layers that match no running operator.
+        cv: standard deviation over mean of the counted runs' total times.
     """
 
     file: str
@@ -97,29 +98,29 @@ class Profile:
         return is_stable(self.cv)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """The profile as JSON values."""
         parts = {key: [part.to_dict() for part in getattr(self, key)] for key in ("blocks", "operators")}
         return {"file": self.file, **self.total.to_dict(), **parts, "machine": self.machine.to_dict(),
                 "left_macs": self.left_macs, "cv": self.cv, "stable": self.stable}  # fmt: skip
 
 
 def profile(path: Path, machine: Machine, runs: int = _RUNS, label: str | None = None) -> Profile:
-    """Profile a file on ONNX Runtime, one image, with as many threads as the machine was measured with.
+    """Profile a file on ONNX Runtime with one image and as many threads as the machine was measured with.
 
     Args:
-        path: of the file.
-        machine: from :func:`scarlet_zoo.measurement.roofline.measure_machine`.
-        runs: that count.
-        label: how the profile calls the file; its path when left out.
+        path: path of the ONNX file.
+        machine: limits from :func:`scarlet_zoo.measurement.roofline.measure_machine`.
+        runs: number of runs that count, after the warmup.
+        label: name of the file in the profile; its path when left out.
 
     Raises:
-        ArtifactError: it is no ONNX file, or nothing runs.
-        MeasurementError: the runtime does not load it.
+        ArtifactError: the file is not an ONNX file, or has no operator that takes time.
+        MeasurementError: the runtime does not load the file.
     """
     layers = Layers(read_onnx(path))
     events, cv = _events(path, machine.threads, runs)
     if not events:
-        raise ArtifactError(f"{path}: the runtime tells of no operator that takes time, wanted a network")
+        raise ArtifactError(f"{path}: the runtime's profile lists no operators, wanted a network")
     taken = [layers.take(event.name) for event in events]
     weights = [max(event.parameter_bytes, layer.weight_bytes if layer else 0)
                for event, layer in zip(events, taken, strict=True)]  # fmt: skip
@@ -145,15 +146,15 @@ def _sum(name: str, kind: str, parts: Iterable[Part]) -> Part:
 
 
 def block_of(name: str, before: str) -> str:
-    """The block of a running operator, which follows one of block ``before``."""
+    """The block of a running operator; ``before`` is the block of the operator before it."""
     if not name.startswith("/"):
-        return before  # the runtime's own: it has no module
+        return before  # the runtime added this operator; it has no module
     places = [place for place in name.split("/")[1 : 1 + _DEEPEST] if _PLACE.match(place)]
     return places[-1] if places else "stem" if before == "stem" else "head"
 
 
 def tokens_of(arch: Arch | None) -> dict[str, str]:
-    """Tokens of an architecture by the name of the module that stands for each; skipped layers have none."""
+    """Tokens of an architecture by the name of each one's module; skipped layers have no module."""
     if arch is None:
         return {}
     layers = {name: arch.tokens[index] for index, name in block_names(arch, stabilized=False).items()}
@@ -170,13 +171,13 @@ class _Event:
 
 
 def _events(path: Path, threads: int, runs: int) -> tuple[list[_Event], float]:
-    """Each operator's time over many runs, as the runtime says it, and how much the runs varied."""
+    """Each operator's durations over many runs from the runtime's profile, and the variation (cv) of whole runs."""
     with tempfile.TemporaryDirectory() as temporary:
         runner = Runner(path, Settings(threads=threads), profile_to=Path(temporary) / "profile")
         for _ in range(_WARMUP + runs):
             runner.time_ms()
-        told = json.loads(Path(runner.session.end_profiling()).read_text(encoding="utf-8"))
-    rows = [row for row in told if row.get("cat") == "Node" and row["name"].endswith(_KERNEL)]
+        profiled = json.loads(Path(runner.session.end_profiling()).read_text(encoding="utf-8"))
+    rows = [row for row in profiled if row.get("cat") == "Node" and row["name"].endswith(_KERNEL)]
     each = len(rows) // (_WARMUP + runs)
     events = [_event(rows[place + _WARMUP * each :: each]) for place in range(each)]
     # (runs, operators), in microseconds

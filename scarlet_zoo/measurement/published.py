@@ -1,4 +1,4 @@
-"""What authors publish of networks that are measured side by side."""
+"""ImageNet accuracies that authors publish for the networks that are measured side by side."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _FILE = Path(__file__).parent / "peers.toml"
 
 
 class PublishedPeer(BaseModel):
-    """One network.
+    """One network and its published accuracy.
 
     Attributes:
-        name: timm's.
-        top1: ImageNet accuracy in percent as published, not measured by us.
-        source: where the number stands.
+        name: timm's name of the network.
+        top1: ImageNet top-1 accuracy in percent as published; we have not measured it.
+        source: where the number is published.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,7 +32,7 @@ class PublishedPeer(BaseModel):
 
 @cache
 def published_peers() -> tuple[PublishedPeer, ...]:
-    """All of ``peers.toml``, in its order; what was published of our zoo's networks is the zoo's to say."""
+    """All networks of ``peers.toml``, in its order; figures of our zoo's networks come from the zoo's entries."""
     rows = tomllib.loads(_FILE.read_text(encoding="utf-8"))["network"]
     return tuple(TypeAdapter(list[PublishedPeer]).validate_python([{**_of_zoo(row["name"]), **row} for row in rows]))
 

@@ -1,4 +1,4 @@
-"""What to deploy on a device: answered from its records, with their intervals, or not at all."""
+"""Recommend a network to deploy on a device, from the device's records and their intervals."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class Option:
     """A network as it was measured on the device.
 
     Attributes:
-        network, form, precision, runtime, threads: what to deploy, and on what.
-        p50_ms, low_ms, high_ms: median latency and its 95 % interval.
+        network, form, precision: what to deploy; ``form`` is the graph variant.
+        runtime, threads: the runtime and its number of threads.
+        p50_ms, low_ms, high_ms: median latency in milliseconds and its 95 % interval.
         stable: whether the measurement varied by at most 5 %.
-        top1, source: ImageNet accuracy in percent as its authors publish it, in float32; None where nobody has.
-        record: file and measurement that it stands on.
+        top1, source: ImageNet top-1 accuracy in percent, in float32, as its authors publish it, and where; None if
+            unpublished.
+        record: file and measurement of the record.
     """
 
     network: str
@@ -44,14 +46,16 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """An answer.
+    """The answer of :func:`recommend`.
 
     Attributes:
-        device: whose records were asked.
-        choice: the most accurate network that surely keeps the budget; None where there is none.
-        in_integers: the same question among integer files, whose accuracy is published of none.
-        maybe: more accurate ones whose interval holds the budget: another measurement may tell.
-        reason: why, in a sentence.
+        device: the device of the records.
+        budget_ms: the latency budget, in milliseconds.
+        min_top1: the lowest accuracy accepted, in percent; None accepts any.
+        choice: the most accurate float network whose whole interval is within the budget; None if there is none.
+        in_integers: the same among int8 files, whose accuracy is not published; None if there is none.
+        maybe: more accurate networks whose interval contains the budget; another measurement may decide.
+        reason: the reason for the answer, in one sentence.
     """
 
     device: str
@@ -68,15 +72,15 @@ class Recommendation:
 
 
 def read_evidence(path: Path) -> list[Record]:
-    """Records of a device: a list of them, or a file of ``benchmarks/results`` with a record in each row.
+    """Read records of a device: a list of records, or a file of ``benchmarks/results`` with a record in each row.
 
     Raises:
-        RecordError: the file cannot be read, or holds anything else.
+        RecordError: the file cannot be read, or holds something other than records.
     """
     content = read_json(path, "records of a device")
     rows = content.get("rows", [content]) if isinstance(content, Mapping) else content
     if not isinstance(rows, list) or not rows:
-        raise RecordError(f"{path}: no records in it, wanted those of bench, serve or device run")
+        raise RecordError(f"{path}: has no records, wanted a file of bench, serve or device run")
     inner = [row.get("record", row) if isinstance(row, Mapping) else row for row in rows]
     return [check_record(row, f"{path}, record {number}") for number, row in enumerate(inner)]
 
@@ -87,25 +91,28 @@ def recommend(
     min_top1: float | None = None,
     threads: int | None = None,
 ) -> Recommendation:
-    """The most accurate network of a device's records that keeps a latency budget.
+    """Find the most accurate network of a device's records that keeps a latency budget.
 
-    A network keeps it if the upper end of the interval of its median does. Measurements that varied too much count
-    only where there are no others of the same kind. Accuracy is that of float32, so integer files are answered apart.
+    A network keeps the budget if the upper end of its median's interval does. An unstable measurement counts only if
+    the same network, precision and number of threads has no stable one. Published accuracies hold for float32, so int8
+    files have an answer of their own.
 
     Args:
-        records: of one device, as values or as files that ``bench``, ``serve`` or ``device run`` wrote.
-        budget_ms: latency of one image, in milliseconds, at most.
-        min_top1: published accuracy in percent, at least; a network without one is not considered then.
-        threads: measured with so many; any when None.
+        records: records of one device, as values or as files that ``bench``, ``serve`` or ``device run`` wrote.
+        budget_ms: highest latency of one image, in milliseconds.
+        min_top1: lowest published accuracy, in percent; networks without a published one are then left out.
+        threads: consider only records with this number of threads; None considers all.
 
     Raises:
-        RecordError: no records, or those of several devices.
+        RecordError: there are no records, or they are of several devices.
     """
     given = ([record] if isinstance(record, Record) else read_evidence(Path(record)) for record in records)
     rows = [row for part in given for row in part]
     devices = sorted({record.conditions.device for record in rows})
     if len(devices) != 1:
-        raise RecordError(f"recommend: got records of {', '.join(devices) or 'no device'}, wanted those of one")
+        raise RecordError(
+            f"recommend: got records of {', '.join(devices) or 'no device'}, wanted records of one device"
+        )
     options = [option for option in map(_option, rows) if threads in (None, option.threads)]
     if min_top1 is not None:
         options = [option for option in options if option.top1 is not None and option.top1 >= min_top1]
@@ -120,12 +127,12 @@ def recommend(
 
 
 def _best(options: Iterable[Option], budget_ms: float) -> Option | None:
-    kept = [option for option in options if option.high_ms <= budget_ms]
-    return max(kept, key=lambda option: (option.top1 or 0.0, -option.p50_ms), default=None)
+    fast_enough = [option for option in options if option.high_ms <= budget_ms]
+    return max(fast_enough, key=lambda option: (option.top1 or 0.0, -option.p50_ms), default=None)
 
 
 def _steady(options: Sequence[Option]) -> list[Option]:
-    """Without unsteady measurements of what was measured steadily as well."""
+    """The options without unstable measurements of networks that also have a stable one."""
     known = {(one.network, one.precision, one.threads) for one in options if one.stable}
     return [one for one in options if one.stable or (one.network, one.precision, one.threads) not in known]
 
@@ -133,32 +140,33 @@ def _steady(options: Sequence[Option]) -> list[Option]:
 def _reason(device: str, options: Sequence[Option], choice: Option | None, integers: Option | None,
             maybe: Sequence[Option], budget_ms: float) -> str:  # fmt: skip
     if choice is not None:
-        told = f"published top-1 {choice.top1:g} %" if choice.top1 is not None else "no published accuracy"
+        accuracy = f"published top-1 {choice.top1:g} %" if choice.top1 is not None else "no published accuracy"
         unsteady = "" if choice.stable else "; UNSTABLE: that measurement varied by more than 5 %, so measure again"
-        return (f"{choice.network} in {choice.form} form on {choice.runtime}, {choice.threads} thread(s): "
-                f"{choice.p50_ms:.2f} ms [{choice.low_ms:.2f}, {choice.high_ms:.2f}], {told}{unsteady}")  # fmt: skip
+        where = f"on {choice.runtime} with {choice.threads} thread(s)"
+        latency = f"{choice.p50_ms:.2f} ms [{choice.low_ms:.2f}, {choice.high_ms:.2f}]"
+        return f"{choice.network}, graph variant {choice.form}, {where}: {latency}, {accuracy}{unsteady}"
     if maybe:
         named = ", ".join(f"{one.network}{unstable_mark(one.stable)}" for one in maybe)
-        return f"measure again: the intervals of {named} hold {budget_ms:g} ms"
+        return f"measure again: the intervals of {named} contain {budget_ms:g} ms"
     if integers is not None:
         return (f"measure accuracy first: only {integers.network} in int8 keeps {budget_ms:g} ms"
-                f"{unstable_mark(integers.stable)}, how well is not known")  # fmt: skip
+                f"{unstable_mark(integers.stable)}, and its int8 accuracy is not known")  # fmt: skip
     if not options:
-        return f"measure first: {device} has no record of such a network"
+        return f"measure first: {device} has no record of a network as asked for"
     fastest = min(options, key=lambda option: option.p50_ms)
-    told = f"the fastest is {fastest.network} with {fastest.p50_ms:.2f} ms{unstable_mark(fastest.stable)}"
-    return f"measure first: of what was measured none keeps {budget_ms:g} ms; {told}"
+    best = f"the fastest is {fastest.network} with {fastest.p50_ms:.2f} ms{unstable_mark(fastest.stable)}"
+    return f"measure first: no measured network keeps {budget_ms:g} ms; {best}"
 
 
 def _option(record: Record) -> Option:
-    told = record.conditions
+    conditions = record.conditions
     top1, source = _published(record.network)
     low, high = median_interval(record, CONFIDENCE)
     return Option(
-        network=record.network, form=told.form or "unknown", precision=told.precision or "float32",
-        runtime=f"{told.runtime} {told.runtime_version}", threads=told.threads, p50_ms=record.p50_ms, low_ms=low,
-        high_ms=high, stable=record.stable is not False, top1=top1, source=source,
-        record=f"{record.file}, measurement {told.measurement}",
+        network=record.network, form=conditions.form or "unknown", precision=conditions.precision or "float32",
+        runtime=f"{conditions.runtime} {conditions.runtime_version}", threads=conditions.threads,
+        p50_ms=record.p50_ms, low_ms=low, high_ms=high, stable=record.stable is not False, top1=top1,
+        source=source, record=f"{record.file}, measurement {conditions.measurement}",
     )  # fmt: skip
 
 

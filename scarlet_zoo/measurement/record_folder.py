@@ -1,4 +1,4 @@
-"""A folder of records, a file for each device: what phones send back lands there."""
+"""A folder of records with one file for each device, where the records that phones send are written."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from scarlet_zoo.utils.files import make_folder
 
 
 class Results:
-    """Records of devices, a file for each, and nothing else.
+    """A folder that holds one file of records for each device, and nothing else.
 
-    Two pages of the same name are told apart: the second one's records go under ``NAME 2``.
+    If two pages give the same device name, the second one's records go under ``NAME 2``.
 
     Args:
-        folder: made if it is missing.
+        folder: the folder; it is created if it is missing.
 
     Attributes:
-        received: records that came in, in their order.
+        received: the records that were added, in order.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +27,7 @@ class Results:
         self._names: dict[str, str] = {}
 
     def name_of(self, client: str, wanted: str) -> str:
-        """The name of a page's device: the one it wants, or that with a number."""
+        """The device name of a page: the name it wants, or that name with a number if another page has it."""
         if client not in self._names:
             taken, number, name = set(self._names.values()), 1, wanted
             while name in taken:
@@ -37,7 +37,7 @@ class Results:
         return self._names[client]
 
     def add(self, record: Record) -> Path:
-        """Write a record beside the others of its device; the file is never half written."""
+        """Add a record to the file of its device, which is replaced atomically; gives the path of that file."""
         path = self.file_of(record.conditions.device)
         known = read_records(path) if path.is_file() else []
         write_records(path, [*known, record])
@@ -45,11 +45,11 @@ class Results:
         return path
 
     def file_of(self, device: str) -> Path:
-        """``NAME.json`` in the folder, with what is no letter, number, dash, dot or underscore replaced."""
+        """The path ``NAME.json`` of a device's file; :func:`file_name` makes NAME."""
         return self.folder / f"{file_name(device)}.json"
 
 
 def file_name(device: str) -> str:
-    """A device's name as that of a file or a folder."""
-    kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in device)
-    return kept.strip("-.") or "device"
+    """A device's name as a file name: letters, digits, ``-``, ``_`` and ``.`` stay, the rest becomes a dash."""
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in device)
+    return name.strip("-.") or "device"

@@ -1,6 +1,6 @@
-"""Records of measurements, read strictly: a number without its conditions is not let in.
+"""Records of measurements, read strictly: a number without its conditions is refused.
 
-:mod:`scarlet_zoo.latency` writes plain JSON, on any device; here it is validated before anything is made of it.
+:mod:`scarlet_zoo.latency` writes plain JSON on any device; this module validates it before it is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scarlet_zoo.utils.files import json_text, write_text
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
-# A record says its percentiles and its samples; they may differ by rounding, not by more.
+# A record's percentiles may differ from those of its samples by rounding, not by more.
 _SAME = 1e-6
 
 
@@ -28,7 +28,7 @@ class _Strict(BaseModel):
 
 
 class State(_Strict):
-    """Of a machine before or after a measurement; None where it cannot be read."""
+    """The state of a machine before or after a measurement; a value is None where it cannot be read."""
 
     load_average: FiniteFloat | None
     cpu_mhz: list[FiniteFloat] | None
@@ -38,8 +38,8 @@ class State(_Strict):
 class Conditions(BaseModel):
     """What the numbers of a record depend on.
 
-    Records of devices may say more. What may be missing is what early records did not say: it is unknown then,
-    and two records of which one says it are not compared.
+    Records of devices may have more fields. A field with a default is one that early records lack: its value is
+    unknown then, and such a record is not compared with one that has the field.
     """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
@@ -84,7 +84,7 @@ class Conditions(BaseModel):
 
 
 class Attempt(_Strict):
-    """One of the measurements that a record was chosen from."""
+    """One of the repeated measurements that a record was chosen from."""
 
     p50_ms: Milliseconds
     cv: Annotated[FiniteFloat, Field(ge=0)]
@@ -94,11 +94,11 @@ class Record(_Strict):
     """A file's latency with its raw samples and all conditions; the fields are those of :class:`Timing`.
 
     Attributes:
-        network: its name, which the maker of the record sets; the reader derives that of an old record.
-        stable: whether ``cv`` is at most 5 %; the reader works it out where an old record does not say it.
-        attempts: all that were made, in order; the steadiest one is told.
-        opening_of_sample: in which opening of the file each sample was taken; early records do not say.
-        peak_rss_bytes: None where it cannot be known, as in a browser.
+        network: the network's name, set by the writer of the record; the reader derives it for an old record.
+        stable: whether ``cv`` is at most 5 %; the reader computes it for an old record that lacks it.
+        attempts: all measurements that were made, in order; the record holds the steadiest one.
+        opening_of_sample: the number of the session in which each sample was taken; early records lack it.
+        peak_rss_bytes: peak memory of the process; None where it cannot be known, as in a browser.
     """
 
     file: Text
@@ -121,33 +121,33 @@ class Record(_Strict):
     @model_validator(mode="after")
     def _true_to_its_samples(self) -> Record:
         for name, value in statistics(self.samples_ms).items():
-            told = getattr(self, name)
-            if abs(told - value) > _SAME * value:
-                raise ValueError(f"{name} is {told}, its samples give {value}")
+            recorded = getattr(self, name)
+            if abs(recorded - value) > _SAME * value:
+                raise ValueError(f"{name} is {recorded}, its samples give {value}")
         if self.opening_of_sample is not None and len(self.opening_of_sample) != len(self.samples_ms):
             raise ValueError(f"opening_of_sample has {len(self.opening_of_sample)} values for {self.runs} samples")
         if len(self.samples_ms) < 2 * self.conditions.burst:
-            raise ValueError(f"{self.runs} samples, wanted two turns of {self.conditions.burst} or more")
+            raise ValueError(f"{self.runs} samples, wanted two bursts of {self.conditions.burst} or more")
         return self
 
     @property
     def settings(self) -> Settings:
-        """How it was measured."""
-        told = self.conditions
+        """The settings with which it was measured."""
+        conditions = self.conditions
         keys = ("mode", "threads", "warmup", "runs", "seconds", "burst", "openings", "spin", "frame_ms")
-        said = {key: getattr(told, key) for key in keys if getattr(told, key) is not None}
-        return Settings(**said, affinity=None if told.affinity is None else tuple(told.affinity))
+        fields = {key: getattr(conditions, key) for key in keys if getattr(conditions, key) is not None}
+        return Settings(**fields, affinity=None if conditions.affinity is None else tuple(conditions.affinity))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """The record as JSON values."""
         return self.model_dump(mode="json", exclude_none=True) | {"conditions": self.conditions.model_dump(mode="json")}
 
 
 def check_record(content: Any, where: str = "record") -> Record:
-    """A record from JSON values.
+    """Validate JSON values as a record.
 
     Raises:
-        RecordError: the first thing that is wrong with it, and where.
+        RecordError: the values are no record; the message names the first wrong field and ``where`` it is.
     """
     try:
         record = Record.model_validate(content)
@@ -165,21 +165,21 @@ def check_record(content: Any, where: str = "record") -> Record:
 
 
 def record_of(timing: Timing, **more: Any) -> Record:
-    """The record of a timing of this process."""
+    """Make the record of a timing of this process; ``more`` are further fields of the record."""
     return check_record({**timing.to_dict(), **more}, timing.file)
 
 
 def unstable_words(records: Sequence[Record]) -> str:
-    """Which of these measurements varied by how much more than 5 %, for a sentence; empty where none did."""
+    """Text that names the measurements that varied by more than 5 %, and by how much; empty if none did."""
     cvs = {record.file: record.cv for record in records if record.stable is False}
     return ", ".join(f"{file} varied by {cv:.1%}" for file, cv in cvs.items())
 
 
 def read_json(path: Path, wanted: str) -> Any:
-    """A file's JSON.
+    """Read a JSON file; ``wanted`` says in error messages what the file should be.
 
     Raises:
-        RecordError: it cannot be read, or is none.
+        RecordError: the file cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -190,15 +190,15 @@ def read_json(path: Path, wanted: str) -> Any:
 
 
 def read_records(path: Path) -> list[Record]:
-    """All records of a file that ``bench --save`` wrote, or a device.
+    """Read all records of a file that ``bench --save`` or a device wrote.
 
     Raises:
-        RecordError: the file cannot be read, is no JSON, or holds anything else.
+        RecordError: the file cannot be read, is not JSON, or holds something other than records.
     """
     content = read_json(path, "a file of bench --save")
     rows = content if isinstance(content, list) else [content]
     if not rows:
-        raise RecordError(f"{path}: no records in it, wanted a file of bench --save")
+        raise RecordError(f"{path}: has no records, wanted a file of bench --save")
     return [check_record(row, f"{path}, record {index}") for index, row in enumerate(rows)]
 
 

@@ -1,4 +1,4 @@
-"""A record measured again: the same bytes under the same conditions, and how well the number holds."""
+"""Measure a record again, with the same bytes under the same conditions, and say how well it is reproduced."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Replay:
     """A record beside its repetition.
 
     Attributes:
-        file: as the record calls it.
-        p50_ms: the record's.
-        again_p50_ms: of the repetition.
-        ratio, low, high: again over before, with its bootstrap interval.
-        reproduced_within_percent: how far the ratio is from 1.
+        file: the file's name in the record.
+        p50_ms: the record's median latency.
+        again_p50_ms: the repetition's median latency.
+        ratio, low, high: the repetition's latency over the record's, with its bootstrap interval.
+        reproduced_within_percent: distance of the ratio from 1, in percent.
         stable: whether the repetition varied by at most 5 %.
         record_stable: whether the record's own runs did.
     """
@@ -53,24 +53,26 @@ def replay(
     say: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> list[Replay]:
-    """Measure records again, those together that were measured together.
+    """Measure records again; records that were measured together are measured together again.
 
     Args:
-        records: of one machine.
-        folder: for networks that were given by name, which are exported again.
-        files: where the files are, in the order of the records; where they were when left out.
+        records: records of this machine.
+        folder: where networks that were given by name are exported again.
+        files: the files to measure, in the order of the records; the paths in the records when left out.
         repeats, progress: as for :func:`measure_records`.
-        say: told what begins.
+        say: called with a description of each step as it begins.
 
     Raises:
-        RecordError: a file that is not there or has other bytes, or a machine or runtime that is not the record's.
+        RecordError: a file is missing or has other bytes, or the machine or the runtime is not the record's.
     """
-    workloads = [_subject(record, folder, files[index] if files else None, say) for index, record in enumerate(records)]
-    told: dict[str, list[int]] = {}
+    workloads = [
+        _workload(record, folder, files[index] if files else None, say) for index, record in enumerate(records)
+    ]
+    groups: dict[str, list[int]] = {}
     for index, record in enumerate(records):
-        told.setdefault(record.conditions.measurement, []).append(index)
+        groups.setdefault(record.conditions.measurement, []).append(index)
     results: dict[int, Replay] = {}
-    for together in told.values():
+    for together in groups.values():
         first = records[together[0]]
         again = measure_records(
             [workloads[index] for index in together],
@@ -89,18 +91,18 @@ def _beside(record: Record, again: Record) -> Replay:
                   100 * abs(found.ratio - 1), found.new_stable, found.base_stable)  # fmt: skip
 
 
-def _subject(record: Record, folder: Path, file: Path | None, say: Callable[[str], None]) -> Workload:
+def _workload(record: Record, folder: Path, file: Path | None, say: Callable[[str], None]) -> Workload:
     source = getattr(record.conditions, "source", None)
     if file is None and source is not None:
-        (subject,) = gather([source["name"]], folder, [source["target"]], source["weights"], "random", say)
+        (workload,) = gather([source["name"]], folder, [source["target"]], source["weights"], "random", say)
     else:
         path = file or Path(record.file)
         if not path.is_file():
-            raise RecordError(f"{record.file}: no such file, wanted the one that was measured (--file)")
-        subject = Workload(record.file, path, record.network)
-    digest = file_sha256(subject.path)
+            raise RecordError(f"{record.file}: no such file, wanted the file that was measured (name it with --file)")
+        workload = Workload(record.file, path, record.network)
+    digest = file_sha256(workload.path)
     if digest != record.conditions.sha256:
         raise RecordError(
             f"{record.file}: got a file with sha256 {digest[:12]}, wanted {str(record.conditions.sha256)[:12]}"
         )
-    return replace(subject, label=record.file, network=record.network)
+    return replace(workload, label=record.file, network=record.network)

@@ -1,8 +1,8 @@
-"""What this machine can do at best, measured through the runtime itself: the roof over every layer.
+"""The roofline of this machine: its peak and bandwidth, measured through the runtime, bound every layer's time.
 
 A layer that does F multiply-adds and moves B bytes cannot take less than max(2 F / peak, B / bandwidth)
 (Williams, Waterman, Patterson, "Roofline", 2009). Peak and bandwidth are those that ONNX Runtime reaches on large
-operators of their own here, so that what is above a layer's limit is not the processor's fault.
+operators alone on this machine, so time above a layer's limit is not due to the processor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from scarlet_zoo.latency import Runner, Settings, cpu_model
 
-# Pointwise convolutions and a product of matrices, each large enough to be nothing but arithmetic.
+# Pointwise convolutions and a matrix product, each large enough that arithmetic takes nearly all of its time.
 _POINTWISE = ((128, 56), (256, 28), (512, 14))
 _MATRIX = 768
 _DEPTH = 6
@@ -29,13 +29,13 @@ _FEWEST, _ROUNDS, _ENOUGH_MS = 5, 100, 500.0
 
 @dataclass(frozen=True)
 class Machine:
-    """Measured limits.
+    """Measured limits of a machine.
 
     Attributes:
-        device: processor.
-        threads: of the runtime.
-        peak_gflops: 10^9 floating point operations a second, two for each multiply-add, float32.
-        bandwidth_gbs: for each size of what is worked on, in bytes, 10^9 bytes a second read and written.
+        device: name of the processor.
+        threads: intra-op threads of the runtime.
+        peak_gflops: 10^9 float32 operations a second; a multiply-add counts as two.
+        bandwidth_gbs: pairs of a working set's size in bytes and the 10^9 bytes a second that are read and written.
     """
 
     device: str
@@ -44,29 +44,29 @@ class Machine:
     bandwidth_gbs: tuple[tuple[int, float], ...]
 
     def bandwidth(self, size_bytes: float) -> float:
-        """Bytes a second, of what is worked on in this size; between two sizes, the smaller one's."""
+        """Bytes a second for a working set of this size; between two measured sizes, that of the smaller one."""
         smaller = [rate for size, rate in self.bandwidth_gbs if size <= size_bytes]
         return 1e9 * (smaller[-1] if smaller else self.bandwidth_gbs[0][1])
 
     def limit_ms(self, macs: float, weight_bytes: float, activation_bytes: float, footprint_bytes: float) -> float:
-        """The least time of a layer.
+        """The least time of a layer in milliseconds.
 
         Args:
-            macs: multiply-adds.
-            weight_bytes: read once each run, from where the whole network's footprint lies.
-            activation_bytes: read and written; just made, so that the fastest level has them.
-            footprint_bytes: weights and largest activations of the network.
+            macs: multiply-adds of the layer.
+            weight_bytes: bytes of weights, read once in each run at the bandwidth of the whole network's footprint.
+            activation_bytes: bytes of activations read and written, at the bandwidth of the fastest cache level.
+            footprint_bytes: bytes of the network's weights and its largest activations.
         """
         moved = weight_bytes / self.bandwidth(footprint_bytes) + activation_bytes / self.bandwidth(0)
         return 1e3 * max(2 * macs / (1e9 * self.peak_gflops), moved)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """All fields as JSON values."""
         return asdict(self)
 
 
 def measure_machine(threads: int = 1) -> Machine:
-    """Measure peak and bandwidth of this machine; takes a few seconds."""
+    """Measure peak and bandwidth of this machine, which takes a few seconds."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "roof.onnx"
 
@@ -76,13 +76,13 @@ def measure_machine(threads: int = 1) -> Machine:
             times = [runner.time_ms() for _ in range(_FEWEST)]
             while len(times) < _ROUNDS and sum(times) < _ENOUGH_MS:
                 times.append(runner.time_ms())
-            # The least, because the limit is wanted and not what is usual.
+            # The least time, because a limit is wanted, not a typical time.
             return min(times)
 
         rates = [2e-6 * _DEPTH * c * c * side * side / best_ms(_pointwise(c, side)) for c, side in _POINTWISE]
         rates.append(2e-6 * _DEPTH * _MATRIX**3 / best_ms(_matrices(_MATRIX)))
         moved = [(size, 1e-6 * 2 * _DEPTH * size / best_ms(_negations(size))) for size in _SIZES]
-    # What is small is dominated by the call itself; a larger size that is faster is closer to the truth.
+    # The time of a small size is mostly that of the call, so a larger size that is faster counts for it too.
     fastest = [(size, max(rate for _, rate in moved[index:])) for index, (size, _) in enumerate(moved)]
     return Machine(cpu_model(), threads, max(rates), tuple(fastest))
 
@@ -102,7 +102,7 @@ def _negations(size_bytes: int) -> onnx.ModelProto:
 
 
 def _chain(operator: str, shape: Sequence[int], weights: np.ndarray[Any, Any] | None = None) -> onnx.ModelProto:
-    """The same operator several times, each on the last one's output."""
+    """A model that applies the same operator several times, each to the output of the one before."""
     names = ["input", *(f"t{index}" for index in range(_DEPTH - 1)), "output"]
     own = [] if weights is None else ["weights"]
     nodes = [helper.make_node(operator, [names[i], *own], [names[i + 1]]) for i in range(_DEPTH)]

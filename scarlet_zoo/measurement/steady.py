@@ -1,11 +1,10 @@
-"""Measurements that are repeated until they are steady, in one process or in several fresh ones."""
+"""Repeat measurements until they are stable, in this process or in several fresh ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,21 +25,24 @@ def measure_records(
     repeats: int = 2,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Measure workloads together; again while one of them varies by more than 5 %.
+    """Measure workloads interleaved, and repeat the measurement while one of them varies by more than 5 %.
 
     Args:
-        workloads: what to measure, see :func:`scarlet_zoo.measurement.workloads.gather`.
-        settings: how.
-        processes: fresh processes to measure in, one after the other; 1 is this one. What changes from process to
-            process, such as where memory lies, becomes part of what is compared.
-        repeats: how often an unsteady measurement is made again at most. All files are measured again, since they
-            are compared with each other, and of all attempts the one is kept whose worst file varies least.
-        progress: told (done, expected).
+        workloads: what to measure, from :func:`scarlet_zoo.measurement.workloads.gather`.
+        settings: how to measure.
+        processes: number of fresh processes to measure in, one after the other; 1 measures in this process. With
+            several, the variation from process to process, such as the place of memory, is part of the samples.
+        repeats: how many times at most an unstable measurement is repeated. All files are measured again, since they
+            are compared with each other. The records hold the attempt whose worst file varies least.
+        progress: called with (done, expected).
+
+    Returns:
+        One record for each workload, in order; latencies in milliseconds.
 
     Raises:
-        MeasurementError: a file that cannot be measured as asked.
+        MeasurementError: a file cannot be measured with these settings.
     """
-    paths: list[Path] = [subject.path for subject in workloads]
+    paths: list[Path] = [workload.path for workload in workloads]
     attempts: list[list[Timing]] = []
     for _ in range(1 + repeats):
         attempts.append(_attempt(paths, settings, processes, progress))
@@ -48,42 +50,42 @@ def measure_records(
             break
     best = min(attempts, key=lambda timings: max(timing.cv for timing in timings))
     records = []
-    for index, (subject, timing) in enumerate(zip(workloads, best, strict=True)):
-        told: dict[str, Any] = {"attempts": [{"p50_ms": made[index].p50_ms, "cv": made[index].cv} for made in attempts]}
+    for index, (workload, timing) in enumerate(zip(workloads, best, strict=True)):
+        tries = [{"p50_ms": timings[index].p50_ms, "cv": timings[index].cv} for timings in attempts]
         source = {
-            key: value for key, value in asdict(subject).items() if key in ("name", "target", "weights") and value
+            key: value for key, value in asdict(workload).items() if key in ("name", "target", "weights") and value
         }
         conditions = {**timing.conditions, "processes": processes} | ({"source": source} if source else {})
-        named = replace(timing, file=subject.label, network=subject.network, conditions=conditions)
-        records.append(record_of(named, **told))
+        named = replace(timing, file=workload.label, network=workload.network, conditions=conditions)
+        records.append(record_of(named, attempts=tries))
     return records
 
 
 def _attempt(paths: Sequence[Path], settings: Settings, processes: int, progress: Progress | None) -> list[Timing]:
     if processes == 1:
         return measure_here(paths, settings, progress)
-    made = []
+    rounds = []
     for process in range(processes):
-        # A process for itself, which has not loaded anything yet.
+        # A fresh process, which has not loaded anything yet.
         with worker_pool(1) as pool:
-            made.append(pool.submit(measure_here, paths, settings).result())
+            rounds.append(pool.submit(measure_here, paths, settings).result())
         if progress is not None:
             progress(process + 1, processes)
-    return [_merge(row) for row in zip(*made, strict=True)]
+    return [_merge(row) for row in zip(*rounds, strict=True)]
 
 
 def measure_here(paths: Sequence[Path], settings: Settings, progress: Progress | None = None) -> list[Timing]:
-    """Files of any runtime, in this process."""
+    """Measure files of any runtime, interleaved, in this process."""
     with quiet_runtimes(paths):
         return measure(paths, settings, progress, open_runner=open_runner, cold_start=cold_start)
 
 
 def _merge(timings: Sequence[Timing]) -> Timing:
-    """One timing of the same file in several processes."""
+    """Merge the timings of one file in several processes into one timing."""
     first, last = timings[0], timings[-1]
     samples = [sample for timing in timings for sample in timing.samples_ms]
     each = 1 + max(max(timing.opening_of_sample) for timing in timings)
-    openings = [i * each + opening for i, timing in enumerate(timings) for opening in timing.opening_of_sample]
+    sessions = [i * each + session for i, timing in enumerate(timings) for session in timing.opening_of_sample]
     return replace(
         first,
         **statistics(samples),
@@ -92,5 +94,5 @@ def _merge(timings: Sequence[Timing]) -> Timing:
         peak_rss_bytes=max(timing.peak_rss_bytes for timing in timings),
         conditions={**first.conditions, "after": last.conditions["after"]},
         samples_ms=samples,
-        opening_of_sample=openings,
+        opening_of_sample=sessions,
     )

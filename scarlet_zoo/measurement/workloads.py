@@ -1,4 +1,4 @@
-"""What is measured: files as they are, and networks by name, exported for each target that is asked for."""
+"""Workloads, the files to measure: files as they are, and networks given by name, exported for each target."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Workload:
     """A file to measure.
 
     Attributes:
-        label: how its record calls it.
-        network: the network's name.
-        path: where it is.
-        name, target, weights: of a network that was exported for the measurement; empty for a file.
+        label: the file's name in its record.
+        path: path of the file.
+        network: name of the network.
+        name, target, weights: what was exported, for a network given by name; empty for a file that was given.
     """
 
     label: str
@@ -45,18 +45,18 @@ def gather(
     calibration: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Workload]:
-    """Files and names to workloads, in their order; a name gives one for each target.
+    """Turn files and network names into workloads, in their order; a name gives one for each target.
 
     Args:
-        models: files of any runtime, registered names, identity strings, any timm names.
-        folder: for what is exported.
-        targets: of the networks that are given by name.
-        weights: of those networks, as for ``load_network``.
-        calibration: pictures for integer targets, a folder or ``random``.
-        say: told what begins.
+        models: files of any runtime, registered names, identity strings or timm names.
+        folder: where exported files are written.
+        targets: the targets that networks given by name are exported for.
+        weights: the weights of networks given by name, as for ``load_network``.
+        calibration: calibration images for integer targets: a folder, or ``random``.
+        say: called with a description of each step as it begins.
 
     Raises:
-        ScarletError: a file that is none, or a network that cannot be exported.
+        ScarletError: a file is not a network, or a network cannot be exported.
     """
     found: list[Workload] = []
     for model in models:
@@ -95,10 +95,10 @@ def _exported(
     for target in targets:
         get_target(target)
     network = load_network(name, weights)
-    pictures = None if calibration is None else lambda: calibration_images(calibration, network.preprocessing, 32)
+    images = None if calibration is None else lambda: calibration_images(calibration, network.preprocessing, 32)
     found = []
     for target in targets:
         say(f"export {name} for {target}")
-        done = export_network(network, folder / target, target, Recipe(), pictures)
+        done = export_network(network, folder / target, target, Recipe(), images)
         found.append(Workload(f"{name} ({target})", done.path, name, name, target, weights))
     return found

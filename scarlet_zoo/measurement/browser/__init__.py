@@ -1,1 +1,1 @@
-"""Measuring in a browser: a small server hands a page and the networks to a phone, and takes records back."""
+"""Measure in a browser: a small server gives a phone a page and the networks, and receives its records."""

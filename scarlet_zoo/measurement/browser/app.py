@@ -1,6 +1,6 @@
-"""The server: the page, its runtime, the networks that were named, and a door for records.
+"""The web application: it serves the page, its runtime and the networks to measure, and receives records.
 
-Nothing else is handed out, whatever path is asked for: every name is looked up in a table, none is joined to a folder.
+It serves nothing else, whatever path is asked for: every name is looked up in a table, none is joined to a folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from scarlet_zoo.measurement.record_folder import Results
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript",
           ".wasm": "application/wasm", ".svg": "image/svg+xml"}  # fmt: skip
-# The page asks nobody else for anything; and it is isolated, which threads need.
+# The page may load nothing from other servers. _HEADERS also isolate it, which threads need.
 _ALWAYS = {
     "Content-Security-Policy": "; ".join((
         "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval' blob:", "worker-src 'self' blob:",
@@ -48,22 +48,23 @@ _HEADERS = _ALWAYS | {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 Answer = Callable[[Request], Awaitable[Response]]
-MOST_BYTES = 2**21  # of a body
-MOST_POSTS, _WINDOW_S = 240, 60.0  # from one address
+MOST_BYTES = 2**21  # in the body of a request
+MOST_POSTS, _WINDOW_S = 240, 60.0  # from one address in so many seconds
 
 
 @dataclass
 class Desk:
-    """All that requests are answered from.
+    """Everything that the application serves, and where it writes records.
 
     Attributes:
-        token: of this run; without it nothing but the page itself is given and nothing is taken.
-        models: that are handed out.
-        runtime: onnxruntime-web.
-        results: where records go.
-        table: a latency table that pages measure for; none when None.
-        settings: of the page's measurement.
-        done: called after each record or table that came in.
+        token: secret of this run; requests without it get only the page and its runtime.
+        models: the networks to serve.
+        runtime: the installed onnxruntime-web.
+        results: the folder that records are written to.
+        settings: settings of the page's measurement.
+        table: the latency table that pages measure for; None for none.
+        done: called after each record or table that is received.
+        posts: times of the recent posts from each address.
     """
 
     token: str
@@ -77,7 +78,7 @@ class Desk:
 
 
 def make_app(desk: Desk) -> Starlette:
-    """The ASGI application."""
+    """Make the ASGI application that serves what the desk holds."""
     pages = {path.name: path for path in _PAGE.iterdir() if path.suffix in _TYPES}
     answers = _Answers(desk)
     routes = [
@@ -98,18 +99,18 @@ def make_app(desk: Desk) -> Starlette:
 def _from_table(table: Mapping[str, Path]) -> Answer:
     async def give(request: Request) -> Response:
         path = table.get(request.path_params.get("name", "index.html"))
-        return FileResponse(path, media_type=_TYPES[path.suffix]) if path else _told("no such file", 404)
+        return FileResponse(path, media_type=_TYPES[path.suffix]) if path else _error("no such file", 404)
 
     return give
 
 
 class _Answers:
-    """What is answered to those who have the token."""
+    """The answers to requests that have the token."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.models = {model.id: model for model in desk.models}
-        # When a page first asked for a network: no measurement of it can have taken longer than since then.
+        # When each page first asked for each network: a measurement cannot have taken longer than since then.
         self.asked_at: dict[tuple[str, str], float] = {}
 
     async def catalog(self, _: Request) -> Response:
@@ -122,11 +123,11 @@ class _Answers:
     async def model(self, request: Request) -> Response:
         found = self.models.get(request.path_params["id"])
         if found is None:
-            return _told("no such network", 404)
+            return _error("no such network", 404)
         if request.path_params["part"] == "input":
             return Response(found.input.tobytes(), media_type="application/octet-stream")
         if request.path_params["part"] != "file":
-            return _told("no such part, wanted file or input", 404)
+            return _error("no such part, wanted file or input", 404)
         self.asked_at.setdefault((request.headers.get("x-client", ""), found.id), time.monotonic())
         return FileResponse(found.artifact.path, media_type="application/octet-stream")
 
@@ -134,7 +135,7 @@ class _Answers:
         posted = read_post(Posted, await _body(request))
         found, begun = self.models.get(posted.model), self.asked_at.get((posted.client, posted.model))
         if found is None or begun is None:
-            raise RecordError(f"post: model: {posted.model!r} was not handed to this page")
+            raise RecordError(f"post: model: got {posted.model!r}, wanted a network that this page has downloaded")
         device = self.desk.results.name_of(posted.client, posted.device)
         record = record_of_post(posted, found, self.desk.runtime.version, time.monotonic() - begun, device)
         path = await run_in_threadpool(self.desk.results.add, record)
@@ -147,18 +148,18 @@ class _Answers:
 
     async def table_file(self, request: Request) -> Response:
         path = self.table.files.get(request.path_params["name"])
-        return FileResponse(path) if path else _told("no such file", 404)
+        return FileResponse(path) if path else _error("no such file", 404)
 
     async def table_group(self, request: Request) -> Response:
-        told = await run_in_threadpool(self.table.take, await _body(request), self.desk.runtime.version)
-        if told["finished"]:
+        state = await run_in_threadpool(self.table.take, await _body(request), self.desk.runtime.version)
+        if state["finished"]:
             self.desk.done()
-        return JSONResponse(told, 201)
+        return JSONResponse(state, 201)
 
     @property
     def table(self) -> TableRun:
         if self.desk.table is None:
-            raise ScarletError("table: none is asked for, wanted serve --space")
+            raise ScarletError("table: this server measures no latency table, wanted serve --space")
         return self.desk.table
 
 
@@ -172,7 +173,7 @@ def _guard(desk: Desk) -> Callable[[Request, Answer], Awaitable[Response]]:
 
 
 def _may_be_isolated(request: Request) -> bool:
-    """Whether a browser takes the page for secure: elsewhere it complains of headers that it then ignores."""
+    """Whether a browser treats the page as secure; elsewhere it ignores the isolation headers and warns of them."""
     return request.url.scheme == "https" or request.url.hostname in ("localhost", "127.0.0.1")
 
 
@@ -182,13 +183,13 @@ def _barred(desk: Desk, request: Request) -> Response | None:
         return None
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(given.encode(), f"Bearer {desk.token}".encode()):
-        return _told("no token, or not the one of this run", 401)
+        return _error("got no token or a wrong one, wanted the token of this run", 401)
     if request.method == "POST":
         own, now = desk.posts[request.client.host if request.client else ""], time.monotonic()
         while own and own[0] < now - _WINDOW_S:
             own.popleft()
         if len(own) >= MOST_POSTS:
-            return _told(f"more than {MOST_POSTS} posts a minute", 429)
+            return _error(f"got more than {MOST_POSTS} posts in a minute from this address", 429)
         own.append(now)
     return None
 
@@ -207,13 +208,13 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _told(reason: str, status: int) -> Response:
+def _error(reason: str, status: int) -> Response:
     return JSONResponse({"error": reason}, status)
 
 
 def _refused(_: Request, error: Exception) -> Response:
-    return _told(str(error), 422)
+    return _error(str(error), 422)
 
 
 def _too_long(_: Request, __: Exception) -> Response:
-    return _told(f"body of more than {MOST_BYTES} bytes", 413)
+    return _error(f"got a body of more than {MOST_BYTES} bytes", 413)

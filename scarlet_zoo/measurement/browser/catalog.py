@@ -1,4 +1,4 @@
-"""What is handed out: the networks that were named, each with an input and the answer it must give to it."""
+"""The networks that are served, each with an input and the outputs that it must give for it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.latency import MeasurementError, Runner, Settings
 from scarlet_zoo.measurement.workloads import Workload
 
-# Largest difference from this host's answers that passes, over their range: kernels sum in another order, and
-# integer ones round once more where a processor has no instruction for a product of bytes.
+# Largest accepted difference from this host's outputs, over their range: kernels sum in another order, and integer
+# kernels round once more where a processor has no instruction for products of bytes.
 _TOLERANCE = {"float32": 1e-3, "int8": 0.1}
 
 
 @dataclass(frozen=True)
 class Served:
-    """A network that is handed out.
+    """A network that is served.
 
     Attributes:
-        id: by which it is asked for.
-        label: how its record calls it.
-        network: its name.
-        artifact: its file.
-        size: of the file in bytes.
-        input: what it is fed with, float32 (N, C, H, W) or uint8 (N, H, W, C).
-        outputs: by name, what it answered on this host.
-        measured: whether it is timed; one that is not only answers pictures.
+        id: its number in the catalog, by which the page asks for it.
+        label: its name in records, as the workload's label.
+        network: name of the network.
+        artifact: description of its file.
+        size: size of the file in bytes.
+        input_name: name of its input.
+        input: the input to check it with, float32 (N, C, H, W) or uint8 (N, H, W, C).
+        outputs: its outputs for that input on this host, by name.
+        measured: whether the page measures it; otherwise it only classifies images.
     """
 
     id: str
@@ -49,11 +50,11 @@ class Served:
 
     @property
     def tolerance(self) -> float:
-        """Largest difference of an answer that passes, over the range of the answers."""
+        """Largest accepted difference of an output from this host's, over the range of this host's outputs."""
         return _TOLERANCE.get(self.artifact.precision, _TOLERANCE["float32"])
 
     def to_dict(self) -> dict[str, Any]:
-        """What the page must know, as JSON values; the input itself is handed out on its own."""
+        """What the page must know of the network, as JSON values; the input itself is served separately."""
         feed = self.artifact.preprocessing
         return {
             "id": self.id, "label": self.label, "bytes": self.size, "sha256": self.artifact.sha256,
@@ -67,19 +68,19 @@ class Served:
 
 
 def catalog(workloads: Sequence[Workload], classifier: Workload | None = None) -> list[Served]:
-    """The networks, in their order, then one for pictures that is not measured.
+    """Make the catalog: the workloads in order, then a classifier for images that is not measured, if one is given.
 
     Raises:
-        ArtifactError: a file that is no ONNX network with one image input, or does not run here.
+        ArtifactError: a file is not an ONNX network with one image input, or does not run on this machine.
     """
-    found = [_served(str(number), subject) for number, subject in enumerate(workloads)]
+    found = [_served(str(number), workload) for number, workload in enumerate(workloads)]
     return found if classifier is None else [*found, replace(_served(str(len(found)), classifier), measured=False)]
 
 
-def _served(number: str, subject: Workload) -> Served:
-    path = subject.path
+def _served(number: str, workload: Workload) -> Served:
+    path = workload.path
     if path.suffix != ".onnx":
-        raise ArtifactError(f"{path}: wanted an ONNX file, which is what runs in a browser")
+        raise ArtifactError(f"{path}: is not an ONNX file, wanted one: a browser runs only those")
     artifact = read_artifact(path)
     network = OnnxNetwork(path)
     try:
@@ -90,4 +91,4 @@ def _served(number: str, subject: Workload) -> Served:
     session: ort.InferenceSession = runner.session
     answers = session.run(None, {name: fed})
     outputs = {name: np.asarray(value) for name, value in zip(network.outputs, answers, strict=True)}
-    return Served(number, subject.label, subject.network, artifact, path.stat().st_size, name, fed, outputs)
+    return Served(number, workload.label, workload.network, artifact, path.stat().st_size, name, fed, outputs)

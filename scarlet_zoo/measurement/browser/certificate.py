@@ -1,4 +1,4 @@
-"""A certificate that this machine signs for itself: what a browser needs to give a page of a local network threads."""
+"""Self-signed certificates, for https: browsers allow threads only in pages of a secure origin."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _DAYS = 30
 
 
 def write_certificate(folder: Path, hosts: Sequence[str]) -> tuple[Path, Path, str]:
-    """Write a new key and a certificate of it for some hosts.
+    """Write a new key and its self-signed certificate for some hosts.
 
     Args:
-        folder: of ``key.pem``, which only its owner can read, and ``certificate.pem``.
-        hosts: names or addresses.
+        folder: where ``key.pem``, which only its owner can read, and ``certificate.pem`` are written.
+        hosts: host names or addresses that the certificate is valid for.
 
     Returns:
-        The two files, and the certificate's SHA-256 fingerprint, which a browser shows.
+        The key file, the certificate file, and the certificate's SHA-256 fingerprint, which a browser shows.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "scarlet-zoo serve")])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5)).not_valid_after(now + datetime.timedelta(days=_DAYS))
@@ -40,8 +40,8 @@ def write_certificate(folder: Path, hosts: Sequence[str]) -> tuple[Path, Path, s
     key_file.touch(mode=0o600)
     key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                            serialization.NoEncryption()))  # fmt: skip
-    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return key_file, certificate_file, made.fingerprint(hashes.SHA256()).hex(":")
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return key_file, certificate_file, certificate.fingerprint(hashes.SHA256()).hex(":")
 
 
 def _alternative(host: str) -> x509.GeneralName:

@@ -1,4 +1,4 @@
-"""What a page sends back, read strictly: a number that cannot be is not let in."""
+"""Read what a page sends back, strictly: impossible numbers are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scarlet_zoo.measurement.records import Milliseconds, Record, check_record
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
 Client = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 _LONGEST_MS = 60_000.0
-# No processor reads a network's weights faster than this, so none runs it in less.
+# No processor reads weights faster than this, which bounds a network's latency from below.
 _BYTES_PER_MS = 1e9
 _SLACK_S = 2.0
 
@@ -26,14 +26,14 @@ class _Strict(BaseModel):
 
 
 class Browser(_Strict):
-    """Where the page runs, as it says itself.
+    """The browser that the page runs in, as the page reports it.
 
     Attributes:
-        user_agent, platform: names.
-        cores: that it offers.
-        secure_context, cross_origin_isolated: what it was allowed; threads and fine timers need both.
-        timer_ms: smallest step of its clock.
-        hash: ``subtle`` (the browser's own) or ``script``.
+        user_agent, platform: names of the browser and its system.
+        cores: number of cores that the browser reports.
+        secure_context, cross_origin_isolated: the page's state; threads and fine timers need both.
+        timer_ms: smallest step of the page's clock, in milliseconds.
+        hash: how it computes SHA-256: ``subtle`` (the browser's own) or ``script``.
     """
 
     user_agent: Annotated[str, Field(min_length=1, max_length=400)]
@@ -45,7 +45,7 @@ class Browser(_Strict):
     hash: Annotated[str, Field(pattern="^(subtle|script)$")]
 
     def machine(self, device: str) -> dict[str, Any]:
-        """The part of a measurement's conditions that the machine decides, under a device's name."""
+        """The part of a measurement's conditions that depends on the machine, with ``device`` as its name."""
         return machine_conditions(device, self.platform, self.user_agent, self.cores)
 
 
@@ -53,7 +53,9 @@ class Method(_Strict):
     """How the page measured.
 
     Attributes:
-        runs_per_sample: runs that a sample is the mean of: several where the clock is too coarse for one.
+        threads, warmup, burst, runs, seconds: as in :class:`scarlet_zoo.latency.Settings`.
+        runs_per_sample: number of runs that each sample is the mean of; more than 1 if the clock is too coarse.
+        openings: number of sessions.
     """
 
     threads: Annotated[PositiveInt, Field(le=64)]
@@ -66,11 +68,11 @@ class Method(_Strict):
 
 
 class Asker(_Strict):
-    """A page.
+    """A page that sends a request.
 
     Attributes:
-        client: hexadecimal, drawn by the page; the same one after a reload.
-        device: what a person calls it.
+        client: random hexadecimal number of the page; it stays the same after a reload.
+        device: the device's name, as the user entered it.
     """
 
     client: Client
@@ -78,11 +80,12 @@ class Asker(_Strict):
 
 
 class Posted(Asker):
-    """A measurement of one network.
+    """A measurement of one network, as the page posts it.
 
     Attributes:
-        model, sha256: id of the network, and the hash of what the page got.
-        golden_error: largest difference from the host's answers, over their range.
+        model, sha256: the network's id, and the hash of the file that the page received.
+        golden_error: largest difference from the host's outputs, over their range.
+        load_ms, first_ms: time of loading and of the first run, in milliseconds.
         samples_ms, opening_of_sample: as in :class:`scarlet_zoo.latency.Timing`.
     """
 
@@ -101,10 +104,10 @@ Post = TypeVar("Post", bound=BaseModel)
 
 
 def read_post(kind: type[Post], body: bytes) -> Post:
-    """What a page sent, of the kind that is wanted.
+    """Validate the body of a request as an object of class ``kind``.
 
     Raises:
-        RecordError: the first thing that is wrong with it.
+        RecordError: the body is not valid; the message names the first wrong field.
     """
     try:
         return kind.model_validate_json(body)
@@ -114,17 +117,17 @@ def read_post(kind: type[Post], body: bytes) -> Post:
 
 
 def record_of_post(posted: Posted, model: Served, runtime_version: str, open_for_s: float, device: str) -> Record:
-    """The record of a measurement, beside the host's own.
+    """Check a posted measurement and make its record.
 
     Args:
-        posted: what the page says.
-        model: what it measured.
-        runtime_version: of the onnxruntime-web that it was handed.
-        open_for_s: how long ago it began to ask for this network.
-        device: name under which its records are kept.
+        posted: the measurement.
+        model: the network that was measured.
+        runtime_version: version of the onnxruntime-web that was served.
+        open_for_s: seconds since the page first asked for this network.
+        device: name of the device in the record.
 
     Raises:
-        RecordError: another file, answers that are wrong, or times that cannot be.
+        RecordError: the page measured another file, its outputs are wrong, or its times are impossible.
     """
     _believe(posted, model, open_for_s)
     numbers = statistics(posted.samples_ms)
@@ -145,7 +148,7 @@ def record_of_post(posted: Posted, model: Served, runtime_version: str, open_for
 
 
 def web_runtime_conditions(version: str, artifact: Artifact | None = None) -> dict[str, Any]:
-    """The part of a measurement's conditions that onnxruntime-web, and a file that it runs, decide."""
+    """The part of a measurement's conditions that depends on onnxruntime-web and the file that it runs."""
     if artifact is None:
         return runtime_conditions("onnxruntime-web", version, provider="wasm")
     return runtime_conditions(
@@ -169,5 +172,5 @@ def _believe(posted: Posted, model: Served, open_for_s: float) -> None:
     spent = float(np.sum(posted.samples_ms)) * posted.method.runs_per_sample / 1e3
     if spent > open_for_s + _SLACK_S:
         raise RecordError(
-            f"post: samples_ms: {spent:.1f} s in all, the page has had the network for {open_for_s:.1f} s"
+            f"post: samples_ms: got {spent:.1f} s in all, wanted at most the {open_for_s:.1f} s since the page asked"
         )

@@ -1,4 +1,4 @@
-"""The server while it runs: where it listens, what a phone must open, and when it ends."""
+"""Run the server: the address that it listens on, the URL that a phone opens, and when it ends."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _LOOPBACK, _EVERYWHERE = "127.0.0.1", "0.0.0.0"
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where to listen.
+    """Where and how the server listens.
 
     Attributes:
-        lan: on every address of this machine, rather than on loopback alone.
-        port: 0 is any that is free.
-        https: with a certificate of our own, which the phone is asked to trust.
-        adb: serial number of a phone on a cable, to whose localhost the port is carried.
+        lan: whether to listen on every address of this machine, rather than on loopback alone.
+        port: port to listen on; 0 takes any free one.
+        https: whether to use https, with a self-signed certificate that the user must accept on the phone.
+        adb: serial number of a phone connected by adb, whose localhost gets the port forwarded; None for none.
     """
 
     lan: bool = False
@@ -47,26 +47,26 @@ class Place:
 
 
 def new_token() -> str:
-    """A word that nobody guesses, for one run."""
+    """Make a random secret token for one run."""
     return secrets.token_urlsafe(18)
 
 
 def lan_address() -> str:
-    """This machine's address in its network; nothing is sent to find it.
+    """This machine's address in its local network, found without sending anything.
 
     Raises:
-        ScarletError: it is in none.
+        ScarletError: this machine is in no network.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # an address of documentation (RFC 5737)
+            probe.connect(("192.0.2.1", 9))  # an address reserved for documentation (RFC 5737)
             return str(probe.getsockname()[0])
         except OSError as error:
-            raise ScarletError("serve --lan: this machine is in no network, wanted one that the phone is in") from error
+            raise ScarletError("serve --lan: this machine is in no network, wanted the phone's network") from error
 
 
 def qr_code(url: str) -> str | None:
-    """A URL as a code for a phone's camera, in characters of a terminal; None where segno is not installed."""
+    """A URL as a QR code in characters for a terminal; None if segno is not installed."""
     try:
         import segno
     except ModuleNotFoundError:
@@ -77,16 +77,16 @@ def qr_code(url: str) -> str | None:
 
 
 def run_server(desk: Desk, place: Place, tell: Callable[[str, str | None], None], wanted: int | None = None) -> None:
-    """Serve until interrupted, or until so much has come in.
+    """Run the server until it is interrupted, or until it has received enough records.
 
     Args:
-        desk: what is served; its ``done`` is taken.
-        place: where.
-        tell: told the URL to open, and a certificate's fingerprint, when connections are taken.
-        wanted: records and tables after which it ends; None is never.
+        desk: what to serve; its ``done`` is replaced.
+        place: where to listen.
+        tell: called with the URL to open and the certificate's fingerprint (None for http) once the server listens.
+        wanted: number of records and tables after which the server ends; None runs until interrupted.
 
     Raises:
-        ScarletError: the port is taken, or there is no network or phone.
+        ScarletError: the port is in use, or there is no network or no phone.
     """
     with ExitStack() as cleanup:
         listener = cleanup.enter_context(_listen(place))
@@ -101,7 +101,7 @@ def run_server(desk: Desk, place: Place, tell: Callable[[str, str | None], None]
         desk.done = server.came_in
         scheme = "https" if place.https else "http"
         tell(f"{scheme}://{host}:{port}/#{desk.token}", fingerprint)
-        with suppress(KeyboardInterrupt):  # which is how a person ends it
+        with suppress(KeyboardInterrupt):  # the user ends it with Ctrl-C
             server.run(sockets=[listener])
 
 
@@ -112,7 +112,7 @@ def _listen(place: Place) -> socket.socket:
         listener.bind((place.host, place.port))
     except (OSError, OverflowError) as error:
         listener.close()
-        raise ScarletError(f"serve: port {place.port} cannot be listened on: {error}") from error
+        raise ScarletError(f"serve: cannot listen on port {place.port}: {error}") from error
     listener.listen(64)
     return listener
 
@@ -124,14 +124,14 @@ def _tls(cleanup: ExitStack, host: str) -> tuple[dict[str, Any], str]:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's, which ends when enough has come in."""
+    """Uvicorn's server, which ends when it has received enough records and tables."""
 
     def __init__(self, app: Starlette, tls: dict[str, Any], wanted: int | None) -> None:
         super().__init__(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3, **tls))
         self.wanted = wanted
 
     def came_in(self) -> None:
-        """A record or a table is there."""
+        """Count a received record or table."""
         if self.wanted is not None:
             self.wanted -= 1
             self.should_exit = self.wanted <= 0

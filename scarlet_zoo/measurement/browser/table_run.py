@@ -1,4 +1,4 @@
-"""A latency table measured by a page: group by group, so that a reload loses one group at most."""
+"""A latency table that a page measures group by group, so that a reload loses at most one group."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ _Samples = Annotated[list[Milliseconds], Field(min_length=3, max_length=2000)]
 
 
 class PostedGroup(Asker):
-    """Times of one group of a bundle, in one sitting.
+    """The samples of one group of a bundle in one round, as the page posts them.
 
     Attributes:
-        sitting, group: numbers.
-        samples_ms: (files of the group, runs).
-        sha256: of the files that the page got.
+        browser: the browser that measured.
+        threads: its number of threads.
+        sitting, group: numbers of the round and of the group, from 0.
+        samples_ms: latencies in milliseconds, (files of the group, runs).
+        sha256: hashes of the files that the page received.
     """
 
     browser: Browser
@@ -38,18 +40,18 @@ class PostedGroup(Asker):
 
 
 class TableRun:
-    """A bundle that pages go through.
+    """The measurement of a bundle by pages.
 
-    What a page has measured is kept in the results folder, under the name of its device; the next group to measure
-    is told from that, so a page, or the server, can be gone in between.
+    What a page has measured is written to the results folder, under the name of its device. The next group to measure
+    follows from these files, so the page and the server can be restarted in between.
 
     Args:
-        bundle: to measure.
-        sittings: times that all groups are gone through.
-        results: where it is kept.
+        bundle: the bundle to measure.
+        sittings: number of rounds through all groups.
+        results: the results folder.
 
     Attributes:
-        files: of the bundle, by name.
+        files: paths of the bundle's files, by name.
     """
 
     def __init__(self, bundle: Bundle, sittings: int, results: Results) -> None:
@@ -58,7 +60,10 @@ class TableRun:
         self._sha256 = {name: file_sha256(path) for name, path in self.files.items()}
 
     def state(self, client: str, device: str) -> dict[str, Any]:
-        """What a page is to measure next: ``sitting``, ``group`` and its ``files``; nothing when it is done."""
+        """What a page must measure next: ``sitting`` (the number of the round), ``group`` and ``files``.
+
+        ``done`` of ``all`` groups are measured; ``finished`` says whether all are, and then nothing is next.
+        """
         return self._next(self._done(self._folder(self.results.name_of(client, device))))
 
     def _next(self, done: int) -> dict[str, Any]:
@@ -66,17 +71,17 @@ class TableRun:
         whole = {"done": done, "all": groups * self.sittings, "finished": done == groups * self.sittings}
         if whole["finished"]:
             return whole
-        sitting, group = divmod(done, groups)
-        return {**whole, "sitting": sitting, "group": group, "files": [*self.bundle.groups[group].files.values()]}
+        number, group = divmod(done, groups)
+        return {**whole, "sitting": number, "group": group, "files": [*self.bundle.groups[group].files.values()]}
 
     def take(self, body: bytes, runtime_version: str) -> dict[str, Any]:
-        """Keep a group's times; after the last one of all, the table is made.
+        """Write a group's samples; after the last group of the last round, write the table.
 
         Returns:
-            As :meth:`state`, with ``table`` (a file's name) when it is made.
+            The next state, as of :meth:`state`; with ``table``, the name of the table's file, once it is written.
 
         Raises:
-            RecordError: what is wrong with the post, or it is not the group that was wanted.
+            RecordError: the post is not valid, or is not of the group that was wanted.
         """
         posted = read_post(PostedGroup, body)
         device = self.results.name_of(posted.client, posted.device)
@@ -84,14 +89,17 @@ class TableRun:
         done = self._done(folder)
         wanted = self._next(done)
         if wanted["finished"] or (posted.sitting, posted.group) != (wanted["sitting"], wanted["group"]):
-            raise RecordError(f"post: group {posted.group} of sitting {posted.sitting}, wanted {wanted}")
+            due = "none" if wanted["finished"] else f"group {wanted['group']} of round {wanted['sitting']}"
+            raise RecordError(f"post: got group {posted.group} of round {posted.sitting}, wanted {due}")
         if posted.sha256 != [self._sha256[name] for name in wanted["files"]]:
-            raise RecordError("post: sha256: not those of the group's files")
+            raise RecordError("post: sha256: got other hashes, wanted those of the group's files")
         if len(posted.samples_ms) != len(wanted["files"]):
-            raise RecordError(f"post: samples_ms: of {len(posted.samples_ms)} files, wanted {len(wanted['files'])}")
+            raise RecordError(f"post: samples_ms: got {len(posted.samples_ms)} files, wanted {len(wanted['files'])}")
         write_text(folder / f"group-{done:05d}.json", posted.model_dump_json())
-        told = self._next(done + 1)
-        return {**told, "table": self._finish(folder, device, runtime_version).name} if told["finished"] else told
+        state = self._next(done + 1)
+        if not state["finished"]:
+            return state
+        return {**state, "table": self._finish(folder, device, runtime_version).name}
 
     def _folder(self, device: str) -> Path:
         return self.results.folder / f"{file_name(device)}-{self.bundle.space.name}"
@@ -101,19 +109,19 @@ class TableRun:
         return len(list(folder.glob("group-*.json"))) if folder.is_dir() else 0
 
     def _finish(self, folder: Path, device: str, runtime_version: str) -> Path:
-        """Sittings in the form that ``latency.py --groups`` writes, and the table that they give."""
+        """Write the rounds as ``latency.py --groups`` does, and the table that they give; gives the table's path."""
         groups = [PostedGroup.model_validate_json(path.read_bytes()) for path in sorted(folder.glob("group-*.json"))]
         make_folder(folder)
         count, files = len(self.bundle.groups), []
         for number in range(self.sittings):
             own = groups[number * count : (number + 1) * count]
-            told = {
+            measured = {
                 "conditions": self._conditions(own[0], device, runtime_version),
                 "samples_ms": [group.samples_ms for group in own],
                 "sha256": [group.sha256 for group in own],
             }
             files.append(folder / f"sitting-{number}.json")
-            write_text(files[-1], json.dumps(told) + "\n")
+            write_text(files[-1], json.dumps(measured) + "\n")
         path = self.results.folder / f"{folder.name}.lut.json"
         build_table(self.bundle, files).write(path)
         return path

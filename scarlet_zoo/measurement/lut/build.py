@@ -1,4 +1,7 @@
-"""Measured sittings of a bundle to a table; here, each sitting is a fresh process and is kept when it is done."""
+"""Build a latency table from measured rounds of a bundle.
+
+On this machine each round runs in a fresh process and is written to its own file when it is done.
+"""
 
 from __future__ import annotations
 
@@ -29,100 +32,100 @@ Array = NDArray[np.float64]
 def measure_bundle(
     bundle: Bundle, folder: Path, settings: Settings, sittings: int = ROUNDS, progress: Progress | None = None
 ) -> list[Path]:
-    """Measure a bundle on this host; sittings that are in the folder are not made again.
+    """Measure a bundle on this machine; rounds whose files are in the folder are not measured again.
 
     Args:
-        bundle: to measure.
-        folder: of the files ``sitting-N.json``.
-        settings: how.
-        sittings: fresh processes, one after the other.
-        progress: told (done, sittings).
+        bundle: the bundle to measure.
+        folder: where the rounds are written, as ``sitting-N.json``.
+        settings: how to measure.
+        sittings: number of rounds, each in a fresh process, one after the other.
+        progress: called with (rounds done, rounds in all).
 
-    Raises:
-        TableError: the folder has sittings of other settings or of other files.
+    Returns:
+        The files of the rounds, for :func:`build_table`, which checks them.
     """
     make_folder(folder)
     files = [folder / f"sitting-{number}.json" for number in range(sittings)]
     for done, file in enumerate(files):
         if not file.is_file():
             with worker_pool(1) as pool:
-                made = pool.submit(measure_groups, bundle.paths, settings, TURNS).result()
-            write_text(file, json.dumps(made))
+                measured = pool.submit(measure_groups, bundle.paths, settings, TURNS).result()
+            write_text(file, json.dumps(measured))
         if progress is not None:
             progress(done + 1, sittings)
     return files
 
 
 def build_table(bundle: Bundle, sittings: Sequence[Path]) -> LatencyTable:
-    """A table from measured sittings, wherever they were made.
+    """Build a table from measured rounds, whichever device they come from.
 
     Args:
-        bundle: what was measured.
-        sittings: files of :func:`measure_bundle`, or of ``latency.py --groups`` on a device.
+        bundle: the bundle that was measured.
+        sittings: the rounds: files of :func:`measure_bundle`, or of ``latency.py --groups`` on a device.
 
     Raises:
-        TableError: a sitting that cannot be read, of other files, or of another device, runtime or number of threads.
+        TableError: a round cannot be read, measured other files, or is of another device, runtime or number of threads.
     """
     if not sittings:
-        raise TableError("latency table: no sittings, wanted one or more measured files")
-    told = [_read(file, bundle) for file in sittings]
-    stamps = [{key: row["conditions"][key] for key in _STAMPED} for row in told]
+        raise TableError("latency table: got no measured rounds, wanted one file or more")
+    rounds = [_read(file, bundle) for file in sittings]
+    stamps = [{key: row["conditions"][key] for key in _STAMPED} for row in rounds]
     for file, stamp in zip(sittings, stamps, strict=True):
         apart = [f"{key} {stamp[key]!r}" for key in _STAMPED if stamp[key] != stamps[0][key]]
         if apart:
-            raise TableError(f"{file}: of {'; '.join(apart)}, wanted the same as {sittings[0]}")
-    # (sittings, groups, files of the group)
-    medians = [[[float(np.median(times)) for times in group] for group in row["samples_ms"]] for row in told]
+            raise TableError(f"{file}: measured with {'; '.join(apart)}, wanted the same as {sittings[0]}")
+    # (rounds, groups, files of the group), in milliseconds
+    medians = [[[float(np.median(times)) for times in group] for group in row["samples_ms"]] for row in rounds]
     blocks = _blocks(bundle, medians)
-    said = {"precision": bundle.precision, "form": FORMS[bundle.precision], "date": told[-1]["conditions"]["date"]}
-    stable = [_stable([row["samples_ms"][index] for row in told]) for index in range(len(bundle.groups))]
-    return _calibrated(bundle, Stamp.model_validate({**stamps[0], **said}), blocks, medians, stable)
+    added = {"precision": bundle.precision, "form": FORMS[bundle.precision], "date": rounds[-1]["conditions"]["date"]}
+    stable = [_stable([row["samples_ms"][index] for row in rounds]) for index in range(len(bundle.groups))]
+    return _calibrated(bundle, Stamp.model_validate({**stamps[0], **added}), blocks, medians, stable)
 
 
-def _stable(sittings: Sequence[Any]) -> bool:
-    """Whether the runs of a group's first file, which is all of a whole network's, varied by at most 5 %."""
-    return is_stable(float(statistics([time_ms for files in sittings for time_ms in files[0]])["cv"]))
+def _stable(rounds: Sequence[Any]) -> bool:
+    """Whether the runs of a group's first file varied by at most 5 %; a whole network's group has only one file."""
+    return is_stable(float(statistics([time_ms for files in rounds for time_ms in files[0]])["cv"]))
 
 
 def _read(file: Path, bundle: Bundle) -> dict[str, Any]:
     try:
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        counts = [len(group) for group in told["samples_ms"]]
-        digests, conditions = told["sha256"], told["conditions"]
+        measured: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        counts = [len(group) for group in measured["samples_ms"]]
+        digests, conditions = measured["sha256"], measured["conditions"]
         missing = [key for key in (*_STAMPED, "date") if key not in conditions]
-        whole = all(len(times) > 0 for group in told["samples_ms"] for times in group)
+        whole = all(len(times) > 0 for group in measured["samples_ms"] for times in group)
     except OSError as error:
         raise TableError(f"{file}: cannot be read: {error.strerror}, wanted a measured bundle") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise TableError(f"{file}: no measured bundle: {type(error).__name__} {error}") from error
+        raise TableError(f"{file}: not a measured bundle: {type(error).__name__} {error}") from error
     if missing or not whole:
-        raise TableError(f"{file}: no measured bundle: {' '.join(missing) or 'samples'} missing")
+        raise TableError(f"{file}: not a measured bundle: it lacks {' '.join(missing) or 'samples'}")
     if counts != [len(group.files) for group in bundle.groups]:
-        raise TableError(f"{file}: {len(counts)} groups of other files, wanted the bundle of {bundle.folder}")
+        raise TableError(f"{file}: has {len(counts)} groups of other files, wanted those of the bundle {bundle.folder}")
     if digests != [[file_sha256(path) for path in group] for group in bundle.paths]:
         raise TableError(f"{file}: measured other files, wanted those of {bundle.folder}")
-    return told
+    return measured
 
 
 def _blocks(bundle: Bundle, medians: Sequence[Any]) -> dict[str, float]:
-    """Means over sittings and over the places where a block stands."""
+    """Each block's mean in milliseconds over rounds and over the places where it stands."""
     found: dict[str, list[float]] = {}
     for index, group in enumerate(bundle.groups):
         if group.use == PIECES:
             arch = Arch.parse(group.arch, bundle.space)
             for place, piece in enumerate(group.files):
                 found.setdefault(piece_key(arch, piece), []).append(
-                    float(np.mean([sitting[index][place] for sitting in medians]))
+                    float(np.mean([one[index][place] for one in medians]))
                 )
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 
 def _calibrated(bundle: Bundle, stamp: Stamp, blocks: dict[str, float], medians: Sequence[Any],
                 stable: Sequence[bool]) -> LatencyTable:  # fmt: skip
-    """The table with its calibration, and its error on the networks that calibration has not seen."""
+    """The table with its calibration, and its error on networks that the calibration has not seen."""
     places = {use: [i for i, group in enumerate(bundle.groups) if group.use == use] for use in (CALIBRATION, HELD_OUT)}
     archs = {use: [Arch.parse(bundle.groups[i].arch, bundle.space) for i in own] for use, own in places.items()}
-    measured = {use: np.array([[sitting[i][0] for sitting in medians] for i in own]) for use, own in places.items()}
+    measured = {use: np.array([[one[i][0] for one in medians] for i in own]) for use, own in places.items()}
     steady = {use: [stable[i] for i in own] for use, own in places.items()}
     sums = {use: np.array([_sum(blocks, arch) for arch in own]) for use, own in archs.items()}
     macs = {use: np.array([float(arch_cost(arch).macs) for arch in own]) for use, own in archs.items()}

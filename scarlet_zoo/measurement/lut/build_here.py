@@ -1,4 +1,4 @@
-"""A search space to the latency table of this machine, in one call: the function behind the verb ``lut build``."""
+"""Build the latency table of a search space on this machine: the function behind the verb ``lut build``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scarlet_zoo.measurement.lut.build import ROUNDS, build_table, measure_bundl
 from scarlet_zoo.measurement.lut.bundle import make_bundle
 from scarlet_zoo.measurement.lut.table import LatencyTable
 
-# What begins, to how its progress is shown: called with (done, expected).
+# Called with a description of each stage as it begins; gives a function that is called with (done, expected).
 Stages = Callable[[str], Callable[[int, int], None]]
 
 
@@ -30,37 +30,38 @@ def build_lut(
     work: str | Path | None = None,
     stage: Stages | None = None,
 ) -> LatencyTable:
-    """Measure every block of a space on this machine and fit the table that predicts its networks, with its error.
+    """Measure every block of a space on this machine and fit the table that predicts the latency of its networks.
 
-    What is measured is kept in ``work`` until the table is written, so the same call goes on after it was stopped.
+    Measurements stay in ``work``, so the same call continues where it was stopped.
 
     Args:
         space: a search space, the name of one, or its TOML file.
-        out: file of the table.
+        out: file that the table is written to.
         precision: ``float32`` or ``int8``.
-        threads: of ONNX Runtime.
+        threads: intra-op threads of ONNX Runtime.
         spin: whether idle threads spin.
-        networks: random networks that the table is calibrated on.
-        held_out: other random networks that its error is told on.
-        rounds: fresh processes to measure in, one after the other.
-        seed: of those networks.
-        work: folder of what is measured; beside ``out`` when left out.
-        stage: called with what begins; gives what is called with (done, expected) of it.
+        networks: number of random networks that the table is calibrated on.
+        held_out: number of other random networks that its error is measured on.
+        rounds: number of rounds, each in a fresh process, one after the other.
+        seed: seed of the random networks.
+        work: folder of the measurements; ``OUT.work`` beside ``out`` when left out.
+        stage: called with a description of each stage as it begins; gives a function that is called with
+            (done, expected).
 
     Returns:
         The table: latencies in milliseconds, the conditions they hold for, and the error on the held-out networks.
 
     Raises:
-        UnknownNameError: no such space; the message lists the near ones.
-        TableError: ``work`` holds measurements of other settings.
+        UnknownNameError: there is no such space; the message lists similar names.
+        TableError: ``work`` holds a bundle or measurements of something else.
     """
     file = Path(out)
     folder = Path(work) if work is not None else file.with_name(f"{file.name}.work")
     begin = stage or (lambda _: lambda _done, _expected: None)
     searched = space if isinstance(space, SearchSpace) else find_space(space)
-    made = make_bundle(searched, folder / "bundle", precision, (networks, held_out), seed, begin("make networks"))
+    bundle = make_bundle(searched, folder / "bundle", precision, (networks, held_out), seed, begin("make networks"))
     name = f"{precision}-{threads}{'' if spin else '-no-spin'}"
     settings = Settings(threads=threads, spin=spin)
-    table = build_table(made, measure_bundle(made, folder / name, settings, rounds, begin("measure")))
+    table = build_table(bundle, measure_bundle(bundle, folder / name, settings, rounds, begin("measure")))
     table.write(file)
     return table

@@ -1,8 +1,8 @@
-"""Everything that a device has to run for a table: a folder that can be carried to it.
+"""Bundles: a folder with everything that a device must run for a latency table.
 
-It holds the pieces of a few networks that between them have every block of the space, whole networks to calibrate on,
-other whole networks to tell the error on, ``manifest.json``, and the file that measures, which needs numpy and
-onnxruntime only: ``python latency.py --groups manifest.json --out sitting-0.json``.
+It holds the pieces of a few networks that together have every block of the space, whole networks to calibrate on,
+other whole networks to measure the error on, ``manifest.json``, and the script that measures, which needs only numpy
+and onnxruntime: ``python latency.py --groups manifest.json --out sitting-0.json``.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Files that are run after one another.
+    """Files that are run one after the other.
 
     Attributes:
-        use: ``pieces`` of one network, or a whole network for ``calibration`` or ``held-out``.
+        use: ``pieces`` (the pieces of one network), ``calibration`` or ``held-out`` (a whole network).
         arch: the network's identity string.
-        files: names in the bundle by piece, in order; of a whole network the one piece ``network``.
+        files: file names in the bundle by piece, in order; a whole network is the one piece ``network``.
     """
 
     use: str
@@ -52,9 +52,10 @@ class Bundle:
     """A folder to measure.
 
     Attributes:
-        space: of the architectures.
+        folder: the folder of the files.
+        space: the search space of the table.
         precision: ``float32`` or ``int8``.
-        groups: in the order in which they are measured.
+        groups: the groups in the order in which they are measured.
     """
 
     folder: Path
@@ -64,7 +65,7 @@ class Bundle:
 
     @property
     def paths(self) -> list[list[Path]]:
-        """Files by group."""
+        """The files of each group."""
         return [[self.folder / name for name in group.files.values()] for group in self.groups]
 
 
@@ -76,18 +77,18 @@ def make_bundle(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Bundle:
-    """Write a bundle, or what is missing of it.
+    """Write a bundle; files that are already there are not written again.
 
     Args:
-        space: of the table.
-        folder: of the files.
-        precision: ``float32`` in native form, or ``int8``.
-        networks: how many random ones to calibrate on, and how many others to tell the error on.
-        seed: of those.
-        progress: told (networks done, networks in all).
+        space: the search space of the table.
+        folder: where the bundle is written.
+        precision: ``float32`` (the native graph variant) or ``int8``.
+        networks: number of random networks to calibrate on, and of others to measure the error on.
+        seed: seed of the random networks.
+        progress: called with (networks done, networks in all).
 
     Raises:
-        TableError: a folder with a bundle of something else, or a space with too few architectures.
+        TableError: the folder holds a bundle of something else, or the space has too few architectures.
     """
     groups = list(_groups(space, networks, seed))
     plan = {"space": space.to_json(), "precision": precision, "form": FORMS.get(precision),
@@ -96,7 +97,9 @@ def make_bundle(
     begun = folder / f"{MANIFEST}.begun"
     for mark in (begun, folder / MANIFEST):
         if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) != plan:
-            raise TableError(f"{folder}: holds a bundle of another space or precision, wanted another folder")
+            raise TableError(
+                f"{folder}: holds a bundle of another space or precision, wanted a folder of its own for this one"
+            )
     write_text(begun, json.dumps(plan))
     for done, group in enumerate(groups):
         if not all((folder / name).is_file() for name in group.files.values()):
@@ -118,7 +121,7 @@ def _groups(space: SearchSpace, networks: tuple[int, int], seed: int) -> Iterato
             drawn[Arch.sample(space, rng)] = None
     calibration = min(networks[0], 2 * len(drawn) // 3)
     if calibration < _FEWEST:
-        raise TableError(f"search space {space.name!r}: {len(drawn)} architectures found, wanted {2 * _FEWEST} or more")
+        raise TableError(f"search space {space.name!r}: found {len(drawn)} architectures, wanted {2 * _FEWEST} or more")
     for number, arch in enumerate(drawn):
         use = CALIBRATION if number < calibration else HELD_OUT
         yield Group(use, str(arch), {"network": f"network-{number}.onnx"})
@@ -126,24 +129,26 @@ def _groups(space: SearchSpace, networks: tuple[int, int], seed: int) -> Iterato
 
 def _write(arch: Arch, precision: str, group: Group, folder: Path) -> None:
     graph = network_graph(arch, precision)
-    made = cut(graph, arch) if group.use == PIECES else {"network": graph}
+    graphs = cut(graph, arch) if group.use == PIECES else {"network": graph}
     for piece, name in group.files.items():
         with replacing(folder / name) as path:
-            onnx.save(made[piece], path)
+            onnx.save(graphs[piece], path)
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """A bundle that was written before.
+    """Read a bundle that :func:`make_bundle` wrote.
 
     Raises:
-        TableError: no whole bundle.
+        TableError: the manifest is missing, cannot be read or is not valid.
     """
     try:
-        told: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        space = SearchSpace.from_json(told["space"])
-        groups = tuple(Group(row["use"], row["arch"], dict(row["files"])) for row in told["groups"])
-        return Bundle(folder, space, told["precision"], groups)
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        space = SearchSpace.from_json(manifest["space"])
+        groups = tuple(Group(row["use"], row["arch"], dict(row["files"])) for row in manifest["groups"])
+        return Bundle(folder, space, manifest["precision"], groups)
     except OSError as error:
         raise TableError(f"{folder / MANIFEST}: cannot be read: {error.strerror}, wanted a bundle") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise TableError(f"{folder / MANIFEST}: no manifest of a bundle: {type(error).__name__} {error}") from error
+        raise TableError(
+            f"{folder / MANIFEST}: not the manifest of a bundle: {type(error).__name__} {error}"
+        ) from error

@@ -1,4 +1,4 @@
-"""Networks of a space as ONNX graphs, and cut into the pieces that a table is made of."""
+"""Write networks of a space as ONNX graphs and cut them into the pieces that a latency table is made of."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ _CALIBRATION = (2, 0)  # images and seed: latency does not depend on the ranges
 
 
 def network_graph(arch: Arch, precision: str = "float32") -> onnx.ModelProto:
-    """An architecture as it is deployed: native form or all-integer, batch 1, weights at random.
+    """The ONNX graph of an architecture as it is deployed, with batch size 1 and random weights.
 
-    Stabilizers are folded in a deployed network, so none is there; the exporter merges the norms, except those behind
-    a set of paths, which the fold does.
+    ``float32`` gives the native graph variant, ``int8`` a graph in integers throughout. A deployed network's
+    stabilizers are folded, so the graph has none. The exporter merges the batch norms, except those behind a set of
+    paths, which the fold merges.
 
     Raises:
-        ScarletError: no such precision.
+        ScarletError: there is no such precision.
     """
     if precision not in FORMS:
         raise ScarletError(f"precision: got {precision!r}, wanted one of {' '.join(FORMS)}")
@@ -47,9 +48,9 @@ def network_graph(arch: Arch, precision: str = "float32") -> onnx.ModelProto:
     graph = trace(model, torch.zeros(shape), Recipe(batch=1), ["logits"])
     common.ShapeInferencePass()(graph)
     lower(graph, "native")
-    made: onnx.ModelProto = ir.serde.serialize_model(graph)
-    onnx.helper.set_model_props(made, {"form": FORMS[precision], "precision": precision, "arch": str(arch)})
-    return made if precision == "float32" else _in_integers(made, shape)
+    exported: onnx.ModelProto = ir.serde.serialize_model(graph)
+    onnx.helper.set_model_props(exported, {"form": FORMS[precision], "precision": precision, "arch": str(arch)})
+    return exported if precision == "float32" else _in_integers(exported, shape)
 
 
 def _in_integers(model: onnx.ModelProto, shape: tuple[int, int, int, int]) -> onnx.ModelProto:
@@ -63,9 +64,9 @@ def _in_integers(model: onnx.ModelProto, shape: tuple[int, int, int, int]) -> on
 
 
 def holders(space: SearchSpace) -> Iterator[Arch]:
-    """Architectures that between them hold every block of every layer, each the same choice as far as it goes.
+    """Architectures that together hold every block of every layer.
 
-    The first has every branch that the space has.
+    Architecture number N takes choice N of every layer, cyclically. The first one has every branch of the space.
     """
     blocks = [[token for token in layer.tokens if not space.choice(token).is_skip] for layer in space.layers]
     for number in range(max(map(len, blocks))):
@@ -74,10 +75,11 @@ def holders(space: SearchSpace) -> Iterator[Arch]:
 
 
 def cut(model: onnx.ModelProto, arch: Arch) -> dict[str, onnx.ModelProto]:
-    """A network's pieces in order: ``stem`` (all before the layers), each layer's position, branches, ``head``.
+    """Cut a network into its pieces, by name and in order: ``stem``, the position of each layer, branches, ``head``.
 
-    A piece begins and ends where its layer does: with integers, at integers. A branch's begins at the feature map
-    that it reads and ends before it is added to the other one: that sum, which is small, is in no piece.
+    The stem is everything before the layers. A piece begins and ends where its layer does; in an integer graph, at
+    integer tensors. A branch's piece begins at the feature map that it reads and ends before the addition to the
+    other feature map. That addition takes little time and is in no piece.
     """
     model = onnx.shape_inference.infer_shapes(model)
     extractor = Extractor(model)
@@ -101,7 +103,7 @@ def cut(model: onnx.ModelProto, arch: Arch) -> dict[str, onnx.ModelProto]:
 
 
 def _last_tensor(model: onnx.ModelProto, module: str, besides: Collection[str] = ()) -> str:
-    """The last tensor that a module computes, as integers where there are; operators of some kinds do not count."""
+    """The last tensor that a module computes, quantised if it is; operators of kinds ``besides`` do not count."""
     computed = (node.output[0] for node in model.graph.node if node.op_type not in (*_BETWEEN, *besides))
     *_, name = (output for output in computed if f"/{module}/" in output)
     integers = {node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}

@@ -1,10 +1,11 @@
-"""From measured blocks to measured networks: the calibration of a table, and how far it can be trusted.
+"""Calibrate a table: predict a network's latency from the sum of its blocks, with an interval.
 
-A network takes less than the sum of its blocks, because a block alone begins and ends with copies between layouts that
-a network does once. Both follow the sum closely, so a line does: ``T = offset + slope * sum``, by least squares of the
-relative error. The interval is that of the jackknife: each calibration network is predicted by the line through the
-others, and the quantile of these relative errors is what to expect of a network that nobody has measured. (The
-jackknife+ of Barber et al., 2021, moves the prediction as well; how often ours covers is measured instead.)
+A network takes less time than the sum of its blocks, because each block alone begins and ends with copies between
+layouts that a network does once. The network's latency follows the sum closely, so a line suffices:
+``T = offset + slope * sum``, by least squares of the relative error. The interval is that of the jackknife: each
+calibration network is predicted by the line through the others, and the quantile of these relative errors is the error
+to expect of a network that has not been measured. (The jackknife+ of Barber et al., 2021, moves the prediction as well;
+we measure the coverage of ours instead.)
 """
 
 from __future__ import annotations
@@ -23,33 +24,33 @@ COVERAGE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``T = offset + slope * x``."""
+    """The line ``T = offset + slope * x``, in milliseconds."""
 
     offset: float
     slope: float
 
     def __call__(self, x: Array) -> Array:
-        """Predictions."""
+        """Predicted latencies in milliseconds for values ``x``."""
         return self.offset + self.slope * x
 
 
 def fit(x: Array, measured: Array) -> Line:
-    """The line with the least squares of (prediction / measured - 1)."""
+    """The line that minimises the sum of squares of (prediction / measured - 1)."""
     rows = np.stack([np.ones_like(x), x], axis=1) / measured[:, None]
     offset, slope = np.linalg.lstsq(rows, np.ones_like(x), rcond=None)[0]
     return Line(float(offset), float(slope))
 
 
 def left_out(x: Array, measured: Array) -> Array:
-    """Each one's prediction by the line through the others."""
+    """The prediction of each network by the line through the others."""
     others = ~np.eye(len(x), dtype=bool)
     return np.array([fit(x[keep], measured[keep])(x[~keep])[0] for keep in others])
 
 
 def conformal_error(measured: Array, predicted: Array, coverage: float = COVERAGE) -> float:
-    """The share of a prediction within which a new network lies with this probability.
+    """The relative error that a new network's prediction stays within, with a probability of ``coverage``.
 
-    The ceil((n + 1) coverage)-th smallest of n errors; the largest where there are too few for the coverage.
+    It is the ceil((n + 1) coverage)-th smallest of n errors, or the largest if there are too few for the coverage.
     """
     errors = np.sort(np.abs(measured / predicted - 1))
     place = min(math.ceil((len(errors) + 1) * coverage), len(errors))
@@ -57,7 +58,7 @@ def conformal_error(measured: Array, predicted: Array, coverage: float = COVERAG
 
 
 def errors_of(measured: Array, predicted: Array) -> Errors:
-    """How wrong predictions are."""
+    """Relative errors and rank correlation of predictions."""
     apart = np.abs(predicted / measured - 1)
     return Errors(
         mean=float(apart.mean()),
@@ -68,7 +69,7 @@ def errors_of(measured: Array, predicted: Array) -> Errors:
 
 
 def spearman(one: Array, other: Array) -> float:
-    """Correlation of ranks; of equal values each has their mean rank."""
+    """Spearman's rank correlation; equal values share their mean rank."""
     a, b = (_ranks(values) for values in (one, other))
     spread = float(a.std() * b.std())
     return float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread else 0.0

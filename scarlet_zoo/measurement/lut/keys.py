@@ -1,4 +1,4 @@
-"""What a table calls its blocks, and what it can be of."""
+"""The names of a table's blocks, and the precisions that a table can have."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from scarlet_zoo.arch.architecture import Arch, branch_plan
 from scarlet_zoo.arch.branches import OFF, read_edges
 from scarlet_zoo.arch.space import SearchSpace
 
-# Each with the graph form that it is measured in.
+# Each precision with the graph variant that it is measured in.
 FORMS: Mapping[str, str] = {"float32": "native", "int8": "friendly"}
 STEM, HEAD = "stem", "head"
 
 
 def pieces_of(arch: Arch) -> list[str]:
-    """A network's pieces in order: what stands before the layers, the position of each layer, branches, the rest.
+    """Names of a network's pieces in order: the stem, the position of each layer, branches, the head.
 
-    A branch's piece is called after its edge and comes behind the layer whose output it is added to.
+    A branch's piece is named after its edge and follows the layer whose output it is added to.
     """
     pieces = [STEM]
     for plan in arch.layers:
@@ -26,7 +26,7 @@ def pieces_of(arch: Arch) -> list[str]:
 
 
 def piece_key(arch: Arch, piece: str) -> str:
-    """What makes two pieces the same block."""
+    """The key of a piece's block in the table; pieces with the same key are the same block."""
     if piece in (STEM, HEAD):
         return piece
     if "." in piece:
@@ -35,28 +35,28 @@ def piece_key(arch: Arch, piece: str) -> str:
 
 
 def decision_key(space: SearchSpace, position: int, token: str) -> str | None:
-    """The block that one of :attr:`SearchSpace.decisions` puts into a network; none where it leaves one out."""
+    """The key of the block that a token of :attr:`SearchSpace.decisions` adds; None where it adds no block."""
     if position >= len(space.layers):
         return None if token == OFF else branch_key(space, token)
     return None if space.choice(token).is_skip else block_key(space, position, token)
 
 
 def branch_key(space: SearchSpace, name: str) -> str:
-    """``branch``, operator, channels, stride and side of the input, of an edge."""
+    """The key of a branch: ``branch``, its operator, channels, stride and the input's side in pixels."""
     (edge,) = read_edges([name], space.branches, f"search space {space.name!r}")
     plan = branch_plan(space, edge)
     return f"branch {plan.token} {plan.in_chs}-{plan.out_chs} s{plan.stride} {_side(space, plan.source)}px"
 
 
 def block_key(space: SearchSpace, index: int, token: str) -> str:
-    """Token, channels, stride and side of the input, of a token in a layer."""
+    """The key of a token in a layer: the token, channels, stride and the input's side in pixels."""
     layer = space.layers[index]
     in_chs = space.layers[index - 1].width if index else space.first_width
     return f"{token} {in_chs}-{layer.width} s{layer.stride} {_side(space, index)}px"
 
 
 def _side(space: SearchSpace, node: int) -> int:
-    """Side of a feature map, in pixels."""
+    """The side of a node's feature map, in pixels."""
     side = -(-space.input_size // space.stem_stride)
     for layer in space.layers[:node]:
         side = -(-side // layer.stride)

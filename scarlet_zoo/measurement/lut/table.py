@@ -1,6 +1,7 @@
-"""A device's latency table: what was measured, how it predicts, and how wrong it is.
+"""A device's latency table: measured blocks, the prediction of whole networks, and its error.
 
-A table is stamped with what its numbers hold for and never travels without its error on networks that it has not seen.
+A table's stamp says which device, runtime and settings its numbers hold for. A table always has its error on networks
+that its calibration has not seen.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from scarlet_zoo.utils.files import write_text
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0)]
-# Architectures as positions of their decisions among those that the space allows, (architectures, decisions).
+# The encoding of architectures: for each decision the index of its token among those that the space allows,
+# (architectures, decisions).
 Genes = NDArray[np.int64]
 
 
@@ -32,7 +34,7 @@ class _Strict(BaseModel):
 
 
 class Stamp(_Strict):
-    """What the numbers hold for."""
+    """The device, runtime and settings that a table's numbers hold for."""
 
     device: str
     machine: str
@@ -47,10 +49,10 @@ class Stamp(_Strict):
 
 
 class Network(_Strict):
-    """A whole network, measured and predicted without it.
+    """A whole network's measured latency, and its prediction by a calibration that has not seen it.
 
     Attributes:
-        stable: whether its runs varied by at most 5 %; None in a table that does not say it.
+        stable: whether its runs varied by at most 5 %; None in an early table, which lacks the field.
     """
 
     arch: str
@@ -60,11 +62,11 @@ class Network(_Strict):
 
 
 class Calibration(_Strict):
-    """From a sum of blocks to a network: ``offset_ms + slope * sum``, and the error that is to be expected.
+    """Prediction of a network from the sum of its blocks, ``offset_ms + slope * sum``, and the error to expect.
 
     Attributes:
-        error: share of the prediction; so much above and below lie ``coverage`` of all networks.
-        networks: each predicted by a calibration on the others.
+        error: relative error of the prediction that a share ``coverage`` of all networks stays within.
+        networks: the calibration networks, each predicted by a calibration on the others.
     """
 
     offset_ms: FiniteFloat
@@ -75,7 +77,7 @@ class Calibration(_Strict):
 
 
 class Errors(_Strict):
-    """How wrong predictions were on networks that calibration has not seen, as shares of what was measured."""
+    """Relative errors on networks that calibration has not seen (mean, 95th percentile, largest); rank correlation."""
 
     mean: Share
     p95: Share
@@ -84,14 +86,15 @@ class Errors(_Strict):
 
 
 class HeldOut(_Strict):
-    """The table's own error.
+    """The table's error on its held-out networks.
 
     Attributes:
-        predictor: of the predictions.
-        block_sum: of the plain sum of blocks.
-        macs: of a line through multiply-adds, fitted to the same calibration networks.
-        covered: share of the networks inside their interval.
-        repeat: of one half of the measurements as a prediction of the other half.
+        predictor: errors of the table's predictions.
+        block_sum: errors of the plain sum of blocks.
+        macs: errors of a line through multiply-adds, fitted to the same calibration networks.
+        covered: share of the networks whose latency is inside the predicted interval.
+        repeat: errors of one half of the rounds as a prediction of the other half.
+        networks: the held-out networks.
     """
 
     predictor: Errors
@@ -107,7 +110,8 @@ class LatencyTable(_Strict):
 
     Attributes:
         space: the definition of the search space.
-        blocks: milliseconds by :func:`scarlet_zoo.measurement.lut.keys.piece_key`.
+        stamp: what the numbers hold for.
+        blocks: latency of each block in milliseconds, by :func:`scarlet_zoo.measurement.lut.keys.piece_key`.
     """
 
     format: Literal[1] = 1
@@ -124,36 +128,37 @@ class LatencyTable(_Strict):
 
     @property
     def measured_networks(self) -> list[Network]:
-        """The whole networks that the table stands on: those of its calibration, and those of its error."""
+        """All whole networks that were measured: calibration networks and held-out networks."""
         return [*self.calibration.networks, *self.held_out.networks]
 
     @property
     def stable(self) -> bool | None:
-        """Whether every whole network was measured steadily; None in a table that does not say it."""
+        """Whether every whole network was measured steadily; None in an early table, which lacks the marks."""
         marks = {network.stable for network in self.measured_networks}
         return False if False in marks else None if None in marks else True
 
     def require(self, **wanted: Any) -> None:
-        """Refuse to be used for something else.
+        """Check that the table is for this search space and these fields of the stamp.
 
         Args:
-            wanted: fields of the stamp, or ``space`` with a search space; None is anything.
+            wanted: values by field of the stamp, or ``space`` with a search space; None accepts any value.
 
         Raises:
-            TableError: the table is for another; both values are named. On the device of the table, the runtime that
-                is installed must be the table's, too.
+            TableError: the table is for something else; the message names both values.
         """
         space = wanted.pop("space", None)
         if space is not None and space != self.search_space:
-            raise TableError(f"latency table: of space {self.search_space.name!r}, wanted {space.name!r} as it is now")
-        told = self.stamp.model_dump()
-        apart = [f"{key} {told[key]!r}, wanted {value!r}" for key, value in wanted.items()
-                 if value is not None and told[key] != value]  # fmt: skip
+            raise TableError(
+                f"latency table: is for space {self.search_space.name!r}, wanted {space.name!r} as now defined"
+            )
+        stamp = self.stamp.model_dump()
+        apart = [f"{key} {stamp[key]!r}, wanted {value!r}" for key, value in wanted.items()
+                 if value is not None and stamp[key] != value]  # fmt: skip
         if apart:
-            raise TableError(f"latency table: of {'; '.join(apart)}")
+            raise TableError(f"latency table: is for {'; '.join(apart)}")
 
     def require_here(self) -> None:
-        """On the device of the table, refuse a runtime that is not the table's."""
+        """On the table's own device, check that the installed runtime is the table's; raises TableError if not."""
         import onnxruntime
 
         if self.is_of_this_device and self.stamp.runtime == "onnxruntime":
@@ -161,7 +166,7 @@ class LatencyTable(_Strict):
 
     @property
     def is_of_this_device(self) -> bool:
-        """Whether it was measured on a processor like this one."""
+        """Whether the table was measured on a processor like this machine's."""
         from scarlet_zoo.latency import cpu_features, cpu_model
 
         here = (cpu_model(), platform.machine(), cpu_features())
@@ -169,7 +174,7 @@ class LatencyTable(_Strict):
 
     @cached_property
     def _sums(self) -> tuple[float, list[NDArray[np.float64]]]:
-        """Of stem and head, and by decision and token."""
+        """Milliseconds of stem and head together, and of each token by decision."""
         space = self.search_space
         keys = [[decision_key(space, position, token) for token in allowed]
                 for position, allowed in enumerate(space.decisions)]  # fmt: skip
@@ -181,13 +186,13 @@ class LatencyTable(_Strict):
         return [{token: place for place, token in enumerate(allowed)} for allowed in self.search_space.decisions]
 
     def genes(self, archs: Sequence[Arch]) -> Genes:
-        """Architectures as positions of their decisions."""
+        """The encoding of architectures, (architectures, decisions)."""
         decided = [arch.decisions for arch in archs]
         columns = [[places[row[index]] for row in decided] for index, places in enumerate(self._places)]
         return np.array(columns, dtype=np.int64).T.reshape(len(archs), len(self._places))
 
     def block_sum(self, genes: Genes) -> NDArray[np.float64]:
-        """Plain sums of blocks, in milliseconds."""
+        """Plain sums of blocks in milliseconds, (architectures,), of encoded architectures."""
         edge, decisions = self._sums
         total = np.full(len(genes), edge)
         for index, values in enumerate(decisions):
@@ -195,25 +200,25 @@ class LatencyTable(_Strict):
         return total
 
     def predict_genes(self, genes: Genes) -> NDArray[np.float64]:
-        """``p50_ms low_ms high_ms`` of architectures given as positions of their decisions, (N, 3)."""
+        """Predicted ``p50_ms low_ms high_ms`` of encoded architectures, (N, 3)."""
         p50 = self.calibration.offset_ms + self.calibration.slope * self.block_sum(genes)
         error = self.calibration.error
         return np.stack([p50, p50 * (1 - error), p50 * (1 + error)], axis=1)
 
     def predict(self, archs: Sequence[Arch]) -> NDArray[np.float64]:
-        """``p50_ms low_ms high_ms`` of architectures, (N, 3); the interval covers ``calibration.coverage`` of them."""
+        """Predicted ``p50_ms low_ms high_ms``, (N, 3); the interval covers a share ``calibration.coverage`` of them."""
         return self.predict_genes(self.genes(archs))
 
     def write(self, path: Path) -> None:
-        """Write it as JSON, atomically."""
+        """Write the table as JSON, atomically."""
         write_text(path, self.model_dump_json(indent=1) + "\n")
 
 
 def read_table(path: Path) -> LatencyTable:
-    """A table that was written.
+    """Read a table from the file that :meth:`LatencyTable.write` wrote.
 
     Raises:
-        TableError: it cannot be read, is no table, or lacks a block of its own space.
+        TableError: the file cannot be read, is not a table, or lacks a block of its own space.
     """
     try:
         table = LatencyTable.model_validate_json(path.read_text(encoding="utf-8"))
@@ -228,4 +233,4 @@ def read_table(path: Path) -> LatencyTable:
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: not text, wanted a file of lut build") from error
     except KeyError as error:
-        raise TableError(f"{path}: block {error} is not in it, wanted every block of its space") from error
+        raise TableError(f"{path}: block {error} is missing, wanted every block of its space") from error

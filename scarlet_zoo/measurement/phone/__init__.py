@@ -1,1 +1,1 @@
-"""Measuring on an Android device that hangs on a cable."""
+"""Measure on an Android device that is connected by adb."""

@@ -1,4 +1,4 @@
-"""A phone behind adb: what is asked of it, and what is undone when the conversation ends."""
+"""A phone connected by adb: commands, files, and cleaning up afterwards."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ _PREFIX = "scarlet-zoo-"
 
 
 class DeviceError(ScarletError):
-    """A device that is not there, or does not do what it is asked."""
+    """A device is not there, is not ready, or failed to do what it was asked."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What a phone says of itself.
+    """The properties that a phone reports.
 
     Attributes:
         name: maker and model.
-        abi: of its processor, ``arm64-v8a`` for one.
-        cores: that are on.
+        abi: ABI of its processor, for example ``arm64-v8a``.
+        android: version of Android.
+        build: fingerprint of the Android build.
+        cores: number of cores that are online.
     """
 
     name: str
@@ -38,10 +40,10 @@ class About:
 
 
 class Phone:
-    """One device.
+    """One connected device.
 
     Args:
-        device: of adbutils.
+        device: the device object of adbutils.
     """
 
     def __init__(self, device: Any) -> None:
@@ -49,10 +51,10 @@ class Phone:
         self.serial: str = device.serial
 
     def shell(self, command: str, timeout_s: float | None = 60.0) -> str:
-        """Run a command line on the device; what it prints.
+        """Run a command line on the device and return what it prints.
 
         Raises:
-            DeviceError: the device is gone, or the command ends with another code than 0.
+            DeviceError: the device went away, or the command ended with a code other than 0.
         """
         with self._asking(command.split(maxsplit=1)[0]):
             done = self._device.shell2(command, timeout=timeout_s, encoding="utf-8")
@@ -67,13 +69,13 @@ class Phone:
             self._device.sync.push(path, remote, check=True)
 
     def pull(self, remote: str) -> bytes:
-        """A file's content."""
+        """Read a file of the device."""
         with self._asking("pull"):
             content: bytes = self._device.sync.read_bytes(remote)
         return content
 
     def about(self) -> About:
-        """What it is."""
+        """Ask the device for its properties."""
         keys = ("ro.product.manufacturer", "ro.product.model", "ro.product.cpu.abi", "ro.build.version.release",
                 "ro.build.fingerprint")  # fmt: skip
         maker, model, abi, android, build = (self.shell(f"getprop {key}").strip() for key in keys)
@@ -82,34 +84,34 @@ class Phone:
         return About(name or self.serial, abi, android, build, int(cores) if cores.isdigit() else 1)
 
     def temperature_c(self) -> float | None:
-        """Of the hottest zone that can be read; None where none can."""
-        said = self.shell("cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null || true")
-        values = [int(line) / 1000 for line in said.split() if line.lstrip("-").isdigit()]
+        """The temperature of the hottest zone that can be read, in degrees Celsius; None if none can be read."""
+        printed = self.shell("cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null || true")
+        values = [int(line) / 1000 for line in printed.split() if line.lstrip("-").isdigit()]
         plausible = [value for value in values if 0 < value < 150]
         return max(plausible, default=None)
 
     @contextmanager
     def folder(self) -> Iterator[str]:
-        """A folder on the device that is gone afterwards, whatever happens; leftovers of earlier ones go first.
+        """A temporary folder on the device; processes in it are ended and it is removed afterwards.
 
-        A cable that was pulled leaves nobody to ask: then what is left goes with the next conversation.
+        Folders that earlier calls left are removed first: if the cable is pulled, a folder stays until the next call.
         """
         self.shell(f"rm -rf {FOLDER}/{_PREFIX}*")
-        made = self.shell(f"mktemp -d {FOLDER}/{_PREFIX}XXXXXX").strip()
-        if not made.startswith(f"{FOLDER}/{_PREFIX}"):
-            raise DeviceError(f"device {self.serial}: mktemp gave {made!r}, wanted a folder in {FOLDER}")
+        folder = self.shell(f"mktemp -d {FOLDER}/{_PREFIX}XXXXXX").strip()
+        if not folder.startswith(f"{FOLDER}/{_PREFIX}"):
+            raise DeviceError(f"device {self.serial}: mktemp gave {folder!r}, wanted a folder in {FOLDER}")
         try:
-            yield made
+            yield folder
         finally:
             with suppress(DeviceError):
-                # The pattern does not find itself; in a command of its own, beside which the folder is not named.
-                word = made[len(FOLDER) + 1 + len(_PREFIX) :]
+                # The brackets keep the pattern from matching pkill's shell, so this command must not name the folder.
+                word = folder[len(FOLDER) + 1 + len(_PREFIX) :]
                 self.shell(f"pkill -f {shlex.quote(f'{_PREFIX}[{word[0]}]{word[1:]}')} || true")
-                self.shell(f"rm -rf {shlex.quote(made)}")
+                self.shell(f"rm -rf {shlex.quote(folder)}")
 
     @contextmanager
     def reversed(self, port: int) -> Iterator[None]:
-        """While it lasts, the phone's localhost has this machine's port."""
+        """Forward a port of the phone's localhost to the same port of this machine, until the context ends."""
         with self._asking("reverse"):
             self._device.reverse(f"tcp:{port}", f"tcp:{port}")
         try:
@@ -125,36 +127,39 @@ class Phone:
         try:
             yield
         except (AdbError, OSError, EOFError, AssertionError) as error:
-            # The library asserts that an answer has arrived, which a cable that was pulled belies.
-            raise DeviceError(f"device {self.serial}: {what}: {_line(error) or 'went away'}") from error
+            # The library raises AssertionError if no answer arrives, as when the cable is pulled.
+            raise DeviceError(f"device {self.serial}: {what}: {_line(error) or 'the device went away'}") from error
 
 
 def find_phone(serial: str | None) -> Phone:
-    """The device of this serial number, or the only one that there is.
+    """Find the device of this serial number, or the only one that is connected.
 
     Raises:
-        DeviceError: adb's server does not answer, no device, several, or one that is not ready.
+        DeviceError: adb's server does not answer, the device is not there or not ready, or several are connected and
+            none is named.
     """
     try:
         from adbutils import AdbClient, AdbError
     except ModuleNotFoundError as error:
-        raise DeviceError(f"device: adbutils is not installed, wanted it: {install_command('adb')}") from error
+        raise DeviceError(f"device: adbutils is not installed; install it: {install_command('adb')}") from error
     client = AdbClient()
     try:
         found = {info.serial: info.state for info in client.list()}
     except (AdbError, OSError) as error:
-        wanted = "wanted it running: adb start-server"
-        raise DeviceError(f"device: no answer from adb's server, {wanted} ({_line(error)})") from error
+        wanted = "start it: adb start-server"
+        raise DeviceError(f"device: no answer from adb's server; {wanted} ({_line(error)})") from error
     names = " ".join(f"{name} ({state})" for name, state in found.items()) or "none"
     if serial is None and len(found) == 1:
         (serial,) = found
     if serial is None or serial not in found:
-        raise DeviceError(f"device: got {serial or 'no serial number'}, wanted one of: {names}")
+        raise DeviceError(f"device: got {serial or 'no serial number'}, wanted one of the connected devices: {names}")
     if found[serial] != "device":
-        raise DeviceError(f"device {serial}: is {found[serial]}, wanted it unlocked and this computer allowed on it")
+        raise DeviceError(
+            f"device {serial}: is {found[serial]}, wanted it unlocked, with USB debugging allowed for this computer"
+        )
     return Phone(client.device(serial))
 
 
-def _line(said: object) -> str:
-    lines = str(said).strip().splitlines()
+def _line(message: object) -> str:
+    lines = str(message).strip().splitlines()
     return lines[-1] if lines else ""

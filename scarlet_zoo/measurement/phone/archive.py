@@ -1,4 +1,4 @@
-"""What a phone must be given to measure: one archive with an arm64 Python, ONNX Runtime and the file that measures."""
+"""The archive that is pushed to a phone: an arm64 Python, ONNX Runtime and the script that measures."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scarlet_zoo.measurement.phone.sysroot import Sysroot
 from scarlet_zoo.utils.files import replacing
 
 ROOT, SCRIPT = "root", "latency.py"
-# Of the root only what an interpreter that measures opens.
+# Parts of the root that the measuring interpreter does not need.
 _LEFT_OUT = ("usr/share", "var", "etc", "proc", "sys", "usr/bin/perl", "usr/lib/systemd", "lib/systemd")
 _UNUSED = ("/test/", "/tests/", "/idlelib/", "/ensurepip/", "/lib2to3/", "/tkinter/", "/__pycache__/", "/perl",
            "/transformers/", "/quantization/", "/tools/", "/gconv/")  # fmt: skip
 
 
 def make_bundle_archive(sysroot: Sysroot, path: Path) -> Path:
-    """Write the archive, or take the one that is newer than the root and the script.
+    """Write the archive, unless there is one that is newer than the root and the script; gives its path.
 
     Args:
-        sysroot: of the device's kind of processor.
-        path: of the ``.tar.gz``.
+        sysroot: the root for the device's kind of processor.
+        path: path of the ``.tar.gz`` file.
     """
     sources = (sysroot.folder / "made.json", Path(latency.__file__))
     if path.is_file() and all(path.stat().st_mtime > source.stat().st_mtime for source in sources):

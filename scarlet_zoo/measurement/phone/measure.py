@@ -1,4 +1,4 @@
-"""A measurement on a phone: pushed, settled, run, pulled, and nothing left behind."""
+"""Measure on a phone: push the files, wait for a steady temperature, run, pull the records, and clean up."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ class DevicePlan:
     """How to measure on a phone.
 
     Attributes:
-        settings: of the measurement; its affinity are the phone's cores, which decide what is measured: a big core
-            and a little one are two devices.
-        settle_s: how long at most to wait for a temperature that stays.
-        timeout_s: after which a run is given up.
-        perf_test: the user's onnxruntime_perf_test for arm64 Android, to measure instead of ours, and its version.
+        settings: settings of the measurement. ``affinity`` names cores of the phone; latencies of a big core and of
+            a little core are those of two different devices.
+        settle_s: longest wait for a steady temperature, in seconds.
+        timeout_s: time limit of a run, in seconds.
+        perf_test: the user's onnxruntime_perf_test for arm64 Android and its version, to measure with instead of
+            our script.
     """
 
     settings: Settings
@@ -50,28 +51,34 @@ def run_on_phone(phone: Phone, workloads: Sequence[Workload], archive: Callable[
     """Measure ONNX files on a phone.
 
     Args:
-        phone: that is connected.
-        workloads: ONNX files, with labels.
-        archive: gives the archive that is pushed and the root in it; not asked where the user's program measures.
-        plan: how.
-        say: told what begins.
+        phone: the connected phone.
+        workloads: the ONNX files.
+        archive: gives the archive to push and the root in it; not called if the user's program measures.
+        plan: how to measure.
+        say: called with a description of each step as it begins.
+
+    Returns:
+        One record for each workload, in order; latencies in milliseconds.
 
     Raises:
-        DeviceError: no 64-bit ARM processor, a device that goes away, or a run that fails.
+        DeviceError: the phone has no 64-bit ARM processor or goes away, or a run fails.
+        RecordError: the phone's answer is not a list of records.
     """
     about = _checked(phone, plan.settings)
     names = [f"{number}.onnx" for number in range(len(workloads))]
     with phone.folder() as folder:
         say(f"push to {about.name}")
         run = _our_program(phone, folder, *archive(), plan) if plan.perf_test is None else _theirs(phone, folder, plan)
-        for name, subject in zip(names, workloads, strict=True):
-            phone.push(subject.path, f"{folder}/{name}")
-        say("wait for a temperature that stays")
+        for name, workload in zip(names, workloads, strict=True):
+            phone.push(workload.path, f"{folder}/{name}")
+        say("wait for a steady temperature")
         before = settle(phone, plan.settle_s)
         say("measure")
         rows = run(names, workloads)
         after = phone.temperature_c()
-    return [_record(row, subject, phone, about, (before, after)) for row, subject in zip(rows, workloads, strict=True)]
+    return [
+        _record(row, workload, phone, about, (before, after)) for row, workload in zip(rows, workloads, strict=True)
+    ]
 
 
 Run = Callable[[Sequence[str], Sequence[Workload]], list[dict[str, Any]]]
@@ -88,7 +95,7 @@ def _checked(phone: Phone, settings: Settings) -> About:
 
 
 def _our_program(phone: Phone, folder: str, archive: Path, sysroot: Sysroot, plan: DevicePlan) -> Run:
-    """The archive on the phone, and how it is run there."""
+    """Push and unpack the archive; gives the function that runs our script on the phone."""
     phone.push(archive, f"{folder}/bundle.tar.gz")
     phone.shell(f"cd {folder} && tar -xzf bundle.tar.gz && rm bundle.tar.gz && chmod -R u+rx {ROOT}", 300.0)
 
@@ -101,32 +108,32 @@ def _our_program(phone: Phone, folder: str, archive: Path, sysroot: Sysroot, pla
 
 
 def _theirs(phone: Phone, folder: str, plan: DevicePlan) -> Run:
-    """The user's onnxruntime_perf_test on the phone, and how it is run there."""
+    """Push the user's onnxruntime_perf_test; gives the function that runs it on the phone."""
     assert plan.perf_test is not None
     program, version = plan.perf_test
     phone.push(program, f"{folder}/{PROGRAM}")
     phone.shell(f"chmod u+rx {folder}/{PROGRAM}")
-    # The phone's name is put in with its temperatures, for this program as for ours.
+    # _record adds the phone's name and temperatures later.
     machine = machine_conditions("", "aarch64", "Android", None)
     method = perf_test_method(plan.settings)
 
     def run(names: Sequence[str], workloads: Sequence[Workload]) -> list[dict[str, Any]]:
         rows = []
-        for name, subject in zip(names, workloads, strict=True):
+        for name, workload in zip(names, workloads, strict=True):
             printed = phone.shell(perf_test_command(folder, name, plan.settings), plan.timeout_s)
-            artifact = read_artifact(subject.path)
+            artifact = read_artifact(workload.path)
             runtime = runtime_conditions("onnxruntime", version, opset=artifact.opset, metadata=artifact.description)
             conditions = make_conditions(
-                machine, method, runtime, sha256=artifact.sha256, input_shape=input_shapes(subject.path)
+                machine, method, runtime, sha256=artifact.sha256, input_shape=input_shapes(workload.path)
             )
-            rows.append({**read_perf_test(printed, plan.settings, subject.label), "conditions": conditions})
+            rows.append({**read_perf_test(printed, plan.settings, workload.label), "conditions": conditions})
         return rows
 
     return run
 
 
 def settle(phone: Phone, limit_s: float, sleep: Callable[[float], None] = time.sleep) -> float | None:
-    """Wait until the temperature has stayed for some steps; the last one, None where none can be read."""
+    """Wait until the temperature is steady; gives the last one in degrees Celsius, None if none can be read."""
     seen: list[float] = []
     while (now := phone.temperature_c()) is not None:
         seen.append(now)
@@ -139,7 +146,7 @@ def settle(phone: Phone, limit_s: float, sleep: Callable[[float], None] = time.s
 
 
 def _command(folder: str, names: Sequence[str], sysroot: Sysroot, settings: Settings) -> str:
-    """The command line on the phone; if its shell is hung up on, it takes its children and its folder along."""
+    """The command line on the phone; if adb hangs up, the shell removes its folder and ends."""
     root = f"{folder}/{ROOT}"
     options = ["--mode", settings.mode, "--threads", str(settings.threads), "--out", _ANSWER]
     if not settings.spin:
@@ -151,15 +158,16 @@ def _command(folder: str, names: Sequence[str], sysroot: Sysroot, settings: Sett
     return f"trap 'rm -rf {folder}; exit 129' HUP; cd {folder} && {environment} {run}"
 
 
-def _record(row: dict[str, Any], subject: Workload, phone: Phone, about: About,
+def _record(row: dict[str, Any], workload: Workload, phone: Phone, about: About,
             temperatures: tuple[float | None, float | None]) -> Record:  # fmt: skip
-    """As the host's, under the phone's name."""
+    """The record of a row that the phone measured, with the phone's name and temperatures."""
     try:
-        told = {**row["conditions"], "device": about.name}
+        conditions = {**row["conditions"], "device": about.name}
         for key, value in zip(("before", "after"), temperatures, strict=True):
-            told[key] = {**told[key], "temperature_c": value if value is not None else told[key]["temperature_c"]}
-        told |= {"processor": row["conditions"]["device"], "phone": {"serial": phone.serial, **asdict(about)}}
-        whole = {**row, "file": subject.label, "network": subject.network, "conditions": told,
+            state = conditions[key]
+            conditions[key] = {**state, "temperature_c": value if value is not None else state["temperature_c"]}
+        conditions |= {"processor": row["conditions"]["device"], "phone": {"serial": phone.serial, **asdict(about)}}
+        whole = {**row, "file": workload.label, "network": workload.network, "conditions": conditions,
                  "stable": is_stable(row["cv"])}  # fmt: skip
     except (KeyError, TypeError) as error:
         raise RecordError(f"device {phone.serial}: its answer lacks {error}, wanted records of {SCRIPT}") from error

@@ -1,7 +1,7 @@
-"""An arm64 Python with ONNX Runtime in a folder: Debian's packages and the registries' wheels, unpacked.
+"""An arm64 Python with ONNX Runtime in a folder, unpacked from Debian's packages and Python wheels.
 
-It runs on an arm64 Linux kernel, a phone's for one, through its own loader; and here under qemu's user emulation.
-Nothing of the system is changed: apt works in a folder of its own, and nothing is installed.
+It runs on an arm64 Linux kernel, such as a phone's, through its own loader, and on this machine under qemu's user
+emulation. Nothing of the system is changed: apt works in a folder of its own, and nothing is installed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _PACKAGES = ("python3", "libstdc++6")
 _WHEELS = ("numpy", "onnxruntime")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 _MADE = "made.json"
-# Processors that qemu plays, with what their /proc/cpuinfo says: ONNX Runtime looks there for its kernels, and finds
-# the host's, which it does not survive, unless the emulated root has one of its own.
+# Processors that qemu emulates, with the part number and features of their /proc/cpuinfo. ONNX Runtime chooses its
+# kernels by that file; without one in the emulated root it reads the host's and crashes.
 CPUS: Mapping[str, tuple[str, str]] = {
     "cortex-a57": ("0xd07", "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"),
     "cortex-a76": ("0xd0b", "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc "
@@ -41,9 +41,9 @@ class Sysroot:
     """An unpacked root.
 
     Attributes:
-        folder: of it.
-        python: of its interpreter, relative to the folder.
-        versions: of ``python``, ``numpy`` and ``onnxruntime``.
+        folder: the folder that it is unpacked in.
+        python: path of its interpreter, relative to the folder.
+        versions: the versions of ``python``, ``numpy`` and ``onnxruntime``.
     """
 
     folder: Path
@@ -51,68 +51,68 @@ class Sysroot:
     versions: Mapping[str, str]
 
     def command(self, root: str) -> list[str]:
-        """How its interpreter is run on an arm64 kernel, where the folder is ``root``."""
+        """The command of its interpreter on an arm64 kernel, where the folder is at ``root``."""
         libraries = ":".join(f"{root}/{name}" for name in _LIBRARIES)
         return [f"{root}/{LOADER}", "--library-path", libraries, f"{root}/{self.python}"]
 
     def environment(self, root: str) -> dict[str, str]:
-        """What must be set for it, where the folder is ``root``."""
+        """The environment variables that its interpreter needs, where the folder is at ``root``."""
         return {"PYTHONHOME": f"{root}/usr", "PYTHONPATH": f"{root}/site", "PYTHONDONTWRITEBYTECODE": "1",
                 "SCARLET_ZOO_PYTHON": json.dumps(self.command(root))}  # fmt: skip
 
     def emulated(self, cpu: str) -> tuple[list[str], dict[str, str]]:
-        """Command and environment of its interpreter under qemu, as a processor of :data:`CPUS`.
+        """The command and environment of its interpreter under qemu, emulating a processor of :data:`CPUS`.
 
         Raises:
-            ScarletError: qemu is not there, or no such processor.
+            ScarletError: qemu is not installed, or there is no such processor.
         """
         root = str(self.folder)
         self.play(cpu)
-        # The file that measures refuses to under this name: a time of an emulated processor says nothing.
+        # With EMULATED set, the script refuses to measure: times of an emulated processor mean nothing.
         return [qemu(MACHINE), "-cpu", cpu, "-L", root, *self.command(root)], self.environment(root) | {EMULATED: cpu}
 
     def play(self, cpu: str) -> None:
-        """Say what a kernel would of this processor: qemu looks for absolute paths below its root first.
+        """Write the files in which a kernel describes this processor; qemu looks for absolute paths in its root first.
 
         Raises:
-            ScarletError: no such processor.
+            ScarletError: there is no such processor.
         """
         if cpu not in CPUS:
             raise ScarletError(f"processor {cpu!r}: unknown, wanted one of {' '.join(CPUS)}")
         part, features = CPUS[cpu]
-        told = (f"processor\t: 0\nBogoMIPS\t: 100.00\nFeatures\t: {features}\nCPU implementer\t: 0x41\n"
+        description = (f"processor\t: 0\nBogoMIPS\t: 100.00\nFeatures\t: {features}\nCPU implementer\t: 0x41\n"
                 f"CPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: {part}\nCPU revision\t: 0\n\n")  # fmt: skip
-        write_text(self.folder / "proc" / "cpuinfo", told)
+        write_text(self.folder / "proc" / "cpuinfo", description)
         for name in ("possible", "present"):
             write_text(self.folder / "sys" / "devices" / "system" / "cpu" / name, "0\n")
 
 
 def qemu(machine: str) -> str:
-    """The user emulation of a kind of processor.
+    """The path of qemu's user emulation for a kind of processor.
 
     Raises:
-        ScarletError: it is not installed.
+        ScarletError: qemu is not installed.
     """
     found = shutil.which(f"qemu-{machine}-static") or shutil.which(f"qemu-{machine}")
     if found is None:
-        raise ScarletError(f"qemu-{machine}-static: is not there, wanted it: apt install qemu-user-static")
+        raise ScarletError(f"qemu-{machine}-static: is not installed; install it: apt install qemu-user-static")
     return found
 
 
 def make_sysroot(folder: Path, runtime: str | None = None) -> Sysroot:
-    """Fetch and unpack a root, or take the one that is there.
+    """Download and unpack a root, or use the one that is there.
 
     Args:
-        folder: of the root; what is fetched goes beside it.
+        folder: folder of the root; downloads go to ``FOLDER.fetched`` beside it.
         runtime: version of ONNX Runtime; the newest when None.
 
     Raises:
-        ScarletError: apt, dpkg or pip is missing or does not succeed.
+        ScarletError: apt, dpkg or pip is missing or fails.
     """
     if (folder / _MADE).is_file():
-        told = json.loads((folder / _MADE).read_text(encoding="utf-8"))
-        if runtime in (None, told["versions"]["onnxruntime"]):
-            return Sysroot(folder, told["python"], told["versions"])
+        record = json.loads((folder / _MADE).read_text(encoding="utf-8"))
+        if runtime in (None, record["versions"]["onnxruntime"]):
+            return Sysroot(folder, record["python"], record["versions"])
     make_folder(folder)
     fetched = folder.with_name(f"{folder.name}.fetched")
     for package in _fetch_packages(fetched / "apt"):
@@ -131,7 +131,7 @@ def make_sysroot(folder: Path, runtime: str | None = None) -> Sysroot:
 
 
 def _fetch_packages(folder: Path) -> list[Path]:
-    """Debian's packages for arm64 with all that they depend on, by an apt that keeps to a folder."""
+    """Download Debian's arm64 packages with their dependencies, by an apt that works in one folder."""
     for name in ("state/lists/partial", "cache/archives/partial"):
         make_folder(folder / name)
     write_text(folder / "status", "")
@@ -162,7 +162,7 @@ def _run(command: Sequence[str], what: str, environment: Mapping[str, str] | Non
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except FileNotFoundError as error:
-        raise ScarletError(f"{what}: {command[0]} is not there, wanted Debian's") from error
+        raise ScarletError(f"{what}: {command[0]} is not installed, wanted Debian's") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
         raise ScarletError(f"{what}: ended with {done.returncode}: {lines[-1]}")

@@ -1,4 +1,4 @@
-// Milliseconds of each run over time, a colour for each network.
+// Draws the milliseconds of each run over time, with one colour for each network.
 
 const COLOURS = ["#b2182b", "#2166ac", "#1b7837", "#e08214", "#762a83", "#666"];
 export const colour = (index) => COLOURS[index % COLOURS.length];

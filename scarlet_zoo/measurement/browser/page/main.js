@@ -1,4 +1,4 @@
-// The page: asks the worker, shows what it finds, sends it back, and remembers it over a reload.
+// The page: has the worker measure, shows and posts the results, and keeps them in the session over a reload.
 
 import { colour, draw } from "/page/chart.js";
 import { percentile, timerStep, variation } from "/page/numbers.js";
@@ -6,21 +6,21 @@ import { read } from "/page/picture.js";
 
 const $ = (id) => document.getElementById(id);
 const token = (location.hash.slice(1) || sessionStorage.token) ?? "";
-const kept = JSON.parse(sessionStorage.kept ?? "{}");
-kept.client ??= [...crypto.getRandomValues(new Uint8Array(16))].map((v) => v.toString(16).padStart(2, "0")).join("");
-kept.samples ??= {};
-kept.posted ??= {};
-const keep = () => { sessionStorage.kept = JSON.stringify(kept); };
+const stored = JSON.parse(sessionStorage.kept ?? "{}");
+stored.client ??= [...crypto.getRandomValues(new Uint8Array(16))].map((v) => v.toString(16).padStart(2, "0")).join("");
+stored.samples ??= {};
+stored.posted ??= {};
+const store = () => { sessionStorage.kept = JSON.stringify(stored); };
 sessionStorage.token = token;
 
 let catalog, worker, measuring = false, posting = Promise.resolve();
 
 async function api(path, body) {
-  const headers = { Authorization: `Bearer ${token}`, "X-Client": kept.client };
+  const headers = { Authorization: `Bearer ${token}`, "X-Client": stored.client };
   const answer = await fetch(path, body ? { method: "POST", headers, body: JSON.stringify(body) } : { headers });
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(told.error ?? answer.statusText);
-  return told;
+  const content = await answer.json();
+  if (!answer.ok) throw new Error(content.error ?? answer.statusText);
+  return content;
 }
 
 const browser = () => ({
@@ -43,50 +43,50 @@ function startWorker() {
   worker = new Worker("/page/worker.js", { type: "module" });
   worker.onmessage = ({ data }) => HANDLERS[data.kind](data);
   worker.onerror = (event) => HANDLERS.error({ verb: "worker", reason: event.message });
-  worker.postMessage({ verb: "begin", token, client: kept.client, threads: +$("threads").value });
+  worker.postMessage({ verb: "begin", token, client: stored.client, threads: +$("threads").value });
 }
 
 function start() {
-  kept.device = $("device").value.trim() || kept.device;
-  kept.threads = +$("threads").value;
-  kept.running = measuring = true;
-  keep();
+  stored.device = $("device").value.trim() || stored.device;
+  stored.threads = +$("threads").value;
+  stored.running = measuring = true;
+  store();
   $("start").disabled = true;
   startWorker();
-  const models = catalog.models.filter((model) => model.measured && !kept.posted[model.id]);
-  worker.postMessage({ verb: "measure", models, settings: catalog.settings, known: kept.samples });
+  const models = catalog.models.filter((model) => model.measured && !stored.posted[model.id]);
+  worker.postMessage({ verb: "measure", models, settings: catalog.settings, known: stored.samples });
 }
 
 const HANDLERS = {
   state: ({ text }) => say(text),
   samples({ model, samples, openings, per, done }) {
-    kept.samples[model] = { samples, openings, per };
-    keep();
+    stored.samples[model] = { samples, openings, per };
+    store();
     $("progress").value = done;
     say(`Measuring, ${Math.round(100 * done)} %`);
-    draw($("chart"), catalog.models.filter((m) => m.measured).map((m) => kept.samples[m.id]?.samples ?? []));
+    draw($("chart"), catalog.models.filter((m) => m.measured).map((m) => stored.samples[m.id]?.samples ?? []));
   },
   failed({ model, reason }) {
-    kept.posted[model] = { failed: reason };
-    keep();
+    stored.posted[model] = { failed: reason };
+    store();
     showCards();
   },
-  measured(told) {
-    posting = posting.then(() => postRecord(told));
+  measured(result) {
+    posting = posting.then(() => postRecord(result));
   },
   async done() {
     await posting;
-    measuring = kept.running = false;
+    measuring = stored.running = false;
     $("progress").value = 1;
     $("start").textContent = "Measure again";
     $("start").disabled = false;
     say("Done.");
-    keep();
+    store();
   },
   error({ verb, reason }) {
     say(`${verb}: ${reason}`);
-    measuring = kept.running = false;
-    keep();
+    measuring = stored.running = false;
+    store();
     $("start").disabled = $("table-start").disabled = false;
   },
   classes({ logits }) {
@@ -97,38 +97,39 @@ const HANDLERS = {
     $("answers").replaceChildren(...best.map(([share, i]) => element("li",
       `${model.labels?.[i] ?? `class ${i}`}, ${(100 * share).toFixed(1)} %`)));
   },
-  group: (told) => groupDone(told),
+  group: (result) => groupDone(result),
 };
 
-async function postRecord(told) {
+async function postRecord(result) {
   const { settings } = catalog;
   try {
     const answer = await api("/records", {
-      client: kept.client, device: kept.device, model: told.model, sha256: told.hash, golden_error: told.error,
-      load_ms: told.loadMs, first_ms: told.firstMs, samples_ms: told.samples, opening_of_sample: told.openings,
+      client: stored.client, device: stored.device, model: result.model, sha256: result.hash,
+      golden_error: result.error, load_ms: result.loadMs, first_ms: result.firstMs, samples_ms: result.samples,
+      opening_of_sample: result.openings,
       browser: browser(), method: {
-        threads: kept.threads, warmup: settings.warmup, burst: settings.burst, runs: settings.runs,
-        seconds: settings.seconds, runs_per_sample: told.per, openings: told.openings.at(-1) + 1,
+        threads: stored.threads, warmup: settings.warmup, burst: settings.burst, runs: settings.runs,
+        seconds: settings.seconds, runs_per_sample: result.per, openings: result.openings.at(-1) + 1,
       },
     });
-    kept.posted[told.model] = { device: answer.device };
+    stored.posted[result.model] = { device: answer.device };
   } catch (error) {
-    kept.posted[told.model] = { failed: `not taken: ${error.message}` };
+    stored.posted[result.model] = { failed: `The computer did not take this result: ${error.message}` };
   }
-  keep();
+  store();
   showCards();
 }
 
 function element(tag, text, name = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.className = name;
-  return made;
+  const node = document.createElement(tag);
+  node.textContent = text;
+  node.className = name;
+  return node;
 }
 
 function showCards() {
-  const cards = catalog.models.filter((model) => model.measured && kept.posted[model.id]).map((model) => {
-    const { failed, device } = kept.posted[model.id], own = kept.samples[model.id]?.samples ?? [];
+  const cards = catalog.models.filter((model) => model.measured && stored.posted[model.id]).map((model) => {
+    const { failed, device } = stored.posted[model.id], own = stored.samples[model.id]?.samples ?? [];
     const card = element("article", "", failed ? "card bad" : "card");
     const title = element("h3", model.label);
     title.style.setProperty("color", colour(catalog.models.indexOf(model)));
@@ -141,7 +142,8 @@ function showCards() {
     card.append(element("p", `${percentile(own, 0.5).toPrecision(4)} ms`, "big"), element("p",
       `90 % of runs in ${percentile(own, 0.9).toPrecision(4)} ms, fastest ${Math.min(...own).toPrecision(4)} ms; ` +
       `${own.length} samples, variation ${(100 * cv).toFixed(1)} %${cv > 0.05 ? ", unstable" : ""}`),
-    element("p", `${model.precision}, ${model.form}; ${kept.threads} thread${kept.threads > 1 ? "s" : ""}; kept as ${device}`));
+    element("p", `${model.precision}, ${model.form}; ${stored.threads} thread${stored.threads > 1 ? "s" : ""}; ` +
+      `saved as ${device}`));
     return card;
   });
   $("cards").replaceChildren(...cards);
@@ -149,7 +151,7 @@ function showCards() {
 
 const classifier = () => catalog.models.find((model) => model.labels && model.preprocessing);
 
-async function classifyPicture(source) {
+async function classifyImage(source) {
   const model = classifier(), { preprocessing, input } = model;
   try {
     const fed = await read(source, $("seen"), preprocessing, input.type);
@@ -158,54 +160,54 @@ async function classifyPicture(source) {
     $("answers").replaceChildren(element("li", "…"));
     worker.postMessage({ verb: "classify", model, data: fed.data, shape: fed.shape });
   } catch (error) {
-    $("answers").replaceChildren(element("li", `this is no picture: ${error.message}`));
+    $("answers").replaceChildren(element("li", `This is not an image: ${error.message}`));
   }
 }
 
 async function camera() {
   const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).catch(() => null);
-  if (!stream) return say("The camera is not allowed.");
+  if (!stream) return say("The browser does not allow the camera.");
   const video = $("video");
   video.srcObject = stream;
   video.hidden = false;
   await video.play();
   const look = async () => {
-    if (!measuring) await classifyPicture(video);
+    if (!measuring) await classifyImage(video);
     if (!video.hidden) setTimeout(look, 500);
   };
   return look();
 }
 
 async function nextGroup() {
-  const query = new URLSearchParams({ client: kept.client, device: kept.device });
+  const query = new URLSearchParams({ client: stored.client, device: stored.device });
   const next = await api(`/table?${query}`);
   showTable(next);
   if (next.finished) return;
-  kept.group = next;
+  stored.group = next;
   worker.postMessage({ verb: "tableGroup", files: next.files, runs: catalog.settings.table_runs, burst: 2 });
 }
 
 function showTable({ done, all, finished, table }) {
   $("table-progress").value = done / all;
   $("table-state").textContent = finished ? `Done${table ? `: ${table}` : ""}.` : `${done} of ${all} groups`;
-  if (finished) kept.table = false;
-  keep();
+  if (finished) stored.table = false;
+  store();
 }
 
 async function groupDone({ samples, hashes }) {
-  const { sitting, group } = kept.group;
-  const told = await api("/table/groups", {
-    client: kept.client, device: kept.device, browser: browser(), threads: +$("threads").value, sitting, group,
+  const { sitting, group } = stored.group;
+  const state = await api("/table/groups", {
+    client: stored.client, device: stored.device, browser: browser(), threads: +$("threads").value, sitting, group,
     samples_ms: samples, sha256: hashes,
   });
-  showTable(told);
-  if (!told.finished) await nextGroup();
+  showTable(state);
+  if (!state.finished) await nextGroup();
 }
 
 async function startTable() {
-  kept.device = $("device").value.trim() || kept.device;
-  kept.table = true;
-  keep();
+  stored.device = $("device").value.trim() || stored.device;
+  stored.table = true;
+  store();
   $("table-start").disabled = true;
   if (!worker) startWorker();
   await nextGroup().catch((error) => HANDLERS.error({ verb: "table", reason: error.message }));
@@ -215,32 +217,35 @@ async function open() {
   try {
     catalog = await api("/catalog");
   } catch (error) {
-    return say(`This page needs the address that the terminal shows, whole: ${error.message}.`);
+    return say(`Open the whole address that the terminal shows: ${error.message}.`);
   }
-  kept.device ??= await deviceName();
-  $("device").value = kept.device;
+  stored.device ??= await deviceName();
+  $("device").value = stored.device;
   const isolated = globalThis.crossOriginIsolated === true;
   const most = isolated ? navigator.hardwareConcurrency || 1 : 1;
   for (const count of new Set([1, 2, 4, most])) if (count <= most) $("threads").add(new Option(count, count));
-  const asked = kept.threads ?? catalog.settings.threads;
+  const asked = stored.threads ?? catalog.settings.threads;
   $("threads").value = Math.min(asked, most);
-  $("where").textContent = isolated ? "Secure and isolated: threads and a fine clock."
-    : "Plain http: one thread, and a coarse clock, so several runs are timed at once.";
+  $("where").textContent = isolated ? "This page is secure and isolated, so it has threads and a fine clock."
+    : "This page has one thread and a coarse clock, because it is not secure; several runs are timed together.";
   const model = classifier();
   $("picture-section").hidden = !model;
-  if (model) $("picture-about").textContent = `${model.label}, ${model.labels.length} classes: ${model.labels.slice(0, 10).join(", ")}.`;
+  if (model) {
+    const names = model.labels.slice(0, 10).join(", ");
+    $("picture-about").textContent = `${model.label}, ${model.labels.length} classes: ${names}.`;
+  }
   $("camera").hidden = !(isSecureContext && navigator.mediaDevices);
   $("table-section").hidden = !catalog.table;
-  $("start").onclick = () => { kept.posted = {}; kept.samples = {}; start(); };
+  $("start").onclick = () => { stored.posted = {}; stored.samples = {}; start(); };
   $("table-start").onclick = startTable;
   $("camera").onclick = camera;
-  $("picture").onchange = ({ target }) => target.files[0] && classifyPicture(target.files[0]);
+  $("picture").onchange = ({ target }) => target.files[0] && classifyImage(target.files[0]);
   $("start").disabled = false;
   say("Ready.");
   showCards();
-  keep();
-  if (kept.running) start();
-  if (kept.table) await startTable();
+  store();
+  if (stored.running) start();
+  if (stored.table) await startTable();
   return undefined;
 }
 

@@ -1,4 +1,4 @@
-// Numbers of samples, as the server makes them (numpy's linear percentiles), and a clock's smallest step.
+// Statistics of samples as the server computes them (numpy's linear percentiles), and the clock's smallest step.
 
 export function percentile(values, share) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -23,7 +23,7 @@ export function timerStep() {
   return least;
 }
 
-// A mean over so many runs is a sample, so that the clock's step is at most a hundredth of what it times.
+// The number of runs whose mean is a sample, so that the clock's step is at most a hundredth of the time measured.
 export function runsPerSample(runMs, stepMs) {
   return Math.max(1, Math.ceil((100 * stepMs) / runMs));
 }

@@ -1,4 +1,5 @@
-// A picture as a network wants it: the shorter side resized as Pillow does, the centre cropped, grey for one channel.
+// Prepares an image for a network: resizes the shorter side as Pillow does, crops the centre, and makes it grey for a
+// network of one channel.
 
 const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 // Each filter's reach and its weight at a distance (Pillow, src/libImaging/Resample.c).
@@ -7,7 +8,7 @@ const FILTERS = {
   bicubic: [2, (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0)],
   lanczos: [3, (x) => (x < 3 ? sinc(x) * sinc(x / 3) : 0)],
 };
-const MOST = 1024; // pixels of a side that a photograph is brought to first, which is quick
+const MOST = 1024; // a photograph is first shrunk to this many pixels on its longer side, which is fast
 
 function resizeAxis(pixels, channels, lines, from, to, alongRows, [reach, kernel]) {
   const scale = from / to, stretch = Math.max(scale, 1), out = new Uint8ClampedArray(lines * to * channels);
@@ -55,7 +56,7 @@ async function levelsOf(source, channels) {
   return { levels, size };
 }
 
-const centre = (spare) => (spare >> 1) + (spare & (spare >> 1) & 1); // half a pixel goes to the even side
+const centre = (spare) => (spare >> 1) + (spare & (spare >> 1) & 1); // rounds half a pixel to the even number
 
 export async function read(source, canvas, { size: [height, width], crop, mean, std, interpolation }, type) {
   const channels = mean.length, { levels: all, size: [w, h] } = await levelsOf(source, channels);
@@ -89,7 +90,7 @@ function show(canvas, levels, channels, width, height) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-// Grey networks have seen light things on a dark ground: a dark thing on a light one is turned over.
+// Grey networks were trained on light objects on a dark background, so an image with a light background is inverted.
 function onDark(levels, width, height) {
   const at = (y, x) => levels[y * width + x];
   const corners = [at(0, 0), at(0, width - 1), at(height - 1, 0), at(height - 1, width - 1)].sort((a, b) => a - b);

@@ -1,11 +1,11 @@
-// SHA-256 (FIPS 180-4) for pages that are no secure context, where the browser keeps its own to itself.
+// SHA-256 (FIPS 180-4) for pages without a secure context, where the browser does not offer its own.
 
 const K = new Uint32Array(64), START = new Uint32Array(8);
 for (let n = 2, found = 0; found < 64; n++) {
   let prime = true;
   for (let d = 2; d * d <= n; d++) prime &&= n % d !== 0;
   if (!prime) continue;
-  // The first 32 bits of the fractional parts of the primes' roots.
+  // The first 32 bits of the fractional parts of the primes' square and cube roots.
   if (found < 8) START[found] = (Math.sqrt(n) % 1) * 2 ** 32;
   K[found++] = (Math.cbrt(n) % 1) * 2 ** 32;
 }

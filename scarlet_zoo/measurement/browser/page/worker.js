@@ -1,4 +1,4 @@
-// Runs networks and times them, away from the page, which stays alive meanwhile.
+// Runs and times networks in a worker, so that the page stays responsive.
 
 import * as ort from "/ort/ort.wasm.bundle.min.mjs";
 import { runsPerSample, timerStep } from "/page/numbers.js";
@@ -33,11 +33,11 @@ function randomFeeds(session) {
   return feeds;
 }
 
-// A network with its answers checked against the host's.
+// Opens a network and checks its outputs against the host's.
 async function open(model) {
   const file = await bytes(`/models/${model.id}/file`);
   const hash = await sha256(file);
-  if (hash !== model.sha256) throw new Error("another file than was named");
+  if (hash !== model.sha256) throw new Error("got a file with another hash than the catalog names");
   const loading = performance.now();
   const session = await ort.InferenceSession.create(new Uint8Array(file), OPTIONS);
   const loadMs = performance.now() - loading;
@@ -53,7 +53,9 @@ async function open(model) {
     const range = Math.max(...wanted) - Math.min(...wanted) || 1;
     wanted.forEach((value, i) => { error = Math.max(error, Math.abs(Number(got[i]) - value) / range); });
   }
-  if (!(error <= model.tolerance)) throw new Error(`its answers are off by ${error.toPrecision(2)} of their range`);
+  if (!(error <= model.tolerance)) {
+    throw new Error(`its outputs differ from the host's by ${error.toPrecision(2)} of their range`);
+  }
   return { model, session, feeds, hash, loadMs, firstMs, error };
 }
 
@@ -63,40 +65,40 @@ async function timed(session, feeds, runs) {
   return (performance.now() - begun) / runs;
 }
 
-// Files take turns, each in bursts, as on the host.
+// Measures files interleaved, each in bursts, as on the host.
 async function measure({ models, settings, known }) {
-  const stepMs = timerStep(), subjects = [];
+  const stepMs = timerStep(), workloads = [];
   for (const model of models) {
     post("state", { text: `Loading ${model.label}` });
     try {
-      subjects.push(await open(model));
+      workloads.push(await open(model));
     } catch (error) {
       post("failed", { model: model.id, reason: String(error.message ?? error) });
     }
   }
-  for (const subject of subjects) {
-    const before = known[subject.model.id] ?? { samples: [], openings: [] };
-    Object.assign(subject, before, { opening: (before.openings.at(-1) ?? -1) + 1 });
-    await timed(subject.session, subject.feeds, settings.warmup);
-    subject.per ??= runsPerSample(await timed(subject.session, subject.feeds, 5), stepMs);
+  for (const workload of workloads) {
+    const before = known[workload.model.id] ?? { samples: [], openings: [] };
+    Object.assign(workload, before, { opening: (before.openings.at(-1) ?? -1) + 1 });
+    await timed(workload.session, workload.feeds, settings.warmup);
+    workload.per ??= runsPerSample(await timed(workload.session, workload.feeds, 5), stepMs);
   }
   const spent = (s) => s.samples.reduce((sum, value) => sum + value, 0) * s.per;
   const share = (s) => Math.min(s.samples.length / settings.runs, spent(s) / (1e3 * settings.seconds));
-  while (subjects.some((subject) => share(subject) < 1)) {
-    for (const subject of subjects.filter((one) => share(one) < 1)) {
-      await timed(subject.session, subject.feeds, 1); // the others have emptied the caches
+  while (workloads.some((workload) => share(workload) < 1)) {
+    for (const workload of workloads.filter((one) => share(one) < 1)) {
+      await timed(workload.session, workload.feeds, 1); // uncounted: the caches hold the others
       for (let run = 0; run < settings.burst; run++) {
-        subject.samples.push(await timed(subject.session, subject.feeds, subject.per));
-        subject.openings.push(subject.opening);
+        workload.samples.push(await timed(workload.session, workload.feeds, workload.per));
+        workload.openings.push(workload.opening);
       }
-      const { samples, openings, per, model } = subject;
-      post("samples", { model: model.id, samples, openings, per, done: Math.min(...subjects.map(share), 1) });
+      const { samples, openings, per, model } = workload;
+      post("samples", { model: model.id, samples, openings, per, done: Math.min(...workloads.map(share), 1) });
     }
   }
-  for (const subject of subjects) {
-    const { model, hash, loadMs, firstMs, error, samples, openings, per } = subject;
+  for (const workload of workloads) {
+    const { model, hash, loadMs, firstMs, error, samples, openings, per } = workload;
     post("measured", { model: model.id, hash, loadMs, firstMs, error, samples, openings, per, stepMs });
-    await subject.session.release();
+    await workload.session.release();
   }
   post("done", {});
 }
@@ -111,7 +113,7 @@ async function tableGroup({ files, runs, burst }) {
   const all = sessions.map((session) => ({ session, feeds: randomFeeds(session), samples: [] }));
   const stepMs = timerStep();
   for (const one of all) one.per = runsPerSample(await timed(one.session, one.feeds, 3), stepMs);
-  // From the first file to the last, so that each finds in the caches what the rest of its group left there.
+  // In the order of the group, so that each file finds the caches as the rest of its group leaves them.
   for (let run = -burst; run < runs; run++) {
     for (const one of all) {
       const ms = await timed(one.session, one.feeds, one.per);
@@ -130,7 +132,7 @@ async function classify({ model, data, shape }) {
   post("classes", { logits: Array.from(Object.values(answers)[0].data, Number) });
 }
 
-const post = (kind, told) => self.postMessage({ kind, ...told });
+const post = (kind, fields) => self.postMessage({ kind, ...fields });
 const VERBS = { begin, measure, tableGroup, classify };
 let last = Promise.resolve();
 self.onmessage = ({ data }) => {
