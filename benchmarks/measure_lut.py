@@ -71,7 +71,7 @@ def row_of(precision: str, work: Path) -> dict[str, Any]:
         "within_4_percent": float(np.mean(np.abs(predicted / truth - 1) <= 0.04)),
         "covered": float(np.mean((low <= truth) & (truth <= high))),
         "promised_coverage": same.calibration.coverage,
-        "block_sum": errors_of(truth, same.block_sum(same.genes(archs))).model_dump(),
+        "block_sum": errors_of(truth, same.block_sum(same.encode(archs))).model_dump(),
         "macs": errors_of(truth, fit(macs["known"], calibrated)(macs["new"])).model_dump(),
         "repeat": errors_of(*halves).model_dump(),
         "another_sitting": errors_of(afterwards, table.predict(archs)[:, 0]).model_dump(),
@@ -92,7 +92,7 @@ def seconds_for(table: LatencyTable, count: int) -> float:
     sizes = [len(layer.tokens) for layer in SPACE.layers]
     encoded = np.random.default_rng(0).integers(sizes, size=(count, len(sizes)))
     begun = time.perf_counter()
-    table.predict_genes(encoded)
+    table.predict_encoded(encoded)
     return time.perf_counter() - begun
 
 

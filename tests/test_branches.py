@@ -76,7 +76,7 @@ def test_an_identity_string_with_branches_is_lossless(arch):
     assert str(Arch.parse(str(arch), SPACE)) == str(arch)
     assert ("/" in str(arch)) == bool(arch.branches)
     assert Arch.of(SPACE, arch.decisions) == arch
-    assert Encoding(SPACE).arch(Encoding(SPACE).genes(arch)) == arch
+    assert Encoding(SPACE).arch(Encoding(SPACE).encode(arch)) == arch
 
 
 CHAIN = "-".join(["e3k3"] * 8)
@@ -333,7 +333,7 @@ def test_a_table_knows_every_branch_and_predicts(tmp_path, scarlet):
     assert {piece_key(arch, piece) for arch in holders(space) for piece in pieces_of(arch)} == set(table.blocks)
     tokens = next(holders(space)).tokens
     bare, full = Arch.of(space, tokens), Arch(space, tokens, space.branches)
-    sums = table.block_sum(table.genes([bare, full]))
+    sums = table.block_sum(table.encode([bare, full]))
     extra = sum(table.blocks[piece_key(full, plan.name)] for plan in full.branch_plans)
     assert sums[1] - sums[0] == pytest.approx(extra)
     table.write(tmp_path / "table.json")

@@ -120,9 +120,9 @@ def test_a_hundred_thousand_architectures_take_less_than_a_second(table):
     archs = [
         Arch.of(TINY, (layer.tokens[g] for layer, g in zip(TINY.layers, row, strict=True))) for row in genes[:2000]
     ]
-    assert np.array_equal(table.genes(archs), genes[:2000])
+    assert np.array_equal(table.encode(archs), genes[:2000])
     begun = time.process_time()
-    assert table.predict_genes(genes).shape == (100_000, 3)
+    assert table.predict_encoded(genes).shape == (100_000, 3)
     assert time.process_time() - begun < 1
 
 

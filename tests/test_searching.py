@@ -202,7 +202,7 @@ def test_the_mutation_policy_learns_what_scores():
 @settings(max_examples=30, deadline=None)
 def test_encoding_is_lossless(seed):
     arch = Arch.sample(MINI, random.Random(seed))
-    assert Encoding(MINI).arch(Encoding(MINI).genes(arch)) == arch
+    assert Encoding(MINI).arch(Encoding(MINI).encode(arch)) == arch
 
 
 @pytest.mark.slow

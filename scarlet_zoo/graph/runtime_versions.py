@@ -47,7 +47,7 @@ def _install(version: str, home: Path, folder: Path) -> None:
         done = subprocess.run([*pip, f"onnxruntime=={version}", "numpy"], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             reason = (done.stderr.strip() or f"exit code {done.returncode}").split("\n")[-1]
-            raise ScarletError(f"runtime ort=={version}: pip cannot install it: {reason}")
+            raise ScarletError(f"runtime ort=={version}: pip cannot install it with: {reason}")
         try:
             environment.rename(folder)
         except OSError:

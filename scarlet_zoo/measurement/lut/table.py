@@ -26,7 +26,7 @@ Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0)]
 # The encoding of architectures: for each decision the index of its token among those that the space allows,
 # (architectures, decisions).
-Genes = NDArray[np.int64]
+Encoded = NDArray[np.int64]
 
 
 class _Strict(BaseModel):
@@ -185,29 +185,29 @@ class LatencyTable(_Strict):
     def _places(self) -> list[dict[str, int]]:
         return [{token: place for place, token in enumerate(allowed)} for allowed in self.search_space.decisions]
 
-    def genes(self, archs: Sequence[Arch]) -> Genes:
+    def encode(self, archs: Sequence[Arch]) -> Encoded:
         """The encoding of architectures, (architectures, decisions)."""
         decided = [arch.decisions for arch in archs]
         columns = [[places[row[index]] for row in decided] for index, places in enumerate(self._places)]
         return np.array(columns, dtype=np.int64).T.reshape(len(archs), len(self._places))
 
-    def block_sum(self, genes: Genes) -> NDArray[np.float64]:
+    def block_sum(self, encoded: Encoded) -> NDArray[np.float64]:
         """Plain sums of blocks in milliseconds, (architectures,), of encoded architectures."""
         edge, decisions = self._sums
-        total = np.full(len(genes), edge)
+        total = np.full(len(encoded), edge)
         for index, values in enumerate(decisions):
-            total += values[genes[:, index]]
+            total += values[encoded[:, index]]
         return total
 
-    def predict_genes(self, genes: Genes) -> NDArray[np.float64]:
+    def predict_encoded(self, encoded: Encoded) -> NDArray[np.float64]:
         """Predicted ``p50_ms low_ms high_ms`` of encoded architectures, (N, 3)."""
-        p50 = self.calibration.offset_ms + self.calibration.slope * self.block_sum(genes)
+        p50 = self.calibration.offset_ms + self.calibration.slope * self.block_sum(encoded)
         error = self.calibration.error
         return np.stack([p50, p50 * (1 - error), p50 * (1 + error)], axis=1)
 
     def predict(self, archs: Sequence[Arch]) -> NDArray[np.float64]:
         """Predicted ``p50_ms low_ms high_ms``, (N, 3); the interval covers a share ``calibration.coverage`` of them."""
-        return self.predict_genes(self.genes(archs))
+        return self.predict_encoded(self.encode(archs))
 
     def write(self, path: Path) -> None:
         """Write the table as JSON, atomically."""

@@ -141,7 +141,7 @@ def find_phone(serial: str | None) -> Phone:
     try:
         from adbutils import AdbClient, AdbError
     except ModuleNotFoundError as error:
-        raise DeviceError(f"device: adbutils is not installed; install it: {install_command('adb')}") from error
+        raise DeviceError(f"device: adbutils is not installed; install it with: {install_command('adb')}") from error
     client = AdbClient()
     try:
         found = {info.serial: info.state for info in client.list()}

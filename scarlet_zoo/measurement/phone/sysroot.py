@@ -95,7 +95,7 @@ def qemu(machine: str) -> str:
     """
     found = shutil.which(f"qemu-{machine}-static") or shutil.which(f"qemu-{machine}")
     if found is None:
-        raise ScarletError(f"qemu-{machine}-static: is not installed; install it: apt install qemu-user-static")
+        raise ScarletError(f"qemu-{machine}-static: is not installed; install it with: apt install qemu-user-static")
     return found
 
 

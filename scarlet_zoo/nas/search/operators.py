@@ -37,7 +37,7 @@ class Encoding:
         self.space = space
         self.sizes = np.array([len(allowed) for allowed in space.decisions])
 
-    def genes(self, arch: Arch) -> Encoded:
+    def encode(self, arch: Arch) -> Encoded:
         """Encode an architecture: the position of each of its decisions, (decisions,)."""
         pairs = zip(self.space.decisions, arch.decisions, strict=True)
         return np.array([allowed.index(token) for allowed, token in pairs], dtype=np.int64)
