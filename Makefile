@@ -29,8 +29,8 @@ static: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini
+	@echo "$(BIN)/mypy, of the package and its drivers, and of the tests beside it"
+	@$(BIN)/mypy & package=$$!; $(BIN)/mypy --config-file tests/mypy.ini; tests=$$?; wait $$package && exit $$tests
 
 # A stamp per extra remembers that pip has done what pyproject.toml asks for; dev contains all.
 install-all install-dev: install-%: $(BIN)/python

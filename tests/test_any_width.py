@@ -91,6 +91,7 @@ def test_every_block_has_a_piece_of_the_latency_table(odd):
     assert piece_key(arch, "2") == f"{arch.tokens[2]} 12-17 s2 8px"
 
 
+@pytest.mark.slow
 def test_it_is_exported_verified_and_quantized(odd, tmp_path, scarlet):
     """From the supernet's weights to float and integer files, by the command line."""
     torch.manual_seed(0)

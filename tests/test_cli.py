@@ -45,6 +45,7 @@ def test_tables_say_that_published_figures_are_published(scarlet):
     assert "█" in drawn
 
 
+@pytest.mark.slow
 def test_export_says_what_it_wrote(exported, scarlet):
     code, out, err = scarlet("export", "scarlet_c", "--out", exported.parent, "--input-size", 64, "--json")
     assert (code, err) == (0, "")
@@ -76,6 +77,7 @@ def test_verify_knows_the_source_from_the_file(exported, scarlet):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_bench_and_compare(exported, scarlet, tmp_path):
     code, out, err = scarlet("bench", exported, exported, "--json", "--repeats", 0, "--out", tmp_path / "bench.json")
     assert (code, err) == (0, "")
@@ -100,6 +102,7 @@ def test_bench_and_compare(exported, scarlet, tmp_path):
     assert "threads: 1 and 8" in err
 
 
+@pytest.mark.slow
 def test_fold_prints_its_certificate(scarlet, tmp_path):
     code, out, _ = scarlet("fold", "scarlet_b", "--stabilized", "--out", tmp_path, "--json")
     said = json.loads(out)

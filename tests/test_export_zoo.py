@@ -197,6 +197,7 @@ def test_a_shipped_network_is_exported_as_the_manifest_says(name, manifest, tmp_
                 assert row.files == {done.path.name: file_sha256(done.path)}
 
 
+@pytest.mark.slow
 def test_the_driver_continues_and_makes_again_only_what_is_not_as_it_was(driver, tmp_path, monkeypatch):
     made = []
     real = zoo_exports.export_network
@@ -220,6 +221,7 @@ def test_the_driver_continues_and_makes_again_only_what_is_not_as_it_was(driver,
     assert made == ["native", "ort-arm64", "native", "native"]
 
 
+@pytest.mark.slow
 def test_the_driver_calibrates_and_judges_integers_on_other_images(driver, tmp_path):
     code, _, err = driver("--networks", "scarlet_mini_s", "--targets", "ort-int8")
     assert (code, err) == (0, "")

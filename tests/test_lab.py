@@ -203,6 +203,7 @@ def test_bench_takes_names_and_its_record_can_be_replayed(scarlet, tmp_path):
     assert "reproduced within" in error
 
 
+@pytest.mark.slow
 def test_replay_refuses_other_bytes_and_files_that_are_gone(scarlet, two_files, tmp_path):
     out = tmp_path / "bench.json"
     assert scarlet("bench", two_files[0], "--out", out, "--repeats", 0)[0] == 0

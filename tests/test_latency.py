@@ -113,6 +113,7 @@ def test_files_are_opened_anew_and_who_comes_first_changes(monkeypatch, plain_fi
         assert len(timing.opening_of_sample) == timing.runs
 
 
+@pytest.mark.slow
 def test_a_camera_waits_for_its_frames(monkeypatch, plain_files):
     timings, log = faked(monkeypatch, plain_files[:1], Settings(mode="camera", frame_ms=40, openings=1))
     gaps = np.diff([when for _, when in log[10:]])
@@ -134,6 +135,7 @@ def test_a_cold_network_is_slower_than_a_hot_one(two_files, timings):
     assert cold.conditions["swept_bytes"] >= 2 * 2**20
 
 
+@pytest.mark.slow
 def test_sustained_goes_on_until_it_settles_and_one_stream_is_never_interrupted(monkeypatch, plain_files):
     timings, log = faked(monkeypatch, plain_files, Settings(mode="sustained"))
     names = [name for name, _ in log][20:]

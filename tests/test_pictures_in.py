@@ -586,6 +586,7 @@ def test_a_rotation_carried_out_or_a_class_moved_changes_the_numbers(labelled, t
     assert np.abs(turned[file] - stored[file]).max() > 0.1 * np.ptp(stored[file])
 
 
+@pytest.mark.slow
 def test_a_limit_is_spread_over_the_classes(labelled, scarlet):
     _, path, folder = labelled
     everything = folders.read_dataset(folder)

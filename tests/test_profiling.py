@@ -63,6 +63,7 @@ def test_blocks_are_those_of_the_architecture_with_their_tokens_and_cost(profile
     assert len(names) == len(set(names)) == len(kept) + 3
 
 
+@pytest.mark.slow
 def test_a_profile_adds_up(profiled):
     _, _, result = profiled
     for key in ("p50_us", "macs", "limit_us", "weight_bytes", "activation_bytes"):
@@ -72,6 +73,7 @@ def test_a_profile_adds_up(profiled):
     assert result.total.p50_us > 0 < result.total.limit_us
 
 
+@pytest.mark.slow
 def test_float_stays_below_its_roof(profiled):
     target, _, result = profiled
     if target != "ort-int8":  # whose peak is another
@@ -122,6 +124,7 @@ def test_a_layer_is_handed_out_once(two_files):
     assert layers.take("nobody") is None
 
 
+@pytest.mark.slow
 def test_the_verb_prints_and_draws(scarlet, two_files, tmp_path, monkeypatch, machine):
     monkeypatch.setattr("scarlet_zoo.measurement.roofline.measure_machine", lambda threads: machine)
     code, said, _ = scarlet("profile", two_files[0], "--json", "--plot", tmp_path / "p.png")

@@ -61,6 +61,7 @@ def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tm
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["openvino", "ncnn"])
 def test_the_same_network_gives_the_same_files_again(name, network, tmp_path):
     needs(name)

@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,7 @@ def test_a_bar_is_as_long_as_its_share_to_an_eighth():
     assert [bar(share, 2) for share in (0, 1 / 16, 0.5, 9 / 16, 1)] == ["", "▏", "█", "█▏", "██"]
 
 
+@pytest.mark.slow
 def test_paths_and_identity_strings_are_whole_on_a_terminal(tmp_path):
     folder = tmp_path / LONG
     folder.mkdir(parents=True)

@@ -69,6 +69,7 @@ def test_a_form_that_does_not_verify_is_never_kept(network, tmp_path):
     assert not (tmp_path / "n.onnx").exists()
 
 
+@pytest.mark.slow
 def test_the_released_form_is_a_baseline_and_never_kept(network, tmp_path, monkeypatch):
     def faster_when_released(files, settings, progress):
         assert [file.stem for file in files] == list(FORMS)
@@ -118,6 +119,7 @@ def test_the_layer_that_loses_most_comes_first(network, tmp_path):
     assert losses[0] > 10
 
 
+@pytest.mark.slow
 def test_sensitivity_leaves_its_table_and_its_plot(network, scarlet, tmp_path):
     source = export_onnx(network, tmp_path / "m.onnx")
     folder = tmp_path / "photos"

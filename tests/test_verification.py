@@ -59,6 +59,7 @@ def _drop_one_gate_bias(model):
     gates[3].conv_expand.bias.zero_()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [_flip_a_channel, _scale_one_block, _drop_a_bias, _drop_one_gate_bias])
 def test_a_planted_fault_fails(network, fault, tmp_path):
     path = tmp_path / "faulty.onnx"

@@ -122,6 +122,7 @@ def test_without_weights_one_sentence_says_how_to_get_them():
             create(NAME, pretrained=True)
 
 
+@pytest.mark.slow
 def test_imported_weights_are_found_by_everything(released, cache, scarlet):
     code, out, err = scarlet("weights", "import", NAME, released, "--json")
     assert (code, err) == (0, "")
