@@ -27,7 +27,7 @@ def test_a_network_reads_its_test_pictures_once(tmp_path):
     assert read_test_once("one", str(arch), weights, "none", log) == row
     other = tmp_path / "other.safetensors"
     save_weights(create_model(arch), other, {"labels": json.dumps([str(i) for i in range(10)])})
-    with pytest.raises(CheckFailedError, match="done once"):
+    with pytest.raises(CheckFailedError, match="read only once"):
         read_test_once("one", str(arch), other, "fashion-mnist", log, FASHION)
     assert log.read_text() == before
     read_test_once("two", str(arch), weights, "fashion-mnist", log, FASHION)

@@ -205,10 +205,11 @@ def test_a_trained_network_keeps_its_accuracy(tmp_path):
     calibration = np.concatenate([x.contiguous().numpy() for x, _ in in_order(data.part("train"), 128, 256)])
     made = quantize_int8(artifact.path, tmp_path / "q.onnx", calibration)
     assert made.sqnr_db > 25
-    right = dict.fromkeys((artifact.path, made.artifact.path), 0)
+    networks = {path: OnnxClassifier(path) for path in (artifact.path, made.artifact.path)}
+    right = dict.fromkeys(networks, 0)
     for x, y in in_order(data.part("validation"), 500, 5000):
-        for path in right:
-            answers = OnnxClassifier(path).logits(x.contiguous().numpy(), 500).argmax(1)
+        for path, opened in networks.items():
+            answers = opened.logits(x.contiguous().numpy(), 500).argmax(1)
             right[path] += int((answers == y.numpy()).sum())
     assert abs(right[artifact.path] - right[made.artifact.path]) <= 15  # 0.3 points of 5,000
 
@@ -263,14 +264,14 @@ def test_photographs_calibrate_from_a_folder(scarlet, tmp_path):
     folder.mkdir(parents=True)
     for index, photo in enumerate(photos(6)):
         photo.save(folder / f"{index}.jpg")
-    code, out, err = scarlet("export", "scarlet_c", "--target", "ort-int8", "--input-size", 64, "--calibration",
+    code, out, err = scarlet("export", "scarlet_mini_s", "--target", "ort-int8", "--calibration",
                              tmp_path / "photos", "--calibration-images", 4, "--out", tmp_path, "--json")  # fmt: skip
     assert (code, err) == (0, "")
     said = json.loads(out)
     assert said["precision"] == "int8"
     assert said["judged_on"] == "calibration"
     assert json.loads(said["metadata"]["calibration"])["images"] == 4
-    assert scarlet("verify", tmp_path / "scarlet_c.onnx")[0] == 0
+    assert scarlet("verify", tmp_path / "scarlet_mini_s.onnx")[0] == 0
 
 
 @pytest.mark.parametrize("extremes", [(0.5, 0.5 + 1e-7), (0.0, 0.0), (-1e-30, 1e-30), (-3.0, -3.0), (1e6, 1e6 + 0.06)])
