@@ -27,7 +27,7 @@ def clone(tmp_path_factory):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=folder, check=True)
     packages = next((folder / ".venv" / "lib").glob("python3*")) / "site-packages"
     # Our own package is what is installed from the copy: an editable installation would stand in its way.
     (packages / "fetched.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
