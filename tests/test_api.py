@@ -246,4 +246,6 @@ def test_the_tour_of_the_docs_runs(tmp_path, capsys, brief_measurements):
 def test_networks_of_ours_by_value(tmp_path):
     model = randomized(zoo.Arch.of(TINY, ["e3k3"] * 8), dtype=torch.float32)
     done = zoo.export(model, out=tmp_path)
+    by_value = zoo.export(model.arch, out=tmp_path / "value")
+    assert by_value.described["metadata"]["arch"] == str(model.arch)
     assert zoo.load(done.path).logits(np.zeros((2, 3, 32, 32), np.float32)).shape == (2, 10)

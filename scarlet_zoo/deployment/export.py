@@ -75,7 +75,7 @@ def export(
         if unused:
             got = " ".join(unused)
             raise ExportError(f"export of {str(model)!r}: got {got}, wanted a torch model where these are given")
-        network = load_network(str(model), weights, input_size=size, features=features)
+        network = load_network(model, weights, input_size=size, features=features)
     images = None
     if isinstance(calibration, np.ndarray):
         images = lambda: calibration  # noqa: E731

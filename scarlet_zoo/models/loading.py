@@ -55,7 +55,7 @@ class Network:
 
 
 def load_network(
-    name: str,
+    name: str | Arch,
     weights: str = "auto",
     *,
     input_size: int | None = None,
@@ -65,7 +65,7 @@ def load_network(
     """Create a network and load its weights.
 
     Args:
-        name: a registered name, an identity string, or any timm name.
+        name: a registered name, an identity string, any timm name, or an architecture, of your own space too.
         weights: ``random`` (seed 0, the same in every process); the path of a weights file; ``pretrained``; or
             ``auto``, which uses random weights if this machine has no others. The rule for the last two is that of
             :func:`scarlet_zoo.models.weights.store.local_weights`.
@@ -79,6 +79,7 @@ def load_network(
     if features is not None:
         kwargs |= {"features_only": True, "out_indices": features}
     model, origin, metadata = _with_weights(name, weights, kwargs)
+    name = str(name)
     preprocessing = _preprocessing(model, metadata, input_size)
     if origin == RANDOM_WEIGHTS:
         _randomize(model, preprocessing, name)
@@ -127,22 +128,23 @@ def network_of(
     )
 
 
-def _with_weights(name: str, weights: str, kwargs: dict[str, Any]) -> tuple[nn.Module, str, dict[str, str]]:
+def _with_weights(network: str | Arch, weights: str, kwargs: dict[str, Any]) -> tuple[nn.Module, str, dict[str, str]]:
     """Return the network, the origin of its weights, and the metadata of the weights file."""
+    name = str(network)
     local = local_weights(name) if weights in ("auto", "pretrained") else None
     if local is not None:
-        return _from_file(name, local.path, kwargs), local.origin, read_metadata(local.path)
+        return _from_file(network, local.path, kwargs), local.origin, read_metadata(local.path)
     if weights in ("auto", "random"):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return create_model(name, **kwargs), RANDOM_WEIGHTS, {}
+            return create_model(network, **kwargs), RANDOM_WEIGHTS, {}
     if weights == "pretrained":
         return _pretrained(name, kwargs), f"pretrained {name}", {}
     path = Path(weights)
-    return _from_file(name, path, kwargs), f"file {path.name}", read_metadata(path)
+    return _from_file(network, path, kwargs), f"file {path.name}", read_metadata(path)
 
 
-def _from_file(name: str, path: Path, kwargs: dict[str, Any]) -> nn.Module:
+def _from_file(network: str | Arch, path: Path, kwargs: dict[str, Any]) -> nn.Module:
     """Create the network with the search space, classes and stabilizers in its weights file's metadata."""
     metadata = read_metadata(path)
     arguments: dict[str, Any] = {}
@@ -152,10 +154,9 @@ def _from_file(name: str, path: Path, kwargs: dict[str, Any]) -> nn.Module:
         arguments["in_chans"] = Preprocessing.from_json(metadata["preprocessing"]).channels
     if metadata.get("stabilized") == "True":
         arguments["stabilized"] = True
-    network: str | Arch = name
-    if is_identity_string(name) and "space" in metadata:
+    if isinstance(network, str) and is_identity_string(network) and "space" in metadata:
         space = SearchSpace.from_json(metadata["space"])
-        network = Arch.parse(name, space) if name.startswith(f"{space.name}:") else name
+        network = Arch.parse(network, space) if network.startswith(f"{space.name}:") else network
     return create_model(network, checkpoint_path=path, **{**arguments, **kwargs})
 
 
