@@ -39,7 +39,7 @@ def folds_exactly(model, **kwargs):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.floats(0.1, 1.0), st.floats(1.5, 100))
 def test_any_architecture_with_well_conditioned_stabilizers_folds_exactly(seed, share, condition):
     arch = skipping_arch(TINY, seed, share)
@@ -52,7 +52,7 @@ def test_any_architecture_with_well_conditioned_stabilizers_folds_exactly(seed, 
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(0, 2**32), st.sets(st.integers(0, 2), min_size=1))
 def test_tapped_tensors_keep_their_basis(seed, levels):
     arch = skipping_arch(TINY, seed, 0.7)

@@ -15,7 +15,7 @@ from scarlet_zoo.models.loading import load_network
 
 @pytest.fixture(scope="module")
 def network():
-    return load_network("scarlet_c", input_size=96)
+    return load_network("scarlet_c", input_size=64)
 
 
 @pytest.fixture(scope="module")

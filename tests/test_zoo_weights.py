@@ -66,8 +66,9 @@ def test_timm_lists_and_loads_it(shipped):
 
 
 @pytest.mark.slow
-def test_its_validation_accuracy_is_the_cards(shipped):
-    _, card, _ = shipped
+def test_its_validation_accuracy_is_the_cards():
+    # One of them shows that the accuracy is read as it was when the card was written; the bytes of all are its digest's.
+    card = min(SHIPPED.values(), key=lambda card: arch_cost(get_arch(card.name)).macs)
     classifier = load(card.name, "auto", trained_only=True)
     data = open_data(card.dataset, classifier.preprocessing, FASHION)
     result = validate_part(classifier, data, "validation", batch=500)
