@@ -99,6 +99,7 @@ def slowly(route):
     route.fulfill(json=told)
 
 
+@pytest.mark.no_cover
 def test_a_reload_in_the_middle_goes_on(run, chromium):
     with page_of(chromium, run.url) as page:
         page.route("**/catalog", slowly)
@@ -144,6 +145,7 @@ def test_wrong_answers_are_no_measurement(run, chromium):
     assert set(records_of(run, "wrong")) == {"small.onnx"}
 
 
+@pytest.mark.no_cover
 def test_two_phones_at_once(run, chromium):
     with page_of(chromium, run.url) as one, page_of(chromium, run.url) as other:
         for page in (one, other):
@@ -188,6 +190,7 @@ def test_the_camera_is_classified_as_it_looks(run, chromium):
         assert page.is_visible("#video")
 
 
+@pytest.mark.no_cover
 def test_https_gives_a_page_of_the_network_threads(chromium, two_files, tmp_path):
     with served(two_files[0], *QUICK, "--https", "--out", tmp_path / "out") as running:
         context = chromium.new_context(ignore_https_errors=True)
@@ -223,11 +226,12 @@ expand_ratios = [1, 3]
 """
 
 
+@pytest.mark.no_cover
 def test_a_latency_table_is_built_block_by_block_and_predicts(chromium, tmp_path, scarlet):
     space = tmp_path / "few.toml"
     space.write_text(SPACE)
     out = tmp_path / "out"
-    command = ("--space", space, "--networks", 8, "--held-out", 4, "--sittings", 2, "--out", out)
+    command = ("--space", space, "--networks", 5, "--held-out", 2, "--sittings", 2, "--out", out)
     with served(*command) as running, page_of(chromium, running.url) as page:
         page.fill("#device", "tabled")
         page.click("#table-start")
@@ -238,7 +242,7 @@ def test_a_latency_table_is_built_block_by_block_and_predicts(chromium, tmp_path
     assert table.stamp.device == "tabled"
     assert table.stamp.runtime == "onnxruntime-web"
     archs = [row.arch for row in table.held_out.networks]
-    assert len(archs) == 4
+    assert len(archs) == 2
     code, said, _ = scarlet("lut", "predict", *archs, "--lut", out / "tabled-few.lut.json", "--json")
     assert code == 0
     assert all(row["low_ms"] <= row["p50_ms"] <= row["high_ms"] for row in json.loads(said))
