@@ -40,13 +40,19 @@ class OnnxNetwork:
         ArtifactError: the runtime cannot load the file, or it has other inputs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
+        """Load a network.
+
+        Args:
+            path: its file.
+            content: the model to run instead of the file's own, serialised.
+        """
         options = ort.SessionOptions()
         options.log_severity_level = 3
         # Threads that spin between runs would take cores from torch in the same process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(content or str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             # The runtime's exceptions have no common base but Exception.
             reason = str(error).strip().split("\n")[0]

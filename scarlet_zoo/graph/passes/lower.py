@@ -35,6 +35,7 @@ from scarlet_zoo.graph.passes.released import RELEASE
 from scarlet_zoo.graph.passes.rewrite import Lowering as Lowering
 from scarlet_zoo.graph.passes.rewrite import Refusal as Refusal
 from scarlet_zoo.graph.passes.rewrite import Rewrite, apply
+from scarlet_zoo.graph.passes.sizes import fold_sizes
 from scarlet_zoo.graph.passes.uint8_input import take_uint8_input as take_uint8_input
 
 
@@ -76,6 +77,9 @@ def lower(model: ir.Model, form: str) -> Lowering:
     """
     if form not in FORMS:
         raise ExportError(f"graph variant {form!r}: unknown, wanted one of {' '.join(FORMS)}")
+    if fold_sizes(model):
+        tidy(model)
+        common.ShapeInferencePass()(model)
     rewrites, refused = FORMS[form], list[Refusal]()
     applied = {rewrite.__name__: apply(rewrite, model.graph, refused) for rewrite in rewrites.once}
     applied |= dict.fromkeys((rewrite.__name__ for rewrite in rewrites.repeated), 0)

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from scarlet_zoo.graph.passes.pads import merge_pad
 from scarlet_zoo.graph.passes.rewrite import (
     RefusedError,
     Rewrite,
@@ -237,6 +238,7 @@ def with_parameters(conv: ir.Node, owner: ir.Node, weight: object, bias: object)
 
 
 RAISE: tuple[Rewrite, ...] = (
+    merge_pad,
     raise_hard_sigmoid,
     raise_hard_swish,
     merge_means,

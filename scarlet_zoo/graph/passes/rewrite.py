@@ -116,6 +116,11 @@ def array_of(value: ir.Value | None) -> NDArray[Any] | None:
     return tensor.numpy() if tensor is not None else None
 
 
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether a value is a constant: an initializer, or the output of a Constant operator."""
+    return value is not None and ir.convenience.get_const_tensor(value) is not None
+
+
 def scalar_of(value: ir.Value | None) -> float | None:
     """The value of a constant with one element and at most one axis, else None."""
     array = array_of(value)

@@ -188,9 +188,10 @@ def _seed_and_images(artifact: Artifact) -> tuple[int, int]:
     return golden.seed, golden.images
 
 
-def _answers(path: Path, feed: Preprocessing, seed: int, images: int) -> NDArray[np.float64]:
-    network = OnnxClassifier(path)
-    return network.logits(_input(path, feed, seed, images), network.batch)
+def _answers(path: Path, feed: Preprocessing, seed: int, images: int, *, exact: bool) -> NDArray[np.float64]:
+    """Logits for the golden input, by this machine's kernels or in exact integer arithmetic."""
+    network = exact_network(path) if exact else OnnxNetwork(path)
+    return network.run(_input(path, feed, seed, images), network.batch)[0]
 
 
 def _input(path: Path, feed: Preprocessing, seed: int, images: int) -> NDArray[Any]:

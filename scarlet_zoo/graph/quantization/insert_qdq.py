@@ -17,8 +17,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from scarlet_zoo.graph.passes.rewrite import array_of, producer, scalar_of
+from scarlet_zoo.graph.quantization.bias import Means
 from scarlet_zoo.graph.quantization.calibrate import LEVELS
-from scarlet_zoo.graph.quantization.plan import Grid, Plan, Swish, data_of
+from scarlet_zoo.graph.quantization.grids import Grid
+from scarlet_zoo.graph.quantization.plan import Plan, Swish, bounds_of, data_of
 
 _MOST = 127
 # Largest magnitude of an int32 bias, which leaves room for the sum of products.
@@ -73,14 +75,19 @@ def mean_error(error: NDArray[np.float64], means: NDArray[np.float64]) -> NDArra
 class Inserter:
     """Rewrite a graph according to a plan, in place."""
 
-    def __init__(self, graph: ir.Graph, plan: Plan, weight_zero: int, means: Mapping[str, NDArray[np.float64]]) -> None:
-        self.graph, self.plan, self.weight_zero, self.means = graph, plan, weight_zero, means
+    def __init__(
+        self, graph: ir.Graph, plan: Plan, grids: Mapping[str, Grid], weight_zero: int, means: Mapping[str, Means]
+    ) -> None:
+        self.graph, self.plan, self.grids, self.weight_zero, self.means = graph, plan, grids, weight_zero, means
+        self._clipped = {str(node.outputs[0].name): node for node in plan.clipped}
         self._dequantized: dict[str, ir.Value] = {}
         self._inner: dict[str, ir.Value] = {}
 
     def run(self) -> None:
-        """Insert the operators, and remove bounded clips and the shifts of shared hard-swishes."""
+        """Insert the operators, and remove clips and factors that the integers stand for."""
         for node in list(self.plan.operators):
+            if any(str(output.name) in self.plan.factors or str(output.name) in self._clipped for output in node.outputs):
+                continue  # its integers are those of its input
             for position, value in enumerate(node.inputs):
                 if value is not None and value in data_of(node):
                     node.replace_input_with(position, self._read(value))
@@ -89,48 +96,74 @@ class Inserter:
         for swish in self.plan.swishes.values():
             self._share(swish)
         for node in list(self.plan.operators):
-            output = node.outputs[0]
-            bound = self.plan.bounded.get(str(output.name))
-            self._write(bound.outputs[0] if bound is not None else output)
+            for output in node.outputs:
+                bound = self.plan.bounded.get(str(output.name))
+                self._write(bound.outputs[0] if bound is not None else output)
 
     def _read(self, value: ir.Value) -> ir.Value:
         """The dequantised tensor that a node must read instead of a tensor."""
         name = str(value.name)
-        if name not in self.plan.grids:
+        if name not in self.grids:
             return value
         if name not in self._dequantized:
-            self._pair(value)
+            self._quantize(value)
         return self._dequantized[name]
 
     def _write(self, value: ir.Value) -> None:
         """Let the remaining float readers of a tensor read its dequantised values."""
         name = str(value.name)
-        if name not in self.plan.grids:
+        if name not in self.grids:
             return
-        if name not in self._dequantized:
-            self._pair(value)
-        dequantized = self._dequantized[name]
+        dequantized = self._read(value)
         quantizer = self._inner[name].producer()
         for use in list(value.uses()):
             if use.node is not quantizer:
                 use.node.replace_input_with(use.idx, dequantized)
-        if value.is_graph_output():
-            position = next(i for i, output in enumerate(self.graph.outputs) if output is value)
-            value.name, dequantized.name = f"{name}_float", name
-            dequantized.shape, dequantized.type = value.shape, value.type
-            self.graph.outputs[position] = dequantized
+        for position, output in enumerate(self.graph.outputs):
+            if output is value:
+                value.name, dequantized.name = f"{name}_float", name
+                dequantized.shape, dequantized.type = value.shape, value.type
+                self.graph.outputs[position] = dequantized
+
+    def _quantize(self, value: ir.Value) -> None:
+        """Make the integers of a tensor and their dequantised values."""
+        name = str(value.name)
+        if name in self.plan.factors or name in self._clipped:
+            self._reuse(value)
+        else:
+            self._pair(value)
+
+    def _reuse(self, value: ir.Value) -> None:
+        """Read a tensor from the integers of the one that it is a multiple of, or that it is clipped from."""
+        name = str(value.name)
+        source, grid = self.plan.aliases[name], self.grids[name]
+        if source not in self._inner:
+            writer = value.producer()
+            assert writer is not None
+            self._read(next(v for v in data_of(writer) if v.name == source))
+        shared, nodes = self._inner[source], []
+        clip = self._clipped.get(name)
+        if clip is not None:
+            limits = bounds_of(clip)
+            assert limits is not None
+            low, high = (int(np.clip(np.rint(v / grid.scale) + grid.zero, 0, LEVELS)) if np.isfinite(v) else LEVELS
+                         for v in limits)  # fmt: skip
+            bounds = [self._constant(f"{name}_low", np.uint8(low)), self._constant(f"{name}_high", np.uint8(high))]
+            nodes.append(ir.node("Clip", [shared, *bounds], name=f"{name}_clip_q"))
+            nodes[-1].outputs[0].name = f"{name}_q"
+            shared = nodes[-1].outputs[0]
+        nodes.append(ir.node("DequantizeLinear", [shared, *self._parameters(name, grid)], name=f"{name}_dequantize"))
+        nodes[-1].outputs[0].name = f"{name}_dq"
+        anchor = self._inner[source].producer()
+        assert anchor is not None
+        self.graph.insert_after(anchor, nodes)
+        self._inner[name], self._dequantized[name] = shared, nodes[-1].outputs[0]
 
     def _pair(self, value: ir.Value) -> None:
         """Insert Q and DQ after a tensor; if a clip that becomes its range writes it, before that clip."""
-        name, grid = str(value.name), self.plan.grids[str(value.name)]
+        name, grid = str(value.name), self.grids[str(value.name)]
         source, writer = value, value.producer()
-        bypassed = (
-            writer is not None
-            and self.plan.bounded.get(str(writer.inputs[0].name if writer.inputs[0] else "")) is writer
-        )
-        if bypassed:
-            assert writer is not None
-            assert writer.inputs[0] is not None
+        if writer is not None and name in self.plan.clips_by_output and writer.inputs[0] is not None:
             source = writer.inputs[0]
         parameters = self._parameters(name, grid)
         quantize = ir.node("QuantizeLinear", [source, *parameters], name=f"{name}_quantize")
@@ -163,23 +196,27 @@ class Inserter:
         weight, data = array_of(node.inputs[1]), node.inputs[0]
         dequantize = producer(data, "DequantizeLinear")
         scale = scalar_of(dequantize.inputs[1]) if dequantize is not None else None
-        if weight is None or data is None or scale is None:
+        if weight is None or dequantize is None or scale is None:
             return
         turned = "transB" in node.attributes and node.attributes["transB"].as_int() == 1
         transposed = node.op_type == "Gemm" and not turned
         rows = weight.T if transposed else weight
         bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
+        means = self.means.get(str(dequantize.inputs[0].name if dequantize.inputs[0] else ""))
+        if bias is None and means is not None:
+            bias = np.zeros(len(rows), np.float32)
         levels, scales = quantize_weight(rows, self.weight_zero, least_scales(bias, scale))
         axis = 1 if transposed else 0
         self._dequantize_constant(node, 1, levels.T if transposed else levels, scales, axis)
-        if bias is not None:
-            product = scales.astype(np.float64) * np.float64(np.float32(scale))
+        if bias is None:
+            return
+        product = scales.astype(np.float64) * np.float64(np.float32(scale))
+        drift: NDArray[np.float64] | float = 0.0
+        if means is not None:
             spread = scales.astype(np.float64).reshape(-1, *[1] * (rows.ndim - 1))
-            error = (levels.astype(np.float64) - self.weight_zero) * spread - rows
-            means = self.means.get(str(data.name).removesuffix("_dq"))
-            drift = mean_error(error, means) if means is not None else 0.0
-            whole = np.clip(np.rint((bias - drift) / product), -(2**31), 2**31 - 1).astype(np.int32)
-            self._dequantize_constant(node, 2, whole, product.astype(np.float32), 0)
+            drift = mean_error((levels.astype(np.float64) - self.weight_zero) * spread - rows, means)
+        whole = np.clip(np.rint((np.broadcast_to(bias, len(rows)) - drift) / product), -(2**31), 2**31 - 1)
+        self._dequantize_constant(node, 2, whole.astype(np.int32), product.astype(np.float32), 0)
 
     def _dequantize_constant(
         self, node: ir.Node, position: int, levels: NDArray[np.generic], scales: NDArray[np.float32], axis: int
@@ -192,6 +229,8 @@ class Inserter:
         dequantize = ir.node("DequantizeLinear", values, {"axis": axis}, name=f"{stem}_dequantize")
         dequantize.outputs[0].name = f"{stem}_dq"
         self.graph.insert_before(node, [dequantize])
+        if len(node.inputs) <= position:
+            node.resize_inputs(position + 1)
         node.replace_input_with(position, dequantize.outputs[0])
 
     def _share(self, swish: Swish) -> None:
@@ -202,7 +241,7 @@ class Inserter:
         the product is 0 there in both cases.
         """
         name = str(swish.x.name)
-        grid = self.plan.grids[name]
+        grid = self.grids[name]
         shared = self._inner[name]
         nodes = []
         if 2 * grid.zero < LEVELS:
@@ -223,15 +262,20 @@ class Inserter:
 
 
 def insert(
-    graph: ir.Graph, plan: Plan, weight_zero: int = 0, means: Mapping[str, NDArray[np.float64]] | None = None
+    graph: ir.Graph,
+    plan: Plan,
+    grids: Mapping[str, Grid],
+    weight_zero: int = 0,
+    means: Mapping[str, Means] | None = None,
 ) -> None:
     """Insert quantise and dequantise operators into a graph according to a plan, in place.
 
     Args:
         graph: a graph in variant ``friendly``.
-        plan: the plan, with its grids chosen.
+        plan: the plan.
+        grids: the grid of every tensor of the plan.
         weight_zero: 0 for int8 weights, 128 for uint8 weights.
-        means: channel means of tensors by name; where they are known, the bias corrects the mean error of the
-            rounded weights.
+        means: channel means of tensors of integers, by the name of the integers; where they are known, the bias
+            corrects the mean error of the rounded weights.
     """
-    Inserter(graph, plan, weight_zero, means or {}).run()
+    Inserter(graph, plan, grids, weight_zero, means or {}).run()

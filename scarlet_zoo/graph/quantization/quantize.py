@@ -1,14 +1,18 @@
 """Quantise a float network to integers: calibrated on real images, with all operators in uint8 and int8.
 
-The steps are: rewrite the graph in variant ``friendly`` (:mod:`scarlet_zoo.graph.passes.quantizable`); measure the
-range of every tensor on calibration images (:mod:`.calibrate`); insert quantise and dequantise operators
-(:mod:`.insert_qdq`); correct the mean error of rounded weights in the biases; write golden outputs into the file
-(:mod:`.golden`).
+The steps are: rewrite the graph in variant ``friendly`` (:mod:`scarlet_zoo.graph.passes.quantizable`); decide what
+computes in integers (:mod:`.plan`); measure the range of every tensor on calibration images (:mod:`.calibrate`); choose
+grids (:mod:`.grids`) and insert quantise and dequantise operators (:mod:`.insert_qdq`); correct the mean error of
+rounded weights in the biases; write golden outputs into the file (:mod:`.golden`).
+
+Whatever is decided or told about integers is computed exactly (:mod:`.exact`), so the same command gives the same
+answers on a processor whose kernels saturate.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -24,17 +29,22 @@ from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.graph.passes.lower import lower, tidy
+from scarlet_zoo.graph.quantization.bias import Means, channel_means
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, Observed, observe
-from scarlet_zoo.graph.quantization.golden import KEY, make_golden
+from scarlet_zoo.graph.quantization.exact import exact_model, rounds_in_float
+from scarlet_zoo.graph.quantization.golden import KEY, has_integer_logits, make_golden
+from scarlet_zoo.graph.quantization.grids import choose_grids
 from scarlet_zoo.graph.quantization.insert_qdq import insert
 from scarlet_zoo.graph.quantization.isa import preset, this_isa
-from scarlet_zoo.graph.quantization.plan import choose_grids, plan, tensors_of
-from scarlet_zoo.graph.session import OnnxClassifier
+from scarlet_zoo.graph.quantization.plan import plan, tensors_of
+from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.utils.files import replacing
 
 AUTO = "auto"
 _VALIDATION_SHARE, _FEWEST_TO_SPLIT = 0.25, 8
 _CALIBRATION_IMAGES = 128
+# The first opset in which a weight has a scale for each channel.
+_OLDEST_OPSET = 13
 Progress = Callable[[int, int], None]
 
 
@@ -67,22 +77,31 @@ class Quantized:
 
     Attributes:
         artifact: the integer file.
-        sqnr_db: 10 log10 of the logits' mean square over their mean square error, on the images of ``judged_on``.
-        top1_agreement: share of those images with the same top class.
+        sqnr_db: 10 log10 of an output's mean square over its mean square error, on the images of ``judged_on``, computed
+            in exact integer arithmetic; of several outputs the lowest.
+        top1_agreement: share of those images with the same top class; None for a network that is no classifier.
         methods: ``sqnr_db`` and ``top1_agreement`` of each method that was tried.
         judged_on: ``held-out`` for validation images, ``calibration`` if there are too few images to set any aside.
+        spread: standard deviation of an output between images over its root mean square, the smallest of all outputs.
+            Where it is near 0, the outputs hardly depend on the image, and the SQNR says little.
+        left: number of operators that stay in float, by operator.
     """
 
     artifact: Artifact
     sqnr_db: float
-    top1_agreement: float
-    methods: Mapping[str, Mapping[str, float]]
+    top1_agreement: float | None
+    methods: Mapping[str, Mapping[str, float | None]]
     judged_on: str
+    spread: float
+    left: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values, with the artifact's fields beside the others."""
         rest = {key: value for key, value in asdict(self).items() if key != "artifact"}
         return {**self.artifact.to_dict(), **rest}
+
+
+Outputs = list[NDArray[np.float64]]
 
 
 def quantize_int8(
@@ -92,10 +111,10 @@ def quantize_int8(
     how: Int8 | None = None,
     progress: Progress | None = None,
 ) -> Quantized:
-    """Quantise a float classifier.
+    """Quantise a float network.
 
     Args:
-        source: an ONNX file of any exporter, in any float graph variant.
+        source: an ONNX file of any exporter, in any float graph variant, with one image as its input.
         path: where to write the integer file.
         images: calibration images: normalised float32 (N, C, H, W); or a folder of image files, of which 128 are
             used, spread evenly, if the source has its preprocessing in its metadata.
@@ -103,7 +122,7 @@ def quantize_int8(
         progress: called with (done, expected).
 
     Raises:
-        ArtifactError: the source is not a valid ONNX graph or not a classifier, or does not say its preprocessing.
+        ArtifactError: the source is not a valid ONNX graph or takes no images, or does not say its preprocessing.
         ExportError: there are no images, the source is not a float network, or its values are not finite.
         DatasetError: the folder is missing or has no images.
     """
@@ -111,36 +130,59 @@ def quantize_int8(
     images = _images_of(source, images)
     if not len(images):
         raise ExportError("calibration: got no images, wanted some")
-    float_network = OnnxClassifier(source)
-    if float_network.takes_pixels:
+    network = OnnxNetwork(source)
+    if network.takes_pixels:
         raise ExportError(f"{source}: got an input of uint8 pixels, wanted normalised float32 input")
-    proto = onnx.shape_inference.infer_shapes(open_graph(source))
-    model = ir.serde.deserialize_model(proto)
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph):
-        raise ExportError(f"{source}: got a network with integer operators, wanted a float network")
-    lower(model, "friendly")
+    model = friendly_model(source)
     count = _validation_count(images)
     judged = images[len(images) - count :] if count else images
     calibration = images[: len(images) - count] if count else images
-    observed = observe(model, tensors_of(plan(model.graph, frozenset(how.keep_float))), calibration, progress)
-    truth = float_network.logits(judged, float_network.batch)
-    tried: dict[str, tuple[dict[str, float], bytes]] = {}
+    planned = plan(model.graph, frozenset(how.keep_float))
+    observed = observe(model, tensors_of(planned), calibration, progress)
+    truth = network.run(judged, network.batch)
+    tried: dict[str, tuple[dict[str, float | None], bytes]] = {}
+    for method in METHODS if how.method == AUTO else (how.method,):
+        content = _quantize(model, observed, how, method, calibration)
+        exact = exact_model(onnx.ModelProto.FromString(content)).SerializeToString()
+        tried[method] = (compare_outputs(truth, OnnxNetwork(path, exact).run(judged, network.batch)), content)
+    best = max(tried, key=lambda method: tried[method][0]["sqnr_db"] or -np.inf)
+    left = Counter(node.op_type for node in planned.left)
     with replacing(path) as temporary:
-        for method in METHODS if how.method == AUTO else (how.method,):
-            content = _quantize(model, observed, how, method)
-            temporary.write_bytes(content)
-            tried[method] = (_compare(truth, OnnxClassifier(temporary), judged), content)
-        best = max(tried, key=lambda method: tried[method][0]["sqnr_db"])
         temporary.write_bytes(tried[best][1])
-        _describe(temporary, how, best, read_artifact(source), len(calibration))
+        _describe(temporary, how, best, read_artifact(source), len(calibration), left)
     score = tried[best][0]
     return Quantized(
         read_artifact(path),
-        score["sqnr_db"],
+        float(score["sqnr_db"] or 0.0),
         score["top1_agreement"],
         {method: row for method, (row, _) in tried.items()},
         "held-out" if count else "calibration",
+        min(_spread(output) for output in truth),
+        dict(left),
     )
+
+
+def friendly_model(source: Path) -> ir.Model:
+    """Read a float network in the graph variant ``friendly``, with opset 13 or later, the first with scales by channel.
+
+    Raises:
+        ArtifactError: the file is not a valid ONNX graph.
+        ExportError: it has integer operators, or an opset that cannot be raised to 13.
+    """
+    proto = open_graph(source)
+    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset < _OLDEST_OPSET:
+        try:
+            proto = onnx.version_converter.convert_version(proto, _OLDEST_OPSET)
+        except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
+            reason = str(error).strip().splitlines()[0]
+            wanted = f"wanted a file of opset {_OLDEST_OPSET} or later"
+            raise ExportError(f"{source}: opset {opset} cannot be raised to {_OLDEST_OPSET}: {reason}; {wanted}") from error
+    model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(proto))
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv") for node in model.graph):
+        raise ExportError(f"{source}: got a network with integer operators, wanted a float network")
+    lower(model, "friendly")
+    return model
 
 
 def _images_of(source: Path, images: Array | str | Path) -> Array:
@@ -159,27 +201,50 @@ def _validation_count(images: Array) -> int:
     return round(len(images) * _VALIDATION_SHARE) if len(images) >= _FEWEST_TO_SPLIT else 0
 
 
-def _quantize(model: ir.Model, observed: Mapping[str, Observed], how: Int8, method: str) -> bytes:
+def _quantize(
+    model: ir.Model, observed: Mapping[str, Observed], how: Int8, method: str, images: Array
+) -> bytes:
     """The bytes of the integer model."""
-    quantized = model.clone()
-    todo = plan(quantized.graph, frozenset(how.keep_float))
-    choose_grids(todo, {name: METHODS[method](seen) for name, seen in observed.items()})
-    means = {name: seen.channel_means for name, seen in observed.items()} if how.correct_bias else {}
-    insert(quantized.graph, todo, preset(how.isa or this_isa()).weight_zero, means)
-    tidy(quantized)
+    ranges = {name: METHODS[method](seen) for name, seen in observed.items()}
+    zero = preset(how.isa or this_isa()).weight_zero
+    means = {}
+    if how.correct_bias:
+        # With uint8 weights, whose kernels are exact on every processor.
+        means = channel_means(_inserted(model, ranges, how, preset("x64").weight_zero, {}), images)
+    quantized = _inserted(model, ranges, how, zero, means)
     content: bytes = ir.serde.serialize_model(quantized).SerializeToString(deterministic=True)
     return content
 
 
-def _compare(truth: NDArray[np.float64], network: OnnxClassifier, images: Array) -> dict[str, float]:
-    """SQNR and top-1 agreement of a quantised network with the float logits."""
-    got = network.logits(images, network.batch)
-    noise = float(np.mean((got - truth) ** 2))
-    sqnr = 10 * np.log10(float(np.mean(truth**2)) / noise) if noise > 0 else float("inf")
-    return {"sqnr_db": float(sqnr), "top1_agreement": float(np.mean(got.argmax(1) == truth.argmax(1)))}
+def _inserted(
+    model: ir.Model, ranges: Mapping[str, tuple[float, float]], how: Int8, zero: int, means: Mapping[str, Means]
+) -> ir.Model:
+    """A copy of the model with its integer operators."""
+    quantized = model.clone()
+    todo = plan(quantized.graph, frozenset(how.keep_float))
+    insert(quantized.graph, todo, choose_grids(todo, ranges), zero, means)
+    tidy(quantized)
+    return quantized
 
 
-def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int) -> None:
+def compare_outputs(truth: Outputs, got: Outputs) -> dict[str, float | None]:
+    """SQNR in dB (the lowest of several outputs) and top-1 agreement (None without one output of logits)."""
+    ratios = []
+    for wanted, found in zip(truth, got, strict=True):
+        noise = float(np.mean((found - wanted) ** 2))
+        ratios.append(10 * np.log10(max(float(np.mean(wanted**2)), 1e-300) / noise) if noise > 0 else np.inf)
+    logits = len(truth) == 1 and truth[0].ndim == 2
+    agree = float(np.mean(got[0].argmax(1) == truth[0].argmax(1))) if logits else None
+    return {"sqnr_db": float(min(ratios)), "top1_agreement": agree}
+
+
+def _spread(output: NDArray[np.float64]) -> float:
+    """Standard deviation between images over the root mean square."""
+    whole = float(np.mean(output**2))
+    return float((np.mean(output.var(axis=0)) / whole) ** 0.5) if whole > 0 else 0.0
+
+
+def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int, left: Mapping[str, int]) -> None:
     """Write the metadata, check the file, and add golden outputs if the source says its preprocessing."""
     isa = how.isa or this_isa()
     proto = onnx.load(path)
@@ -191,12 +256,15 @@ def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int)
         "calibration": json.dumps({"method": method, "images": images, "bias_correction": how.correct_bias}),
         "source_sha256": source.sha256,
         "kept_float": json.dumps(list(how.keep_float)),
+        "left_in_float": json.dumps(dict(left)),
     }
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
-    if source.preprocessing is not None and not how.keep_float:
+    if source.preprocessing is not None and has_integer_logits(proto):
+        # Only what is integer throughout gives the same bits everywhere.
+        isas = () if left or how.keep_float or rounds_in_float(proto) else preset(isa).same_on
         onnx.helper.set_model_props(
-            proto, metadata | {KEY: make_golden(path, source.preprocessing, preset(isa).same_on).to_json()}
+            proto, metadata | {KEY: make_golden(path, source.preprocessing, isas).to_json()}
         )
         path.write_bytes(proto.SerializeToString(deterministic=True))
