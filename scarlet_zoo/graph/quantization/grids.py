@@ -42,6 +42,16 @@ class Grid:
         return self.scale, self.zero
 
 
+def with_aliases(planned: Plan, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """The ranges of a plan's tensors and of their aliases, for plans that leave more in float."""
+    found = dict(ranges)
+    for name, source in planned.aliases.items():
+        low, high = found[source]
+        factor = planned.factors.get(name, 1.0)
+        found[name] = (low * factor, high * factor)
+    return found
+
+
 def choose_grids(planned: Plan, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Grid]:
     """The grid of every tensor of a plan, by name.
 

@@ -86,7 +86,9 @@ class Inserter:
     def run(self) -> None:
         """Insert the operators, and remove clips and factors that the integers stand for."""
         for node in list(self.plan.operators):
-            if any(str(output.name) in self.plan.factors or str(output.name) in self._clipped for output in node.outputs):
+            if any(
+                str(output.name) in self.plan.factors or str(output.name) in self._clipped for output in node.outputs
+            ):
                 continue  # its integers are those of its input
             for position, value in enumerate(node.inputs):
                 if value is not None and value in data_of(node):

@@ -84,7 +84,7 @@ def plan(graph: ir.Graph, skipped: frozenset[str] = frozenset()) -> Plan:
     swishes = {id(found.product): found for node in nodes if (found := _swish(node)) is not None}
     inside = {id(part) for found in swishes.values() for part in (found.shift, found.clip)}
     data = data_values(graph)
-    integer = _integers([node for node in nodes if id(node) not in inside], data, swishes, skipped)
+    integer = _integers([node for node in nodes if id(node) not in inside], data, swishes)
     planned = Plan()
     for node in graph:
         if id(node) in integer:
@@ -116,9 +116,7 @@ def _add(planned: Plan, node: ir.Node, swish: Swish | None) -> None:
         planned.clipped.append(node)
 
 
-def _integers(
-    nodes: list[ir.Node], data: set[ir.Value], swishes: Mapping[int, Swish], skipped: frozenset[str]
-) -> set[int]:
+def _integers(nodes: list[ir.Node], data: set[ir.Value], swishes: Mapping[int, Swish]) -> set[int]:
     """Identities of the nodes that compute in integers: the largest set whose members all have a reason to."""
     able = {id(node): node for node in nodes if _is_able(node, data) or id(node) in swishes}
     while True:
@@ -130,7 +128,9 @@ def _integers(
 
 def _is_able(node: ir.Node, data: set[ir.Value]) -> bool:
     """Whether an operator could compute in integers, whatever stands beside it."""
-    if node.domain not in ("", "ai.onnx") or any(output.dtype not in (None, ir.DataType.FLOAT) for output in node.outputs):
+    if node.domain not in ("", "ai.onnx") or any(
+        output.dtype not in (None, ir.DataType.FLOAT) for output in node.outputs
+    ):
         return False
     first = node.inputs[0] if node.inputs else None
     if node.op_type in _PRODUCTS:
@@ -194,7 +194,7 @@ def _bounded_tensor(clip: ir.Node) -> ir.Value | None:
 
 
 def _rescaling(node: ir.Node) -> float | None:
-    """c > 0 of a node that computes c * x for a constant c of one element; the integers stay what they are."""
+    """C > 0 of a node that computes c * x for a constant c of one element; the integers stay what they are."""
     if node.op_type != "Mul":
         return None
     for factor, x in (node.inputs, reversed(node.inputs)):
@@ -250,4 +250,6 @@ def tensors_of(planned: Plan) -> list[str]:
 def data_of(node: ir.Node) -> list[ir.Value]:
     """The inputs of a node that hold data, without constants and sizes."""
     several = node.op_type in _OF_SEVERAL
-    return [value for value in (node.inputs if several else node.inputs[:1]) if value is not None and not is_constant(value)]
+    return [
+        value for value in (node.inputs if several else node.inputs[:1]) if value is not None and not is_constant(value)
+    ]

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,9 @@ from scarlet_zoo.graph.passes.lower import lower, tidy
 from scarlet_zoo.graph.quantization.bias import Means, channel_means
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, Observed, observe
 from scarlet_zoo.graph.quantization.exact import exact_model, rounds_in_float
+from scarlet_zoo.graph.quantization.float_layers import guard_float_layers, layers_to_keep
 from scarlet_zoo.graph.quantization.golden import KEY, has_integer_logits, make_golden
-from scarlet_zoo.graph.quantization.grids import choose_grids
+from scarlet_zoo.graph.quantization.grids import choose_grids, with_aliases
 from scarlet_zoo.graph.quantization.insert_qdq import insert
 from scarlet_zoo.graph.quantization.isa import preset, this_isa
 from scarlet_zoo.graph.quantization.plan import plan, tensors_of
@@ -41,11 +42,15 @@ from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.utils.files import replacing
 
 AUTO = "auto"
+# Below this the answers of classifiers begin to differ visibly.
+LEAST_SQNR_DB = 25.0
 _VALIDATION_SHARE, _FEWEST_TO_SPLIT = 0.25, 8
 _CALIBRATION_IMAGES = 128
+_JUDGED = 8
 # The first opset in which a weight has a scale for each channel.
 _OLDEST_OPSET = 13
 Progress = Callable[[int, int], None]
+Outputs = list[NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +63,15 @@ class Int8:
             smallest error on a quarter of the images, which is not used for calibration.
         correct_bias: correct the mean error of rounded weights in the biases.
         keep_float: names of nodes to leave in float.
+        least_sqnr_db: the SQNR below which the layers that lose most are left in float, too, up to a third of them;
+            None to leave none but those of ``keep_float``.
     """
 
     isa: str | None = None
     method: str = AUTO
     correct_bias: bool = True
     keep_float: tuple[str, ...] = ()
+    least_sqnr_db: float | None = LEAST_SQNR_DB
 
     def __post_init__(self) -> None:
         preset(self.isa or this_isa())
@@ -77,14 +85,15 @@ class Quantized:
 
     Attributes:
         artifact: the integer file.
-        sqnr_db: 10 log10 of an output's mean square over its mean square error, on the images of ``judged_on``, computed
-            in exact integer arithmetic; of several outputs the lowest.
+        sqnr_db: 10 log10 of an output's mean square over its mean square error, on the images of ``judged_on``, in
+            exact integer arithmetic; of several outputs the lowest.
         top1_agreement: share of those images with the same top class; None for a network that is no classifier.
         methods: ``sqnr_db`` and ``top1_agreement`` of each method that was tried.
         judged_on: ``held-out`` for validation images, ``calibration`` if there are too few images to set any aside.
         spread: standard deviation of an output between images over its root mean square, the smallest of all outputs.
             Where it is near 0, the outputs hardly depend on the image, and the SQNR says little.
         left: number of operators that stay in float, by operator.
+        kept: names of the layers that stay in float because the network would lose too much with them in integers.
     """
 
     artifact: Artifact
@@ -94,14 +103,12 @@ class Quantized:
     judged_on: str
     spread: float
     left: Mapping[str, int]
+    kept: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values, with the artifact's fields beside the others."""
         rest = {key: value for key, value in asdict(self).items() if key != "artifact"}
         return {**self.artifact.to_dict(), **rest}
-
-
-Outputs = list[NDArray[np.float64]]
 
 
 def quantize_int8(
@@ -139,27 +146,114 @@ def quantize_int8(
     calibration = images[: len(images) - count] if count else images
     planned = plan(model.graph, frozenset(how.keep_float))
     observed = observe(model, tensors_of(planned), calibration, progress)
-    truth = network.run(judged, network.batch)
-    tried: dict[str, tuple[dict[str, float | None], bytes]] = {}
-    for method in METHODS if how.method == AUTO else (how.method,):
-        content = _quantize(model, observed, how, method, calibration)
-        exact = exact_model(onnx.ModelProto.FromString(content)).SerializeToString()
-        tried[method] = (compare_outputs(truth, OnnxNetwork(path, exact).run(judged, network.batch)), content)
-    best = max(tried, key=lambda method: tried[method][0]["sqnr_db"] or -np.inf)
-    left = Counter(node.op_type for node in planned.left)
+    trial = _Trial(model, observed, how, calibration, judged, network.run(judged, network.batch))
+    tried = {method: trial.run(method) for method in (METHODS if how.method == AUTO else (how.method,))}
+    best = max(tried, key=lambda method: tried[method].sqnr_db)
+    chosen, kept = tried[best], ()
+    if how.least_sqnr_db is not None and chosen.sqnr_db < how.least_sqnr_db:
+        kept = trial.layers_to_keep(best, how.least_sqnr_db)
+        chosen = trial.run(best, kept)
+    left = Counter(node.op_type for node in plan(model.graph, frozenset((*how.keep_float, *kept))).left)
     with replacing(path) as temporary:
-        temporary.write_bytes(tried[best][1])
-        _describe(temporary, how, best, read_artifact(source), len(calibration), left)
-    score = tried[best][0]
+        temporary.write_bytes(chosen.content)
+        _describe(temporary, replace(how, keep_float=(*how.keep_float, *kept)), best, read_artifact(source),
+                  len(calibration), left)  # fmt: skip
     return Quantized(
         read_artifact(path),
-        float(score["sqnr_db"] or 0.0),
-        score["top1_agreement"],
-        {method: row for method, (row, _) in tried.items()},
+        chosen.sqnr_db,
+        chosen.top1_agreement,
+        {method: {"sqnr_db": row.sqnr_db, "top1_agreement": row.top1_agreement} for method, row in tried.items()},
         "held-out" if count else "calibration",
-        min(_spread(output) for output in truth),
+        min(_spread(output) for output in trial.truth),
         dict(left),
+        kept,
     )
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """An integer model as bytes, and how close its outputs are to those of its source, computed exactly."""
+
+    content: bytes
+    sqnr_db: float
+    top1_agreement: float | None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What a network can be quantised with: the ranges seen on images, and other images to judge on."""
+
+    model: ir.Model
+    observed: Mapping[str, Observed]
+    how: Int8
+    images: Array
+    judged: Array
+    truth: Outputs
+
+    def ranges(self, method: str) -> dict[str, tuple[float, float]]:
+        """(low, high) of every tensor by a method."""
+        planned = plan(self.model.graph, frozenset(self.how.keep_float))
+        return with_aliases(planned, {name: METHODS[method](seen) for name, seen in self.observed.items()})
+
+    def run(self, method: str, kept: Sequence[str] = ()) -> _Tried:
+        """Quantise with a method, these layers left in float, and judge."""
+        ranges = self.ranges(method)
+        kept = (*self.how.keep_float, *kept)
+        # Means are counted with uint8 weights, whose kernels are exact on every processor.
+        exact_zero = preset("x64").weight_zero
+        means = channel_means(_inserted(self.model, ranges, kept, exact_zero, {}), self.images)
+        means = means if self.how.correct_bias else {}
+        zero = preset(self.how.isa or this_isa()).weight_zero
+        proto = ir.serde.serialize_model(_inserted(self.model, ranges, kept, zero, means))
+        network = OnnxNetwork(Path("int8.onnx"), exact_model(proto).SerializeToString())
+        score = compare_outputs(self.truth, network.run(self.judged, network.batch))
+        content: bytes = proto.SerializeToString(deterministic=True)
+        return _Tried(content, float(score["sqnr_db"] or 0.0), score["top1_agreement"])
+
+    def layers_to_keep(self, method: str, wanted_db: float) -> tuple[str, ...]:
+        """The layers to leave in float for this SQNR."""
+        ranges = self.ranges(method)
+        alone = noise_alone(self.model, ranges, self.judged[:_JUDGED], self.images, frozenset(self.how.keep_float))
+        return layers_to_keep(alone, wanted_db, lambda kept: self.run(method, kept).sqnr_db)
+
+
+def noise_alone(
+    model: ir.Model,
+    ranges: Mapping[str, tuple[float, float]],
+    judged: Array,
+    images: Array,
+    skipped: frozenset[str] = frozenset(),
+    progress: Progress | None = None,
+) -> dict[str, float]:
+    """Noise over signal of the outputs with each convolution or matrix product alone in integers, by its name.
+
+    Args:
+        model: a float network in variant ``friendly``.
+        ranges: (low, high) of every tensor of the plan.
+        judged: images to judge on, (N, C, H, W).
+        images: calibration images, for the correction of biases.
+        skipped: names of nodes that stay in float.
+        progress: called with (done, expected), in layers.
+    """
+    exact_zero = preset("x64").weight_zero
+    truth = _outputs(model, judged)
+    means = channel_means(_inserted(model, ranges, tuple(skipped), exact_zero, {}), images)
+    operators = plan(model.graph, skipped).operators
+    layers = [str(node.name) for node in operators if node.op_type in ("Conv", "Gemm")]
+    noises = {}
+    for done, layer in enumerate(layers):
+        others = {str(node.name) for node in operators} - {layer} | skipped
+        alone = _inserted(model, ranges, tuple(others), exact_zero, means)
+        noises[layer] = 10 ** (-float(compare_outputs(truth, _outputs(alone, judged))["sqnr_db"] or 0.0) / 10)
+        if progress is not None:
+            progress(done + 1, len(layers))
+    return noises
+
+
+def _outputs(model: ir.Model, images: Array) -> Outputs:
+    """All outputs of a model for images."""
+    network = OnnxNetwork(Path("model.onnx"), ir.serde.serialize_model(model).SerializeToString())
+    return network.run(images, network.batch)
 
 
 def friendly_model(source: Path) -> ir.Model:
@@ -177,7 +271,9 @@ def friendly_model(source: Path) -> ir.Model:
         except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
             reason = str(error).strip().splitlines()[0]
             wanted = f"wanted a file of opset {_OLDEST_OPSET} or later"
-            raise ExportError(f"{source}: opset {opset} cannot be raised to {_OLDEST_OPSET}: {reason}; {wanted}") from error
+            raise ExportError(
+                f"{source}: opset {opset} cannot be raised to {_OLDEST_OPSET}: {reason}; {wanted}"
+            ) from error
     model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(proto))
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv") for node in model.graph):
         raise ExportError(f"{source}: got a network with integer operators, wanted a float network")
@@ -201,28 +297,18 @@ def _validation_count(images: Array) -> int:
     return round(len(images) * _VALIDATION_SHARE) if len(images) >= _FEWEST_TO_SPLIT else 0
 
 
-def _quantize(
-    model: ir.Model, observed: Mapping[str, Observed], how: Int8, method: str, images: Array
-) -> bytes:
-    """The bytes of the integer model."""
-    ranges = {name: METHODS[method](seen) for name, seen in observed.items()}
-    zero = preset(how.isa or this_isa()).weight_zero
-    means = {}
-    if how.correct_bias:
-        # With uint8 weights, whose kernels are exact on every processor.
-        means = channel_means(_inserted(model, ranges, how, preset("x64").weight_zero, {}), images)
-    quantized = _inserted(model, ranges, how, zero, means)
-    content: bytes = ir.serde.serialize_model(quantized).SerializeToString(deterministic=True)
-    return content
-
-
 def _inserted(
-    model: ir.Model, ranges: Mapping[str, tuple[float, float]], how: Int8, zero: int, means: Mapping[str, Means]
+    model: ir.Model,
+    ranges: Mapping[str, tuple[float, float]],
+    kept: Sequence[str],
+    zero: int,
+    means: Mapping[str, Means],
 ) -> ir.Model:
     """A copy of the model with its integer operators."""
     quantized = model.clone()
-    todo = plan(quantized.graph, frozenset(how.keep_float))
+    todo = plan(quantized.graph, frozenset(kept))
     insert(quantized.graph, todo, choose_grids(todo, ranges), zero, means)
+    guard_float_layers(quantized.graph)
     tidy(quantized)
     return quantized
 
@@ -235,7 +321,8 @@ def compare_outputs(truth: Outputs, got: Outputs) -> dict[str, float | None]:
         ratios.append(10 * np.log10(max(float(np.mean(wanted**2)), 1e-300) / noise) if noise > 0 else np.inf)
     logits = len(truth) == 1 and truth[0].ndim == 2
     agree = float(np.mean(got[0].argmax(1) == truth[0].argmax(1))) if logits else None
-    return {"sqnr_db": float(min(ratios)), "top1_agreement": agree}
+    # Digits beyond these are the rounding of the float network, which differs from processor to processor.
+    return {"sqnr_db": round(float(min(ratios)), 3), "top1_agreement": agree}
 
 
 def _spread(output: NDArray[np.float64]) -> float:
@@ -264,7 +351,5 @@ def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int,
     if source.preprocessing is not None and has_integer_logits(proto):
         # Only what is integer throughout gives the same bits everywhere.
         isas = () if left or how.keep_float or rounds_in_float(proto) else preset(isa).same_on
-        onnx.helper.set_model_props(
-            proto, metadata | {KEY: make_golden(path, source.preprocessing, isas).to_json()}
-        )
+        onnx.helper.set_model_props(proto, metadata | {KEY: make_golden(path, source.preprocessing, isas).to_json()})
         path.write_bytes(proto.SerializeToString(deterministic=True))

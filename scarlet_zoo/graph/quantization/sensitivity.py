@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx_ir as ir
-import onnxruntime as ort
 
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.graph.load import open_graph
-from scarlet_zoo.graph.passes.lower import lower, tidy
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, observe
-from scarlet_zoo.graph.quantization.insert_qdq import insert
-from scarlet_zoo.graph.quantization.plan import choose_grids, plan, tensors_of
+from scarlet_zoo.graph.quantization.grids import with_aliases
+from scarlet_zoo.graph.quantization.plan import plan, tensors_of
+from scarlet_zoo.graph.quantization.quantize import friendly_model, noise_alone
 from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.utils.plotting import new_figure
 
@@ -60,38 +56,16 @@ def sensitivities(
     """
     if not len(images):
         raise ExportError("calibration: got no images, wanted some")
-    model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(open_graph(source)))
-    lower(model, "friendly")
-    whole = plan(model.graph)
-    ranges = {name: METHODS[method](seen) for name, seen in observe(model, tensors_of(whole), images).items()}
-    truth = _logits(model, images[:_IMAGES])
-    layers = [node for node in whole.operators if node.op_type in ("Conv", "Gemm")]
-    others = {str(node.name) for node in whole.operators}
-    rows = []
-    for done, layer in enumerate(layers):
-        alone = model.clone()
-        only = plan(alone.graph, frozenset(others - {str(layer.name)}))
-        # Two operators share a hard-swish, so it stays in float while only one of them is quantised.
-        only.swishes.clear()
-        choose_grids(only, ranges)
-        insert(alone.graph, only)
-        tidy(alone)
-        noise = float(np.mean((_logits(alone, images[:_IMAGES]) - truth) ** 2))
-        sqnr = 10 * np.log10(float(np.mean(truth**2)) / noise) if noise > 0 else float("inf")
-        rows.append(Sensitivity(str(layer.name), layer.op_type, float(sqnr)))
-        if progress is not None:
-            progress(done + 1, len(layers))
+    model = friendly_model(source)
+    planned = plan(model.graph)
+    observed = observe(model, tensors_of(planned), images)
+    ranges = with_aliases(planned, {name: METHODS[method](seen) for name, seen in observed.items()})
+    noises = noise_alone(model, ranges, images[:_IMAGES], images, progress=progress)
+    operators = {str(node.name): node.op_type for node in planned.operators}
+    rows = [
+        Sensitivity(name, operators[name], float(-10 * np.log10(max(noise, 1e-300)))) for name, noise in noises.items()
+    ]
     return sorted(rows, key=lambda row: row.sqnr_db)
-
-
-def _logits(model: ir.Model, images: Array) -> Array:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    content = ir.serde.serialize_model(model).SerializeToString()
-    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    answers: Array = np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
-    return answers
 
 
 def plot_sensitivities(rows: list[Sensitivity], path: Path) -> None:
