@@ -9,11 +9,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from scarlet_zoo import load, verify
+from scarlet_zoo import load
 from scarlet_zoo.data.sample_images import photos
-from scarlet_zoo.graph.session import OnnxNetwork
 
 SIZE = 32
 IMAGENET = ("--preprocessing", f"imagenet,size={SIZE}")

@@ -26,6 +26,7 @@ _PREPROCESSING = (
     "size=224,mean=0.5/0.5/0.5,std=0.5/0.5/0.5,interpolation=bicubic,crop=0.875, or a JSON file with timm's data "
     "configuration; what is left out is the network's own."
 )
+_RANGES = "Method that chooses the ranges of int8: auto, minmax, percentile or mse."
 _LABELS = "File with the names of the classes: one a line, a list in JSON, or an object that gives each index its name."
 _DATA = "Data set: fashion-mnist, torchvision:NAME, hf:NAME, or a folder with one subfolder for each class."
 _BATCH_SIZE = "Number of images in a batch, summed over all processes."
@@ -71,10 +72,21 @@ Pixels = Annotated[
 ]
 Calibration = Annotated[str | None, typer.Option(help=_CALIBRATION, metavar="FOLDER|random")]
 NeededCalibration = Annotated[str, typer.Option("--calibration", help=_CALIBRATION, metavar="FOLDER|random")]
+CalibrationImagesOrUsual = Annotated[int | None, typer.Option("--calibration-images", min=1, help=_CALIBRATION_IMAGES)]
 CalibrationImages = Annotated[int, typer.Option("--calibration-images", min=1, help=_CALIBRATION_IMAGES)]
 PreprocessingOrOwn = Annotated[
     str | None, typer.Option("--preprocessing", help=_PREPROCESSING, metavar="SETTINGS|FILE")
 ]
+Isa = Annotated[
+    str | None,
+    typer.Option(help="Instruction set that int8 is for: x64-vnni, x64 or arm64; this machine's when left out."),
+]
+KeepFloat = Annotated[
+    list[str] | None,
+    typer.Option(help="Node to leave in float in an int8 file. It may be given several times.", metavar="NODE"),
+]
+Ranges = Annotated[str, typer.Option("--ranges", help=_RANGES)]
+RangesOrAuto = Annotated[str | None, typer.Option("--ranges", help=_RANGES)]
 LabelsFile = Annotated[Path | None, typer.Option("--labels", help=_LABELS, metavar="FILE")]
 Tune = Annotated[
     bool,

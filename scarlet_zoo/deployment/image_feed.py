@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.data.given_preprocessing import GivenPreprocessing, read_preprocessing
+from scarlet_zoo.data.given_preprocessing import CONSTANTS, GivenPreprocessing, read_preprocessing
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.session import OnnxNetwork
 
 GIVEN, METADATA, ASSUMED = "given", "metadata", "assumed"
+_ASSUMED_SIZE = (224, 224)  # of a file that takes any size
 # What the argument ``preprocessing`` of the verbs takes.
 AnyPreprocessing = Preprocessing | str | Path | Mapping[str, Any]
 
@@ -71,10 +74,33 @@ def feed_of(network: OnnxNetwork, described: Preprocessing | None, given: AnyPre
     """
     settings = settings_of(given) if given is not None else GivenPreprocessing()
     if described is None:
-        from scarlet_zoo.deployment.optimize import assumed_preprocessing
-
         origin = ASSUMED if settings.mean is None or settings.std is None else GIVEN
         usual = assumed_preprocessing(network)
     else:
         origin, usual = (METADATA if given is None else GIVEN), described
     return ImageFeed(settings.complete(usual, network.size), origin, settings.notes)
+
+
+def feed_of_file(path: Path, given: AnyPreprocessing | None = None) -> ImageFeed:
+    """Choose the preprocessing of a file, as :func:`feed_of` does.
+
+    Raises:
+        ArtifactError: the file is missing, is not an ONNX file, or has other inputs than one of images.
+    """
+    return feed_of(OnnxNetwork(path), read_artifact(path).preprocessing, given)
+
+
+def assumed_preprocessing(network: OnnxNetwork) -> Preprocessing:
+    """The preprocessing assumed for a file that describes none: ImageNet's mean and deviation for three channels.
+
+    With another number of channels both are 0.5. The size is the file's own, or 224 where it takes any.
+
+    Raises:
+        ArtifactError: the number of the file's input channels is not fixed.
+    """
+    if not isinstance(network.channels, int):
+        raise ArtifactError(f"{network.path}: got an input whose number of channels is not fixed, wanted a fixed one")
+    mean, std = (
+        CONSTANTS["imagenet"] if network.channels == 3 else ((0.5,) * network.channels, (0.5,) * network.channels)
+    )
+    return Preprocessing(network.size or _ASSUMED_SIZE, mean, std, "bilinear", 0.875)

@@ -41,7 +41,7 @@ class OnnxNetwork:
     Attributes:
         takes_pixels: whether the input is uint8 pixels.
         channels_last: whether the file's own input is float32 (N, H, W, C).
-        outputs: names of the outputs.
+        outputs, ranks: names of the outputs, and how many axes each has.
         channels, size: channels and (H, W) of the input; size is None if it is dynamic.
         dynamic_batch, batch: whether any batch size works, and the fixed one if not (else 1).
 
@@ -67,6 +67,7 @@ class OnnxNetwork:
         self.path, self._name = path, inputs[0].name
         self.takes_pixels = inputs[0].type == "tensor(uint8)"
         self.outputs = [output.name for output in self._session.get_outputs()]
+        self.ranks = [len(output.shape) for output in self._session.get_outputs()]
         batch, *sides = inputs[0].shape
         self.channels_last = not self.takes_pixels and _are_last(sides)
         last = self.takes_pixels or self.channels_last

@@ -9,7 +9,7 @@ range of every tensor on calibration images (:mod:`.calibrate`); insert quantise
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,17 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from scarlet_zoo.data.calibration import calibration_images
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.graph.passes.lower import lower, tidy
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, Observed, observe
-from scarlet_zoo.graph.quantization.golden import KEY, make_golden
+from scarlet_zoo.graph.quantization.golden import KEY, logits_grid, make_golden
 from scarlet_zoo.graph.quantization.insert_qdq import insert
 from scarlet_zoo.graph.quantization.isa import preset, this_isa
 from scarlet_zoo.graph.quantization.plan import choose_grids, plan, tensors_of
-from scarlet_zoo.graph.session import OnnxClassifier
+from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.utils.files import replacing
 
 AUTO = "auto"
@@ -67,16 +68,18 @@ class Quantized:
 
     Attributes:
         artifact: the integer file.
-        sqnr_db: 10 log10 of the logits' mean square over their mean square error, on the images of ``judged_on``.
-        top1_agreement: share of those images with the same top class.
+        sqnr_db: 10 log10 of the logits' mean square over their mean square error, on the images of ``judged_on``; of
+            several outputs the lowest.
+        top1_agreement: share of those images with the same top class; None for a network without one output of
+            logits (N, classes), which has no top class.
         methods: ``sqnr_db`` and ``top1_agreement`` of each method that was tried.
         judged_on: ``held-out`` for validation images, ``calibration`` if there are too few images to set any aside.
     """
 
     artifact: Artifact
     sqnr_db: float
-    top1_agreement: float
-    methods: Mapping[str, Mapping[str, float]]
+    top1_agreement: float | None
+    methods: Mapping[str, Mapping[str, float | None]]
     judged_on: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,27 +94,33 @@ def quantize_int8(
     images: Array | str | Path,
     how: Int8 | None = None,
     progress: Progress | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
 ) -> Quantized:
-    """Quantise a float classifier.
+    """Quantise a float network.
 
     Args:
         source: an ONNX file of any exporter, in any float graph variant.
         path: where to write the integer file.
         images: calibration images: normalised float32 (N, C, H, W); or a folder of image files, of which 128 are
-            used, spread evenly, if the source has its preprocessing in its metadata.
+            used, spread evenly, if its preprocessing is known.
         how: settings; the defaults of :class:`Int8` when left out.
         progress: called with (done, expected).
+        preprocessing: how images are prepared, which is also written into the file; as the source's metadata say when
+            left out.
 
     Raises:
-        ArtifactError: the source is not a valid ONNX graph or not a classifier, or does not say its preprocessing.
+        ArtifactError: the source is not a valid ONNX graph, or images are to be read for it and nothing says its
+            preprocessing.
         ExportError: there are no images, the source is not a float network, or its values are not finite.
         DatasetError: the folder is missing or has no images.
     """
     how, source, path = how or Int8(), Path(source), Path(path)
-    images = _images_of(source, images)
+    described = preprocessing or read_artifact(source).preprocessing
+    images = _images_of(source, images, described)
     if not len(images):
         raise ExportError("calibration: got no images, wanted some")
-    float_network = OnnxClassifier(source)
+    float_network = OnnxNetwork(source)
     if float_network.takes_pixels:
         raise ExportError(f"{source}: got an input of uint8 pixels, wanted normalised float32 input")
     proto = onnx.shape_inference.infer_shapes(open_graph(source))
@@ -122,34 +131,34 @@ def quantize_int8(
     count = _validation_count(images)
     judged = images[len(images) - count :] if count else images
     calibration = images[: len(images) - count] if count else images
-    observed = observe(model, tensors_of(plan(model.graph, frozenset(how.keep_float))), calibration, progress)
-    truth = float_network.logits(judged, float_network.batch)
-    tried: dict[str, tuple[dict[str, float], bytes]] = {}
+    taken = float_network.as_taken(calibration)
+    observed = observe(model, tensors_of(plan(model.graph, frozenset(how.keep_float))), taken, progress)
+    truth = float_network.run(judged, float_network.batch)
+    tried: dict[str, tuple[Score, bytes]] = {}
     with replacing(path) as temporary:
         for method in METHODS if how.method == AUTO else (how.method,):
             content = _quantize(model, observed, how, method)
             temporary.write_bytes(content)
-            tried[method] = (_compare(truth, OnnxClassifier(temporary), judged), content)
-        best = max(tried, key=lambda method: tried[method][0]["sqnr_db"])
+            tried[method] = (_compare(truth, OnnxNetwork(temporary), judged), content)
+        best = max(tried, key=lambda method: tried[method][0].sqnr_db)
         temporary.write_bytes(tried[best][1])
-        _describe(temporary, how, best, read_artifact(source), len(calibration))
+        _describe(temporary, how, best, read_artifact(source), len(calibration), described)
     score = tried[best][0]
     return Quantized(
         read_artifact(path),
-        score["sqnr_db"],
-        score["top1_agreement"],
-        {method: row for method, (row, _) in tried.items()},
+        score.sqnr_db,
+        score.top1_agreement,
+        {method: asdict(row) for method, (row, _) in tried.items()},
         "held-out" if count else "calibration",
     )
 
 
-def _images_of(source: Path, images: Array | str | Path) -> Array:
+def _images_of(source: Path, images: Array | str | Path, feed: Preprocessing | None) -> Array:
     """The calibration images, read from a folder if they are not an array."""
     if isinstance(images, np.ndarray):
         return images
-    feed = read_artifact(source).preprocessing
     if feed is None:
-        wanted = "wanted calibration images as an array (N, C, H, W)"
+        wanted = "wanted calibration images as an array (N, C, H, W), or the argument preprocessing"
         raise ArtifactError(f"{source}: does not describe its preprocessing, {wanted}")
     return calibration_images(str(images), feed, _CALIBRATION_IMAGES)
 
@@ -171,16 +180,34 @@ def _quantize(model: ir.Model, observed: Mapping[str, Observed], how: Int8, meth
     return content
 
 
-def _compare(truth: NDArray[np.float64], network: OnnxClassifier, images: Array) -> dict[str, float]:
-    """SQNR and top-1 agreement of a quantised network with the float logits."""
-    got = network.logits(images, network.batch)
-    noise = float(np.mean((got - truth) ** 2))
-    sqnr = 10 * np.log10(float(np.mean(truth**2)) / noise) if noise > 0 else float("inf")
-    return {"sqnr_db": float(sqnr), "top1_agreement": float(np.mean(got.argmax(1) == truth.argmax(1)))}
+@dataclass(frozen=True)
+class Score:
+    """How close the outputs of an integer network are to those of the float network, as in :class:`Quantized`."""
+
+    sqnr_db: float
+    top1_agreement: float | None
 
 
-def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int) -> None:
-    """Write the metadata, check the file, and add golden outputs if the source says its preprocessing."""
+def _compare(truth: Sequence[NDArray[np.float64]], network: OnnxNetwork, images: Array) -> Score:
+    """Score a quantised network against all outputs of the float network."""
+    got = network.run(images, network.batch)
+    classifies = len(truth) == 1 and truth[0].ndim == 2
+    agree = float(np.mean(got[0].argmax(1) == truth[0].argmax(1))) if classifies else None
+    return Score(lowest_sqnr(truth, got), agree)
+
+
+def lowest_sqnr(truth: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]]) -> float:
+    """The signal-to-noise ratio in dB of the output that is furthest from its float values."""
+    ratios = []
+    for wanted, output in zip(truth, got, strict=True):
+        wide = np.asarray(wanted, dtype=np.float64)
+        noise, signal = float(np.mean((output - wide) ** 2)), float(np.mean(wide**2))
+        ratios.append(float("inf") if noise == 0 else 10 * float(np.log10(signal / noise)) if signal else -float("inf"))
+    return min(ratios)
+
+
+def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int, feed: Preprocessing | None) -> None:
+    """Write the metadata, check the file, and add golden outputs if its preprocessing is known and it has a grid."""
     isa = how.isa or this_isa()
     proto = onnx.load(path)
     metadata = {entry.key: entry.value for entry in proto.metadata_props} | source.metadata
@@ -191,12 +218,23 @@ def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int)
         "calibration": json.dumps({"method": method, "images": images, "bias_correction": how.correct_bias}),
         "source_sha256": source.sha256,
         "kept_float": json.dumps(list(how.keep_float)),
+        **({"preprocessing": feed.to_json()} if feed is not None else {}),
     }
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
-    if source.preprocessing is not None and not how.keep_float:
-        onnx.helper.set_model_props(
-            proto, metadata | {KEY: make_golden(path, source.preprocessing, preset(isa).same_on).to_json()}
-        )
+    if feed is not None and not how.keep_float and _gives_integer_logits(path):
+        onnx.helper.set_model_props(proto, metadata | {KEY: make_golden(path, feed, preset(isa).same_on).to_json()})
         path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _gives_integer_logits(path: Path) -> bool:
+    """Whether a file's only output are logits (N, classes) on an integer grid, which golden outputs are made of."""
+    network = OnnxNetwork(path)
+    if len(network.outputs) != 1 or network.ranks != [2]:
+        return False
+    try:
+        logits_grid(path)
+    except ArtifactError:
+        return False
+    return True

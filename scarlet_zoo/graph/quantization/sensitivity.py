@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.graph.load import open_graph
@@ -18,6 +19,8 @@ from scarlet_zoo.graph.passes.lower import lower, tidy
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, observe
 from scarlet_zoo.graph.quantization.insert_qdq import insert
 from scarlet_zoo.graph.quantization.plan import choose_grids, plan, tensors_of
+from scarlet_zoo.graph.quantization.quantize import lowest_sqnr
+from scarlet_zoo.graph.session import OnnxNetwork, run_in_batches
 from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.utils.plotting import new_figure
 
@@ -31,7 +34,8 @@ class Sensitivity:
     Attributes:
         node: name of the layer in the file, as ``--keep-float`` takes it.
         operator: ``Conv`` or ``Gemm``.
-        sqnr_db: with only this layer in integers, 10 log10 of the logits' mean square over their mean square error.
+        sqnr_db: with only this layer in integers, 10 log10 of the logits' mean square over their mean square error; of
+            several outputs the lowest.
     """
 
     node: str
@@ -55,16 +59,20 @@ def sensitivities(
         progress: called with (done, expected), in layers.
 
     Raises:
-        ExportError: there are no images.
+        ExportError: there are no images, or the source takes uint8 pixels.
         ArtifactError: the source is not a valid ONNX graph.
     """
     if not len(images):
         raise ExportError("calibration: got no images, wanted some")
+    network = OnnxNetwork(source)
+    if network.takes_pixels:
+        raise ExportError(f"{source}: got an input of uint8 pixels, wanted normalised float32 input")
+    images = network.as_taken(images)
     model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(open_graph(source)))
     lower(model, "friendly")
     whole = plan(model.graph)
     ranges = {name: METHODS[method](seen) for name, seen in observe(model, tensors_of(whole), images).items()}
-    truth = _logits(model, images[:_IMAGES])
+    truth = _outputs(model, images[:_IMAGES], network.batch)
     layers = [node for node in whole.operators if node.op_type in ("Conv", "Gemm")]
     others = {str(node.name) for node in whole.operators}
     rows = []
@@ -76,22 +84,21 @@ def sensitivities(
         choose_grids(only, ranges)
         insert(alone.graph, only)
         tidy(alone)
-        noise = float(np.mean((_logits(alone, images[:_IMAGES]) - truth) ** 2))
-        sqnr = 10 * np.log10(float(np.mean(truth**2)) / noise) if noise > 0 else float("inf")
-        rows.append(Sensitivity(str(layer.name), layer.op_type, float(sqnr)))
+        sqnr = lowest_sqnr(truth, _outputs(alone, images[:_IMAGES], network.batch))
+        rows.append(Sensitivity(str(layer.name), layer.op_type, sqnr))
         if progress is not None:
             progress(done + 1, len(layers))
     return sorted(rows, key=lambda row: row.sqnr_db)
 
 
-def _logits(model: ir.Model, images: Array) -> Array:
+def _outputs(model: ir.Model, images: Array, batch: int) -> list[NDArray[np.float64]]:
+    """All outputs of a network for N images in batches, each (N, ...)."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     content = ir.serde.serialize_model(model).SerializeToString()
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    answers: Array = np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
-    return answers
+    return run_in_batches(lambda part: session.run(None, {name: part}), images, batch)
 
 
 def plot_sensitivities(rows: list[Sensitivity], path: Path) -> None:
