@@ -8,11 +8,18 @@ import warnings
 import numpy as np
 import onnx
 import pytest
+import timm
 import torch
 from onnx import TensorProto, helper
 
-from scarlet_zoo import load
+from scarlet_zoo import ParityError, export_onnx, load, quantize_int8, verify
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.deployment.parity import FLOAT16_WEIGHTS, FLOAT32, INT8, looser_of
+from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.graph.precision import precision_of
+from scarlet_zoo.graph.session import OnnxNetwork
 
 SIZE = 32
 IMAGENET = ("--preprocessing", f"imagenet,size={SIZE}")
@@ -21,9 +28,10 @@ IMAGENET = ("--preprocessing", f"imagenet,size={SIZE}")
 def exported(model, path, **how):
     """A file of torch's own exporter."""
     settings = {"dynamo": False, "opset_version": 17, "input_names": ["x"], **how}
+    size = settings.pop("size", SIZE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(model.eval(), (torch.randn(settings.pop("batch", 1), 3, SIZE, SIZE),), path, **settings)
+        torch.onnx.export(model.eval(), (torch.randn(settings.pop("batch", 1), 3, size, size),), path, **settings)
     return path
 
 
@@ -33,6 +41,14 @@ def classifier(*ends, seed=0):
     layers = (torch.nn.Conv2d(3, 16, 3, 2), torch.nn.BatchNorm2d(16), torch.nn.ReLU(), torch.nn.Conv2d(16, 24, 3, 2),
               torch.nn.ReLU(), torch.nn.MaxPool2d(3, 2), torch.nn.Flatten(), torch.nn.Linear(216, 7))  # fmt: skip
     return torch.nn.Sequential(*layers, *ends)
+
+
+def described():
+    """The same network with timm's description of its preprocessing, for our own exporter."""
+    model = classifier().eval()
+    model.pretrained_cfg = {"input_size": (3, SIZE, SIZE), "mean": (0.5,) * 3, "std": (0.5,) * 3,
+                            "interpolation": "bilinear", "crop_pct": 1.0}  # fmt: skip
+    return model
 
 
 class Heads(torch.nn.Module):
@@ -144,3 +160,199 @@ def test_two_outputs_are_no_classifier(files, folder, scarlet):
     code, _, err = scarlet("predict", files["heads"], folder / "00.png", *IMAGENET)
     assert code == 2
     assert "got outputs map logits, wanted a classifier with one output" in err
+
+
+def verified(scarlet, file, source, *more):
+    code, out, err = scarlet("verify", file, source, *more, "--json")
+    return code, json.loads(out) if out else None, err
+
+
+@pytest.mark.parametrize(
+    ("file", "source"), [("plain", "fixed"), ("fixed", "plain"), ("last", "plain"), ("plain", "last"),
+                         ("flipped", "heads"), ("heads", "flipped")],
+)  # fmt: skip
+def test_two_foreign_files_of_one_network_agree(files, scarlet, file, source):
+    code, said, err = verified(scarlet, files[file], files[source])
+    assert code == 0
+    assert err.count("\n") == 1
+    assert "its metadata do not say how images are prepared, so this is assumed" in err
+    assert (said["file"], said["source"]) == (str(files[file]), str(files[source]))
+    assert said["preprocessing_from"] == "assumed"
+    assert said["passed"] is True
+    assert said["sqnr_db"] is None or said["sqnr_db"] > 100
+    assert said["tolerance"]["reason"] == FLOAT32.reason
+
+
+@pytest.mark.parametrize(("file", "source", "words"), [
+    ("other", "plain", "differs from its source"), ("softmax", "plain", "differs from its source"),
+    ("log", "softmax", "differs from its source"),
+])  # fmt: skip
+def test_two_foreign_files_that_differ_are_told_apart(files, scarlet, file, source, words):
+    code, said, err = verified(scarlet, files[file], files[source], *IMAGENET)
+    assert code == 1
+    assert said["passed"] is False
+    assert said["preprocessing_from"] == "given"
+    assert err.count("\n") == 1
+    assert words in err
+    with pytest.raises(ParityError, match=words):
+        verify(files[source], files[file])
+
+
+def test_files_that_cannot_be_compared_are_one_line(files, scarlet, tmp_path):
+    larger = exported(torch.nn.Sequential(torch.nn.Upsample((SIZE, SIZE)), classifier()), tmp_path / "l.onnx", size=48)
+    for source, words in (
+        (larger, f"takes 3 channels of 32 x 32 pixels, but {larger} takes 3 channels of 48 x 48"),
+        (files["heads"], "got outputs of shapes"),
+        (tmp_path / "none.onnx", "no such file"),
+    ):
+        code, said, err = verified(scarlet, files["plain"], source, *IMAGENET)
+        assert (code, said, err.count("\n")) == (2, None, 1)
+        assert words in err
+    code, _, err = verified(scarlet, files["plain"], files["fixed"], "--weights", "random")
+    assert code == 2
+    assert "--weights random: would be ignored, it only applies to a network's name" in err
+
+
+def test_a_wrong_mean_in_one_of_two_files_is_found_and_pixels_are_compared_with_floats(tmp_path):
+    model = described()
+    plain = export_onnx(model, tmp_path / "plain.onnx").path
+    pixels = export_onnx(model, tmp_path / "pixels.onnx", Recipe(pixels=True)).path
+    for source, file in ((plain, pixels), (pixels, plain)):
+        assert verify(source, file).passed
+    wrong = onnx.load(plain)
+    for entry in wrong.metadata_props:
+        if entry.key == "preprocessing":
+            entry.value = entry.value.replace('[0.5,0.5,0.5],"std"', '[0.4,0.5,0.5],"std"')
+    onnx.save(wrong, tmp_path / "wrong.onnx")
+    for source, file in (("plain", "wrong"), ("wrong", "plain")):
+        with pytest.raises(ParityError, match="photographs"):
+            verify(tmp_path / f"{source}.onnx", tmp_path / f"{file}.onnx")
+
+
+@pytest.mark.parametrize("name", ["plain", "softmax", "fixed", "last", "heads"])
+def test_a_foreign_file_is_quantised_judged_and_verified_against_its_source(files, folder, scarlet, tmp_path, name):
+    code, out, err = scarlet("optimize", files[name], "--target", "ort-int8", "--calibration", folder, *IMAGENET,
+                             "--ranges", "mse", "--isa", "x64-vnni", "--out", tmp_path, "--json")  # fmt: skip
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert said["path"] == str(tmp_path / f"{name}.int8.onnx")
+    assert (said["precision"], said["judged_on"], said["preprocessing_from"]) == ("int8", "held-out", "given")
+    assert said["sqnr_db"] > 25
+    assert (said["top1_agreement"] is None) == (name == "heads")
+    made = read_artifact(tmp_path / f"{name}.int8.onnx")
+    assert made.preprocessing.mean == (0.485, 0.456, 0.406)
+    assert json.loads(made.metadata["calibration"])["images"] == 18
+    assert precision_of(made.path) == "int8"
+    graph = onnx.load(made.path).graph
+    makers = {value: node.op_type for node in graph.node for value in node.output}
+    inputs = [value for node in graph.node if node.op_type == "Conv" for value in node.input]
+    assert len(inputs) == 6
+    assert {makers[value] for value in inputs} == {"DequantizeLinear"}
+    code, said, _ = verified(scarlet, made.path, files[name])
+    assert code == 0
+    assert said["tolerance"]["reason"] == INT8.reason
+    assert said["preprocessing_from"] == "metadata"
+    if name == "plain":
+        assert verified(scarlet, made.path, files["other"])[0] == 1
+        assert verified(scarlet, files["other"], made.path)[0] == 1
+
+
+def test_what_is_assumed_is_said_and_not_written_into_the_file(files, folder, scarlet, tmp_path):
+    code, out, err = scarlet("optimize", files["plain"], "--target", "ort-int8", "--calibration", folder,
+                             "--calibration-images", 6, "--out", tmp_path, "--json")  # fmt: skip
+    assert code == 0
+    said = json.loads(out)
+    assert (said["preprocessing_from"], said["judged_on"]) == ("assumed", "calibration")
+    assert ["so this is assumed" in line or "too few images" in line for line in err.splitlines()] == [True, True]
+    assert read_artifact(tmp_path / "plain.int8.onnx").preprocessing is None
+
+
+def test_integers_that_are_far_from_their_source_are_not_written(files, folder, scarlet, tmp_path, monkeypatch):
+    monkeypatch.setattr("scarlet_zoo.deployment.quantize_file._LEAST_SQNR_DB", 90.0)
+    code, out, err = scarlet("optimize", files["plain"], "--target", "ort-int8", "--calibration", folder, *IMAGENET,
+                             "--out", tmp_path / "out")  # fmt: skip
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "dB from those of" in err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    (("--target", "ort-int8"), "got no --calibration, wanted a folder of images, or random"),
+    (("--calibration", "random"), "--calibration random: would be ignored, it only applies to an int8 target"),
+    (("--isa", "x64"), "--isa x64: would be ignored"),
+    (("--keep-float", "a"), "--keep-float a: would be ignored"),
+    (("--preprocessing", "imagenet"), "--preprocessing imagenet: would be ignored"),
+    (("--target", "ort-int8", "--tune", "--calibration", "random"), "wanted ONNX Runtime in float32"),
+    (("--target", "ort-int8", "--calibration", "random", "--ranges", "best"), "calibration method: got 'best'"),
+    (("--target", "ort-int8", "--calibration", "random", "--preprocessing", "size=9"), "size: got 9 x 9 pixels"),
+])  # fmt: skip
+def test_options_of_int8_that_do_not_fit_are_one_line(files, scarlet, tmp_path, given, words):
+    code, out, err = scarlet("optimize", files["plain"], *given, "--out", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["plain", "heads", "fixed", "last"])
+def test_the_layers_of_a_foreign_file_are_measured(files, folder, scarlet, tmp_path, name):
+    code, out, err = scarlet("sensitivity", files[name], "--calibration", folder, *IMAGENET, "--out", tmp_path,
+                             "--json")  # fmt: skip
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert len(rows) == 3
+    assert all(20 < row["sqnr_db"] < 80 for row in rows)
+    assert (tmp_path / "sensitivity.png").stat().st_size > 1000
+
+
+def test_a_layer_that_only_moves_the_second_output_is_seen(files, folder, tmp_path):
+    from scarlet_zoo.data.calibration import calibration_images
+    from scarlet_zoo.deployment.image_feed import feed_of_file
+    from scarlet_zoo.graph.quantization.sensitivity import sensitivities
+
+    images = calibration_images(str(folder), feed_of_file(files["heads"], "imagenet").preprocessing, 8)
+    losses = {row.operator: row.sqnr_db for row in sensitivities(files["heads"], images) if row.operator == "Gemm"}
+    assert 20 < losses["Gemm"] < 80  # the first output alone would give infinity
+
+
+@pytest.mark.slow
+def test_a_timm_network_goes_all_the_way(folder, scarlet, tmp_path):
+    torch.manual_seed(0)
+    source = exported(timm.create_model("resnet18", num_classes=10), tmp_path / "r.onnx", **DYNAMIC)
+    feed = load(source, preprocessing="imagenet,crop=1").preprocessing
+    made = quantize_int8(source, tmp_path / "q.onnx", folder, preprocessing=feed)
+    assert made.sqnr_db > 25
+    assert verify(source, made.artifact).passed
+    (row,) = json.loads(scarlet("predict", made.artifact.path, folder / "00.png", "--json")[1])
+    assert row["outputs"] == "logits"
+
+
+def test_the_precision_of_a_file_is_read_from_its_graph(files, tmp_path):
+    assert precision_of(files["plain"]) == "float32"
+    half = export_onnx(described(), tmp_path / "half.onnx", Recipe(float16_weights=True))
+    assert precision_of(half.path) == "float16 weights"
+    assert looser_of(["float32", "float16 weights"]) == FLOAT16_WEIGHTS
+    assert looser_of(["int8", "float16 weights"]) == looser_of(["int8"]) == INT8
+
+
+def test_an_input_with_its_channels_last_is_told_from_a_narrow_one(tmp_path):
+    def network(*sides):
+        graph = helper.make_graph(
+            [helper.make_node("Relu", ["x"], ["y"])], "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, sides)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, list("abcd"))],
+        )  # fmt: skip
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, tmp_path / "n.onnx")
+        opened = OnnxNetwork(tmp_path / "n.onnx")
+        return opened.channels_last, opened.channels, opened.size
+
+    assert network("n", 8, 9, 3) == (True, 3, (8, 9))
+    assert network("n", "h", "w", 1) == (True, 1, None)
+    assert network("n", 3, 8, 3) == (False, 3, (8, 3))
+    assert network("n", 16, 1, 1) == (False, 16, (1, 1))
+    assert network("n", 2, 8, 3) == (False, 2, (8, 3))
+
+
+def test_a_path_is_no_name_of_a_network(files):
+    with pytest.raises(ArtifactError, match="no such file"):
+        verify("none.onnx", files["plain"])

@@ -72,9 +72,9 @@ def optimize(
         path = out / f"{file.stem}.int8.onnx"
         quantize_to(file, path, target, how, calibration, calibration_images or 128, preprocessing, as_json)
         return
+    form, table_of = float_variant(target), None
     apply_only(False, "an int8 target", calibration=calibration, calibration_images=calibration_images, isa=isa,
                ranges=ranges, keep_float=" ".join(keep_float or ()) or None, preprocessing=preprocessing)  # fmt: skip
-    form, table_of = float_variant(target), None
     probe_folder(out)
     if tune:
         with progress_bar("measure") as progress:

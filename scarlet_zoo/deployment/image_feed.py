@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class ImageFeed:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: ``preprocessing`` and ``preprocessing_from``, which is the origin."""
-        return {"preprocessing": self.preprocessing, "preprocessing_from": self.origin}
+        return {"preprocessing": asdict(self.preprocessing), "preprocessing_from": self.origin}
 
 
 def settings_of(given: AnyPreprocessing) -> GivenPreprocessing:
