@@ -218,7 +218,8 @@ def test_a_wrong_mean_in_one_of_two_files_is_found_and_pixels_are_compared_with_
     plain = export_onnx(model, tmp_path / "plain.onnx").path
     pixels = export_onnx(model, tmp_path / "pixels.onnx", Recipe(pixels=True)).path
     for source, file in ((plain, pixels), (pixels, plain)):
-        assert verify(source, file).passed
+        parity = verify(source, file)
+        assert max(case.max_rel_err for case in parity.cases) < 5e-4  # of noise and extremes, too
     wrong = onnx.load(plain)
     for entry in wrong.metadata_props:
         if entry.key == "preprocessing":
