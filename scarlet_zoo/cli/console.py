@@ -39,6 +39,12 @@ def say(message: str) -> None:
         sys.stderr.write(f"{message} ...\n")
 
 
+def remark(message: str) -> None:
+    """Print one line that a user should know beside the result, such as an assumption, on stderr."""
+    if _prints():
+        sys.stderr.write(f"note: {' '.join(message.split())}\n")
+
+
 def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
     """Print a result on stdout, as JSON or as ``render`` draws it."""
     if not _prints():

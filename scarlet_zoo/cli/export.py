@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, tuning_table
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark, say, tuning_table
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import Calibration, CalibrationImages, Json, Name, Out, Tune, levels_of, probe_folder
+from scarlet_zoo.cli.options import (
+    Calibration,
+    CalibrationImages,
+    Isa,
+    Json,
+    KeepFloat,
+    Name,
+    Out,
+    PreprocessingOrOwn,
+    Ranges,
+    Tune,
+    levels_of,
+    probe_folder,
+)
 from scarlet_zoo.cli.shared import ExportOptions, with_shared_options
 
-Isa = Annotated[
-    str | None,
-    typer.Option(help="Instruction set that int8 is for: x64-vnni, x64 or arm64; this machine's when left out."),
-]
-KeepFloat = Annotated[
-    list[str] | None,
-    typer.Option(help="Node to leave in float in an int8 file. It may be given several times.", metavar="NODE"),
-]
+if TYPE_CHECKING:
+    from scarlet_zoo.models.loading import Network
+
 Float16Weights = Annotated[
     bool, typer.Option("--float16-weights", help="Store weights as float16, which halves the file.")
 ]
-Ranges = Annotated[
-    str, typer.Option("--ranges", help="Method that chooses the ranges of int8: auto, minmax, percentile or mse.")
-]
+
+
+def prepared(network: Network, preprocessing: str) -> Network:
+    """The network with the preprocessing that the user gives, of the size that the network is exported for."""
+    from scarlet_zoo.deployment.image_feed import settings_of
+
+    given = settings_of(preprocessing)
+    for note in given.notes:
+        remark(f"{network.name}: {note}")
+    own = network.preprocessing
+    return replace(network, preprocessing=given.complete(own, own.size))
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +63,7 @@ def export(
     keep_float: KeepFloat = None,
     tune: Tune = False,
     float16_weights: Float16Weights = False,
+    preprocessing: PreprocessingOrOwn = None,
 ) -> None:
     """Export a network to the file of a deployment target.
 
@@ -64,6 +82,8 @@ def export(
         float_variant(what.target)  # raises for targets other than float32 on ONNX Runtime
     probe_folder(out)
     network = load_network(name, what.weights, input_size=what.input_size, features=levels_of(what.features))
+    if preprocessing is not None:
+        network = prepared(network, preprocessing)
     images = None
     if calibration is not None:
         feed = network.preprocessing

@@ -8,9 +8,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, sentence, table, tuning_table
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark, sentence, table, tuning_table
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import CalibrationImages, Json, NeededCalibration, Out, Target, Tune, probe_folder
+from scarlet_zoo.cli.options import (
+    Calibration,
+    CalibrationImages,
+    CalibrationImagesOrUsual,
+    Isa,
+    Json,
+    KeepFloat,
+    NeededCalibration,
+    Out,
+    PreprocessingOrOwn,
+    RangesOrAuto,
+    Target,
+    Tune,
+    apply_only,
+    probe_folder,
+)
 
 Runtime = Annotated[
     str, typer.Option(help="Version of ONNX Runtime: ort (installed here), or another, such as ort==1.22.1.")
@@ -31,16 +46,35 @@ def optimize(
     as_json: Json = False,
     target: Target = "native",
     tune: Tune = False,
+    calibration: Calibration = None,
+    calibration_images: CalibrationImagesOrUsual = None,
+    isa: Isa = None,
+    ranges: RangesOrAuto = None,
+    keep_float: KeepFloat = None,
+    preprocessing: PreprocessingOrOwn = None,
 ) -> None:
     """Rewrite an ONNX file of any exporter for a target.
 
     The graph is rewritten into the graph variant of --target, or with --tune into the fastest one on this machine. The
-    result is verified against the original file.
+    result is verified against the original file. For an int8 target the file is quantised, on the images of
+    --calibration, into NAME.int8.onnx.
     """
     from scarlet_zoo.deployment.optimize import optimize_file, tune_file
-    from scarlet_zoo.deployment.targets import float_variant
+    from scarlet_zoo.deployment.targets import float_variant, get_target
 
+    wanted = get_target(target)
+    if (wanted.runtime, wanted.precision) == ("ort", "int8") and not tune:
+        from scarlet_zoo.cli.quantize import quantize_to
+        from scarlet_zoo.graph.quantization.quantize import Int8
+
+        probe_folder(out)
+        how = Int8(isa=isa, method=ranges or "auto", keep_float=tuple(keep_float or ()))
+        path = out / f"{file.stem}.int8.onnx"
+        quantize_to(file, path, target, how, calibration, calibration_images or 128, preprocessing, as_json)
+        return
     form, table_of = float_variant(target), None
+    apply_only(False, "an int8 target", calibration=calibration, calibration_images=calibration_images, isa=isa,
+               ranges=ranges, keep_float=" ".join(keep_float or ()) or None, preprocessing=preprocessing)  # fmt: skip
     probe_folder(out)
     if tune:
         with progress_bar("measure") as progress:
@@ -98,11 +132,12 @@ def inspect(
 
 
 def sensitivity(
-    file: Annotated[Path, typer.Argument(help="A float ONNX file whose metadata has its preprocessing.")],
+    file: Annotated[Path, typer.Argument(help="A float ONNX file of any exporter.")],
     calibration: NeededCalibration,
     out: Out,
     as_json: Json = False,
     images: CalibrationImages = 32,
+    preprocessing: PreprocessingOrOwn = None,
 ) -> None:
     """Measure how much precision each layer loses in int8.
 
@@ -110,17 +145,16 @@ def sensitivity(
     sensitivity.png.
     """
     from scarlet_zoo.data.calibration import calibration_images
-    from scarlet_zoo.errors import ArtifactError
-    from scarlet_zoo.graph.artifact import read_artifact
+    from scarlet_zoo.deployment.image_feed import feed_of_file
     from scarlet_zoo.graph.quantization.sensitivity import plot_sensitivities, sensitivities
     from scarlet_zoo.utils.files import json_text, write_text
 
     probe_folder(out)
-    feed = read_artifact(file).preprocessing
-    if feed is None:
-        raise ArtifactError(f"{file}: got no preprocessing in its metadata, wanted a file of scarlet-zoo export")
+    feed = feed_of_file(file, preprocessing)
+    for line in feed.remarks(file):
+        remark(line)
     with progress_bar("measure layers") as progress:
-        rows = sensitivities(file, calibration_images(calibration, feed, images), progress=progress)
+        rows = sensitivities(file, calibration_images(calibration, feed.preprocessing, images), progress=progress)
     value = [row.to_dict() for row in rows]
     write_text(out / "sensitivity.json", json_text(value, indent=1) + "\n")
     plot_sensitivities(rows, out / "sensitivity.png")

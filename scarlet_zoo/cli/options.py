@@ -21,6 +21,13 @@ _TARGET = "Deployment target to write the network for; 'scarlet-zoo doctor' list
 _INPUT_SIZE = "Side of the input image in pixels; the network's own when left out."
 _CALIBRATION = "Images to calibrate int8 on: a folder, or 'random' for noise, which gives no realistic ranges."
 _CALIBRATION_IMAGES = "Number of calibration images to use, spread over the folder."
+_PREPROCESSING = (
+    "How images are prepared: imagenet or inception (their mean and deviation), settings such as "
+    "size=224,mean=0.5/0.5/0.5,std=0.5/0.5/0.5,interpolation=bicubic,crop=0.875, or a JSON file with timm's data "
+    "configuration; what is left out is the network's own."
+)
+_RANGES = "Method that chooses the ranges of int8: auto, minmax, percentile or mse."
+_LABELS = "File with the names of the classes: one a line, a list in JSON, or an object that gives each index its name."
 _DATA = "Data set: fashion-mnist, torchvision:NAME, hf:NAME, or a folder with one subfolder for each class."
 _BATCH_SIZE = "Number of images in a batch, summed over all processes."
 _SPLIT = "Part of the data set: validation, or test, which is meant for the final evaluation only."
@@ -65,7 +72,22 @@ Pixels = Annotated[
 ]
 Calibration = Annotated[str | None, typer.Option(help=_CALIBRATION, metavar="FOLDER|random")]
 NeededCalibration = Annotated[str, typer.Option("--calibration", help=_CALIBRATION, metavar="FOLDER|random")]
+CalibrationImagesOrUsual = Annotated[int | None, typer.Option("--calibration-images", min=1, help=_CALIBRATION_IMAGES)]
 CalibrationImages = Annotated[int, typer.Option("--calibration-images", min=1, help=_CALIBRATION_IMAGES)]
+PreprocessingOrOwn = Annotated[
+    str | None, typer.Option("--preprocessing", help=_PREPROCESSING, metavar="SETTINGS|FILE")
+]
+Isa = Annotated[
+    str | None,
+    typer.Option(help="Instruction set that int8 is for: x64-vnni, x64 or arm64; this machine's when left out."),
+]
+KeepFloat = Annotated[
+    list[str] | None,
+    typer.Option(help="Node to leave in float in an int8 file. It may be given several times.", metavar="NODE"),
+]
+Ranges = Annotated[str, typer.Option("--ranges", help=_RANGES)]
+RangesOrAuto = Annotated[str | None, typer.Option("--ranges", help=_RANGES)]
+LabelsFile = Annotated[Path | None, typer.Option("--labels", help=_LABELS, metavar="FILE")]
 Tune = Annotated[
     bool,
     typer.Option("--tune", help="Time all graph variants on this machine and write the fastest verified one."),

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     BatchSize,
     DataDir,
     Held,
     Json,
+    LabelsFile,
     MaxImages,
     MaxImagesOrAll,
     Out,
+    PreprocessingOrOwn,
     SourceWeights,
     Split,
     SplitOrWhole,
@@ -49,14 +51,21 @@ def predict_images(
     as_json: Json = False,
     weights: SourceWeights = None,
     top: Annotated[int, typer.Option(min=1, help="Number of classes to list for each image.")] = 5,
+    preprocessing: PreprocessingOrOwn = None,
+    labels: LabelsFile = None,
 ) -> None:
-    """Classify images with a trained network."""
+    """Classify images with a trained network.
+
+    A file of another exporter says neither how images are prepared nor what its classes are called: give it
+    --preprocessing and --labels. Scores are softmax probabilities; outputs that are probabilities already stay as they
+    are.
+    """
     from scarlet_zoo.data.image_io import check_image_path
     from scarlet_zoo.inference.predict import predict
 
     for image in images:
         check_image_path(image)
-    classifier = _open(source, weights, trained_only=True)
+    classifier = _open(source, weights, preprocessing, labels, trained_only=True)
     with progress_bar("predict") as progress:
         predictions = predict(classifier, images, top, progress)
     value = [_row(prediction, classifier) for prediction in predictions]
@@ -76,7 +85,12 @@ def _row(prediction: Prediction, classifier: Classifier) -> dict[str, Any]:
 
     guesses = [asdict(guess) for guess in prediction.guesses]
     assert prediction.file is not None  # images are given as files here
-    return {"file": printable(prediction.file), "weights": classifier.weights, "predictions": guesses}
+    return {
+        "file": printable(prediction.file),
+        "weights": classifier.weights,
+        "outputs": "probabilities" if classifier.gives_probabilities else "logits",
+        "predictions": guesses,
+    }
 
 
 def validate_network(
@@ -96,6 +110,7 @@ def validate_network(
     split: SplitOrWhole = None,
     data_dir: DataDir = None,
     validation: Held = None,
+    preprocessing: PreprocessingOrOwn = None,
 ) -> None:
     """Measure accuracy on an image folder or a data set.
 
@@ -104,7 +119,7 @@ def validate_network(
     """
     from scarlet_zoo.inference.accuracy import validate
 
-    classifier = _open(source, weights)
+    classifier = _open(source, weights, preprocessing)
     with progress_bar("validate") as progress:
         result = validate(classifier, data, split=split, data_dir=data_dir, validation=validation, limit=max_images,
                           batch=batch_size, progress=progress)  # fmt: skip
@@ -124,12 +139,20 @@ def validate_network(
     emit(as_json, result.to_dict(), render)
 
 
-def _open(source: str, weights: str | None, *, trained_only: bool = False) -> Classifier:
+def _open(source: str, weights: str | None, preprocessing: str | None, labels: Path | None = None, *,
+          trained_only: bool = False) -> Classifier:  # fmt: skip
+    from scarlet_zoo.data.labels import read_labels
+    from scarlet_zoo.deployment.image_feed import settings_of
     from scarlet_zoo.inference.load import is_onnx, load
 
     if weights is not None and is_onnx(source):
         raise ArtifactError(f"{source}: an ONNX file holds its own weights, got --weights {weights}")
-    return load(source, weights or _DEFAULT_WEIGHTS, trained_only=trained_only)
+    names = read_labels(labels) if labels is not None else None
+    for note in settings_of(preprocessing).notes if preprocessing is not None else ():
+        remark(f"{source}: {note}")
+    return load(
+        source, weights or _DEFAULT_WEIGHTS, preprocessing=preprocessing, labels=names, trained_only=trained_only
+    )
 
 
 def write_images(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, table
-from scarlet_zoo.cli.options import Json, SourceWeights
+from scarlet_zoo.cli.console import emit, pairs, remark, table
+from scarlet_zoo.cli.options import Json, PreprocessingOrOwn, SourceWeights, apply_only
 from scarlet_zoo.errors import CheckFailedError
 
 if TYPE_CHECKING:
+    from scarlet_zoo.deployment.parity import Parity, ParityError
     from scarlet_zoo.graph.artifact import Artifact
+
+_NO_LIMIT = 1e300  # of a relative error, where it is not known how much a network amplifies rounding
 
 
 def register(app: typer.Typer) -> None:
@@ -23,39 +27,89 @@ def register(app: typer.Typer) -> None:
 
 def verify_file(
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    name: Annotated[
+    source: Annotated[
         str | None,
-        typer.Argument(help="Network that the file was made from; taken from the file's metadata when left out."),
+        typer.Argument(
+            help="What to compare with: the network that the file was made from, or another ONNX file. The network in "
+            "the file's metadata when left out.",
+            metavar="[NAME|FILE.onnx]",
+        ),
     ] = None,
     as_json: Json = False,
     weights: SourceWeights = None,
+    preprocessing: PreprocessingOrOwn = None,
 ) -> None:
-    """Compare a file's outputs with those of its source network.
+    """Compare a file's outputs with those of its source.
 
-    An int8 file is compared with its own golden outputs, unless NAME or --weights is given. Exit code 1 if outputs
-    differ.
+    An int8 file is compared with its own golden outputs, unless a source or --weights is given. Both may be files of
+    any exporter, of any precision. Exit code 1 if outputs differ.
     """
-    from scarlet_zoo.deployment.parity import ParityError
-    from scarlet_zoo.deployment.source import source_network
-    from scarlet_zoo.deployment.verify import verify
+    from scarlet_zoo.deployment.file_pair import is_onnx_path
     from scarlet_zoo.graph.artifact import read_artifact
 
     artifact = read_artifact(file)
-    if name is None and weights is None and "golden" in artifact.metadata:
+    if source is not None and is_onnx_path(source):
+        apply_only(False, "a network's name", weights=weights)
+        _verify_pair(artifact, Path(source), preprocessing, as_json)
+    elif source is None and weights is None and "golden" in artifact.metadata:
+        apply_only(False, "a comparison with a source", preprocessing=preprocessing)
         _verify_golden(artifact, as_json)
-        return
-    network = source_network(artifact, name, weights)
-    try:
-        parity, failure = verify(network.model, artifact, preprocessing=network.preprocessing), None
-    except ParityError as error:
-        parity, failure = error.parity, error
-    value = {"file": str(file), "name": network.name, "weights": network.weights, **parity.to_dict()}
+    else:
+        _verify_network(artifact, source, weights, preprocessing, as_json)
 
+
+def _verify_network(
+    artifact: Artifact, name: str | None, weights: str | None, preprocessing: str | None, as_json: bool
+) -> None:
+    """Compare a file with the network of a name."""
+    from scarlet_zoo.deployment.image_feed import settings_of
+    from scarlet_zoo.deployment.source import source_network
+    from scarlet_zoo.deployment.verify import verify
+
+    network = source_network(artifact, name, weights)
+    feed = network.preprocessing
+    if preprocessing is not None:
+        feed = settings_of(preprocessing).complete(feed)
+    parity, failure = _outcome(lambda: verify(network.model, artifact, preprocessing=feed))
+    value = {"file": str(artifact.path), "source": network.name, "name": network.name, "weights": network.weights}
+    _show(value, parity, as_json)
+    if failure is not None:
+        raise failure
+
+
+def _verify_pair(artifact: Artifact, source: Path, preprocessing: str | None, as_json: bool) -> None:
+    """Compare a file with another file."""
+    from scarlet_zoo.deployment.file_pair import pair_of
+    from scarlet_zoo.deployment.verify import verify
+
+    pair = pair_of(artifact, source, preprocessing)
+    for line in pair.source_feed.remarks(source):
+        remark(line)
+    parity, failure = _outcome(lambda: verify(pair, artifact))
+    value = {"file": str(artifact.path), "source": str(source), "name": str(source),
+             "weights": pair.weights, **pair.source_feed.to_dict()}  # fmt: skip
+    _show(value, parity, as_json)
+    if failure is not None:
+        raise failure
+
+
+def _outcome(compare: Callable[[], Parity]) -> tuple[Parity, ParityError | None]:
+    """The differences, and the error where they are too large."""
+    from scarlet_zoo.deployment.parity import ParityError
+
+    try:
+        return compare(), None
+    except ParityError as error:
+        return error.parity, error
+
+
+def _show(value: dict[str, Any], parity: Parity, as_json: bool) -> None:
     def render(console: Console) -> None:
-        facts = [("source", network.name), ("weights", network.weights), ("verified", "yes" if parity.passed else "NO")]
-        console.print(pairs(facts, title=str(file)))
+        facts = [("source", value["source"]), ("weights", value["weights"]),
+                 ("verified", "yes" if parity.passed else "NO")]  # fmt: skip
+        console.print(pairs(facts, title=value["file"]))
         rows = [
-            (case.case, f"{case.max_abs_err:.1e}", f"{case.max_rel_err:.1e}", f"{case.limit_rel_err:.1e}",
+            (case.case, f"{case.max_abs_err:.1e}", f"{case.max_rel_err:.1e}", _limit(case.limit_rel_err),
              f"{case.sqnr_db:.0f}", f"{case.top1_agreement:.1%}")
             for case in parity.cases
         ]  # fmt: skip
@@ -63,9 +117,11 @@ def verify_file(
             table(("images", "absolute error", "relative error", "limit", "SQNR dB", "top-1 agreement"), rows)
         )
 
-    emit(as_json, value, render)
-    if failure is not None:
-        raise failure
+    emit(as_json, {**value, **parity.to_dict()}, render)
+
+
+def _limit(value: float) -> str:
+    return "none" if value > _NO_LIMIT else f"{value:.1e}"
 
 
 def _verify_golden(artifact: Artifact, as_json: bool) -> None:

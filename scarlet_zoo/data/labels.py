@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from scarlet_zoo.errors import ScarletError
 
@@ -34,3 +37,75 @@ def labels_of(given: Sequence[str] | None, classes: int, source: str) -> tuple[s
     if len(given) != classes:
         raise ScarletError(f"{source}: got {len(given)} labels, wanted {classes}, one for each logit")
     return tuple(given)
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """Read class names, in the order of the logits, from a file that others wrote.
+
+    Args:
+        path: a text file with one name a line; or JSON: a list of names, an object that gives each index its name
+            (or each name its index), or a Hugging Face ``config.json`` with ``id2label``. A name may be a pair of
+            WordNet id and name, as in Keras's ``imagenet_class_index.json``.
+
+    Raises:
+        ScarletError: the file cannot be read, has another format, or leaves an index without a name.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ScarletError(f"labels {path}: no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise ScarletError(f"labels {path}: cannot be read: {reason}") from error
+    if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):
+        names = _json_labels(text, path)
+    else:
+        names = [line.strip() for line in text.rstrip().splitlines()]
+    if not names:
+        raise ScarletError(f"labels {path}: is empty, wanted one class name a line, or a list in JSON")
+    for index, name in enumerate(names):
+        if not name:
+            raise ScarletError(f"labels {path}: class {index} has an empty name")
+    return tuple(names)
+
+
+def _json_labels(text: str, path: Path) -> list[str]:
+    wanted = "wanted a list of names, or an object that gives each index its name"
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ScarletError(f"labels {path}: is not JSON ({error}), {wanted}") from error
+    if isinstance(value, dict) and isinstance(value.get("id2label"), dict):
+        value = value["id2label"]
+    if isinstance(value, dict):
+        value = _in_order(value, path)
+    if not isinstance(value, list):
+        raise ScarletError(f"labels {path}: got {type(value).__name__}, {wanted}")
+    return [_name(entry, path, index) for index, entry in enumerate(value)]
+
+
+def _in_order(names: Mapping[str, Any], path: Path) -> list[Any]:
+    """The names of an object ``{index: name}`` or ``{name: index}``, by index."""
+    if names and all(type(index) is int for index in names.values()):
+        pairs = [(index, name) for name, index in names.items()]
+    else:
+        bad = [key for key in names if not (key.isascii() and key.isdigit())]
+        if bad:
+            raise ScarletError(f"labels {path}: got {bad[0]!r} as an index, wanted a whole number for each name")
+        pairs = [(int(index), name) for index, name in names.items()]
+    by_index = dict(pairs)
+    missing = next((index for index in range(len(pairs)) if index not in by_index), None)
+    if missing is not None:
+        raise ScarletError(
+            f"labels {path}: index {missing} is missing among {len(pairs)}, wanted every index from 0, each once"
+        )
+    return [by_index[index] for index in range(len(pairs))]
+
+
+def _name(entry: Any, path: Path, index: int) -> str:
+    if isinstance(entry, list) and len(entry) == 2:
+        entry = entry[1]  # (WordNet id, name)
+    if not isinstance(entry, str):
+        raise ScarletError(f"labels {path}: class {index}: got {json.dumps(entry)[:60]}, wanted a name")
+    return entry.strip()

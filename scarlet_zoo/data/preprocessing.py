@@ -19,7 +19,8 @@ from PIL import Image
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import ArtifactError
 
-_FILTERS = {
+# Names of the interpolations, and Pillow's filters.
+FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -52,7 +53,7 @@ class Preprocessing:
         mean, std = (tuple(float(v) for v in config[key]) for key in ("mean", "std"))
         if len(mean) != channels:
             mean, std = (mean[0],) * channels, (std[0],) * channels
-        known = config["interpolation"] if config["interpolation"] in _FILTERS else "bilinear"
+        known = config["interpolation"] if config["interpolation"] in FILTERS else "bilinear"
         return cls((height, width), mean, std, known, float(config["crop_pct"]))
 
     @property
@@ -78,7 +79,7 @@ class Preprocessing:
             read = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]))
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ArtifactError(f"preprocessing: {type(error).__name__}: {error}") from error
-        if read.interpolation not in _FILTERS or len(read.mean) != len(read.std) or not 0 < read.crop <= 1:
+        if read.interpolation not in FILTERS or len(read.mean) != len(read.std) or not 0 < read.crop <= 1:
             raise ArtifactError(
                 f"preprocessing: got {text}, wanted a known interpolation, equal channels, crop in (0, 1]"
             )
@@ -92,7 +93,7 @@ class Preprocessing:
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop one image to uint8 of shape (H, W, C)."""
         converted = image.convert("L" if self.channels == 1 else "RGB")
-        cropped = self._crop(converted.resize(self._resized(converted.size), _FILTERS[self.interpolation]))
+        cropped = self._crop(converted.resize(self._resized(converted.size), FILTERS[self.interpolation]))
         return np.asarray(cropped, dtype=np.uint8).reshape(*self.size, self.channels)
 
     def part(self, image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8]:
@@ -112,7 +113,7 @@ class Preprocessing:
             inside = ((start + share * shown) * side / resized for share in (low, high))
             edges.append([min(max(edge, 0.0), side) for edge in inside])
         (left, right), (top, bottom) = edges
-        stretched = converted.resize((width, height), _FILTERS[self.interpolation], (left, top, right, bottom))
+        stretched = converted.resize((width, height), FILTERS[self.interpolation], (left, top, right, bottom))
         return np.asarray(stretched, dtype=np.uint8).reshape(*self.size, self.channels)
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

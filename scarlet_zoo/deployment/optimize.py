@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.image_feed import assumed_preprocessing
 from scarlet_zoo.deployment.parity import Parity, ParityError
 from scarlet_zoo.deployment.targets import float_variant
 from scarlet_zoo.deployment.tune import Tuning
@@ -25,10 +25,6 @@ from scarlet_zoo.graph.load import check_size, open_graph
 from scarlet_zoo.graph.passes.lower import Lowering, lower, tidy
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.utils.files import replacing
-
-# Preprocessing of a file that does not describe it: the usual image size, and ImageNet's mean and standard deviation.
-_ASSUMED_SIZE = (224, 224)
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -148,17 +144,3 @@ def _compare(network: OnnxNetwork, source: Path, written: Path, path: Path) -> P
         return verify(reference, read_artifact(written), preprocessing=feed)
     except ParityError as error:
         raise ParityError(path, error.parity) from error
-
-
-def assumed_preprocessing(network: OnnxNetwork) -> Preprocessing:
-    """The preprocessing assumed for a file that describes none: ImageNet's mean and deviation for three channels.
-
-    With another number of channels both are 0.5. The size is the file's own, or 224 where it takes any.
-
-    Raises:
-        ArtifactError: the number of the file's input channels is not fixed.
-    """
-    if not isinstance(network.channels, int):
-        raise ArtifactError(f"{network.path}: got an input whose number of channels is not fixed, wanted a fixed one")
-    mean, std = (_MEAN, _STD) if network.channels == 3 else ((0.5,) * network.channels, (0.5,) * network.channels)
-    return Preprocessing(network.size or _ASSUMED_SIZE, mean, std, "bilinear", 0.875)

@@ -14,9 +14,12 @@ from PIL import Image
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
+from scarlet_zoo.deployment.file_pair import FilePair, is_onnx_path, pair_of
+from scarlet_zoo.deployment.image_feed import AnyPreprocessing, feed_of
 from scarlet_zoo.deployment.parity import CaseParity, Parity, Tolerance, tolerance_of
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.precision import stated_precision
 from scarlet_zoo.graph.session import OnnxNetwork
 
 if TYPE_CHECKING:
@@ -30,15 +33,15 @@ _BATCHES = (1, 3, 8)
 
 
 def verify(
-    reference: nn.Module | Callable[[Array], Logits | list[Logits]] | str | None,
+    reference: nn.Module | Callable[[Array], Logits | list[Logits]] | FilePair | str | Path | None,
     artifact: Artifact | str | Path,
     images: Sequence[Image.Image] | None = None,
     tolerance: Tolerance | None = None,
     *,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: AnyPreprocessing | None = None,
     weights: str | None = None,
 ) -> Parity:
-    """Compare an ONNX file with the network it was made from.
+    """Compare an ONNX file with the network it was made from, or with another file.
 
     Photographs are prepared for the network as it describes its preprocessing, and for the file as the file
     does, so a wrong mean in the file is found. A torch reference runs in float64, and also in float32 to measure
@@ -46,12 +49,14 @@ def verify(
 
     Args:
         reference: a torch model in eval mode, or a function from float32 images (N, C, H, W) to
-            logits (N, classes), or to a list of outputs, each of which is compared. Or the network's name; None
-            for the network that the file names.
+            logits (N, classes), or to a list of outputs, each of which is compared. Or the network's name; the path of
+            another ONNX file of any exporter, or both files from :func:`scarlet_zoo.deployment.file_pair.pair_of`;
+            None for the network that the file names.
         artifact: the file.
         images: images to compare on; a dozen photographs when left out.
         tolerance: the largest differences allowed; those of the file's precision when left out.
-        preprocessing: the reference's preprocessing; timm's configuration of a torch model when left out.
+        preprocessing: the reference's preprocessing; timm's configuration of a torch model when left out. Of two
+            files, that of those that do not describe it; the usual one when left out.
         weights: weights of a named network, as for :func:`scarlet_zoo.models.loading.load_network`; as the
             file says when left out.
 
@@ -60,6 +65,15 @@ def verify(
         ArtifactError: the file's input or outputs have other shapes than its source's.
     """
     artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
+    if isinstance(reference, Path) or (isinstance(reference, str) and is_onnx_path(reference)):
+        reference = pair_of(artifact, reference, preprocessing)
+    if isinstance(reference, FilePair):
+        ours, theirs = reference.source_feed.preprocessing, reference.feed.preprocessing
+        limits, in_pixels = tolerance or reference.tolerance, reference.source.takes_pixels
+        return compare_networks(reference.answers, reference.file, images, limits, described=theirs,
+                                preprocessing=ours, in_pixels=in_pixels)  # fmt: skip
+    if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
+        preprocessing = feed_of(OnnxNetwork(artifact.path), artifact.preprocessing, preprocessing).preprocessing
     if reference is None or isinstance(reference, str):
         from scarlet_zoo.deployment.source import source_network
 
@@ -69,7 +83,7 @@ def verify(
         reference,
         OnnxNetwork(artifact.path),
         images,
-        tolerance or tolerance_of(artifact.precision),
+        tolerance or tolerance_of(stated_precision(artifact)),
         described=artifact.preprocessing,
         preprocessing=preprocessing,
     )
@@ -101,6 +115,7 @@ def compare_networks(
     *,
     described: Preprocessing | None,
     preprocessing: Preprocessing | None,
+    in_pixels: bool = False,
 ) -> Parity:
     """Compare a file of any runtime with the network it was made from, as :func:`verify` does.
 
@@ -108,6 +123,7 @@ def compare_networks(
         reference, images, tolerance, preprocessing: as for :func:`verify`.
         candidate: the file's network.
         described: the preprocessing that the file describes.
+        in_pixels: whether the reference rounds its input to pixels, so that all images must be of pixels.
 
     Raises:
         ParityError: the differences are larger than the tolerance.
@@ -115,7 +131,7 @@ def compare_networks(
     """
     wanted, theirs = _both_preprocessings(reference, described, preprocessing, candidate)
     photographs = list(images) if images is not None else photos(_PHOTOS)
-    groups = list(_groups(reference, wanted, theirs, photographs, candidate))
+    groups = list(_groups(reference, wanted, theirs, photographs, candidate, in_pixels))
     limits = _limits(groups, tolerance)
     cases = [case for group in groups for case in _run_group(group, candidate, limits[group.name])]
     parity = _summarise(cases, tolerance)
@@ -172,16 +188,18 @@ def _groups(
     theirs: Preprocessing,
     photographs: Sequence[Image.Image],
     candidate: Candidate,
+    in_pixels: bool,
 ) -> Iterator[_Group]:
     """Groups of photographs, prepared with each side's own preprocessing, of noise, and of extreme images."""
     if ours.channels in (1, 3) and photographs:
         yield _group(_PHOTOGRAPHS, reference, ours.batch(photographs), candidate.feed(theirs, photographs))
     random, shape = np.random.default_rng(0), (ours.channels, *ours.size)
-    if candidate.takes_pixels:
+    if candidate.takes_pixels or in_pixels:
         noise = random.integers(0, 256, (8, *ours.size, ours.channels), dtype=np.uint8)
         edge = (extremes(*shape).transpose(0, 2, 3, 1) > 0).astype(np.uint8) * np.uint8(255)
-        yield _group("noise", reference, ours.normalize(noise), noise)
-        yield _group("extremes", reference, ours.normalize(edge), edge)
+        for name, pixels in (("noise", noise), ("extremes", edge)):
+            taken = pixels if candidate.takes_pixels else theirs.normalize(pixels)
+            yield _group(name, reference, ours.normalize(pixels), taken)
     else:
         for name, images in (("noise", random.standard_normal((8, *shape)).astype(np.float32)),
                              ("extremes", extremes(*shape))):  # fmt: skip
@@ -246,17 +264,20 @@ def _limits(groups: Sequence[_Group], tolerance: Tolerance) -> dict[str, list[fl
 
 def _run_group(group: _Group, candidate: Candidate, limits: Sequence[float]) -> Iterator[CaseParity]:
     for batch in _BATCHES if candidate.dynamic_batch else (candidate.batch,):
-        outputs = _flat(candidate.run(group.images, batch))
+        given = candidate.run(group.images, batch)
+        outputs = _flat(given)
         if [output.shape for output in outputs] != [truth.shape for truth in group.truths]:
             got, wanted = ([array.shape for array in arrays] for arrays in (outputs, group.truths))
             raise ArtifactError(
                 f"{candidate.path}: got outputs of shapes {got}, wanted its source's {wanted} (images, values)"
             )
+        # A map has no top class, nor have several outputs one.
+        logits = len(given) == 1 and given[0].ndim == 2
         for position, (output, truth) in enumerate(zip(outputs, group.truths, strict=True)):
             name = f"{group.name}, batch {batch}"
             if len(outputs) > 1:
                 name += f", {candidate.outputs[position]}"
-            yield _case(name, output, truth, group.spreads[position], limits[position], logits=len(outputs) == 1)
+            yield _case(name, output, truth, group.spreads[position], limits[position], logits=logits)
 
 
 def _case(name: str, got: Logits, truth: Logits, spread: float, limit: float, *, logits: bool) -> CaseParity:
@@ -264,7 +285,6 @@ def _case(name: str, got: Logits, truth: Logits, spread: float, limit: float, *,
     noise = float(np.mean(error**2))
     sqnr = 10 * np.log10(spread**2 / noise) if noise > 0 else float("inf")
     worst = float(error.max()) if np.isfinite(error).all() else float("inf")
-    # A feature map has no top class.
     agree = float(np.mean(truth.argmax(1) == got.argmax(1))) if logits else 1.0
     return CaseParity(name, len(got), worst, worst / spread, float(sqnr), agree, limit)
 

@@ -27,12 +27,21 @@ def run_in_batches(
     return [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
 
 
+def _are_last(sides: Sequence[Any]) -> bool:
+    """Whether the last of three sides is that of the channels: 1 or 3, and the others are larger or dynamic."""
+    larger = all(not isinstance(side, int) or side > sides[2] for side in sides[:2] if sides[2] in (1, 3))
+    return sides[2] in (1, 3) and sides[0] not in (1, 3) and larger
+
+
 class OnnxNetwork:
     """A network with one image input: normalised float32 (N, C, H, W), or pixels uint8 (N, H, W, C).
 
+    A file whose float32 input is (N, H, W, C), as files from TensorFlow have it, is given (N, C, H, W) all the same.
+
     Attributes:
         takes_pixels: whether the input is uint8 pixels.
-        outputs: names of the outputs.
+        channels_last: whether the file's own input is float32 (N, H, W, C).
+        outputs, ranks: names of the outputs, and how many axes each has.
         channels, size: channels and (H, W) of the input; size is None if it is dynamic.
         dynamic_batch, batch: whether any batch size works, and the fixed one if not (else 1).
 
@@ -64,21 +73,28 @@ class OnnxNetwork:
         self.path, self._name = path, inputs[0].name
         self.takes_pixels = inputs[0].type == "tensor(uint8)"
         self.outputs = [output.name for output in self._session.get_outputs()]
+        self.ranks = [len(output.shape) for output in self._session.get_outputs()]
         batch, *sides = inputs[0].shape
-        height, width, self.channels = sides if self.takes_pixels else (*sides[1:], sides[0])
+        self.channels_last = not self.takes_pixels and _are_last(sides)
+        last = self.takes_pixels or self.channels_last
+        height, width, self.channels = sides if last else (*sides[1:], sides[0])
         self.dynamic_batch = not isinstance(batch, int)
         self.batch = 1 if self.dynamic_batch else int(batch)
         self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
     def feed(self, preprocessing: Preprocessing, images: Sequence[Image.Image]) -> NDArray[Any]:
-        """Prepare images as this network's input: (N, C, H, W), or (N, H, W, C) for pixels."""
+        """Prepare images for :meth:`run`: (N, C, H, W), or (N, H, W, C) for pixels."""
         if self.takes_pixels:
             return np.stack([preprocessing.pixels(image) for image in images])
         return preprocessing.batch(images)
 
     def run(self, images: NDArray[Any], batch: int) -> list[NDArray[np.float64]]:
         """Run N images in batches, and return all outputs, each (N, ...)."""
-        return run_in_batches(lambda part: self._session.run(None, {self._name: part}), images, batch)
+        return run_in_batches(lambda part: self._session.run(None, {self._name: part}), self.as_taken(images), batch)
+
+    def as_taken(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Images of :meth:`feed` with their axes in the order of the file's own input."""
+        return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self.channels_last else images
 
 
 class OnnxClassifier(OnnxNetwork):

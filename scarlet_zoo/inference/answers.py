@@ -31,6 +31,7 @@ Progress = Callable[[int, int], None]
 AnyImage = str | Path | Image.Image | NDArray[np.uint8]
 Given = TypeVar("Given", bound=AnyImage)
 _THREADS = 2
+_SUM_TOLERANCE = 1e-3  # of a sum of probabilities in float16 or on an 8-bit grid
 
 
 class Answering(Protocol):
@@ -55,7 +56,7 @@ class Guess:
     Attributes:
         index: the class's position among the logits.
         label: the class's name; None if the classes have no names.
-        score: its softmax probability.
+        score: its probability: of the softmax, or the network's own if its outputs are probabilities.
     """
 
     index: int
@@ -171,11 +172,19 @@ def likeliest(logits: Logits, top: int) -> NDArray[np.intp]:
     return np.argsort(-logits, kind="stable")[:top]
 
 
-def guesses(logits: Logits, labels: Sequence[str] | None, top: int) -> tuple[Guess, ...]:
-    """The likeliest classes of one image's logits (classes), with their softmax probabilities."""
+def guesses(
+    logits: Logits, labels: Sequence[str] | None, top: int, *, are_probabilities: bool = False
+) -> tuple[Guess, ...]:
+    """The likeliest classes of one image's outputs (classes): softmax of logits, or probabilities as they are."""
     powers = np.exp(logits - logits.max())
-    scores = powers / powers.sum()
+    scores = logits if are_probabilities else powers / powers.sum()
     return tuple(
         Guess(int(index), None if labels is None else labels[index], float(scores[index]))
         for index in likeliest(logits, top)
     )
+
+
+def are_probabilities(outputs: Logits) -> bool:
+    """Whether all rows of outputs (N, classes) are probabilities: from 0 to 1, with a sum of 1."""
+    inside = outputs.shape[1] > 1 and bool(((outputs >= 0) & (outputs <= 1)).all())
+    return inside and bool((np.abs(outputs.sum(axis=1) - 1) < _SUM_TOLERANCE).all())

@@ -40,6 +40,7 @@ class Classifier:
         classes: number of logits.
         batch: the only batch size that it takes; None if it takes any.
         run: a function of images (N, C, H, W) and a batch size, which gives logits (N, classes).
+        gives_probabilities: whether its outputs are probabilities already, because it ends in a softmax.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Classifier:
     classes: int
     batch: int | None
     run: Callable[[Array, int], Logits]
+    gives_probabilities: bool = False
 
     def logits(self, images: Array) -> Logits:
         """Logits (N, classes) of prepared images, float32 (N, C, H, W)."""
@@ -82,7 +84,8 @@ class Classifier:
             predictions: list[Prediction] = []
             for image, logits in answers(self, given, batch=_BATCH):
                 file = Path(image) if isinstance(image, (str, Path)) else None
-                predictions.append(Prediction(file, guesses(logits, labels, top)))
+                best = guesses(logits, labels, top, are_probabilities=self.gives_probabilities)
+                predictions.append(Prediction(file, best))
                 if progress is not None:
                     progress(len(predictions), len(given))
         return predictions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.image_feed import AnyPreprocessing, feed_of, settings_of
 from scarlet_zoo.errors import ArtifactError, ScarletError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
-from scarlet_zoo.graph.session import OnnxClassifier
-from scarlet_zoo.inference.answers import Array, Logits
+from scarlet_zoo.graph.session import OnnxNetwork
+from scarlet_zoo.inference.answers import Array, Logits, are_probabilities
 from scarlet_zoo.inference.classifier import Classifier
 
 
@@ -26,7 +27,7 @@ def load(
     source: str | Path,
     weights: str = "auto",
     *,
-    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
+    preprocessing: AnyPreprocessing | None = None,
     labels: Sequence[str] | None = None,
     trained_only: bool = False,
 ) -> Classifier:
@@ -36,8 +37,9 @@ def load(
         source: an ONNX file of any exporter, a file that ``export`` wrote for another runtime (with its description
             beside it), or a name as for :func:`scarlet_zoo.create_model`.
         weights: for a name, as for :func:`scarlet_zoo.models.loading.load_network`; a file holds its own.
-        preprocessing: how images are prepared, as a value or as timm's data configuration (``input_size``, ``mean``,
-            ``std``, ``interpolation``, ``crop_pct``); the file's or the network's own when left out.
+        preprocessing: how images are prepared, as a value or in one of the forms of
+            :func:`scarlet_zoo.data.given_preprocessing.read_preprocessing`, such as timm's data configuration or
+            ``imagenet``. What it leaves out, or all of it, is the file's or the network's own.
         labels: names of the classes in the order of the logits; the file's or the network's own when left out.
         trained_only: whether to refuse random weights.
 
@@ -46,8 +48,6 @@ def load(
         ArtifactError: no such file, or it does not describe its preprocessing and none is given.
         ScarletError: no such network, or it does not take images or give logits.
     """
-    if isinstance(preprocessing, Mapping):
-        preprocessing = Preprocessing.from_config(preprocessing)
     if is_onnx(source):
         found = _open_onnx(Path(source), preprocessing, trained_only)
     elif is_other_file(source):
@@ -73,28 +73,35 @@ def is_other_file(source: str | Path) -> bool:
     return runtime_of(Path(source)) is not None
 
 
-def _open_onnx(path: Path, preprocessing: Preprocessing | None, trained_only: bool) -> Classifier:
+def _open_onnx(path: Path, preprocessing: AnyPreprocessing | None, trained_only: bool) -> Classifier:
     artifact = read_artifact(path)
     trained = _is_trained(path, artifact.weights, trained_only)
-    described = preprocessing or artifact.preprocessing
-    if described is None:
-        raise ArtifactError(f"{path}: does not describe its preprocessing, wanted a file of scarlet-zoo export, or "
-                            "the argument preprocessing of scarlet_zoo.load")  # fmt: skip
-    network = OnnxClassifier(path)
-    if network.channels != described.channels:
+    if preprocessing is None and artifact.preprocessing is None:
+        raise ArtifactError(
+            f"{path}: does not describe its preprocessing, wanted a file of scarlet-zoo export, --preprocessing such "
+            "as imagenet, or the argument preprocessing of scarlet_zoo.load"
+        )
+    network = OnnxNetwork(path)
+    if len(network.outputs) != 1:
+        names = " ".join(network.outputs)
+        raise ArtifactError(f"{path}: got outputs {names}, wanted a classifier with one output (N, classes)")
+    described = artifact.preprocessing
+    if described is not None and network.channels != described.channels:
         raise ArtifactError(
             f"{path}: takes {network.channels} channels, but its preprocessing gives {described.channels}"
         )
-    feed = replace(described, size=network.size or described.size)
+    feed = feed_of(network, described, preprocessing).preprocessing
 
     def run(images: Array, size: int) -> Logits:
-        return network.logits(feed.restore(images) if network.takes_pixels else images, size)
+        (output,) = network.run(feed.restore(images) if network.takes_pixels else images, size)
+        # Some exporters leave the sides of a pooled map, (N, classes, 1, 1).
+        return output.reshape(output.shape[:2]) if output.shape[2:] in ((1,), (1, 1)) else output
 
     batch = None if network.dynamic_batch else network.batch
     return _checked(str(path), artifact.weights, trained, feed, _carried_labels(artifact), batch, run)
 
 
-def _open_other(path: Path, preprocessing: Preprocessing | None, trained_only: bool) -> Classifier:
+def _open_other(path: Path, preprocessing: AnyPreprocessing | None, trained_only: bool) -> Classifier:
     """Load a file of a runtime other than ONNX Runtime, with the description beside it."""
     from scarlet_zoo.deployment.runtimes.runner import OtherNetwork, silence
 
@@ -108,8 +115,14 @@ def _open_other(path: Path, preprocessing: Preprocessing | None, trained_only: b
     def run(images: Array, size: int) -> Logits:
         return network.run(images, size)[0]
 
-    feed = preprocessing or network.described.preprocessing
+    feed = _completed(preprocessing, network.described.preprocessing)
     return _checked(str(path), weights, trained, feed, labels, network.batch, run)
+
+
+def _completed(given: AnyPreprocessing | None, own: Preprocessing) -> Preprocessing:
+    if given is None or isinstance(given, Preprocessing):
+        return given or own
+    return settings_of(given).complete(own)
 
 
 def _is_trained(path: Path, weights: str, trained_only: bool) -> bool:
@@ -127,7 +140,7 @@ def _carried_labels(artifact: Artifact) -> list[str] | None:
         raise ArtifactError(f"{artifact.path}: its labels are not a list in JSON: {error}") from error
 
 
-def _open_name(name: str, weights: str, preprocessing: Preprocessing | None, trained_only: bool) -> Classifier:
+def _open_name(name: str, weights: str, preprocessing: AnyPreprocessing | None, trained_only: bool) -> Classifier:
     import torch
 
     from scarlet_zoo.models.loading import load_network
@@ -144,9 +157,8 @@ def _open_name(name: str, weights: str, preprocessing: Preprocessing | None, tra
             parts = [model(torch.from_numpy(images[start : start + batch])) for start in range(0, len(images), batch)]
         return torch.cat(parts).double().numpy()
 
-    return _checked(
-        name, network.weights, network.trained, preprocessing or network.preprocessing, network.labels, None, run
-    )
+    feed = _completed(preprocessing, network.preprocessing)
+    return _checked(name, network.weights, network.trained, feed, network.labels, None, run)
 
 
 def _refusal(source: str, wanted: str) -> str:
@@ -155,17 +167,21 @@ def _refusal(source: str, wanted: str) -> str:
 
 def _checked(source: str, weights: str, trained: bool, feed: Preprocessing, labels: Sequence[str] | None,
              batch: int | None, run: Callable[[Array, int], Logits]) -> Classifier:  # fmt: skip
-    """Create the classifier, after a test run on one image."""
+    """Create the classifier, after a test run on two images."""
     if feed.channels not in (1, 3):
         raise ScarletError(f"{source}: takes {feed.channels} channels, wanted 3, or 1 for grey images")
+    shape = (feed.channels, *feed.size)
+    # Black and noise: by chance, the logits of one image can be probabilities, but hardly those of two.
+    probe = np.stack([np.zeros(shape), np.random.default_rng(0).standard_normal(shape)]).astype(np.float32)
     try:
-        shape = run(np.zeros((1, feed.channels, *feed.size), dtype=np.float32), batch or 1).shape
+        outputs = run(probe, batch or 1)
     except Exception as error:
         # Torch and ONNX Runtime have no common class of errors for inputs that a network does not take.
         reason = str(error).strip().split("\n")[0]
         raise ScarletError(
             f"{source}: does not run on an image of {feed.size} pixels (height, width): {reason}"
         ) from error
-    if len(shape) != 2:
-        raise ScarletError(f"{source}: gives an output of shape {shape} for one image, wanted logits (1, classes)")
-    return Classifier(source, weights, trained, feed, labels, shape[1], batch, run)
+    if outputs.ndim != 2:
+        got = (1, *outputs.shape[1:])
+        raise ScarletError(f"{source}: gives an output of shape {got} for one image, wanted logits (1, classes)")
+    return Classifier(source, weights, trained, feed, labels, outputs.shape[1], batch, run, are_probabilities(outputs))

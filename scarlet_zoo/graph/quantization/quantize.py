@@ -25,6 +25,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from scarlet_zoo.data.calibration import calibration_images
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.load import open_graph
@@ -117,6 +118,8 @@ def quantize_int8(
     images: Array | str | Path,
     how: Int8 | None = None,
     progress: Progress | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
 ) -> Quantized:
     """Quantise a float network.
 
@@ -124,17 +127,21 @@ def quantize_int8(
         source: an ONNX file of any exporter, in any float graph variant, with one image as its input.
         path: where to write the integer file.
         images: calibration images: normalised float32 (N, C, H, W); or a folder of image files, of which 128 are
-            used, spread evenly, if the source has its preprocessing in its metadata.
+            used, spread evenly, if its preprocessing is known.
         how: settings; the defaults of :class:`Int8` when left out.
         progress: called with (done, expected).
+        preprocessing: how images are prepared, which is also written into the file; as the source's metadata say when
+            left out.
 
     Raises:
-        ArtifactError: the source is not a valid ONNX graph or takes no images, or does not say its preprocessing.
+        ArtifactError: the source is not a valid ONNX graph or takes no images; or images are to be read for it and nothing
+            says its preprocessing.
         ExportError: there are no images, the source is not a float network, or its values are not finite.
         DatasetError: the folder is missing or has no images.
     """
     how, source, path = how or Int8(), Path(source), Path(path)
-    images = _images_of(source, images)
+    described = preprocessing or read_artifact(source).preprocessing
+    images = _images_of(source, images, described)
     if not len(images):
         raise ExportError("calibration: got no images, wanted some")
     network = OnnxNetwork(source)
@@ -143,7 +150,7 @@ def quantize_int8(
     model = friendly_model(source)
     count = _validation_count(images)
     judged = images[len(images) - count :] if count else images
-    calibration = images[: len(images) - count] if count else images
+    calibration = network.as_taken(images[: len(images) - count] if count else images)
     planned = plan(model.graph, frozenset(how.keep_float))
     observed = observe(model, tensors_of(planned), calibration, progress)
     trial = _Trial(model, observed, how, calibration, judged, network.run(judged, network.batch))
@@ -157,7 +164,7 @@ def quantize_int8(
     with replacing(path) as temporary:
         temporary.write_bytes(chosen.content)
         _describe(temporary, replace(how, keep_float=(*how.keep_float, *kept)), best, read_artifact(source),
-                  len(calibration), left)  # fmt: skip
+                  len(calibration), left, described)  # fmt: skip
     return Quantized(
         read_artifact(path),
         chosen.sqnr_db,
@@ -281,13 +288,12 @@ def friendly_model(source: Path) -> ir.Model:
     return model
 
 
-def _images_of(source: Path, images: Array | str | Path) -> Array:
+def _images_of(source: Path, images: Array | str | Path, feed: Preprocessing | None) -> Array:
     """The calibration images, read from a folder if they are not an array."""
     if isinstance(images, np.ndarray):
         return images
-    feed = read_artifact(source).preprocessing
     if feed is None:
-        wanted = "wanted calibration images as an array (N, C, H, W)"
+        wanted = "wanted calibration images as an array (N, C, H, W), or the argument preprocessing"
         raise ArtifactError(f"{source}: does not describe its preprocessing, {wanted}")
     return calibration_images(str(images), feed, _CALIBRATION_IMAGES)
 
@@ -331,8 +337,16 @@ def _spread(output: NDArray[np.float64]) -> float:
     return float((np.mean(output.var(axis=0)) / whole) ** 0.5) if whole > 0 else 0.0
 
 
-def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int, left: Mapping[str, int]) -> None:
-    """Write the metadata, check the file, and add golden outputs if the source says its preprocessing."""
+def _describe(
+    path: Path,
+    how: Int8,
+    method: str,
+    source: Artifact,
+    images: int,
+    left: Mapping[str, int],
+    feed: Preprocessing | None,
+) -> None:
+    """Write the metadata, check the file, and add golden outputs if its preprocessing is known and its logits are integers."""
     isa = how.isa or this_isa()
     proto = onnx.load(path)
     metadata = {entry.key: entry.value for entry in proto.metadata_props} | source.metadata
@@ -344,12 +358,13 @@ def _describe(path: Path, how: Int8, method: str, source: Artifact, images: int,
         "source_sha256": source.sha256,
         "kept_float": json.dumps(list(how.keep_float)),
         "left_in_float": json.dumps(dict(left)),
+        **({"preprocessing": feed.to_json()} if feed is not None else {}),
     }
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
-    if source.preprocessing is not None and has_integer_logits(proto):
+    if feed is not None and has_integer_logits(proto):
         # Only what is integer throughout gives the same bits everywhere.
         isas = () if left or how.keep_float or rounds_in_float(proto) else preset(isa).same_on
-        onnx.helper.set_model_props(proto, metadata | {KEY: make_golden(path, source.preprocessing, isas).to_json()})
+        onnx.helper.set_model_props(proto, metadata | {KEY: make_golden(path, feed, isas).to_json()})
         path.write_bytes(proto.SerializeToString(deterministic=True))

@@ -14,6 +14,7 @@ from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, observe
 from scarlet_zoo.graph.quantization.grids import with_aliases
 from scarlet_zoo.graph.quantization.plan import plan, tensors_of
 from scarlet_zoo.graph.quantization.quantize import friendly_model, noise_alone
+from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.utils.plotting import new_figure
 
@@ -27,7 +28,8 @@ class Sensitivity:
     Attributes:
         node: name of the layer in the file, as ``--keep-float`` takes it.
         operator: ``Conv`` or ``Gemm``.
-        sqnr_db: with only this layer in integers, 10 log10 of the logits' mean square over their mean square error.
+        sqnr_db: with only this layer in integers, 10 log10 of the logits' mean square over their mean square error; of
+            several outputs the lowest.
     """
 
     node: str
@@ -51,16 +53,20 @@ def sensitivities(
         progress: called with (done, expected), in layers.
 
     Raises:
-        ExportError: there are no images.
+        ExportError: there are no images, or the source takes uint8 pixels.
         ArtifactError: the source is not a valid ONNX graph.
     """
     if not len(images):
         raise ExportError("calibration: got no images, wanted some")
+    network = OnnxNetwork(source)
+    if network.takes_pixels:
+        raise ExportError(f"{source}: got an input of uint8 pixels, wanted normalised float32 input")
+    taken = network.as_taken(images)
     model = friendly_model(source)
     planned = plan(model.graph)
-    observed = observe(model, tensors_of(planned), images)
+    observed = observe(model, tensors_of(planned), taken)
     ranges = with_aliases(planned, {name: METHODS[method](seen) for name, seen in observed.items()})
-    noises = noise_alone(model, ranges, images[:_IMAGES], images, progress=progress)
+    noises = noise_alone(model, ranges, images[:_IMAGES], taken, progress=progress)
     operators = {str(node.name): node.op_type for node in planned.operators}
     rows = [
         Sensitivity(name, operators[name], float(-10 * np.log10(max(noise, 1e-300)))) for name, noise in noises.items()

@@ -1,0 +1,55 @@
+"""The verb optimize for int8 targets: quantise a file of any exporter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark
+from scarlet_zoo.deployment.image_feed import feed_of_file
+from scarlet_zoo.deployment.quantize_file import quantize_file
+from scarlet_zoo.errors import ExportError
+from scarlet_zoo.graph.quantization.quantize import Int8
+
+
+def quantize_to(
+    file: Path, path: Path, target: str, how: Int8, calibration: str | None, images: int, preprocessing: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Write the integer file of a float file, and report how far its outputs are from the float ones.
+
+    Args:
+        file: the float file.
+        path: where to write the integer file.
+        target: name of the target.
+        how: settings of the quantisation.
+        calibration: folder of images, or ``random``.
+        images: largest number of images to use.
+        preprocessing: what the user says about it.
+        as_json: whether to print JSON.
+
+    Raises:
+        ExportError: there is no calibration.
+        CheckFailedError: the integer outputs are far from the float ones.
+    """
+    if calibration is None:
+        raise ExportError(f"target {target}: got no --calibration, wanted a folder of images, or random")
+    feed = feed_of_file(file, preprocessing)
+    for line in feed.remarks(file):
+        remark(line)
+    with progress_bar("calibrate") as progress:
+        made = quantize_file(file, path, feed, calibration, how, limit=images, progress=progress)
+    if made.quantized.judged_on == "calibration":
+        remark(f"{path}: there are too few images to set some aside, so it is verified on those of its calibration")
+
+    def render(console: Console) -> None:
+        quantized, top1 = made.quantized, made.quantized.top1_agreement
+        console.print(pairs([
+            ("path", str(path)), ("target", target), ("instruction set", quantized.artifact.metadata["isa"]),
+            ("preprocessing", f"{feed.preprocessing.to_json()} ({feed.origin})"),
+            ("judged on", f"{quantized.judged_on} images"), ("SQNR", f"{quantized.sqnr_db:.1f} dB"),
+            *([("top-1 agreement", f"{top1:.1%}")] if top1 is not None else []),
+        ], title=str(file)))  # fmt: skip
+
+    emit(as_json, {**made.to_dict(), "target": target}, render)

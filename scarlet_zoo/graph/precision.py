@@ -1,0 +1,40 @@
+"""The precision of a file's weights and arithmetic, from its graph, where its metadata do not say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onnx import GraphProto, TensorProto
+
+from scarlet_zoo.graph.artifact import Artifact
+from scarlet_zoo.graph.load import read_onnx
+
+FLOAT32, FLOAT16_WEIGHTS, INT8 = "float32", "float16 weights", "int8"
+_INTEGER_OPERATORS = {
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv",
+    "QLinearMatMul", "QGemm", "MatMulNBits", "DynamicQuantizeMatMul",
+}  # fmt: skip
+_HALVES = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
+
+
+def precision_of(path: Path) -> str:
+    """The precision of an ONNX file: ``int8`` if any operator is in integers, ``float16 weights``, or ``float32``.
+
+    Files of any exporter are judged by their operators and tensors, so the metadata of a file cannot mislead.
+
+    Raises:
+        ArtifactError: the file is missing or is not an ONNX file.
+    """
+    model = read_onnx(path)
+    graphs: list[GraphProto] = [model.graph]
+    nodes = [node for graph in (*graphs, *model.functions) for node in graph.node]
+    if any(node.op_type in _INTEGER_OPERATORS for node in nodes):
+        return INT8
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    types |= {attribute.t.data_type for node in nodes for attribute in node.attribute if attribute.HasField("t")}
+    return FLOAT16_WEIGHTS if types & _HALVES else FLOAT32
+
+
+def stated_precision(artifact: Artifact) -> str:
+    """The precision in a file's metadata, or that of its operators where they do not say it."""
+    return precision_of(artifact.path) if artifact.precision == "unknown" else artifact.precision
