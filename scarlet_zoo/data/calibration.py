@@ -88,8 +88,8 @@ def read_calibration(source: str, feed: Preprocessing, limit: int) -> Calibratio
     skipped = sorted([*skipped, *broken], key=lambda entry: entry.file)
     said = [skipped_line(folder, skipped, len(found) + len(skipped) - len(broken))] if skipped else []
     if not files:
-        details = f"; {said[0].removeprefix(f'{printable(folder)}: ')}" if said else ""
-        raise DatasetError(f"{folder}: got no images in the folder, wanted {' '.join(EXTENSIONS)}{details}")
+        details = [line.removeprefix(f"{printable(folder)}: ") for line in said] or [f"wanted {' '.join(EXTENSIONS)}"]
+        raise DatasetError(f"{folder}: got no images in the folder, {details[0]}")
     stacked = np.stack(images)
     remarks = tuple(said + _few(folder, files, stacked, feed))
     for remark in remarks:

@@ -84,6 +84,8 @@ def match_folders(folder: Path, names: Sequence[str], used: Sequence[str], logit
                 if key == INDEX and len(names) == logits.classes and list(index.values()) != sorted(index.values()):
                     _warn_of_other_order(folder)
                 return Matched(key, index)
+    if rule == LABEL and not found:
+        raise DatasetError(f"{folder}: {logits.source} has no labels to compare with the {len(names)} class folders")
     # Digits alone prove nothing: of the folders 1 to 10 of ten classes all but one are an index.
     proven = any(any(fits.values()) for key, fits in found.items() if key != INDEX)
     if rule in (AUTO, SORTED) and not proven and len(names) == logits.classes:
@@ -195,4 +197,5 @@ def _misfit(folder: Path, count: int, found: Mapping[str, Mapping[str, frozenset
         return f"{several}, wanted the same number of both"
     closest = max(found, key=lambda key: sum(map(bool, found[key].values())))
     name = next(name for name, classes in found[closest].items() if not classes)
-    return f"{several}, and folder {name!r} fits no class, wanted {' or '.join(_FORMS[key] for key in found)}"
+    forms = [_FORMS[key] for key in found] + ["--class-folders sorted"] * (count == logits.classes)
+    return f"{several}, and folder {name!r} fits no class, wanted {' or '.join(forms)}"

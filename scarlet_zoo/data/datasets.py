@@ -216,7 +216,7 @@ def _folder_sets(folder: Path) -> list[Dataset]:
 def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) -> ImageData:
     sets = _folder_sets(folder)
     for part in sets:
-        if part.skipped:
+        if any(entry.is_lost for entry in part.skipped):
             line = skipped_line(part.folder, part.skipped, len(part.files) + len(part.skipped))
             warnings.warn(line, ScarletWarning, stacklevel=3)
     items = [(len(part.files), partial(folder_item, part.files, part.targets)) for part in sets]

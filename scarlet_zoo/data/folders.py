@@ -22,6 +22,7 @@ TEST_PARTS = ("test", "val", "validation")
 # Folders that systems write beside the images of people: archives made on a Mac, network disks, Windows.
 _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
 _NAMED = 3  # files that a message names of each kind
+_HIDDEN, _OTHER = "hidden file", "no image's extension"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Skipped:
     def because(cls, file: Path, error: ImageError) -> Skipped:
         """The entry of a file that could not be opened as an image."""
         return cls(file, error.kind, str(error).removeprefix(f"{file}: "))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the file was meant as an image, by its name."""
+        return self.kind not in (_HIDDEN, _OTHER)
 
     def to_dict(self) -> dict[str, str]:
         """``file`` and ``reason`` as text."""
@@ -84,7 +90,7 @@ def list_images(folder: Path) -> tuple[list[Path], list[Skipped]]:
         seen.add(known)
         hidden = any(map(_is_hidden_folder, here.relative_to(folder).parts))
         for file in map(here.joinpath, names):
-            kind = "hidden file" if hidden else _unusable(file)
+            kind = _HIDDEN if hidden else _unusable(file)
             if kind is None:
                 images.append(file)
             else:
@@ -103,9 +109,9 @@ def _is_hidden_folder(name: str) -> bool:
 def _unusable(file: Path) -> str | None:
     """Why a file cannot be an image, by its name and size; None if it can."""
     if file.name.startswith("."):
-        return "hidden file"
+        return _HIDDEN
     if file.suffix.lower() not in EXTENSIONS:
-        return "no image's extension"
+        return _OTHER
     if not file.is_file():
         return "no regular file"
     return None if file.stat().st_size else "empty file"

@@ -169,7 +169,7 @@ def _validate_folder(classifier: Classifier, dataset: Dataset, part: str | None,
     line = skipped_line(folder, skipped, files) if skipped else ""
     if result is None:
         raise DatasetError(f"{folder}: no image can be read; {line.removeprefix(f'{printable(folder)}: ')}")
-    if skipped:
+    if any(entry.is_lost for entry in skipped):
         warnings.warn(line, ScarletWarning, stacklevel=3)
     return replace(result, matched_by=matched.rule, skipped=tuple(sorted(skipped, key=lambda entry: entry.file)))
 
