@@ -1,7 +1,6 @@
 """Folders of images as people have them: with files that are none, and with some of a network's classes."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -313,9 +312,26 @@ def test_training_leaves_out_what_is_no_image_by_its_name_or_size(tmp_path):
     assert files == ["half.jpg", "one.png", "words.png", *["one.png"] * 4]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("loaders", [0, 1])
+def test_a_broken_image_ends_a_training_with_its_name(scarlet, tmp_path, loaders):
+    """Which images a step sees follows from the seed alone, so none is left out on the way."""
+    folder = filled(tmp_path / "data", "abcde")
+    for name in "abcd":
+        whole = (folder / name / "one.png").read_bytes()
+        (folder / name / "one.png").write_bytes(whole[: len(whole) // 2])
+    code, out, err = scarlet("supernet", "train", "--space", "scarlet-mini-7", "--data", folder, "--validation", 1,
+                             "--max-steps", 2, "--batch-size", 4, "--loaders", loaders, "--out", tmp_path / "run",
+                             "--json")  # fmt: skip
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: {folder}/")
+    assert ": broken image file: " in err
+    assert "File " not in err
+
+
 def test_an_image_beside_the_class_folders_is_of_none(tmp_path):
     folder = filled(tmp_path / "data", "abcde")
     photos(1)[0].resize((32, 32)).save(folder / "stray.png")
     (folder / "classes.txt").write_text("a b c d e")
     (skipped,) = read_dataset(folder).skipped
-    assert (os.path.basename(skipped.file), skipped.kind) == ("stray.png", "in no class folder")
+    assert (skipped.file.name, skipped.kind) == ("stray.png", "in no class folder")
