@@ -1,6 +1,7 @@
 """Folders of images as people have them: with files that are none, and with some of a network's classes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,7 +176,7 @@ def network(tmp_path_factory):
             head.weight[place] = (own - middle) / (own - middle).square().sum()
             head.bias[place] = -head.weight[place] @ middle
     path = tmp_path_factory.mktemp("network") / "theirs.onnx"
-    torch.onnx.export(nn.Sequential(body, head).eval(), images[:1], path, dynamo=False, input_names=["x"],
+    torch.onnx.export(nn.Sequential(body, head).eval(), (images[:1],), path, dynamo=False, input_names=["x"],
                       output_names=["logits"], dynamic_axes={"x": {0: "n"}, "logits": {0: "n"}})  # fmt: skip
     opened = zoo.load(path, preprocessing=FEED)
     assert opened.logits(images.numpy()).argmax(1).tolist() == list(PLACES)
@@ -205,8 +206,7 @@ def test_some_classes_are_found_by_their_names(network, tmp_path, spelling):
     result = zoo.validate(network, folder)
     assert (result.top1, result.images, result.classes_seen, result.classes) == (100, 5, 5, 1000)
     assert result.matched_by == spelling.split(" ")[0]
-    low, high = result.top1_interval
-    assert (low, high) == (pytest.approx(100 * 5 / (5 + 1.959964**2), abs=1e-3), 100)
+    assert list(result.top1_interval) == pytest.approx([100 * 5 / (5 + 1.959964**2), 100], abs=1e-3)
     # Numbered anew, or one folder mistaken for another, and it is no longer right.
     (folder / SPELLED[spelling](7)).rename(folder / SPELLED[spelling](8))
     assert zoo.validate(network, folder).top1 == 80
@@ -226,7 +226,7 @@ def test_labels_are_found_in_every_spelling(network, tmp_path):
 
 
 def places_of(names, logits, rule="auto"):
-    return match_folders("data", sorted(names), sorted(names), logits, rule)
+    return match_folders(Path("data"), sorted(names), sorted(names), logits, rule)
 
 
 def test_a_networks_own_labels_come_first(tmp_path):
