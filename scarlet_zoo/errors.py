@@ -19,6 +19,10 @@ class ScarletError(ValueError):
     """Bad input: the base class of all errors that the caller can correct."""
 
 
+class ScarletWarning(UserWarning):
+    """Input that was used, but perhaps not as meant; the command line prints each as one line on stderr."""
+
+
 class ArchError(ScarletError):
     """An identity string, a token or a search space that cannot be decoded."""
 

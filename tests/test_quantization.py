@@ -267,10 +267,12 @@ def test_photographs_calibrate_from_a_folder(scarlet, tmp_path):
         photo.save(folder / f"{index}.jpg")
     code, out, err = scarlet("export", "scarlet_mini_s", "--target", "ort-int8", "--calibration",
                              tmp_path / "photos", "--calibration-images", 4, "--out", tmp_path, "--json")  # fmt: skip
-    assert (code, err) == (0, "")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "got 4 different images to calibrate on; wanted 8 or more" in err
     said = json.loads(out)
     assert said["precision"] == "int8"
     assert said["judged_on"] == "calibration"
+    assert (said["calibration"]["images"], said["calibration"]["skipped"]) == (4, 0)
     assert json.loads(said["metadata"]["calibration"])["images"] == 4
     assert scarlet("verify", tmp_path / "scarlet_mini_s.onnx")[0] == 0
 

@@ -127,8 +127,8 @@ def test_sensitivity_leaves_its_table_and_its_plot(network, scarlet, tmp_path):
     source = export_onnx(network, tmp_path / "m.onnx")
     folder = tmp_path / "photos"
     folder.mkdir()
-    for index, photo in enumerate(photos(4)):
-        photo.save(folder / f"{index}.png")
+    for index, photo in enumerate(photos(8)):
+        photo.resize((32, 32)).save(folder / f"{index}.png")
     out = tmp_path / "out"
     code, said, err = scarlet("sensitivity", source.path, "--calibration", folder, "--out", out, "--json")
     assert (code, err) == (0, "")

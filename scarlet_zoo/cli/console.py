@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from scarlet_zoo.cli.layout import records_table as records_table
 from scarlet_zoo.cli.layout import sentence as sentence
 from scarlet_zoo.cli.layout import table as table
 from scarlet_zoo.cli.layout import tuning_table as tuning_table
+from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.utils.files import json_text
 
 _NO_WIDTH = 100_000
@@ -43,6 +45,23 @@ def remark(message: str) -> None:
     """Print one line that a user should know beside the result, such as an assumption, on stderr."""
     if _prints():
         sys.stderr.write(f"note: {' '.join(message.split())}\n")
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print each of this package's warnings as one line on stderr, while the ``with`` block runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ScarletWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
+            if not issubclass(category, ScarletWarning):
+                usual(message, category, *place, **rest)
+            elif _prints():
+                sys.stderr.write(f"warning: {' '.join(str(message).split())}\n")
+
+        warnings.showwarning = show
+        yield
 
 
 def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:

@@ -70,7 +70,7 @@ def export(
     The network is folded and written in the target's graph variant. int8 files are calibrated; files of runtimes other
     than ONNX Runtime are verified.
     """
-    from scarlet_zoo.data.calibration import calibration_images as read_calibration
+    from scarlet_zoo.data.calibration import read_calibration
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
     from scarlet_zoo.graph.quantization.quantize import Int8
@@ -85,11 +85,14 @@ def export(
     if preprocessing is not None:
         network = prepared(network, preprocessing)
     images = None
+    described: dict[str, Any] = {}
     if calibration is not None:
         feed = network.preprocessing
 
         def images() -> Any:
-            return read_calibration(calibration, feed, calibration_images)
+            read = read_calibration(calibration, feed, calibration_images)
+            described["calibration"] = read.to_dict()
+            return read.images
 
     say(f"export for {what.target}")
     tuning = None
@@ -99,6 +102,7 @@ def export(
         else:
             exported = export_network(network, out, what.target, recipe, images, int8, progress)
     value = exported.to_dict() | ({"tuning": [row.to_dict() for row in tuning.table]} if tuning else {})
+    value |= described
 
     def render(console: Console) -> None:
         if tuning is not None:

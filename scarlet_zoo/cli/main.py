@@ -32,7 +32,7 @@ from scarlet_zoo.cli import (
     verify,
     weights,
 )  # fmt: skip
-from scarlet_zoo.cli.console import fail
+from scarlet_zoo.cli.console import fail, warnings_as_lines
 from scarlet_zoo.cli.former_flags import former_names
 from scarlet_zoo.cli.groups import GroupedVerbs
 from scarlet_zoo.errors import CheckFailedError, ScarletError
@@ -83,7 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
     try:
-        code = app(args=arguments or ["--help"], standalone_mode=False)
+        with warnings_as_lines():
+            code = app(args=arguments or ["--help"], standalone_mode=False)
     except CheckFailedError as error:
         return fail(str(error), 1)
     except (ScarletError, MeasurementError) as error:

@@ -34,6 +34,14 @@ if TYPE_CHECKING:
 # Value of --weights when it is left out; an ONNX file has its own weights.
 _DEFAULT_WEIGHTS = "auto"
 
+ClassFolders = Annotated[
+    str,
+    typer.Option(
+        help="How the names of class folders are read: auto, label, index, wordnet, index-wordnet, or sorted, which "
+        "numbers them in their order.",
+        metavar="RULE",
+    ),
+]
 Source = Annotated[str, typer.Argument(help="Name of a network, or an ONNX file.", metavar="NAME|FILE.onnx")]
 
 
@@ -111,25 +119,30 @@ def validate_network(
     data_dir: DataDir = None,
     validation: Held = None,
     preprocessing: PreprocessingOrOwn = None,
+    class_folders: ClassFolders = "auto",
 ) -> None:
     """Measure accuracy on an image folder or a data set.
 
-    Class folders are sorted by name. All images of a folder without parts count, unless --split or --validation is
-    given. Of a data set with parts, the validation part counts, unless --split is given.
+    A folder may hold some of the classes, named by label, index or WordNet id. All images of a folder without parts
+    count, unless --split or --validation is given. Of a data set with parts, the validation part counts, unless
+    --split is given.
     """
     from scarlet_zoo.inference.accuracy import validate
 
     classifier = _open(source, weights, preprocessing)
     with progress_bar("validate") as progress:
         result = validate(classifier, data, split=split, data_dir=data_dir, validation=validation, limit=max_images,
-                          batch=batch_size, progress=progress)  # fmt: skip
+                          batch=batch_size, progress=progress, class_folders=class_folders)  # fmt: skip
 
     def render(console: Console) -> None:
+        low, high = result.top1_interval
         facts: list[tuple[str, object]] = [
             ("weights", result.weights),
             ("preprocessing", result.preprocessing.to_json()),
-            ("images", f"{result.images:,} in {result.classes:,} classes"),
-            ("top-1", f"{result.top1:.3f} %"),
+            ("images", f"{result.images:,} in {result.classes_seen:,} of {result.classes:,} classes"),
+            *([("class folders", f"taken by {result.matched_by}")] if result.matched_by else []),
+            *([("skipped", f"{len(result.skipped):,} files")] if result.skipped else []),
+            ("top-1", f"{result.top1:.3f} % (95 % interval {low:.2f} to {high:.2f})"),
             (f"top-{min(5, result.classes)}", f"{result.top5:.3f} %"),
         ]
         if not result.trained:

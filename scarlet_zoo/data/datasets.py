@@ -6,6 +6,7 @@ every choice is made on them. The test images are read only at the end.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from PIL import Image
 
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
-from scarlet_zoo.data.folders import TEST_PARTS, read_dataset
+from scarlet_zoo.data.folders import TEST_PARTS, Dataset, evenly, read_dataset, skipped_line
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sources import (
     folder_item,
@@ -26,8 +27,8 @@ from scarlet_zoo.data.sources import (
     torchvision_item,
     torchvision_sets,
 )
-from scarlet_zoo.data.splits import ArraySplit, ImageSplit, Item, Some, Split, evenly, in_order
-from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.data.splits import ArraySplit, ImageSplit, Item, Some, Split, in_order
+from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
 
 VALIDATION_IMAGES = 5_000
@@ -59,8 +60,7 @@ class ImageData:
         Raises:
             DatasetError: there is no such part.
         """
-        if name not in PARTS:
-            raise DatasetError(f"data {self.name}: got part {name!r}, wanted one of {' '.join(PARTS)}")
+        _check_part(name, self.name)
         return self.open_part(name, augment)
 
 
@@ -183,7 +183,26 @@ def _fashion_mnist(preprocessing: Preprocessing, folder: Path | None, validation
     return ImageData("fashion-mnist", FASHION_MNIST_CLASSES, open_part)
 
 
-def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) -> ImageData:
+def folder_part(folder: Path, part: str, validation: int | None = None) -> Dataset:
+    """List the image files of one part of a folder, as :func:`open_data` divides it.
+
+    Args:
+        folder: holds one folder for each class, or ``train`` and ``val`` or ``test`` with one folder for each class.
+        part: ``train``, ``validation`` or ``test``.
+        validation: number of validation images, as for :func:`open_data`.
+
+    Raises:
+        DatasetError: there is no such part, or the folder has too few images.
+    """
+    _check_part(part, str(folder))
+    sets = _folder_sets(folder)
+    if part == "test":
+        return sets[_test_position(len(sets), str(folder))]
+    return sets[0].picked(split_indices(len(sets[0].files), validation, str(folder))[part].tolist())
+
+
+def _folder_sets(folder: Path) -> list[Dataset]:
+    """The training part of a folder, and its test part if it has one."""
     train = folder / "train" if (folder / "train").is_dir() else folder
     test = next((folder / name for name in TEST_PARTS if (folder / name).is_dir()), None)
     sets = [read_dataset(part) for part in ((train, test) if train != folder and test else (train,))]
@@ -191,8 +210,28 @@ def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) 
         raise DatasetError(
             f"{folder}: got different class folders in {train.name} and {sets[1].folder.name}, wanted the same"
         )
+    return sets
+
+
+def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) -> ImageData:
+    sets = _folder_sets(folder)
+    for part in sets:
+        if any(entry.is_lost for entry in part.skipped):
+            line = skipped_line(part.folder, part.skipped, len(part.files) + len(part.skipped))
+            warnings.warn(line, ScarletWarning, stacklevel=3)
     items = [(len(part.files), partial(folder_item, part.files, part.targets)) for part in sets]
     return _opened_one_by_one(str(folder), sets[0].classes, items, preprocessing, validation)
+
+
+def _test_position(parts: int, name: str) -> int:
+    if parts < 2:
+        raise DatasetError(f"data {name}: got no test part, wanted a folder test or val beside train")
+    return 1
+
+
+def _check_part(part: str, name: str) -> None:
+    if part not in PARTS:
+        raise DatasetError(f"data {name}: got part {part!r}, wanted one of {' '.join(PARTS)}")
 
 
 def _opened_one_by_one(
@@ -206,9 +245,7 @@ def _opened_one_by_one(
 
     def open_part(part: str, augment: Augment | None) -> Split:
         if part == "test":
-            if len(parts) < 2:
-                raise DatasetError(f"data {name}: got no test part, wanted a folder test or val beside train")
-            count, item = parts[1]
+            count, item = parts[_test_position(len(parts), name)]
             return ImageSplit(range(count), item, preprocessing)
         count, item = parts[0]
         return ImageSplit(split_indices(count, validation, name)[part], item, preprocessing, augment)

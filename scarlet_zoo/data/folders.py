@@ -1,19 +1,120 @@
-"""Labelled images in folders: one folder for each class.
+"""Image files in folders, alone or labelled by one folder for each class.
 
-Classes and files are in the order of torchvision's ``ImageFolder``.
+Classes and files are in the order of torchvision's ``ImageFolder``. Files that are no images are left out, and each is
+listed with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from scarlet_zoo.data.image_io import ImageError, printable
 from scarlet_zoo.errors import DatasetError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# Those of torchvision's ImageFolder first, then others that image_io opens.
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
+              ".gif", ".jpe", ".jfif", ".pnm", ".pbm", ".jp2", ".avif", ".heic", ".heif", ".hif")  # fmt: skip
 # Names of the test part's folder, beside that of the training part; the first that exists is used.
 TEST_PARTS = ("test", "val", "validation")
+# Folders that systems write beside the images of people: archives made on a Mac, network disks, Windows.
+_SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
+_NAMED = 3  # files that a message names of each kind
+_HIDDEN, _OTHER = "hidden file", "no image's extension"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file of a folder that was not used.
+
+    Attributes:
+        file: the file.
+        kind: why, in a few words: ``hidden file``, ``no image's extension``, ``empty file``, ``broken image``, ...
+        detail: what was found, where more is known.
+    """
+
+    file: Path
+    kind: str
+    detail: str = ""
+
+    @classmethod
+    def because(cls, file: Path, error: ImageError) -> Skipped:
+        """The entry of a file that could not be opened as an image."""
+        return cls(file, error.kind, str(error).removeprefix(f"{file}: "))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the file was meant as an image, by its name."""
+        return self.kind not in (_HIDDEN, _OTHER)
+
+    def to_dict(self) -> dict[str, str]:
+        """``file`` and ``reason`` as text."""
+        return {"file": printable(self.file), "reason": self.detail or self.kind}
+
+
+def skipped_line(folder: Path, skipped: Sequence[Skipped], files: int) -> str:
+    """Say in one line how many of a folder's files were skipped, and why; the first files of each kind are named.
+
+    Args:
+        folder: the folder.
+        skipped: the skipped files.
+        files: number of all files, skipped or not.
+    """
+    kinds: dict[str, list[str]] = {}
+    for entry in skipped:
+        kinds.setdefault(entry.kind, []).append(entry.file.name)
+    said = []
+    for kind, names in kinds.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        said.append(f"{kind}: {', '.join(names[:_NAMED])}{more}")
+    return f"{printable(folder)}: skipped {len(skipped)} of {files} files ({'; '.join(said)})"
+
+
+def list_images(folder: Path) -> tuple[list[Path], list[Skipped]]:
+    """List the image files of a folder and its subfolders, by their names; also the files that are none.
+
+    Links to folders are followed. Hidden files and folders (a name that starts with a dot) are skipped, as are empty
+    files, those without an image's extension, and what is no regular file.
+
+    Raises:
+        DatasetError: a folder cannot be read.
+    """
+    images, skipped, seen = [], [], set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+        here, known = Path(place), os.path.realpath(place)
+        if known in seen:  # a link back to a folder that it lies in
+            folders.clear()
+            continue
+        seen.add(known)
+        hidden = any(map(_is_hidden_folder, here.relative_to(folder).parts))
+        for file in map(here.joinpath, names):
+            kind = _HIDDEN if hidden else _unusable(file)
+            if kind is None:
+                images.append(file)
+            else:
+                skipped.append(Skipped(file, kind))
+    return sorted(images), sorted(skipped, key=lambda entry: entry.file)
+
+
+def _unreadable(error: OSError) -> None:
+    raise DatasetError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
+def _is_hidden_folder(name: str) -> bool:
+    return name.startswith(".") or name in _SYSTEM_FOLDERS
+
+
+def _unusable(file: Path) -> str | None:
+    """Why a file cannot be an image, by its name and size; None if it can."""
+    if file.name.startswith("."):
+        return _HIDDEN
+    if file.suffix.lower() not in EXTENSIONS:
+        return _OTHER
+    if not file.is_file():
+        return "no regular file"
+    return None if file.stat().st_size else "empty file"
 
 
 @dataclass(frozen=True)
@@ -25,12 +126,35 @@ class Dataset:
         classes: names of the class folders; the position is the index of the class.
         files: the image files, class after class.
         targets: the class index of each file.
+        skipped: the files that are no images.
     """
 
     folder: Path
     classes: tuple[str, ...]
     files: tuple[Path, ...]
     targets: tuple[int, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def picked(self, positions: Iterable[int]) -> Dataset:
+        """The data set with the images at these positions only."""
+        kept = list(positions)
+        files = tuple(self.files[place] for place in kept)
+        return replace(self, files=files, targets=tuple(self.targets[place] for place in kept))
+
+    def limited(self, limit: int | None) -> Dataset:
+        """The data set with at most so many images, spread evenly over all of them; all when None."""
+        # Spread evenly: the first ones would all be of the first class.
+        return self if limit is None else self.picked(evenly(len(self.files), limit))
+
+    def numbered(self, index: Mapping[str, int]) -> Dataset:
+        """The data set with other class indices, given for the name of each class that has images."""
+        return replace(self, targets=tuple(index[self.classes[target]] for target in self.targets))
+
+
+def evenly(count: int, limit: int) -> tuple[int, ...]:
+    """Return up to ``limit`` of ``count`` positions, spread evenly, since neighbours are often of one class."""
+    number = min(limit, count)
+    return tuple(position * count // number for position in range(number))
 
 
 def has_parts(folder: Path) -> bool:
@@ -41,7 +165,8 @@ def has_parts(folder: Path) -> bool:
 def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
     """List the image files of a folder that holds one folder for each class.
 
-    Names that start with a dot are left out, as are files without an image's extension.
+    Hidden files, empty files and files without an image's extension are skipped, and so are images beside the class
+    folders; they are listed in the result. No image is opened.
 
     Args:
         folder: the folder of the class folders.
@@ -54,23 +179,20 @@ def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
         found = "is a file" if folder.exists() else "no such folder"
         raise DatasetError(f"{folder}: {found}, wanted a folder with one folder for each class")
     try:
-        classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-        labelled = [(file, index) for index, name in enumerate(classes) for file in _image_files(folder / name)]
+        children = sorted(folder.iterdir())
     except OSError as error:
         raise DatasetError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
+    classes = sorted(child.name for child in children if child.is_dir() and not _is_hidden_folder(child.name))
     if not classes:
         raise DatasetError(f"{folder}: got no class folders, wanted a folder of images for each class")
+    labelled: list[tuple[Path, int]] = []
+    skipped = [Skipped(child, "in no class folder")
+               for child in children if not child.is_dir() and _unusable(child) is None]  # fmt: skip
+    for index, name in enumerate(classes):
+        images, others = list_images(folder / name)
+        labelled += [(file, index) for file in images]
+        skipped += others
     if not labelled:
         raise DatasetError(f"{folder}: no images in its {len(classes)} class folders, wanted {' '.join(EXTENSIONS)}")
-    count = len(labelled) if limit is None else min(limit, len(labelled))
-    # Spread evenly: the first ones would all be of the first class.
-    picked = [labelled[position * len(labelled) // count] for position in range(count)]
-    return Dataset(folder, tuple(classes), tuple(file for file, _ in picked), tuple(index for _, index in picked))
-
-
-def _image_files(folder: Path) -> Sequence[Path]:
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".") and file.is_file()
-    )
+    files, targets = zip(*labelled, strict=True)
+    return Dataset(folder, tuple(classes), files, targets, tuple(skipped)).limited(limit)

@@ -2,7 +2,7 @@
 
 The steps, in this order: take the first frame of an animation; apply the rotation in the camera's EXIF
 data; place transparent parts on white; divide 16-bit grey by 257; convert CMYK, palette and grey to RGB
-with Pillow (colour profiles are not applied).
+with Pillow (colour profiles are not applied). HEIC files, as phones write them, need the package pillow-heif.
 """
 
 from __future__ import annotations
@@ -20,14 +20,26 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.utils.installing import install_command
 
 # Not every format of Pillow: for PostScript it would start another program.
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
+# Bytes 4 to 12 of a HEIC file: the box "ftyp" and the kind of file.
+_HEIC_KINDS = tuple(b"ftyp" + kind for kind in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _LARGEST_16_BIT = 65535
+_BROKEN = "broken image"
 
 
 class ImageError(ScarletError):
-    """A file that is not an image, or an image that cannot be read completely."""
+    """A file that is not an image, or an image that cannot be read completely.
+
+    Attributes:
+        kind: what is wrong in a few words, the same for all files with that fault.
+    """
+
+    def __init__(self, message: str, kind: str = _BROKEN) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def check_image_path(path: Path) -> None:
@@ -65,6 +77,8 @@ def open_image(path: Path, *, upright: bool = True) -> Image.Image:
     """
     check_image_path(path)
     try:
+        if _is_heic(path):
+            _open_heic_with_pillow(path)
         with Image.open(path, formats=_readable()) as image:
             image.load()
             if upright:
@@ -76,10 +90,13 @@ def open_image(path: Path, *, upright: bool = True) -> Image.Image:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        what = "empty file" if path.stat().st_size == 0 else "not an image of a supported format"
-        raise ImageError(f"{path}: {what}, wanted one of {', '.join(_FORMATS)}") from error
+        kind = "empty file" if path.stat().st_size == 0 else "not an image"
+        what = kind if kind == "empty file" else "not an image of a supported format"
+        raise ImageError(f"{path}: {what}, wanted one of {', '.join(_FORMATS)}", kind) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: has too many pixels (decompression bomb): {_first_line(error)}") from error
+        raise ImageError(
+            f"{path}: has too many pixels (decompression bomb): {_first_line(error)}", "too many pixels"
+        ) from error
     except PermissionError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:
@@ -112,7 +129,7 @@ def prepare_image(image: Image.Image, preprocessing: Preprocessing, name: str = 
         short = preprocessing.size[0] / preprocessing.crop
         resized = short * short * max(image.size) / min(image.size)
         if resized > 2 * Image.MAX_IMAGE_PIXELS:
-            raise ImageError(f"{name}: {image.width} x {image.height} pixels, too narrow to be resized")
+            raise ImageError(f"{name}: {image.width} x {image.height} pixels, too narrow to be resized", "too narrow")
     return preprocessing(image)
 
 
@@ -133,6 +150,22 @@ def strict_decoders() -> Iterator[None]:
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
         logger.setLevel(level)
+
+
+def _is_heic(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(64)
+    return head[4:12] in _HEIC_KINDS and b"avif" not in head
+
+
+def _open_heic_with_pillow(path: Path) -> None:
+    """Make Pillow open HEIC files, which it cannot by itself."""
+    try:
+        import pillow_heif
+    except ModuleNotFoundError as error:
+        need = f"a HEIC image, for which pillow-heif is not installed, install it with: {install_command('heif')}"
+        raise ImageError(f"{path}: is {need}", need) from error
+    pillow_heif.register_heif_opener()
 
 
 def _readable() -> list[str]:
@@ -157,7 +190,7 @@ def _from_deep_grey(image: Image.Image, path: Path) -> Image.Image:
     values = np.asarray(image)
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > _LARGEST_16_BIT:
         kind = "fractions" if values.dtype.kind == "f" else f"values from {values.min()} to {values.max()}"
-        raise ImageError(f"{path}: got samples that are {kind}, wanted 8 or 16 bits")
+        raise ImageError(f"{path}: got samples that are {kind}, wanted 8 or 16 bits", "not 8 or 16 bits")
     grey = np.rint(values / 257).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):

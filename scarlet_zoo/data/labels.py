@@ -21,6 +21,21 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple(str(info.index_to_description(index)) for index in range(IMAGENET_CLASSES))
 
 
+def wordnet_ids(classes: int) -> tuple[str, ...] | None:
+    """Return the WordNet ids (``n01440764``) of ImageNet's classes in the order of the logits, from timm.
+
+    Args:
+        classes: number of logits, from which timm tells ImageNet-1k from 12k, 21k and 22k.
+
+    Returns:
+        The ids; None if no ImageNet has so many classes.
+    """
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": classes})
+    return None if subset is None else tuple(ImageNetInfo(subset).label_names())
+
+
 def labels_of(given: Sequence[str] | None, classes: int, source: str) -> tuple[str, ...] | None:
     """Return a trained network's class names: the given ones, else ImageNet's for 1000 classes, else None.
 

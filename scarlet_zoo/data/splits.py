@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.folders import evenly
 from scarlet_zoo.data.preprocessing import Preprocessing
 
 Pixels = NDArray[np.uint8]
@@ -80,12 +81,6 @@ class Some:
     def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the images and targets of a batch, as the split gives them."""
         return self.split.__getitems__(Batch(tuple(self.indices[index] for index in batch.indices), batch.seed))
-
-
-def evenly(count: int, limit: int) -> tuple[int, ...]:
-    """Return up to ``limit`` of ``count`` positions, spread evenly, since neighbours are often of one class."""
-    number = min(limit, count)
-    return tuple(position * count // number for position in range(number))
 
 
 def in_order(split: Split, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:

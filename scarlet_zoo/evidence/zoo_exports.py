@@ -22,8 +22,9 @@ from PIL import Image
 from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.datasets import open_data
+from scarlet_zoo.data.folders import evenly
 from scarlet_zoo.data.sample_images import photos
-from scarlet_zoo.data.splits import Split, evenly
+from scarlet_zoo.data.splits import Split
 from scarlet_zoo.deployment.parity import Parity, Tolerance
 from scarlet_zoo.deployment.runtimes.doctor import check_up
 from scarlet_zoo.deployment.runtimes.registry import missing_modules, versions

@@ -1,20 +1,24 @@
 """Measure a network's accuracy on a folder of labelled images, on a split of a data set, and during training.
 
-A folder holds one subfolder for each class, in the order of their names, like torchvision's ``ImageFolder``. Images
-are also opened like there: EXIF rotation is not applied, since published accuracies were measured without it.
+A folder holds one subfolder for each class, which is matched to its logit by its name
+(:mod:`scarlet_zoo.data.class_folders`). Images are opened like in torchvision's ``ImageFolder``: EXIF rotation is not
+applied, since published accuracies were measured without it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scarlet_zoo.data.folders import Dataset, has_parts, read_dataset
-from scarlet_zoo.data.image_io import printable, strict_decoders
+from scarlet_zoo.data.class_folders import AUTO, match_folders
+from scarlet_zoo.data.class_folders import Logits as ClassLogits
+from scarlet_zoo.data.folders import Dataset, Skipped, has_parts, read_dataset, skipped_line
+from scarlet_zoo.data.image_io import ImageError, printable, strict_decoders
 from scarlet_zoo.data.preprocessing import Preprocessing
-from scarlet_zoo.errors import DatasetError, ScarletError
+from scarlet_zoo.errors import DatasetError, ScarletError, ScarletWarning
 from scarlet_zoo.inference.answers import Logits, Progress, answers, likeliest
 from scarlet_zoo.inference.classifier import Classifier
 from scarlet_zoo.inference.load import load
@@ -40,9 +44,14 @@ class Validation:
         preprocessing: how the images were prepared.
         folder: the folder of the images, or the name of the data set.
         part: the split, ``validation`` or ``test``; None for a folder without splits.
-        classes: number of classes.
+        classes: number of classes of the network; top-1 and top-5 are over all of them.
+        classes_seen: number of classes that the images are of.
+        matched_by: how class folders were matched to logits, a rule of :mod:`scarlet_zoo.data.class_folders`; None for
+            a data set by name, which has its own order.
         images: number of images.
+        skipped: the files of the folder that were not counted, because they are no images or broken.
         top1: percentage of the images whose class has the largest logit.
+        top1_interval: 95 % confidence interval (Wilson's) of ``top1``, if the images are a random sample.
         top5: percentage of the images whose class is among the five largest logits, or among all if there are fewer.
     """
 
@@ -53,13 +62,19 @@ class Validation:
     folder: Path
     part: str | None
     classes: int
+    classes_seen: int
+    matched_by: str | None
     images: int
+    skipped: tuple[Skipped, ...]
     top1: float
+    top1_interval: tuple[float, float]
     top5: float
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return {**asdict(self), "folder": printable(self.folder)}
+        """All fields as JSON values; ``skipped`` is a number, and ``skipped_files`` has each file with the reason."""
+        files = [entry.to_dict() for entry in self.skipped]
+        own = {"folder": printable(self.folder), "skipped": len(files), "skipped_files": files}
+        return {**asdict(replace(self, skipped=())), **own}
 
 
 def validate(
@@ -72,13 +87,16 @@ def validate(
     limit: int | None = None,
     batch: int = 64,
     progress: Progress | None = None,
+    class_folders: str = AUTO,
 ) -> Validation:
     """Measure a network's top-1 and top-5 accuracy on labelled images.
 
+    Files of a folder that are no images, or broken ones, are skipped, and the result lists them.
+
     Args:
         network: a classifier from :func:`scarlet_zoo.load`, a file, or a name; random weights are allowed.
-        data: a folder with a subfolder of images for each class, or what :func:`read_dataset` returns of one; or
-            the name of a data set, as for :func:`scarlet_zoo.data.datasets.open_data`.
+        data: a folder with a subfolder of images for each class or for some, or what :func:`read_dataset` returns of
+            one; or the name of a data set, as for :func:`scarlet_zoo.data.datasets.open_data`.
         split: ``validation``, taken from the training images, or ``test``, for the final figure only. When left out,
             ``validation``, or all images of a folder without splits.
         data_dir: folder of a named data set, or folder to download it to.
@@ -86,28 +104,29 @@ def validate(
         limit: number of images to use, spread evenly; all when left out.
         batch: images in a batch; a file with a fixed batch size uses its own.
         progress: called with (done, expected), in images.
+        class_folders: how the names of class folders are read, as for
+            :func:`scarlet_zoo.data.class_folders.match_folders`.
 
     Raises:
-        DatasetError: no such data or split, or the numbers of classes and of logits differ.
-        ImageError: an image file is broken.
+        DatasetError: no such data or split, no readable image in it, a class folder that fits no class, or a data set
+            with another number of classes than the network has.
     """
     opened = network if isinstance(network, Classifier) else load(network)
-    named = isinstance(data, str) and is_named_data(data)
     where = data.folder if isinstance(data, Dataset) else data
+    named = isinstance(data, str) and is_named_data(data)
     if data_dir is not None and not named:
         raise DatasetError(f"data-dir {data_dir}: would be ignored, it is for a named data set, got {where}")
     if validation is not None and split not in (None, "validation"):
         raise DatasetError(f"validation {validation}: would be ignored, it is for split validation, got {split}")
-    whole = split is None and validation is None
-    if isinstance(data, Dataset) and not whole:
-        raise DatasetError(f"{where}: got a Dataset with split or validation, wanted the path of its folder")
-    if named or not (whole and (isinstance(data, Dataset) or not has_parts(Path(data)))):
+    if named:
+        if class_folders != AUTO:
+            raise DatasetError(f"class-folders {class_folders}: would be ignored, it is for a folder, got {where}")
         from scarlet_zoo.data.datasets import open_data
 
         parts = open_data(str(data), opened.preprocessing, data_dir, validation)
         return validate_part(opened, parts, split or "validation", batch=batch, limit=limit, progress=progress)
-    dataset = data if isinstance(data, Dataset) else read_dataset(Path(data), limit)
-    return _validate_folder(opened, dataset, batch, progress)
+    dataset, part = _images_of(data, split, validation)
+    return _validate_folder(opened, dataset, part, class_folders, limit, batch, progress)
 
 
 def is_named_data(data: str) -> bool:
@@ -115,12 +134,44 @@ def is_named_data(data: str) -> bool:
     return not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
 
 
-def _validate_folder(classifier: Classifier, dataset: Dataset, batch: int, progress: Progress | None) -> Validation:
-    _check_classes(classifier, dataset.folder, len(dataset.classes), "class folders")
+def _images_of(data: Dataset | str | Path, split: str | None, validation: int | None) -> tuple[Dataset, str | None]:
+    """The images of a folder or of its split, and the split's name; None for all images of a folder."""
+    whole = split is None and validation is None
+    if isinstance(data, Dataset):
+        if not whole:
+            raise DatasetError(f"{data.folder}: got a Dataset with split or validation, wanted the path of its folder")
+        return data, None
+    if whole and not has_parts(Path(data)):
+        return read_dataset(Path(data)), None
+    from scarlet_zoo.data.datasets import folder_part
+
+    part = split or "validation"
+    return replace(folder_part(Path(data), part, validation), folder=Path(data)), part
+
+
+def _validate_folder(classifier: Classifier, dataset: Dataset, part: str | None, rule: str, limit: int | None,
+                     batch: int, progress: Progress | None) -> Validation:  # fmt: skip
+    folder, names = dataset.folder, dataset.classes
+    used = [names[target] for target in sorted(set(dataset.targets))]
+    logits = ClassLogits(classifier.source, classifier.classes, classifier.given_labels)
+    matched = match_folders(folder, names, used, logits, rule)
+    counted = dataset.numbered(matched.index).limited(limit)
+    target_of, skipped = dict(zip(counted.files, counted.targets, strict=True)), list(dataset.skipped)
+
+    def skip(file: Path, error: ImageError) -> None:
+        skipped.append(Skipped.because(file, error))
+
     with strict_decoders():
-        rows = answers(classifier, dataset.files, batch=batch, upright=False)
-        pairs = ((logits, target) for (_, logits), target in zip(rows, dataset.targets, strict=True))
-        return _count(classifier, dataset.folder, None, pairs, len(dataset.files), progress)
+        rows = answers(classifier, counted.files, batch=batch, upright=False, skip=skip)
+        pairs = ((logits, target_of[file]) for file, logits in rows)
+        result = _count(classifier, folder, part, pairs, len(counted.files), progress)
+    files = len(counted.files) + len(dataset.skipped)
+    line = skipped_line(folder, skipped, files) if skipped else ""
+    if result is None:
+        raise DatasetError(f"{folder}: no image can be read; {line.removeprefix(f'{printable(folder)}: ')}")
+    if any(entry.is_lost for entry in skipped):
+        warnings.warn(line, ScarletWarning, stacklevel=3)
+    return replace(result, matched_by=matched.rule, skipped=tuple(sorted(skipped, key=lambda entry: entry.file)))
 
 
 def validate_part(
@@ -142,7 +193,11 @@ def validate_part(
     """
     from scarlet_zoo.data.splits import in_order
 
-    _check_classes(classifier, Path(data.name), len(data.classes), "classes")
+    if len(data.classes) != classifier.classes:
+        raise DatasetError(
+            f"{data.name}: got {len(data.classes)} classes, but {classifier.source} gives {classifier.classes} logits, "
+            "wanted the same number of both"
+        )
     split = data.part(part)
     count = len(split) if limit is None else min(limit, len(split))
     pairs = (
@@ -150,27 +205,30 @@ def validate_part(
         for images, targets in in_order(split, batch, count)
         for pair in zip(classifier.logits(images.contiguous().numpy()), targets.tolist(), strict=True)
     )
-    return _count(classifier, Path(data.name), part, pairs, count, progress)
-
-
-def _check_classes(classifier: Classifier, folder: Path, classes: int, what: str) -> None:
-    if classes != classifier.classes:
-        raise DatasetError(
-            f"{folder}: got {classes} {what}, but {classifier.source} gives {classifier.classes} logits, "
-            "wanted the same number of both"
-        )
+    result = _count(classifier, Path(data.name), part, pairs, count, progress)
+    if result is None:
+        raise DatasetError(f"{data.name}: got no images in part {part}, wanted at least one")
+    return result
 
 
 def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterable[tuple[Logits, int]], expected: int,
-           progress: Progress | None) -> Validation:  # fmt: skip
+           progress: Progress | None) -> Validation | None:  # fmt: skip
+    """Count right answers; None if there are no images."""
+    from scipy.stats import binomtest
+
     first = among = done = 0
+    seen = set()
     for logits, target in pairs:
         named = likeliest(logits, _TOP)
         first += int(named[0] == target)
         among += int(target in named)
         done += 1
+        seen.add(target)
         if progress is not None:
             progress(done, expected)
+    if not done:
+        return None
+    interval = binomtest(first, done).proportion_ci(0.95, method="wilson")
     return Validation(
         name=classifier.source,
         weights=classifier.weights,
@@ -179,8 +237,12 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
         folder=folder,
         part=part,
         classes=classifier.classes,
+        classes_seen=len(seen),
+        matched_by=None,
         images=done,
+        skipped=(),
         top1=100 * first / done,
+        top1_interval=(100 * float(interval.low), 100 * float(interval.high)),
         top5=100 * among / done,
     )
 

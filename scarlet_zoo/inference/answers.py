@@ -99,7 +99,12 @@ def check_images(images: Sequence[AnyImage]) -> None:
 
 
 def answers(
-    network: Answering, images: Sequence[Given], *, batch: int, upright: bool = True
+    network: Answering,
+    images: Sequence[Given],
+    *,
+    batch: int,
+    upright: bool = True,
+    skip: Callable[[Given, ImageError], None] | None = None,
 ) -> Iterator[tuple[Given, Logits]]:
     """Give each image with its logits (classes), in order; threads prepare images while the network runs.
 
@@ -108,6 +113,8 @@ def answers(
         images: the images.
         batch: images in a batch.
         upright: whether to apply EXIF rotation to files.
+        skip: called with an image that is broken and the error, and the image is left out; without it the error is
+            raised.
 
     Raises:
         ImageError: an image is broken or of the wrong kind.
@@ -128,11 +135,26 @@ def answers(
                 while len(waiting) < 2 * batch and (image := next(rest, None)) is not None:
                     waiting.append(pool.submit(prepare, image))
                 part = images[start : start + batch]
-                prepared = np.stack([waiting.popleft().result() for _ in part])
-                yield from _finite(network, part, network.logits(prepared))
+                good = [
+                    (image, array) for image in part if (array := _result(waiting.popleft(), image, skip)) is not None
+                ]
+                if good:
+                    prepared = np.stack([array for _, array in good])
+                    yield from _finite(network, [image for image, _ in good], network.logits(prepared))
         finally:
             # After a broken file the images that follow it are not prepared.
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result(prepared: Future[Array], image: Given, skip: Callable[[Given, ImageError], None] | None) -> Array | None:
+    """The prepared image; None if it is broken and was given to ``skip``."""
+    try:
+        return prepared.result()
+    except ImageError as error:
+        if skip is None:
+            raise
+        skip(image, error)
+        return None
 
 
 def _finite(network: Answering, images: Sequence[Given], logits: Logits) -> Iterator[tuple[Given, Logits]]:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.datasets import ImageData, open_data
+from scarlet_zoo.data.folders import evenly
 from scarlet_zoo.data.preprocessing import space_preprocessing
-from scarlet_zoo.data.splits import Split, evenly
+from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.inference.accuracy import accuracy
 from scarlet_zoo.models.batchnorm import precise_bn

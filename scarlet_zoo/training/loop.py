@@ -9,7 +9,7 @@ again. Hugging Face Accelerate provides devices, processes and mixed precision: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.data.batches import Batches, Views
+from scarlet_zoo.data.batches import Batch, Batches, Views
 from scarlet_zoo.data.datasets import ImageData
-from scarlet_zoo.errors import DivergedError, TrainingError
+from scarlet_zoo.errors import DivergedError, ScarletError, TrainingError
 from scarlet_zoo.inference.accuracy import accuracy
 from scarlet_zoo.training.acceleration import accelerator_of, shared_value
 from scarlet_zoo.training.learner import Course, Learner, StepBatch
@@ -126,7 +126,7 @@ class Loop:
     def steps(self) -> Iterator[int]:
         """Run the remaining steps and yield after each the number of steps done."""
         loader: Any = torch.utils.data.DataLoader(
-            cast(Any, Views(self.split, self.learner.views)),
+            cast(Any, _ErrorsAsValues(Views(self.split, self.learner.views))),
             batch_sampler=cast(Any, self._batches(self.first, self.last)),
             num_workers=self.settings.workers,
             collate_fn=_as_it_is,
@@ -135,7 +135,7 @@ class Loop:
         self.spent.begin()
         with StepLog(self.out / "steps.jsonl", self.first, enabled=main) as log:
             self.model.train()
-            for step, (views, targets) in enumerate(loader, start=self.first):
+            for step, (views, targets) in enumerate(_raising(loader), start=self.first):
                 row = self._step(step, views, targets)
                 log.write(row)
                 if self.settings.tensorboard:
@@ -255,6 +255,29 @@ class Loop:
         """Return the trained weights, the time spent and the validation accuracies."""
         state = {key: value.detach().cpu() for key, value in self.learner.result(self._weights()).items()}
         return Training(state, self.last, self.spent.seconds, self.spent.core_seconds, tuple(self.top1))
+
+
+class _ErrorsAsValues:
+    """Batches, or the error in place of one: the loader would put a process's traceback into the error's message."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __getitems__(self, batch: Batch) -> tuple[tuple[Tensor, ...], Tensor] | ScarletError:
+        try:
+            return self._views.__getitems__(batch)
+        except ScarletError as error:
+            return error
+
+
+def _raising(loader: Iterable[Any]) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    for batch in loader:
+        if isinstance(batch, ScarletError):
+            raise batch
+        yield batch
 
 
 def _as_it_is(batch: Any) -> Any:

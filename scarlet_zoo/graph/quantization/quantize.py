@@ -134,8 +134,8 @@ def quantize_int8(
             left out.
 
     Raises:
-        ArtifactError: the source is not a valid ONNX graph or takes no images; or images are to be read for it and nothing
-            says its preprocessing.
+        ArtifactError: the source is not a valid ONNX graph or takes no images; or images are to be
+            read for it, and nothing says its preprocessing.
         ExportError: there are no images, the source is not a float network, or its values are not finite.
         DatasetError: the folder is missing or has no images.
     """
@@ -346,7 +346,7 @@ def _describe(
     left: Mapping[str, int],
     feed: Preprocessing | None,
 ) -> None:
-    """Write the metadata, check the file, and add golden outputs if its preprocessing is known and its logits are integers."""
+    """Write the metadata, check the file, and add golden outputs if it takes known images and gives integer logits."""
     isa = how.isa or this_isa()
     proto = onnx.load(path)
     metadata = {entry.key: entry.value for entry in proto.metadata_props} | source.metadata
