@@ -22,8 +22,8 @@ from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Observed, count
 from scarlet_zoo.graph.quantization.golden import Golden, check_golden, generate
-from scarlet_zoo.graph.quantization.insert_qdq import mean_error, quantize_weight
 from scarlet_zoo.graph.quantization.grids import Grid
+from scarlet_zoo.graph.quantization.insert_qdq import mean_error, quantize_weight
 from scarlet_zoo.graph.quantization.quantize import Int8, quantize_int8
 from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.models.loading import load_network
