@@ -68,7 +68,8 @@ def test_a_file_is_read_and_what_it_leaves_out_is_taken_from_the_network(tmp_pat
 
 def test_every_timm_configuration_gives_what_timm_prepares():
     model = timm.create_model("mobilenetv3_small_050", pretrained=False)
-    for config in (timm.data.resolve_model_data_config(model), model.pretrained_cfg):
+    registered = timm.models.get_pretrained_cfg("mobilenetv3_small_050").to_dict()
+    for config in (timm.data.resolve_model_data_config(model), registered):
         ours = read_preprocessing(config).complete(BASE)
         image = photos(1)[0]
         wanted = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)(image)
