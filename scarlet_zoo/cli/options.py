@@ -37,6 +37,11 @@ _LUT = "Latency table that 'lut build' wrote."
 _RUNS = "Smallest number of timed runs for each network."
 _SECONDS = "Smallest total duration of the timed runs of each network, in seconds."
 
+_SHAPE = (
+    "Shape of an input of an ONNX file, needed where sides other than the batch are dynamic; with several such inputs "
+    "written NAME=N,N."
+)
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Name = Annotated[str, typer.Argument(help="Network: a registered name, an identity string, or any timm name.")]
 Models = Annotated[
@@ -70,6 +75,11 @@ Tune = Annotated[
     bool,
     typer.Option("--tune", help="Time all graph variants on this machine and write the fastest verified one."),
 ]
+Shapes = Annotated[list[str] | None, typer.Option("--shape", help=f"{_SHAPE}{REPEATABLE}", metavar="N,N")]
+FileName = Annotated[
+    str | None, typer.Option("--name", help="Name of the file to write, without its ending.", metavar="NAME")
+]
+Force = Annotated[bool, typer.Option("--force", help="Write even over the file that is read.")]
 Data = Annotated[str, typer.Option(help=_DATA)]
 DataOrNone = Annotated[str | None, typer.Option("--data", help=_DATA)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder where the data set is, or where a download is stored.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, runtime_of
@@ -76,6 +76,30 @@ def _file(path: Path) -> Workload:
     elif path.suffix != ".ort":
         metadata = read_artifact(path).metadata
     return Workload(str(path), path, network_name(str(path), metadata))
+
+
+def whole_files(workloads: Sequence[Workload], folder: Path) -> list[Workload]:
+    """The workloads, each as one file: a model with data files beside it is copied with its data in it.
+
+    Files are sent to phones and browsers one by one, and data files of two models may have one name.
+
+    Args:
+        workloads: from :func:`gather`.
+        folder: where the copies are written.
+
+    Raises:
+        ArtifactError: a model's data cannot be read, or a copy would have 2 GiB or more.
+    """
+    from scarlet_zoo.graph.load import data_files, write_whole
+
+    found = []
+    for number, workload in enumerate(workloads):
+        if workload.path.suffix == ".onnx" and data_files(workload.path):
+            path = folder / f"whole-{number}" / workload.path.name
+            write_whole(workload.path, path)
+            workload = replace(workload, path=path)
+        found.append(workload)
+    return found
 
 
 def _exported(
