@@ -10,7 +10,19 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, sentence, table, tuning_table
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import CalibrationImages, Json, NeededCalibration, Out, Target, Tune, probe_folder
+from scarlet_zoo.cli.options import (
+    CalibrationImages,
+    FileName,
+    Force,
+    Json,
+    NeededCalibration,
+    Out,
+    Shapes,
+    Target,
+    Tune,
+    named_file,
+    probe_folder,
+)
 
 Runtime = Annotated[
     str, typer.Option(help="Version of ONNX Runtime: ort (installed here), or another, such as ort==1.22.1.")
@@ -31,6 +43,9 @@ def optimize(
     as_json: Json = False,
     target: Target = "native",
     tune: Tune = False,
+    shape: Shapes = None,
+    name: FileName = None,
+    force: Force = False,
 ) -> None:
     """Rewrite an ONNX file of any exporter for a target.
 
@@ -42,11 +57,12 @@ def optimize(
 
     form, table_of = float_variant(target), None
     probe_folder(out)
+    path, shapes = out / named_file(name, file.name), shape or ()
     if tune:
         with progress_bar("measure") as progress:
-            optimized, table_of = tune_file(file, out / file.name, progress)
+            optimized, table_of = tune_file(file, path, progress, shapes=shapes, force=force)
     else:
-        optimized = optimize_file(file, out / file.name, form)
+        optimized = optimize_file(file, path, form, shapes=shapes, force=force)
     value = optimized.to_dict() | ({"tuning": [row.to_dict() for row in table_of.table]} if table_of else {})
 
     def render(console: Console) -> None:

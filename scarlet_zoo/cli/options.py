@@ -171,6 +171,21 @@ def probe_folder(out: Path) -> None:
         raise ExportError(f"folder {out}: cannot be created: {nearest} is a file")
 
 
+def named_file(name: str | None, usual: str) -> str:
+    """The name of a file to write with --name, which gets the ending of the usual one; the usual one without --name.
+
+    Raises:
+        ExportError: the name is empty or has folders in it.
+    """
+    if name is None:
+        return usual
+    ending = Path(usual).suffix
+    stem = name.removesuffix(ending)
+    if not stem or stem != Path(stem).name or stem in (".", ".."):
+        raise ExportError(f"name: got {name!r}, wanted the name of a file without a folder, which --out gives")
+    return f"{stem}{ending}"
+
+
 def numbers(text: str | None) -> tuple[int, ...] | None:
     """Parse processor numbers such as ``0,1``; None stays None."""
     if text is None:

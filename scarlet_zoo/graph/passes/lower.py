@@ -37,6 +37,8 @@ from scarlet_zoo.graph.passes.rewrite import Refusal as Refusal
 from scarlet_zoo.graph.passes.rewrite import Rewrite, apply
 from scarlet_zoo.graph.passes.uint8_input import take_uint8_input as take_uint8_input
 
+_CONSTANTS_APART_SINCE = 4  # the IR version from which an initializer need not be an input
+
 
 @dataclass(frozen=True)
 class Form:
@@ -90,6 +92,17 @@ def lower(model: ir.Model, form: str) -> Lowering:
             refused += last
     tidy(model)
     return Lowering(form, applied, tuple(refused))
+
+
+def constants_inside(model: ir.Model) -> None:
+    """Make constants of the initializers that a caller may override, in place.
+
+    Files of IR version 3 have all of them among their inputs. Tensors that a caller could replace cannot be folded.
+    """
+    graph = model.graph
+    for value in [value for value in graph.inputs if value.name in graph.initializers]:
+        graph.inputs.remove(value)
+    model.ir_version = max(model.ir_version or 0, _CONSTANTS_APART_SINCE)
 
 
 def tidy(model: ir.Model) -> None:
