@@ -39,7 +39,7 @@ def fold_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
     spread = scale
     if linear.op_type == "ConvTranspose":
         # Weights are (C_in, C_out / groups, ...), and the input channels of group g give the output channels of g.
-        groups = linear.attributes["group"].as_int() if "group" in linear.attributes else 1
+        groups = groups_of(linear)
         spread = np.repeat(scale.reshape(groups, -1), weight.shape[0] // groups, axis=0)
         scaled = weight * spread.reshape(weight.shape[0], -1, *[1] * (weight.ndim - 2))
     else:
@@ -72,7 +72,7 @@ def fold_batch_norm_behind(node: ir.Node) -> Sequence[ir.Node]:
         scaled = wide * scale.reshape(*[1] * inputs, -1, *[1] * (1 - inputs))
     else:
         # Weights are (C_out, C_in / groups, ...): those of one group read the channels of that group.
-        groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
+        groups = groups_of(node)
         each = wide.shape[0] // groups
         shape = (wide.shape[0], -1, *[1] * (wide.ndim - 2))
         scaled = wide * np.repeat(scale.reshape(groups, -1), each, axis=0).reshape(shape)
@@ -101,6 +101,16 @@ def _affine(norm: ir.Node) -> tuple[Array, Array]:
     epsilon = norm.attributes["epsilon"].as_float() if "epsilon" in norm.attributes else 1e-5
     scale = gamma / np.sqrt(variance + epsilon)
     return scale, beta - mean * scale
+
+
+def groups_of(conv: ir.Node) -> int:
+    """The number of groups of a convolution."""
+    return conv.attributes["group"].as_int() if "group" in conv.attributes else 1
+
+
+def output_channels(conv: ir.Node, weight: NDArray[Any]) -> int:
+    """The number of output channels of a Conv, or of a ConvTranspose, whose weights count those of one group."""
+    return int(weight.shape[1] * groups_of(conv)) if conv.op_type == "ConvTranspose" else int(weight.shape[0])
 
 
 def _output_axis(linear: ir.Node) -> int:

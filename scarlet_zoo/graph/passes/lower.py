@@ -79,7 +79,9 @@ def lower(model: ir.Model, form: str) -> Lowering:
     if form not in FORMS:
         raise ExportError(f"graph variant {form!r}: unknown, wanted one of {' '.join(FORMS)}")
     rewrites, refused = FORMS[form], list[Refusal]()
-    applied = {rewrite.__name__: apply(rewrite, model.graph, refused) for rewrite in rewrites.once}
+    applied = dict.fromkeys((rewrite.__name__ for rewrite in rewrites.once), 0)
+    for rewrite in rewrites.once:
+        applied[rewrite.__name__] += apply(rewrite, model.graph, refused)
     applied |= dict.fromkeys((rewrite.__name__ for rewrite in rewrites.repeated), 0)
     changed = bool(rewrites.repeated)
     while changed:
@@ -91,7 +93,8 @@ def lower(model: ir.Model, form: str) -> Lowering:
         if not changed:
             refused += last
     tidy(model)
-    return Lowering(form, applied, tuple(refused))
+    # A rewrite that is applied twice refuses a node twice.
+    return Lowering(form, applied, tuple(dict.fromkeys(refused)))
 
 
 def constants_inside(model: ir.Model) -> None:

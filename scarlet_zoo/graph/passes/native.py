@@ -14,7 +14,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from scarlet_zoo.graph.passes.batch_norm import fold_batch_norm, fold_batch_norm_behind, with_parameters
+from scarlet_zoo.graph.passes.batch_norm import (
+    fold_batch_norm,
+    fold_batch_norm_behind,
+    output_channels,
+    with_parameters,
+)
 from scarlet_zoo.graph.passes.rewrite import (
     RefusedError,
     Rewrite,
@@ -177,14 +182,14 @@ def reduced_axes(node: ir.Node) -> tuple[int, ...]:
 
 
 def absorb_shift(node: ir.Node) -> Sequence[ir.Node]:
-    """Fold an added constant into the Conv before it: Conv(x) + c, with one c for each channel, has the bias b + c.
+    """Fold an added constant into the convolution before it: Conv(x) + c, with one c a channel, has the bias b + c.
 
     Refused where another node reads the convolution's output, which would change.
     """
     if node.op_type != "Add":
         return ()
     for shift, other in (node.inputs, reversed(node.inputs)):
-        conv, added = producer(other, "Conv"), array_of(shift)
+        conv, added = producer(other, "Conv", "ConvTranspose"), array_of(shift)
         if conv is not None and added is not None:
             return (with_shift(conv, node, added),)
     return ()
@@ -200,14 +205,15 @@ def with_shift(conv: ir.Node, owner: ir.Node, added: NDArray[Any]) -> ir.Node:
     bias = array_of(conv.inputs[2]) if len(conv.inputs) > 2 else None
     if weight is None or (len(conv.inputs) > 2 and bias is None):
         raise RefusedError("the convolution's parameters are not constants")
-    channelwise = (len(weight), *[1] * (weight.ndim - 2))
+    channels = output_channels(conv, weight)
+    channelwise = (channels, *[1] * (weight.ndim - 2))
     if added.ndim > weight.ndim:
         raise RefusedError(f"the node adds a tensor of shape {added.shape}, which has more axes than the output")
-    if added.size != 1 and (added.shape[-len(channelwise) :] != channelwise or added.size != len(weight)):
+    if added.size != 1 and (added.shape[-len(channelwise) :] != channelwise or added.size != channels):
         raise RefusedError(f"the node adds a tensor of shape {added.shape}, wanted one value, or one for each channel")
     if not only_reader(conv.outputs[0]):
         raise RefusedError("the convolution's output is read by another node, too")
-    old = np.zeros(len(weight)) if bias is None else np.asarray(bias, dtype=np.float64)
+    old = np.zeros(channels) if bias is None else np.asarray(bias, dtype=np.float64)
     return with_parameters(conv, owner, weight, old + np.asarray(added, dtype=np.float64).reshape(-1))
 
 
@@ -216,6 +222,7 @@ RAISE: tuple[Rewrite, ...] = (
     raise_hard_swish,
     merge_means,
     pool_globally,
+    absorb_shift,  # also before batch norms are folded, because some exporters add the bias in between
     fold_batch_norm,
     fold_batch_norm_behind,
     absorb_shift,
