@@ -18,7 +18,7 @@ import onnx
 
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph import optimized_graph
-from scarlet_zoo.graph.load import read_onnx, subgraphs_of, with_inner
+from scarlet_zoo.graph.load import loadable, read_onnx, subgraphs_of, with_inner
 from scarlet_zoo.graph.runtime_versions import interpreter_of
 
 _BLOCKED = "com.microsoft.nchwc"
@@ -109,14 +109,15 @@ def inspect(path: str | Path, runtime: str = "ort") -> FusionReport:
         raise ArtifactError(f"{path}: no such file, wanted an ONNX or ORT file")
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "optimized.onnx"
-        versions = _optimize(path, out, runtime)
+        with loadable(path) as found:
+            versions = _optimize(path, found, out, runtime)
         graph = onnx.load(out, load_external_data=False).graph  # only names and shapes of tensors are needed
     return report_of_graph(str(path), f"onnxruntime {versions['runtime_version']}", versions["machine"], graph)
 
 
-def _optimize(path: Path, out: Path, runtime: str) -> dict[str, str]:
+def _optimize(path: Path, found: Path, out: Path, runtime: str) -> dict[str, str]:
     """Write the optimised graph in a separate process, because a malicious file may crash it."""
-    command = [str(interpreter_of(runtime)), optimized_graph.__file__, str(path), str(out)]
+    command = [str(interpreter_of(runtime)), optimized_graph.__file__, str(found), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().split("\n") if line]

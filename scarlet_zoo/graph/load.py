@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
@@ -181,6 +184,36 @@ def data_files(path: Path) -> list[Path]:
                  if external_data_helper.uses_external_data(tensor)
                  for entry in tensor.external_data if entry.key == "location"}  # fmt: skip
     return [path.parent / location for location in sorted(locations)]
+
+
+def behind_links(path: Path) -> bool:
+    """Whether a model's data lie where ONNX Runtime does not read: behind links out of the model's folder."""
+    allowed = {path.parent.resolve(), path.resolve().parent}
+    return any(not any(file.resolve().is_relative_to(folder) for folder in allowed) for file in data_files(path))
+
+
+def copy_with_data(path: Path, folder: Path) -> Path:
+    """Copy a model and its data files into a folder, links as the files behind them, and return the copy's path.
+
+    Raises:
+        ArtifactError: a data file is missing, or outside the model's folder.
+    """
+    open_graph(path)
+    for file in (path, *data_files(path)):
+        place = folder / file.relative_to(path.parent)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return folder / path.name
+
+
+@contextmanager
+def loadable(path: Path) -> Iterator[Path]:
+    """The path of a model that ONNX Runtime loads: the model itself, or a copy for as long as the ``with`` block."""
+    if path.suffix == ".ort" or not behind_links(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as folder:
+        yield copy_with_data(path, Path(folder))
 
 
 def write_whole(source: Path, path: Path) -> None:

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.load import loadable
 from scarlet_zoo.latency import MeasurementError, batch_axis, random_input, reason_of, shapes_of_inputs
 
 Array = NDArray[Any]
@@ -44,7 +45,10 @@ class OnnxFile:
         if not optimiser:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session = ort.InferenceSession(content or str(path), options, providers=["CPUExecutionProvider"])
+            with loadable(path) as found:
+                self._session = ort.InferenceSession(content or str(found), options, providers=["CPUExecutionProvider"])
+        except ArtifactError:
+            raise
         except Exception as error:
             # The runtime's exceptions have no common base but Exception.
             why = reason_of(error)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.load import loadable
 from scarlet_zoo.latency import reason_of
 
 
@@ -47,7 +48,10 @@ class OnnxNetwork:
         # Threads that spin between runs would take cores from torch in the same process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            with loadable(path) as found:
+                self._session = ort.InferenceSession(str(found), options, providers=["CPUExecutionProvider"])
+        except ArtifactError:
+            raise
         except Exception as error:
             # The runtime's exceptions have no common base but Exception.
             reason = reason_of(error)
