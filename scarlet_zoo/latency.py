@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -33,7 +34,29 @@ STEADY_CV = 0.05  # a measurement with a larger coefficient of variation is call
 _WINDOW_S, _WINDOWS, _WITHIN, _WITHIN_C = 1.0, 8, 0.02, 2.0
 _PROVIDER = "CPUExecutionProvider"
 EMULATED = "SCARLET_ZOO_EMULATED"  # environment variable set under CPU emulation, where measuring is refused
-_DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(float16)": np.float16}
+_DTYPES = {
+    f"tensor({name})": np.dtype(f"{name}32" if name == "float" else name)
+    for name in (
+        "float",
+        "float16",
+        "double",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "bool",
+    )
+}
+# Names that exporters give to the side of a batch; names of sides that are no batch; names that say nothing.
+_BATCH, _NO_BATCH = (
+    re.compile(r"n|b|bs|.*batch.*"),
+    re.compile(r"[hwtlds]|.*(height|width|seq|len|frame|time|sample).*"),
+)
+_NAMELESS_SIDE = {"", "?", "none", "unk", "unknown"}
 # Instruction sets that decide which kernels a runtime chooses.
 _FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp",
              "i8mm", "bf16", "sve", "sve2", "sme")  # fmt: skip
@@ -65,6 +88,7 @@ class Settings:
         affinity: numbers of the processors to use; by default all that this process may use.
         frame_ms: milliseconds per frame in mode ``camera``.
         limit_s: seconds after which mode ``sustained`` stops and reports a file that has not settled as such.
+        shapes: shapes of inputs with dynamic sides, such as ``1,3,48,320`` or ``NAME=1,3,48,320``.
     """
 
     mode: str = "hot"
@@ -78,6 +102,7 @@ class Settings:
     affinity: tuple[int, ...] | None = None
     frame_ms: float = 1000 / 30
     limit_s: float = 600.0
+    shapes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -157,13 +182,14 @@ def measure(
     down slows down all of them. In modes ``sustained`` and ``single-stream`` the files are measured one by one.
 
     Args:
-        files: ONNX files with any number of inputs; dynamic dimensions are set to 1.
+        files: ONNX files with any number of inputs. A dynamic batch is 1; other dynamic sides need ``shapes``.
         settings: how to measure; the defaults of :class:`Settings` when left out.
         progress: called after every round with the rounds done and the rounds expected.
         open_runner, cold_start: for files of other runtimes, see :mod:`scarlet_zoo.deployment.runtimes.runner`.
 
     Raises:
-        MeasurementError: there are no files, or ONNX Runtime cannot load one of them on its CPU provider.
+        MeasurementError: there are no files, ONNX Runtime cannot load or run one of them on its CPU provider, or an
+            input has a dynamic side that ``shapes`` does not give.
     """
     settings = settings or Settings()
     if not files:
@@ -245,15 +271,17 @@ class Runner:
     """A loaded file with its input bound, ready to run again and again."""
 
     def __init__(self, path: Path, settings: Settings, profile_to: Path | None = None) -> None:
-        self.session = _open_session(path, settings, profile_to)
-        self.feeds = {item.name: _random_input(path, item) for item in self.session.get_inputs()}
+        self.path, self.session = path, _open_session(path, settings, profile_to)
+        inputs = self.session.get_inputs()
+        shapes = shapes_of_inputs(path, [(item.name, item.shape) for item in inputs], settings.shapes)
+        self.feeds = {item.name: random_input(path, item.name, item.type, shapes[item.name]) for item in inputs}
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.network = network_said(metadata)
         self.conditions = runtime_conditions(
             "onnxruntime", ort.__version__, build=ort.get_build_info(), opset=opset_of(path.read_bytes()),
             metadata=metadata,
         )  # fmt: skip
-        self.binding = self.session.io_binding()
+        self.binding, self._bound = self.session.io_binding(), True
         for name, value in self.feeds.items():
             self.binding.bind_cpu_input(name, value)
         for output in self.session.get_outputs():
@@ -262,8 +290,25 @@ class Runner:
     def time_ms(self) -> float:
         """Run once and return the time in milliseconds."""
         start = time.perf_counter_ns()
-        self.session.run_with_iobinding(self.binding)
+        try:
+            self._run()
+        except Exception as error:
+            # The runtime's exceptions have no common base but Exception.
+            shapes = " ".join(f"{name}={','.join(map(str, value.shape))}" for name, value in self.feeds.items())
+            raise MeasurementError(
+                f"{self.path}: ONNX Runtime does not run it on {shapes}: {reason_of(error)}"
+            ) from error
         return (time.perf_counter_ns() - start) / 1e6
+
+    def _run(self) -> None:
+        if self._bound:
+            try:
+                self.session.run_with_iobinding(self.binding)
+                return
+            except Exception:
+                # Some files declare an output of another rank than they give, which only a binding checks.
+                self._bound = self.conditions["bound"] = False
+        self.session.run(None, self.feeds)
 
 
 def _open_session(path: Path, settings: Settings, profile_to: Path | None = None) -> ort.InferenceSession:
@@ -278,7 +323,7 @@ def _open_session(path: Path, settings: Settings, profile_to: Path | None = None
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it would say is in its exceptions
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spin else "0")
     # No thread spins between runs: one of the previous file would take a core from the next file.
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -286,8 +331,8 @@ def _open_session(path: Path, settings: Settings, profile_to: Path | None = None
         session = ort.InferenceSession(str(path), options, providers=[_PROVIDER])
     except Exception as error:
         # The runtime's exceptions have no common base but Exception.
-        reason = str(error).strip().split("\n")[0]
-        raise MeasurementError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {reason}") from error
+        why = reason_of(error)
+        raise MeasurementError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {why}") from error
     if session.get_providers() != [_PROVIDER]:
         raise MeasurementError(f"{path}: runs on {session.get_providers()}, wanted {_PROVIDER}")
     return session
@@ -333,14 +378,99 @@ def _protobuf_fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
         return  # not protobuf, for example an .ort file
 
 
-def _random_input(path: Path, item: Any) -> Any:
-    if item.type not in _DTYPES:
-        raise MeasurementError(f"{path}: input {item.name!r} is {item.type}, wanted one of {' '.join(_DTYPES)}")
-    shape = [side if isinstance(side, int) else 1 for side in item.shape]
-    random = np.random.default_rng(0)
-    if item.type == "tensor(uint8)":
-        return random.integers(0, 256, shape, dtype=np.uint8)
-    return random.standard_normal(shape).astype(_DTYPES[item.type])
+def reason_of(error: Exception) -> str:
+    """A runtime's message on one line, without its code and cut to a length that can be read."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
+    return text if len(text) <= 400 else f"{text[:397]}..."
+
+
+def shapes_of_inputs(
+    path: Path, inputs: Sequence[tuple[str, Sequence[Any]]], given: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    """The shape to feed each input with: fixed sides as they are, a dynamic batch of 1, and what is given.
+
+    Args:
+        path: the file, for errors.
+        inputs: name and declared sides of each input; a side that is not a positive number is dynamic, and a text
+            is its name. Sides of one name are equal.
+        given: shapes such as ``1,3,48,320``, for the only input with dynamic sides, or ``NAME=1,3,48,320``.
+
+    Raises:
+        MeasurementError: a shape cannot be read or does not fit, or a dynamic side is not given.
+    """
+    said = _given_shapes(path, inputs, given)
+    named = {side: value for name, sides in inputs for side, value in zip(sides, said.get(name, ()), strict=False)
+             if _name_of_side(side)}  # fmt: skip
+    shapes = {}
+    for name, sides in inputs:
+        found = [side if _fixed(side) else named.get(side) for side in sides]
+        batch = batch_axis(sides)
+        if name not in said and batch is not None and found[batch] is None:
+            found[batch] = 1
+        shapes[name] = said.get(name, tuple(side or 0 for side in found))
+        if 0 in shapes[name]:
+            example = ",".join(str(side or (224 if len(sides) == 4 else 16)) for side in shapes[name])
+            raise MeasurementError(
+                f"{path}: input {name!r} is {_sides(sides)}, and its dynamic sides are not given, wanted for example "
+                f"--shape {example if len(inputs) == 1 else f'{name}={example}'}"
+            )
+    return shapes
+
+
+def _given_shapes(
+    path: Path, inputs: Sequence[tuple[str, Sequence[Any]]], given: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    declared, said = dict(inputs), {}
+    for text in given:
+        name, equals, sides = text.rpartition("=")
+        if not all(side.strip().isdigit() and int(side) > 0 for side in sides.split(",")):
+            raise MeasurementError(f"{path}: got the shape {text!r}, wanted sides such as 1,3,48,320")
+        if not equals:
+            some = [key for key, own in inputs if not all(map(_fixed, own))] if len(inputs) > 1 else list(declared)
+            name = some[0] if len(some) == 1 else ""
+        if name not in declared:
+            wanted = f"NAME=SIDES with one of the inputs {' '.join(declared)}"
+            raise MeasurementError(f"{path}: got the shape {text!r}, wanted {wanted}")
+        shape, own = tuple(map(int, sides.split(","))), declared[name]
+        fits = len(shape) == len(own) and all(not _fixed(a) or a == b for a, b in zip(own, shape, strict=True))
+        if own and not fits:  # the runtime reports no sides also where the rank is unknown
+            raise MeasurementError(f"{path}: got the shape {text!r}, but its input {name!r} is {_sides(own)}")
+        said[name] = shape
+    return said
+
+
+def _fixed(side: Any) -> bool:
+    return isinstance(side, int) and side > 0
+
+
+def _name_of_side(side: Any) -> str:
+    return side if isinstance(side, str) and side.lower() not in _NAMELESS_SIDE else ""
+
+
+def _sides(sides: Sequence[Any]) -> str:
+    return f"({', '.join(str(side) if _fixed(side) else _name_of_side(side) or '?' for side in sides)})"
+
+
+def batch_axis(sides: Sequence[Any]) -> int | None:
+    """The axis of the batch if it is dynamic: the one that is named so, else the first of two or more; else None."""
+    names = [None if _fixed(side) else _name_of_side(side).lower() for side in sides]
+    for axis, name in enumerate(names):
+        if name is not None and _BATCH.fullmatch(name):
+            return axis
+    return 0 if len(names) > 1 and names[0] is not None and not _NO_BATCH.fullmatch(names[0]) else None
+
+
+def random_input(path: Path, name: str, kind: str, shape: Sequence[int], seed: int = 0) -> Any:
+    """A random input: normal where it is floating point, any pixel where it is uint8, 0 or 1 in other integers.
+
+    0 and 1 are valid as indices, as masks and as truth values.
+    """
+    if kind not in _DTYPES:
+        raise MeasurementError(f"{path}: input {name!r} is {kind}, wanted one of {' '.join(_DTYPES)}")
+    random, dtype = np.random.default_rng(seed), _DTYPES[kind]
+    if dtype.kind == "f":
+        return np.asarray(random.standard_normal(tuple(shape)), dtype)
+    return np.asarray(random.integers(0, 256 if dtype == np.uint8 else 2, tuple(shape)), dtype)
 
 
 class _Workload:
@@ -463,9 +593,10 @@ def _on_processors(affinity: Sequence[int] | None) -> Iterator[list[int] | None]
 
 def ort_cold_start(path: Path, settings: Settings) -> dict[str, float]:
     """Measure load and first run in a fresh process, where nothing is warm and no other file takes memory."""
-    # Loaded here first, so that a bad file raises its error in this process and not in the child.
-    _open_session(path, settings)
-    command = [*_interpreter(), __file__, "--cold", "--threads", str(settings.threads), str(path)]
+    # Run here first, so that a bad file raises its error in this process and not in the child.
+    Runner(path, settings).time_ms()
+    shapes = [part for text in settings.shapes for part in ("--shape", text)]
+    command = [*_interpreter(), __file__, "--cold", "--threads", str(settings.threads), *shapes, str(path)]
     return in_fresh_process(command, path)
 
 
@@ -642,7 +773,8 @@ def _conditions_here(settings: Settings, before: Mapping[str, Any], allowed: Seq
     system = f"{platform.system()} {platform.release()}"
     here = machine_conditions(cpu_model(), platform.machine(), system, os.cpu_count(), cpu_features=cpu_features(),
                               governor=governor)  # fmt: skip
-    method = {**asdict(settings), "affinity": None if allowed is None else list(allowed)}
+    affinity = None if allowed is None else list(allowed)
+    method = {**asdict(settings), "affinity": affinity, "shapes": list(settings.shapes)}
     return make_conditions(here, method, {}, before=before, after=_state())
 
 
@@ -693,10 +825,12 @@ def _main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads")
     parser.add_argument("--no-spin", action="store_true", help="let idle threads sleep instead of spin")
     parser.add_argument("--affinity", help="numbers of the processors to use, such as 0,1")
+    parser.add_argument("--shape", action="append", default=[], help="shape of an input with dynamic sides, [NAME=]N,N")
     parser.add_argument("--cold", action="store_true", help="load and run one file once, in this process")
     given = parser.parse_args()
     affinity = tuple(map(int, given.affinity.split(","))) if given.affinity else None
-    settings = Settings(mode=given.mode, threads=given.threads, spin=not given.no_spin, affinity=affinity)
+    settings = Settings(mode=given.mode, threads=given.threads, spin=not given.no_spin, affinity=affinity,
+                        shapes=tuple(given.shape))  # fmt: skip
     paths = [Path(file) for file in given.files]
     result: Any
     if given.groups is not None:

@@ -357,3 +357,34 @@ def test_an_input_with_its_channels_last_is_told_from_a_narrow_one(tmp_path):
 def test_a_path_is_no_name_of_a_network(files):
     with pytest.raises(ArtifactError, match="no such file"):
         verify("none.onnx", files["plain"])
+
+
+class Sums(torch.nn.Module):
+    """A network with two inputs, and outputs without an axis of images."""
+
+    def __init__(self, scale):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head, self.scale = torch.nn.Linear(6, 4), scale
+
+    def forward(self, a, b):
+        both = self.head(a) * self.scale + b
+        return both, both.mean()
+
+
+def test_files_whose_inputs_are_no_image_are_compared_on_noise(scarlet, tmp_path):
+    made = []
+    for name, scale in (("a", 1.0), ("b", 1.0), ("c", 1.01)):
+        made.append(tmp_path / f"{name}.onnx")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(Sums(scale).eval(), (torch.randn(2, 6), torch.randn(2, 4)), made[-1], dynamo=False,
+                              opset_version=17, input_names=["a", "b"])  # fmt: skip
+    code, said, err = verified(scarlet, made[1], made[0])
+    assert (code, err) == (0, "")
+    assert said["passed"] is True
+    assert said["source"] == str(made[0])
+    assert verified(scarlet, made[2], made[0])[0] == 1
+    code, _, err = verified(scarlet, made[1], made[0], *IMAGENET)
+    assert code == 2
+    assert "--preprocessing imagenet,size=32: would be ignored" in err

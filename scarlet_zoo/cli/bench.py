@@ -20,6 +20,7 @@ from scarlet_zoo.cli.options import (
     RunsOrMode,
     SaveToOrNone,
     SecondsOrMode,
+    Shapes,
     Spin,
     Target,
     Targets,
@@ -59,6 +60,7 @@ def bench_models(
     seconds: SecondsOrMode = None,
     spin: Spin = True,
     affinity: Affinity = None,
+    shape: Shapes = None,
     processes: Processes = 1,
     repeats: Repeats = 2,
     target: Targets = None,
@@ -76,7 +78,8 @@ def bench_models(
     from scarlet_zoo.measurement.records import write_records
     from scarlet_zoo.utils.markdown import conditions_line
 
-    settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=numbers(affinity))
+    settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=numbers(affinity),
+                        shapes=tuple(shape or ()))  # fmt: skip
     with progress_bar("measure") as progress:
         records = bench(
             models, targets=target or ("native",), weights=weights, calibration=calibration, settings=settings,
@@ -191,6 +194,7 @@ def profile_model(
     target: Target = "native",
     weights: Weights = "auto",
     calibration: Calibration = None,
+    shape: Shapes = None,
     operators: Annotated[bool, typer.Option("--operators", help="Show every operator instead of blocks.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="File to draw the profile to, as .png or .svg.", metavar="FILE")
@@ -210,7 +214,7 @@ def profile_model(
         say("measure this machine")
         machine = measure_machine(threads)
         say("profile")
-        result = profile(workload.path, machine, label=workload.label)
+        result = profile(workload.path, machine, label=workload.label, shapes=shape or ())
     if plot is not None:
         from scarlet_zoo.measurement.profile_plots import plot_profile
 

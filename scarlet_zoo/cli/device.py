@@ -10,7 +10,21 @@ import typer
 
 from scarlet_zoo.cli.console import emit, pairs, records_table, say
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import Affinity, Json, Mode, Models, Out, Serial, Spin, Targets, Threads, Weights, numbers
+from scarlet_zoo.cli.options import (
+    Affinity,
+    Json,
+    Mode,
+    Models,
+    Out,
+    Serial,
+    Shapes,
+    Spin,
+    Targets,
+    Threads,
+    Weights,
+    apply_only,
+    numbers,
+)
 from scarlet_zoo.errors import ScarletError
 
 if TYPE_CHECKING:
@@ -52,6 +66,7 @@ def run(
     timeout: Annotated[float, typer.Option(min=1, help="Time after which a run is aborted, in seconds.")] = 1800.0,
     target: Targets = None,
     weights: Weights = "auto",
+    shape: Shapes = None,
     ort_version: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest when left out.")] = None,
     perf_test: Annotated[
         Path | None, typer.Option(help="An onnxruntime_perf_test of your own, to be run instead of our script.")
@@ -69,12 +84,13 @@ def run(
     from scarlet_zoo.measurement.phone.measure import DevicePlan, run_on_phone
     from scarlet_zoo.measurement.phone.sysroot import make_sysroot
     from scarlet_zoo.measurement.record_folder import Results
-    from scarlet_zoo.measurement.workloads import gather
+    from scarlet_zoo.measurement.workloads import gather, whole_files
     from scarlet_zoo.utils.files import cache_folder
 
     if perf_test is not None and (not perf_test.is_file() or mode != "hot"):
         raise ScarletError(f"device run: got --perf-test {perf_test} and mode {mode}, wanted a file and mode hot")
-    settings = Settings(mode=mode, threads=threads, spin=spin, affinity=numbers(affinity))
+    apply_only(perf_test is None, "our own script", shape=shape)
+    settings = Settings(mode=mode, threads=threads, spin=spin, affinity=numbers(affinity), shapes=tuple(shape or ()))
     phone, work = find_phone(adb), cache_folder() / "device"
 
     def archive() -> tuple[Path, Sysroot]:
@@ -84,6 +100,7 @@ def run(
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         workloads = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say)
+        workloads = whole_files(workloads, Path(temporary))
         external = None if perf_test is None else (perf_test, ort_version or "not stated")
         plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout, perf_test=external)
         records = run_on_phone(phone, workloads, archive, plan, say)

@@ -6,11 +6,14 @@ everything else goes to stderr.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
+import wrapt
 
 import scarlet_zoo
 from scarlet_zoo.cli import (
@@ -77,7 +80,16 @@ def main(arguments: list[str] | None = None) -> None:
     # Set before torch is loaded. Torch's threads otherwise wait by spinning, which costs more than it gains when
     # another process is busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _silence_libraries()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _silence_libraries() -> None:
+    """Keep what libraries log and warn of off stderr, where our errors are one line. Debugging options of Python win."""
+    logging.lastResort = logging.NullHandler()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    wrapt.register_post_import_hook(lambda runtime: runtime.set_default_logger_severity(4), "onnxruntime")
 
 
 def run(arguments: list[str]) -> int:

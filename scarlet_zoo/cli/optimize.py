@@ -14,6 +14,8 @@ from scarlet_zoo.cli.options import (
     Calibration,
     CalibrationImages,
     CalibrationImagesOrUsual,
+    FileName,
+    Force,
     Isa,
     Json,
     KeepFloat,
@@ -21,9 +23,11 @@ from scarlet_zoo.cli.options import (
     Out,
     PreprocessingOrOwn,
     RangesOrAuto,
+    Shapes,
     Target,
     Tune,
     apply_only,
+    named_file,
     probe_folder,
 )
 
@@ -46,6 +50,9 @@ def optimize(
     as_json: Json = False,
     target: Target = "native",
     tune: Tune = False,
+    shape: Shapes = None,
+    name: FileName = None,
+    force: Force = False,
     calibration: Calibration = None,
     calibration_images: CalibrationImagesOrUsual = None,
     isa: Isa = None,
@@ -59,7 +66,7 @@ def optimize(
     result is verified against the original file. For an int8 target the file is quantised, on the images of
     --calibration, into NAME.int8.onnx.
     """
-    from scarlet_zoo.deployment.optimize import optimize_file, tune_file
+    from scarlet_zoo.deployment.optimize import optimize_file, refuse_to_overwrite, tune_file
     from scarlet_zoo.deployment.targets import float_variant, get_target
 
     wanted = get_target(target)
@@ -67,20 +74,24 @@ def optimize(
         from scarlet_zoo.cli.quantize import quantize_to
         from scarlet_zoo.graph.quantization.quantize import Int8
 
+        apply_only(False, "float targets", shape=" ".join(shape or ()) or None)
         probe_folder(out)
         how = Int8(isa=isa, method=ranges or "auto", keep_float=tuple(keep_float or ()))
-        path = out / f"{file.stem}.int8.onnx"
+        path = out / named_file(name, f"{file.stem}.int8.onnx")
+        if not force:
+            refuse_to_overwrite(file, path)
         quantize_to(file, path, target, how, calibration, calibration_images or 128, preprocessing, as_json)
         return
     form, table_of = float_variant(target), None
     apply_only(False, "an int8 target", calibration=calibration, calibration_images=calibration_images, isa=isa,
                ranges=ranges, keep_float=" ".join(keep_float or ()) or None, preprocessing=preprocessing)  # fmt: skip
     probe_folder(out)
+    path, shapes = out / named_file(name, file.name), shape or ()
     if tune:
         with progress_bar("measure") as progress:
-            optimized, table_of = tune_file(file, out / file.name, progress)
+            optimized, table_of = tune_file(file, path, progress, shapes=shapes, force=force)
     else:
-        optimized = optimize_file(file, out / file.name, form)
+        optimized = optimize_file(file, path, form, shapes=shapes, force=force)
     value = optimized.to_dict() | ({"tuning": [row.to_dict() for row in table_of.table]} if table_of else {})
 
     def render(console: Console) -> None:

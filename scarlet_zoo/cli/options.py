@@ -44,6 +44,11 @@ _LUT = "Latency table that 'lut build' wrote."
 _RUNS = "Smallest number of timed runs for each network."
 _SECONDS = "Smallest total duration of the timed runs of each network, in seconds."
 
+_SHAPE = (
+    "Shape of an input of an ONNX file, needed where sides other than the batch are dynamic; with several such inputs "
+    "written NAME=N,N."
+)
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Name = Annotated[str, typer.Argument(help="Network: a registered name, an identity string, or any timm name.")]
 Models = Annotated[
@@ -92,6 +97,11 @@ Tune = Annotated[
     bool,
     typer.Option("--tune", help="Time all graph variants on this machine and write the fastest verified one."),
 ]
+Shapes = Annotated[list[str] | None, typer.Option("--shape", help=f"{_SHAPE}{REPEATABLE}", metavar="N,N")]
+FileName = Annotated[
+    str | None, typer.Option("--name", help="Name of the file to write, without its ending.", metavar="NAME")
+]
+Force = Annotated[bool, typer.Option("--force", help="Write even over the file that is read.")]
 Data = Annotated[str, typer.Option(help=_DATA)]
 DataOrNone = Annotated[str | None, typer.Option("--data", help=_DATA)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder where the data set is, or where a download is stored.")]
@@ -181,6 +191,21 @@ def probe_folder(out: Path) -> None:
         raise ExportError(f"folder {out}: cannot be created: {error.strerror}") from error
     if nearest is not None and not nearest.is_dir():
         raise ExportError(f"folder {out}: cannot be created: {nearest} is a file")
+
+
+def named_file(name: str | None, usual: str) -> str:
+    """The name of a file to write with --name, which gets the ending of the usual one; the usual one without --name.
+
+    Raises:
+        ExportError: the name is empty or has folders in it.
+    """
+    if name is None:
+        return usual
+    ending = Path(usual).suffix
+    stem = name.removesuffix(ending)
+    if not stem or stem != Path(stem).name or stem in (".", ".."):
+        raise ExportError(f"name: got {name!r}, wanted the name of a file without a folder, which --out gives")
+    return f"{stem}{ending}"
 
 
 def numbers(text: str | None) -> tuple[int, ...] | None:

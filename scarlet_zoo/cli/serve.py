@@ -21,6 +21,7 @@ from scarlet_zoo.cli.options import (
     Runs,
     Seconds,
     Serial,
+    Shapes,
     SpaceOrNone,
     TablePrecision,
     Targets,
@@ -82,6 +83,7 @@ def serve(
     sittings: Rounds = 2,
     target: Targets = None,
     weights: Weights = "auto",
+    shape: Shapes = None,
     stop_after: Annotated[
         int | None, typer.Option(min=1, help="Number of records and tables after which the server stops.")
     ] = None,
@@ -98,19 +100,19 @@ def serve(
     from scarlet_zoo.measurement.browser.table_run import TableRun
     from scarlet_zoo.measurement.browser.web_runtime import web_runtime
     from scarlet_zoo.measurement.record_folder import Results
-    from scarlet_zoo.measurement.workloads import gather
+    from scarlet_zoo.measurement.workloads import gather, whole_files
 
     if not models and space is None:
         raise ScarletError("serve: got no networks and no --space, wanted at least one of them")
     runtime = web_runtime()
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         folder = Path(temporary)
-        workloads = gather(models or [], folder, target or ("native",), weights, None, say)
+        workloads = whole_files(gather(models or [], folder, target or ("native",), weights, None, say), folder)
         results = Results(out)
         bundle = None if space is None else _bundle(space, folder / "bundle", precision, (networks, held_out))
         settings = {"threads": threads, "runs": runs, "seconds": seconds, "warmup": 10, "burst": 5, "table_runs": 20}
-        desk = Desk(token=new_token(), models=catalog(workloads, _classifier(workloads, folder)), runtime=runtime,
-                    results=results, table=None if bundle is None else TableRun(bundle, sittings, results),
+        desk = Desk(token=new_token(), models=catalog(workloads, _classifier(workloads, folder), shape or ()),
+                    runtime=runtime, results=results, table=None if bundle is None else TableRun(bundle, sittings, results),
                     settings=settings)  # fmt: skip
         place = Place(lan=lan, port=port, https=https, adb=adb)
         run_server(desk, place, lambda url, fingerprint: _show(url, fingerprint, place.lan or place.https), stop_after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, remark, table
-from scarlet_zoo.cli.options import Json, PreprocessingOrOwn, SourceWeights, apply_only
+from scarlet_zoo.cli.options import Json, PreprocessingOrOwn, Shapes, SourceWeights, apply_only
 from scarlet_zoo.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def verify_file(
     as_json: Json = False,
     weights: SourceWeights = None,
     preprocessing: PreprocessingOrOwn = None,
+    shape: Shapes = None,
 ) -> None:
     """Compare a file's outputs with those of its source.
 
@@ -50,8 +51,10 @@ def verify_file(
     artifact = read_artifact(file)
     if source is not None and is_onnx_path(source):
         apply_only(False, "a network's name", weights=weights)
-        _verify_pair(artifact, Path(source), preprocessing, as_json)
-    elif source is None and weights is None and "golden" in artifact.metadata:
+        _verify_pair(artifact, Path(source), preprocessing, shape or (), as_json)
+        return
+    apply_only(False, "two files", shape=" ".join(shape or ()) or None)
+    if source is None and weights is None and "golden" in artifact.metadata:
         apply_only(False, "a comparison with a source", preprocessing=preprocessing)
         _verify_golden(artifact, as_json)
     else:
@@ -77,17 +80,25 @@ def _verify_network(
         raise failure
 
 
-def _verify_pair(artifact: Artifact, source: Path, preprocessing: str | None, as_json: bool) -> None:
+def _verify_pair(
+    artifact: Artifact, source: Path, preprocessing: str | None, shapes: Sequence[str], as_json: bool
+) -> None:
     """Compare a file with another file."""
-    from scarlet_zoo.deployment.file_pair import pair_of
+    from scarlet_zoo.deployment.file_pair import pair_of, takes_images
     from scarlet_zoo.deployment.verify import verify
+    from scarlet_zoo.graph.artifact import read_artifact
 
-    pair = pair_of(artifact, source, preprocessing)
-    for line in pair.source_feed.remarks(source):
-        remark(line)
-    parity, failure = _outcome(lambda: verify(pair, artifact))
-    value = {"file": str(artifact.path), "source": str(source), "name": str(source),
-             "weights": pair.weights, **pair.source_feed.to_dict()}  # fmt: skip
+    weights = read_artifact(source).weights
+    value: dict[str, Any] = {"file": str(artifact.path), "source": str(source), "name": str(source), "weights": weights}
+    if takes_images(artifact.path, shapes) and takes_images(source, shapes):
+        pair = pair_of(artifact, source, preprocessing)
+        for line in pair.source_feed.remarks(source):
+            remark(line)
+        parity, failure = _outcome(lambda: verify(pair, artifact))
+        value |= pair.source_feed.to_dict()
+    else:
+        apply_only(False, "files of one image without --shape", preprocessing=preprocessing)
+        parity, failure = _outcome(lambda: verify(source, artifact, shapes=shapes))
     _show(value, parity, as_json)
     if failure is not None:
         raise failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from scarlet_zoo.deployment.image_feed import AnyPreprocessing, ImageFeed, feed_
 from scarlet_zoo.deployment.parity import Tolerance, looser_of
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.onnx_file import OnnxFile
 from scarlet_zoo.graph.precision import precision_of
 from scarlet_zoo.graph.session import OnnxNetwork
+
+_IMAGES = ("tensor(float)", "tensor(uint8)")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,24 @@ def is_onnx_path(reference: str) -> bool:
     return reference.lower().endswith(".onnx") or Path(reference).is_file()
 
 
+def takes_images(path: Path, shapes: Sequence[str] = ()) -> bool:
+    """Whether a file's only input is images that we can prepare, so that :func:`pair_of` takes it.
+
+    A file that is to be run on given shapes is compared as any other network.
+
+    Raises:
+        ArtifactError: the runtime cannot load the file.
+    """
+    file = OnnxFile(path)
+    types, sides = list(file.types.values()), list(file.sides.values())
+    return not shapes and len(sides) == 1 and len(sides[0]) == 4 and types[0] in _IMAGES
+
+
+def tolerance_of_both(file: Path, source: Path) -> Tolerance:
+    """The tolerance that fits the precision of both files."""
+    return looser_of(map(precision_of, (file, source)))
+
+
 def pair_of(file: Artifact | str | Path, source: str | Path, preprocessing: AnyPreprocessing | None = None) -> FilePair:
     """Open two files and choose their preprocessing, so that they can be compared.
 
@@ -74,7 +96,7 @@ def pair_of(file: Artifact | str | Path, source: str | Path, preprocessing: AnyP
     fixed = ours if ours.size is not None else theirs
     feeds = [feed_of(fixed, own or other, None if own or other else preprocessing)
              for own, other in ((first, second), (second, first))]  # fmt: skip
-    tolerance = looser_of(precision_of(artifact.path) for artifact in artifacts)
+    tolerance = tolerance_of_both(artifacts[0].path, artifacts[1].path)
     return FilePair(ours, theirs, artifacts[1].weights, feeds[0], feeds[1], tolerance)
 
 

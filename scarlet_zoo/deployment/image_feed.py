@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.data.given_preprocessing import CONSTANTS, GivenPreprocessing, read_preprocessing
+from scarlet_zoo.data.given_preprocessing import GivenPreprocessing, read_preprocessing
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.file_inputs import usual_preprocessing
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.session import OnnxNetwork
@@ -100,7 +101,4 @@ def assumed_preprocessing(network: OnnxNetwork) -> Preprocessing:
     """
     if not isinstance(network.channels, int):
         raise ArtifactError(f"{network.path}: got an input whose number of channels is not fixed, wanted a fixed one")
-    mean, std = (
-        CONSTANTS["imagenet"] if network.channels == 3 else ((0.5,) * network.channels, (0.5,) * network.channels)
-    )
-    return Preprocessing(network.size or _ASSUMED_SIZE, mean, std, "bilinear", 0.875)
+    return usual_preprocessing(network.channels, network.size or _ASSUMED_SIZE)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from scarlet_zoo.deployment.image_feed import assumed_preprocessing
-from scarlet_zoo.deployment.parity import Parity, ParityError
+from scarlet_zoo.deployment.compare_files import compare_files
+from scarlet_zoo.deployment.parity import Parity
 from scarlet_zoo.deployment.targets import float_variant
 from scarlet_zoo.deployment.tune import Tuning
 from scarlet_zoo.deployment.tune import tune as try_variants
-from scarlet_zoo.deployment.verify import verify
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
-from scarlet_zoo.graph.load import check_size, open_graph
-from scarlet_zoo.graph.passes.lower import Lowering, lower, tidy
-from scarlet_zoo.graph.session import OnnxNetwork
+from scarlet_zoo.graph.load import check_size, data_files, open_graph
+from scarlet_zoo.graph.onnx_file import OnnxFile
+from scarlet_zoo.graph.passes.lower import Lowering, constants_inside, lower, tidy
+from scarlet_zoo.latency import Settings
 from scarlet_zoo.utils.files import replacing
 
 
@@ -57,48 +55,59 @@ def optimize(
     target: str = "native",
     *,
     tune: bool = False,
+    shapes: Sequence[str] = (),
+    force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Optimized:
     """Rewrite an ONNX file of any exporter into the graph variant of a target, and verify it against the source.
 
     Args:
-        source: the ONNX file, a float network with one image input.
+        source: the ONNX file, a float network.
         path: where to write the new file.
         target: a target of ONNX Runtime in float32, see :data:`scarlet_zoo.deployment.targets.TARGETS`.
         tune: try every graph variant on this machine and write the fastest that verifies; the target is then ignored.
+        shapes: shapes of inputs with dynamic sides other than the batch, such as ``1,3,48,320`` or
+            ``NAME=1,3,48,320``, on which the files are compared and measured; the new file stays dynamic.
+        force: write also where the source is.
         progress: called with (done, expected) during that measurement.
 
     Raises:
-        ArtifactError: the source is not a valid graph, or has another kind of input.
-        ExportError: the target is not one of ONNX Runtime in float32, or ONNX's checker refuses the new graph.
+        ArtifactError: the source is not a valid graph, or a dynamic side is not given.
+        ExportError: the target is not one of ONNX Runtime in float32, ONNX's checker refuses the new graph, or the
+            new file would overwrite the source and ``force`` is not set.
         ParityError: the new file does not compute what the source computes; nothing is written.
         CheckFailedError: tuning found no graph variant that verifies.
     """
     variant = float_variant(target)
     if tune:
-        return tune_file(Path(source), Path(path), progress)[0]
-    return optimize_file(Path(source), Path(path), variant)
+        return tune_file(Path(source), Path(path), progress, shapes=shapes, force=force)[0]
+    return optimize_file(Path(source), Path(path), variant, shapes=shapes, force=force)
 
 
-def optimize_file(source: Path, path: Path, form: str) -> Optimized:
+def optimize_file(source: Path, path: Path, form: str, *, shapes: Sequence[str] = (), force: bool = False) -> Optimized:
     """Rewrite an ONNX file into a graph variant, and verify it against the source on ONNX Runtime.
 
     Args:
-        source: the ONNX file, a float network with one image input, of any exporter.
+        source: the ONNX file, a float network of any exporter.
         path: where to write the new file.
         form: the graph variant, one of :data:`scarlet_zoo.graph.passes.lower.FORMS`.
+        shapes, force: as for :func:`optimize`.
 
     Raises:
-        ArtifactError: the source is not a valid graph, or has another kind of input.
+        ArtifactError: the source is not a valid graph, or a dynamic side is not given.
+        ExportError: ONNX's checker refuses the new graph, or it would overwrite the source.
         ParityError: the new file does not compute what the source computes; nothing is written.
     """
+    if not force:
+        refuse_to_overwrite(source, path)
     proto = open_graph(source)
-    network = OnnxNetwork(source)
+    OnnxFile(source).shapes(shapes)
     try:
         model = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(proto))
     except (onnx.shape_inference.InferenceError, ValueError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"{source}: not a valid ONNX graph: {str(error).strip().splitlines()[0]}") from error
     common.InlinePass()(model)
+    constants_inside(model)
     tidy(model)
     lowering = lower(model, form)
     model.metadata_props["form"] = form
@@ -110,37 +119,51 @@ def optimize_file(source: Path, path: Path, form: str) -> Optimized:
         raise ExportError(f"{path}: ONNX's checker refuses the graph: {str(error).splitlines()[0]}") from error
     with replacing(path) as temporary:
         temporary.write_bytes(result.SerializeToString(deterministic=True))
-        parity = _compare(network, source, temporary, path)
+        parity = compare_files(source, temporary, shapes=shapes, shown=path)
     return Optimized(read_artifact(path), lowering, parity)
 
 
-def tune_file(source: Path, path: Path, progress: Callable[[int, int], None] | None = None) -> tuple[Optimized, Tuning]:
+def refuse_to_overwrite(source: Path, path: Path) -> None:
+    """Refuse a path that is the source, or one of its data files, also through links.
+
+    Raises:
+        ExportError: writing to the path would overwrite what is read.
+    """
+    if not path.exists() or not source.is_file():
+        return
+    if any(beside.exists() and path.samefile(beside) for beside in (source, *data_files(source))):
+        raise ExportError(f"{path}: is the file that is read, wanted another folder, another --name, or --force")
+
+
+def tune_file(
+    source: Path,
+    path: Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    shapes: Sequence[str] = (),
+    force: bool = False,
+) -> tuple[Optimized, Tuning]:
     """Rewrite an ONNX file into the graph variant that is the fastest on this machine.
 
     Args:
         source, path: as for :func:`optimize_file`.
         progress: called with (done, expected) during the measurement.
+        shapes, force: as for :func:`optimize`.
 
     Raises:
+        ArtifactError, ExportError: as for :func:`optimize_file`.
         CheckFailedError: no graph variant computes what the source computes.
     """
+    if not force:
+        refuse_to_overwrite(source, path)
+    open_graph(source)
+    OnnxFile(source).shapes(shapes)
     optimized: dict[str, Optimized] = {}
 
     def make(form: str, file: Path) -> Parity:
-        optimized[form] = optimize_file(source, file, form)
+        optimized[form] = optimize_file(source, file, form, shapes=shapes)
         return optimized[form].parity
 
-    tuning = try_variants(make, path, progress=progress)
+    tuning = try_variants(make, path, Settings(shapes=tuple(shapes)), progress)
     best = optimized[tuning.artifact.form]
     return replace(best, artifact=tuning.artifact), tuning
-
-
-def _compare(network: OnnxNetwork, source: Path, written: Path, path: Path) -> Parity:
-    def reference(images: NDArray[np.float32]) -> list[NDArray[np.float64]]:
-        return network.run(feed.restore(images) if network.takes_pixels else images, network.batch)
-
-    feed = read_artifact(source).preprocessing or assumed_preprocessing(network)
-    try:
-        return verify(reference, read_artifact(written), preprocessing=feed)
-    except ParityError as error:
-        raise ParityError(path, error.parity) from error

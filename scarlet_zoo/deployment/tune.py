@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.deployment.parity import Parity, ParityError
-from scarlet_zoo.errors import CheckFailedError
+from scarlet_zoo.deployment.parity import Parity
+from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.latency import Settings, measure
@@ -87,16 +87,19 @@ def tune(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
         files = {form: Path(temporary) / f"{form}.onnx" for form in forms}
         verdicts = {form: _verdict(make, form, file) for form, file in files.items()}
-        verified = [form for form in forms if not isinstance(verdicts[form], ParityError)]
+        verified = [form for form in forms if isinstance(verdicts[form], Parity)]
         candidates = [form for form in verified if FORMS[form].ships]
         if not candidates:
             tried = " ".join(form for form in forms if FORMS[form].ships)
-            raise CheckFailedError(f"{path}: none of the graph variants {tried} computes what its source computes")
+            first = next(str(verdict) for form, verdict in verdicts.items() if FORMS[form].ships)
+            raise CheckFailedError(
+                f"{path}: none of the graph variants {tried} computes what its source computes; the first: {first}"
+            )
         timings = dict(zip(verified, measure([files[form] for form in verified], settings, progress), strict=True))
         best = min(candidates, key=lambda form: timings[form].p50_ms)
         rows = []
         for form, verdict in verdicts.items():
-            if isinstance(verdict, ParityError):
+            if not isinstance(verdict, Parity):
                 rows.append(Tried(form, False, str(verdict), candidate=FORMS[form].ships))
                 continue
             timing = timings[form]
@@ -110,8 +113,9 @@ def tune(
     return Tuning(read_artifact(path), tuple(rows))
 
 
-def _verdict(make: Make, form: str, file: Path) -> Parity | ParityError:
+def _verdict(make: Make, form: str, file: Path) -> Parity | ScarletError:
+    """How a variant compares, or why there is none: one that cannot be written is a row of the table as well."""
     try:
         return make(form, file)
-    except ParityError as error:
+    except ScarletError as error:
         return error

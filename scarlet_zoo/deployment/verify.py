@@ -14,8 +14,10 @@ from PIL import Image
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
-from scarlet_zoo.deployment.file_pair import FilePair, is_onnx_path, pair_of
+from scarlet_zoo.deployment.compare_files import compare_files
+from scarlet_zoo.deployment.file_pair import FilePair, is_onnx_path, pair_of, takes_images, tolerance_of_both
 from scarlet_zoo.deployment.image_feed import AnyPreprocessing, feed_of
+from scarlet_zoo.deployment.judging import Rounding, case_of, rounding_of, spread_of, sqnr_limit, summarise
 from scarlet_zoo.deployment.parity import CaseParity, Parity, Tolerance, tolerance_of
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
@@ -40,6 +42,7 @@ def verify(
     *,
     preprocessing: AnyPreprocessing | None = None,
     weights: str | None = None,
+    shapes: Sequence[str] = (),
 ) -> Parity:
     """Compare an ONNX file with the network it was made from, or with another file.
 
@@ -59,6 +62,7 @@ def verify(
             files, that of those that do not describe it; the usual one when left out.
         weights: weights of a named network, as for :func:`scarlet_zoo.models.loading.load_network`; as the
             file says when left out.
+        shapes: of two files, the shapes of inputs with dynamic sides, such as ``NAME=1,3,48,320``.
 
     Raises:
         ParityError: the differences are larger than the tolerance; its ``parity`` has the numbers.
@@ -66,6 +70,10 @@ def verify(
     """
     artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
     if isinstance(reference, Path) or (isinstance(reference, str) and is_onnx_path(reference)):
+        reference = Path(reference)
+        if not (takes_images(artifact.path, shapes) and takes_images(reference, shapes)):
+            limits = tolerance or tolerance_of_both(artifact.path, reference)
+            return compare_files(reference, artifact.path, shapes=shapes, tolerance=limits, inner=False)
         reference = pair_of(artifact, reference, preprocessing)
     if isinstance(reference, FilePair):
         ours, theirs = reference.source_feed.preprocessing, reference.feed.preprocessing
@@ -133,8 +141,12 @@ def compare_networks(
     photographs = list(images) if images is not None else photos(_PHOTOS)
     groups = list(_groups(reference, wanted, theirs, photographs, candidate, in_pixels))
     limits = _limits(groups, tolerance)
-    cases = [case for group in groups for case in _run_group(group, candidate, limits[group.name])]
-    parity = _summarise(cases, tolerance)
+    cases = [
+        case
+        for group in groups
+        for case in _run_group(group, candidate, limits[group.name], tolerance, headline=group is groups[0])
+    ]
+    parity = summarise(cases, tolerance)
     if not parity.passed:
         raise ParityError(candidate.path, parity)
     return parity
@@ -171,15 +183,14 @@ class _Group:
     """A group of images with the reference's outputs for them, and the rounding errors of those.
 
     Each list has one entry for each output. ``images`` are prepared for the file, ``truths`` are (N, values),
-    ``spreads`` are standard deviations between images, and ``roundings`` are rounding errors relative to the
-    spread, None where they are not known.
+    ``spreads`` are standard deviations between images, and ``roundings`` are None where they are not known.
     """
 
     name: str
     images: NDArray[Any]
     truths: list[Logits]
     spreads: list[float]
-    roundings: list[float | None]
+    roundings: list[Rounding | None]
 
 
 def _groups(
@@ -208,11 +219,10 @@ def _groups(
 
 def _group(name: str, reference: Any, ours: Array, theirs: NDArray[Any]) -> _Group:
     truths, own = _answers(reference, ours)
-    # Standard deviation between images; a single image has none, so its largest value is used instead.
-    spreads = [float(np.mean(np.var(t, axis=0))) ** 0.5 or float(np.abs(t).max()) or 1.0 for t in truths]
+    spreads = [spread_of(truth) for truth in truths]
     if own is None:
         return _Group(name, theirs, truths, spreads, [None] * len(truths))
-    roundings = [float(np.abs(o - t).max()) / s for o, t, s in zip(own, truths, spreads, strict=True)]
+    roundings = [rounding_of(t, [o], s) for o, t, s in zip(own, truths, spreads, strict=True)]
     return _Group(name, theirs, truths, spreads, list(roundings))
 
 
@@ -255,14 +265,16 @@ def _limits(groups: Sequence[_Group], tolerance: Tolerance) -> dict[str, list[fl
                 limit = tolerance.max_rel_err if group is groups[0] else float(np.finfo(np.float64).max)
             else:
                 alike = [group] if group.name == _PHOTOGRAPHS else [g for g in groups if g.name != _PHOTOGRAPHS]
-                worst = max(g.roundings[output] or 0.0 for g in alike)
+                worst = max(known.rel_err for g in alike if (known := g.roundings[output]) is not None)
                 least = tolerance.max_rel_err * (1.0 if group.name == _PHOTOGRAPHS else tolerance.unlike_factor)
                 limit = max(least, tolerance.rounding_factor * worst)
             limits[group.name].append(limit)
     return limits
 
 
-def _run_group(group: _Group, candidate: Candidate, limits: Sequence[float]) -> Iterator[CaseParity]:
+def _run_group(
+    group: _Group, candidate: Candidate, limits: Sequence[float], tolerance: Tolerance, *, headline: bool
+) -> Iterator[CaseParity]:
     for batch in _BATCHES if candidate.dynamic_batch else (candidate.batch,):
         given = candidate.run(group.images, batch)
         outputs = _flat(given)
@@ -277,27 +289,7 @@ def _run_group(group: _Group, candidate: Candidate, limits: Sequence[float]) -> 
             name = f"{group.name}, batch {batch}"
             if len(outputs) > 1:
                 name += f", {candidate.outputs[position]}"
-            yield _case(name, output, truth, group.spreads[position], limits[position], logits=logits)
-
-
-def _case(name: str, got: Logits, truth: Logits, spread: float, limit: float, *, logits: bool) -> CaseParity:
-    error = np.abs(got - truth)
-    noise = float(np.mean(error**2))
-    sqnr = 10 * np.log10(spread**2 / noise) if noise > 0 else float("inf")
-    worst = float(error.max()) if np.isfinite(error).all() else float("inf")
-    agree = float(np.mean(truth.argmax(1) == got.argmax(1))) if logits else 1.0
-    return CaseParity(name, len(got), worst, worst / spread, float(sqnr), agree, limit)
-
-
-def _summarise(cases: Sequence[CaseParity], tolerance: Tolerance) -> Parity:
-    headline = [case for case in cases if case.case.startswith(cases[0].case.partition(",")[0])]
-    parity = Parity(
-        max_abs_err=max(case.max_abs_err for case in headline),
-        max_rel_err=max(case.max_rel_err for case in headline),
-        sqnr_db=min(case.sqnr_db for case in headline),
-        top1_agreement=min(case.top1_agreement for case in headline),
-        passed=True,
-        tolerance=tolerance,
-        cases=tuple(cases),
-    )
-    return replace(parity, passed=not parity.failures())
+            rounding = group.roundings[position]
+            least_db = sqnr_limit(tolerance, rounding) if headline else None
+            yield case_of(name, output, truth, group.spreads[position], limits[position], logits=logits,
+                          rounding=rounding, min_sqnr_db=least_db)  # fmt: skip

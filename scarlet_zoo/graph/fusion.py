@@ -18,7 +18,7 @@ import onnx
 
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph import optimized_graph
-from scarlet_zoo.graph.load import read_onnx
+from scarlet_zoo.graph.load import loadable, read_onnx, subgraphs_of, with_inner
 from scarlet_zoo.graph.runtime_versions import interpreter_of
 
 _BLOCKED = "com.microsoft.nchwc"
@@ -27,6 +27,8 @@ _QUANTISERS = {"QuantizeLinear", "DequantizeLinear"}
 _ACTIVATIONS = {"Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Tanh"}
 # These operators change only the layout or number type of a convolution's output, not its values.
 _TRANSPARENT = _REORDERS | _QUANTISERS | {"Transpose"}
+# Operators that hold a graph of their own. Its operators are counted, and not only the operator that holds them.
+WITH_SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,15 @@ def inspect(path: str | Path, runtime: str = "ort") -> FusionReport:
         raise ArtifactError(f"{path}: no such file, wanted an ONNX or ORT file")
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "optimized.onnx"
-        versions = _optimize(path, out, runtime)
-        graph = onnx.load(out).graph
+        with loadable(path) as found:
+            versions = _optimize(path, found, out, runtime)
+        graph = onnx.load(out, load_external_data=False).graph  # only names and shapes of tensors are needed
     return report_of_graph(str(path), f"onnxruntime {versions['runtime_version']}", versions["machine"], graph)
 
 
-def _optimize(path: Path, out: Path, runtime: str) -> dict[str, str]:
+def _optimize(path: Path, found: Path, out: Path, runtime: str) -> dict[str, str]:
     """Write the optimised graph in a separate process, because a malicious file may crash it."""
-    command = [str(interpreter_of(runtime)), optimized_graph.__file__, str(path), str(out)]
+    command = [str(interpreter_of(runtime)), optimized_graph.__file__, str(found), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().split("\n") if line]
@@ -125,53 +128,79 @@ def _optimize(path: Path, out: Path, runtime: str) -> dict[str, str]:
 
 
 def report_of_graph(file: str, runtime: str, machine: str, graph: onnx.GraphProto) -> FusionReport:
-    """Make the report from the graph that a runtime has written after optimising a file."""
-    view = _View(graph)
-    rows = tuple(_convolution(node, view) for node in graph.node if _is_convolution(node))
+    """Make the report from the graph that a runtime has written after optimising a file, subgraphs included."""
+    views = list(_views(graph))
+    nodes = [node for view in views for node in view.nodes]
+    rows = tuple(_convolution(node, view) for view in views for node in view.nodes if _is_convolution(node))
     operators: dict[str, int] = {}
-    for node in graph.node:
+    for node in nodes:
         operators[_operator(node)] = operators.get(_operator(node), 0) + 1
-    quantized = any(node.op_type in _QUANTISERS or node.op_type.startswith("QLinear") for node in graph.node)
-    matrices = sum(node.op_type in ("Gemm", "MatMul", "FusedGemm", "FusedMatMul") for node in graph.node)
+    quantized = any(node.op_type in _QUANTISERS or node.op_type.startswith("QLinear") for node in nodes)
+    matrices = sum(node.op_type in ("Gemm", "MatMul", "FusedGemm", "FusedMatMul") for node in nodes)
     totals = {
         "convolutions": len(rows),
         "fused": sum(row.activation is not None for row in rows),
         "unfused": sum(row.follower is not None for row in rows),
-        "batch_norms": sum(node.op_type == "BatchNormalization" for node in graph.node),
+        "batch_norms": sum(node.op_type == "BatchNormalization" for node in nodes),
         "unblocked": sum(not row.blocked for row in rows),
-        "reorders": sum(node.op_type in _REORDERS or node.op_type == "Transpose" for node in graph.node),
+        "reorders": sum(node.op_type in _REORDERS or node.op_type == "Transpose" for node in nodes),
         "float": sum(not row.quantized for row in rows) + matrices if quantized else 0,
-        "stray": sum(node.op_type in _QUANTISERS and not view.at_the_edge(node) for node in graph.node),
+        "stray": sum(
+            node.op_type in _QUANTISERS and not view.at_the_edge(node) for view in views for node in view.nodes
+        ),
     }
     assert totals.keys() == TOTALS.keys()
     return FusionReport(file, runtime, machine, rows, totals, dict(sorted(operators.items())))
 
 
-class _View:
-    """The nodes that write and read each tensor of a graph."""
+def _views(graph: onnx.GraphProto, outer: _View | None = None, holder: onnx.NodeProto | None = None) -> Iterator[_View]:
+    """Yield the view of a graph, and those of the subgraphs that its nodes hold."""
+    view = _View(graph, outer, holder)
+    yield view
+    for node in graph.node:
+        for inner in subgraphs_of(node):
+            yield from _views(inner, view, node)
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+
+class _View:
+    """The nodes that write and read each tensor of a graph; of a subgraph also the node that holds it.
+
+    Nodes of subgraphs read tensors of the graphs around them, and so are among the readers of those.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, outer: _View | None, holder: onnx.NodeProto | None) -> None:
+        self.nodes, self.outer, self.holder = graph.node, outer, holder
         self.writers = {name: node for node in graph.node for name in node.output}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
+        self.constants = {tensor.name for tensor in graph.initializer} | (outer.constants if outer else set())
+        for node in with_inner(graph.node):
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
-        self.constants = {tensor.name for tensor in graph.initializer}
-        self.edges = {value.name for value in (*graph.input, *graph.output)} - self.constants
+            for inner in subgraphs_of(node):
+                self.constants |= {tensor.name for tensor in inner.initializer}
+        self.outputs = [value.name for value in graph.output]
+        # What enters or leaves a subgraph does not enter or leave the network.
+        self.edges = set() if outer else {*self.outputs, *(value.name for value in graph.input)} - self.constants
 
     def at_the_edge(self, node: onnx.NodeProto) -> bool:
         """Whether a node reads the graph's input or writes its output."""
         return bool(self.edges & {node.input[0], *node.output})
 
     def after(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        """Yield the nodes that compute with a node's output."""
-        waiting = list(self.readers.get(node.output[0], ()))
+        """Yield the nodes that compute with a node's output, also those behind the node that holds this subgraph."""
+        waiting: list[tuple[_View, str]] = [(self, node.output[0])]
         while waiting:
-            reader = waiting.pop()
-            if reader.op_type in _TRANSPARENT:
-                waiting += self.readers.get(reader.output[0], ())
-            else:
-                yield reader
+            view, name = waiting.pop()
+            for reader in view.readers.get(name, ()):
+                if reader.op_type in _TRANSPARENT:
+                    waiting.append((view, reader.output[0]))
+                else:
+                    yield reader
+            if view.outer is not None and view.holder is not None and name in view.outputs:
+                # The first output of a loop's body is its condition, which the loop does not give.
+                place = view.outputs.index(name) - (view.holder.op_type == "Loop")
+                if 0 <= place < len(view.holder.output):
+                    waiting.append((view.outer, view.holder.output[place]))
 
     def beside(self, node: onnx.NodeProto) -> int:
         """Number of layout copies and transpositions directly before and after a node."""

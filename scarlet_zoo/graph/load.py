@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, external_data_helper
+from onnx import TensorProto, external_data_helper, helper
 
 from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.latency import MeasurementError, shapes_of_inputs
+from scarlet_zoo.utils.files import replacing
 
 _OLDEST_OPSET = 7
+_FOUR_BITS = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
 _LARGEST_BYTES = 2 * 1024**3 - 1  # largest size of a protobuf message
 
 
@@ -22,18 +28,16 @@ def open_graph(path: Path) -> onnx.ModelProto:
     Raises:
         ArtifactError: the file cannot be parsed; its opset is not supported; a tensor does not hold the bytes
             that it declares; external data is missing, truncated or outside the file's folder; the graph is not
-            sorted or has a cycle; or the ONNX checker refuses it.
+            sorted or has a cycle; the ONNX checker refuses it; or it has 2 GiB or more.
     """
     model = read_onnx(path)
     _check_opsets(model, path)
-    tensors = list(_tensors(model.graph))
-    for tensor in tensors:
+    for tensor in _tensors(model):
         if external_data_helper.uses_external_data(tensor):
-            _check_external(tensor, path)
+            _embed(tensor, path)
         else:
             _check_embedded(tensor, path)
-    if any(external_data_helper.uses_external_data(tensor) for tensor in tensors):
-        onnx.load_external_data_for_model(model, str(path.parent))
+    check_size(model, path)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
@@ -48,15 +52,39 @@ def _check_opsets(model: onnx.ModelProto, path: Path) -> None:
             raise ArtifactError(f"{path}: got opset {entry.version}, wanted {_OLDEST_OPSET} to {newest}")
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """Yield all constant tensors of a graph and its subgraphs."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g)
+def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Yield all nodes of a model: of its graph, of subgraphs and of functions."""
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        yield from with_inner(nodes)
+
+
+def with_inner(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Yield nodes, and those of the graphs that they hold."""
+    for node in nodes:
+        yield node
+        for graph in subgraphs_of(node):
+            yield from with_inner(graph.node)
+
+
+def subgraphs_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs that a node holds, as If, Loop and Scan do."""
+    return [graph for attribute in node.attribute
+            for graph in ([attribute.g] if attribute.HasField("g") else attribute.graphs)]  # fmt: skip
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Yield all constant tensors of a model, those in subgraphs and functions included."""
+    nodes = list(nodes_of(model))
+    for graph in (model.graph, *(inner for node in nodes for inner in subgraphs_of(node))):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        if attribute.HasField("t"):
+            yield attribute.t
+        if attribute.HasField("sparse_tensor"):
+            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+        yield from attribute.tensors
 
 
 def _declared_bytes(tensor: TensorProto, path: Path) -> int:
@@ -66,10 +94,10 @@ def _declared_bytes(tensor: TensorProto, path: Path) -> int:
             f"{path}: tensor {tensor.name!r} declares the shape {list(tensor.dims)}, wanted sides of 0 or more"
         )
     try:
-        bits = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
+        bits = 4 if tensor.data_type in _FOUR_BITS else 8 * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: tensor {tensor.name!r} has the unknown type {tensor.data_type}") from error
-    return int(math.prod(tensor.dims) * bits // 8)
+    return int((math.prod(tensor.dims) * bits + 7) // 8)
 
 
 def _check_embedded(tensor: TensorProto, path: Path) -> None:
@@ -88,13 +116,18 @@ def _check_embedded(tensor: TensorProto, path: Path) -> None:
         raise ArtifactError(f"{path}: tensor {tensor.name!r} declares {declared} bytes, holds {actual}")
 
 
-def _check_external(tensor: TensorProto, path: Path) -> None:
+def _embed(tensor: TensorProto, path: Path) -> None:
+    """Read a tensor's external data into it, after checks.
+
+    The data must be named by a plain path inside the model's folder. A link that lies there is followed, because
+    caches of Hugging Face, DVC and Nix keep a folder of links to the real files.
+    """
     fields = {entry.key: entry.value for entry in tensor.external_data}
     where = f"{path}: tensor {tensor.name!r}"
     location = fields.get("location", "")
-    folder = path.parent.resolve()
-    file = (folder / location).resolve()
-    if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
+    file = path.parent / location
+    flavours = (PurePosixPath(location), PureWindowsPath(location))
+    if not location or any(one.is_absolute() or one.anchor or ".." in one.parts for one in flavours):
         raise ArtifactError(f"{where} has its data in {location!r}, wanted a file in the model's own folder")
     if not file.is_file():
         raise ArtifactError(f"{where} has its data in {location!r}, which is missing: no such file")
@@ -109,6 +142,11 @@ def _check_external(tensor: TensorProto, path: Path) -> None:
             f"{where} declares {_declared_bytes(tensor, path)} bytes, but its data is {length} bytes from byte "
             f"{offset} of {location!r}, which has {size} bytes"
         )
+    with file.open("rb") as data:
+        data.seek(offset)
+        tensor.raw_data = data.read(length)
+    tensor.data_location = TensorProto.DEFAULT
+    tensor.ClearField("external_data")
 
 
 def check_size(model: onnx.ModelProto, path: Path) -> None:
@@ -140,9 +178,83 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     return model
 
 
-def input_shapes(path: Path) -> dict[str, list[int]]:
-    """Shape of each input of a file by name, with 1 for dynamic sides."""
-    graph = read_onnx(path).graph
-    constants = {tensor.name for tensor in graph.initializer}
-    return {value.name: [side.dim_value or 1 for side in value.type.tensor_type.shape.dim]
-            for value in graph.input if value.name not in constants}  # fmt: skip
+def data_files(path: Path) -> list[Path]:
+    """The files beside a model that hold its external data, in order of their names; empty if it holds its own."""
+    locations = {entry.value for tensor in _tensors(read_onnx(path))
+                 if external_data_helper.uses_external_data(tensor)
+                 for entry in tensor.external_data if entry.key == "location"}  # fmt: skip
+    return [path.parent / location for location in sorted(locations)]
+
+
+def behind_links(path: Path) -> bool:
+    """Whether a model's data lie where ONNX Runtime does not read: behind links out of the model's folder."""
+    allowed = {path.parent.resolve(), path.resolve().parent}
+    return any(not any(file.resolve().is_relative_to(folder) for folder in allowed) for file in data_files(path))
+
+
+def copy_with_data(path: Path, folder: Path) -> Path:
+    """Copy a model and its data files into a folder, links as the files behind them, and return the copy's path.
+
+    Raises:
+        ArtifactError: a data file is missing, or outside the model's folder.
+    """
+    open_graph(path)
+    for file in (path, *data_files(path)):
+        place = folder / file.relative_to(path.parent)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return folder / path.name
+
+
+@contextmanager
+def loadable(path: Path) -> Iterator[Path]:
+    """The path of a model that ONNX Runtime loads: the model itself, or a copy for as long as the ``with`` block."""
+    if path.suffix == ".ort" or not behind_links(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as folder:
+        yield copy_with_data(path, Path(folder))
+
+
+def write_whole(source: Path, path: Path) -> None:
+    """Write a copy of a model that holds its external data itself.
+
+    Raises:
+        ArtifactError: the source is not a valid graph, or its data cannot be read.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(open_graph(source).SerializeToString())
+
+
+def declared_inputs(model: onnx.ModelProto) -> list[tuple[str, list[int | str | None]]]:
+    """Name and sides of each input that is no constant; a dynamic side is its name, or None without one."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [(value.name, [side.dim_value or side.dim_param or None for side in value.type.tensor_type.shape.dim])
+            for value in model.graph.input if value.name not in constants]  # fmt: skip
+
+
+def input_shapes(path: Path, given: Sequence[str] = ()) -> dict[str, list[int]]:
+    """Shape of each input of a file by name: fixed sides as they are, a dynamic batch of 1, and what is given.
+
+    Args:
+        path: the file.
+        given: shapes of inputs with other dynamic sides, as for :class:`scarlet_zoo.latency.Settings`.
+
+    Raises:
+        ArtifactError: the file is not an ONNX file, a shape does not fit it, or a dynamic side is not given.
+    """
+    try:
+        shapes = shapes_of_inputs(path, declared_inputs(read_onnx(path)), given)
+    except MeasurementError as error:
+        raise ArtifactError(str(error)) from error
+    return {name: list(shape) for name, shape in shapes.items()}
+
+
+def with_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """A copy of a model whose inputs of these names have these fixed shapes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for value in copy.graph.input:
+        for side, length in zip(value.type.tensor_type.shape.dim, shapes.get(value.name, ()), strict=False):
+            side.dim_value = length
+    return copy

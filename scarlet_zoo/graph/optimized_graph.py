@@ -34,4 +34,7 @@ def write_optimized(path: str, out: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(write_optimized(*sys.argv[1:3])) + "\n")
+    try:
+        sys.stdout.write(json.dumps(write_optimized(*sys.argv[1:3])) + "\n")
+    except Exception as failure:  # the runtime's exceptions have no common base but Exception
+        sys.exit(" ".join(str(failure).split()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from PIL import Image
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.load import loadable
+from scarlet_zoo.latency import reason_of
 
 
 def run_in_batches(
@@ -57,14 +60,18 @@ class OnnxNetwork:
             content: the model to run instead of the file's own, serialised.
         """
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it would say is in its exceptions
         # Threads that spin between runs would take cores from torch in the same process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(content or str(path), options, providers=["CPUExecutionProvider"])
+            with loadable(path) if content is None else nullcontext(content) as found:
+                model = found if isinstance(found, bytes) else str(found)
+                self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except ArtifactError:
+            raise
         except Exception as error:
             # The runtime's exceptions have no common base but Exception.
-            reason = str(error).strip().split("\n")[0]
+            reason = reason_of(error)
             raise ArtifactError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {reason}") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in ("tensor(float)", "tensor(uint8)"):
@@ -89,8 +96,19 @@ class OnnxNetwork:
         return preprocessing.batch(images)
 
     def run(self, images: NDArray[Any], batch: int) -> list[NDArray[np.float64]]:
-        """Run N images in batches, and return all outputs, each (N, ...)."""
-        return run_in_batches(lambda part: self._session.run(None, {self._name: part}), self.as_taken(images), batch)
+        """Run N images in batches, and return all outputs, each (N, ...).
+
+        Raises:
+            ArtifactError: the runtime does not run the file on them, or an output has no axis of images.
+        """
+        taken = self.as_taken(images)
+        try:
+            return run_in_batches(lambda part: self._session.run(None, {self._name: part}), taken, batch)
+        except Exception as error:
+            # As above; and an output that is a scalar or no tensor cannot be cut into images.
+            raise ArtifactError(
+                f"{self.path}: does not run on images {images.shape[1:]} in batches of {batch}: {reason_of(error)}"
+            ) from error
 
     def as_taken(self, images: NDArray[Any]) -> NDArray[Any]:
         """Images of :meth:`feed` with their axes in the order of the file's own input."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
+from scarlet_zoo.graph.load import with_input_shapes
 
 _WITH_MACS = ("Conv", "Gemm", "MatMul")
 # A fused operator may be named after one of this many operators behind it.
@@ -32,10 +35,13 @@ class Layer:
 
 
 class Layers:
-    """The layers of a file; each can be taken once, for the running operator that it became."""
+    """The layers of a file; each can be taken once, for the running operator that it became.
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        graph = onnx.shape_inference.infer_shapes(model).graph
+    Shapes of inputs by name are needed where sides are dynamic, because multiply-adds depend on them.
+    """
+
+    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
+        graph = onnx.shape_inference.infer_shapes(with_input_shapes(model, shapes or {})).graph
         self._held = {tensor.name: tensor for tensor in graph.initializer}
         self._makers = {name: node for node in graph.node for name in node.output}
         self._shapes = {

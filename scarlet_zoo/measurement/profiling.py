@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import numpy as np
 from scarlet_zoo.arch.architecture import Arch, block_names
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import read_artifact
-from scarlet_zoo.graph.load import read_onnx
+from scarlet_zoo.graph.fusion import WITH_SUBGRAPHS
+from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.latency import Runner, Settings, is_stable, statistics
 from scarlet_zoo.measurement.onnx_layers import Layers
 from scarlet_zoo.measurement.roofline import Machine
@@ -104,7 +105,9 @@ class Profile:
                 "left_macs": self.left_macs, "cv": self.cv, "stable": self.stable}  # fmt: skip
 
 
-def profile(path: Path, machine: Machine, runs: int = _RUNS, label: str | None = None) -> Profile:
+def profile(
+    path: Path, machine: Machine, runs: int = _RUNS, label: str | None = None, shapes: Sequence[str] = ()
+) -> Profile:
     """Profile a file on ONNX Runtime with one image and as many threads as the machine was measured with.
 
     Args:
@@ -112,13 +115,15 @@ def profile(path: Path, machine: Machine, runs: int = _RUNS, label: str | None =
         machine: limits from :func:`scarlet_zoo.measurement.roofline.measure_machine`.
         runs: number of runs that count, after the warmup.
         label: name of the file in the profile; its path when left out.
+        shapes: shapes of inputs with dynamic sides, as for :class:`scarlet_zoo.latency.Settings`.
 
     Raises:
         ArtifactError: the file is not an ONNX file, or has no operator that takes time.
-        MeasurementError: the runtime does not load the file.
+        MeasurementError: the runtime does not load or run the file, or a dynamic side is not given.
     """
-    layers = Layers(read_onnx(path))
-    events, cv = _events(path, machine.threads, runs)
+    model = open_graph(path)
+    events, cv, fed = _events(path, Settings(threads=machine.threads, shapes=tuple(shapes)), runs)
+    layers = Layers(model, fed)
     if not events:
         raise ArtifactError(f"{path}: the runtime's profile lists no operators, wanted a network")
     taken = [layers.take(event.name) for event in events]
@@ -170,19 +175,22 @@ class _Event:
     activation_bytes: int
 
 
-def _events(path: Path, threads: int, runs: int) -> tuple[list[_Event], float]:
-    """Each operator's durations over many runs from the runtime's profile, and the variation (cv) of whole runs."""
+def _events(path: Path, settings: Settings, runs: int) -> tuple[list[_Event], float, dict[str, tuple[int, ...]]]:
+    """Each operator's durations over many runs, the variation (cv) of whole runs, and the shapes of the inputs."""
     with tempfile.TemporaryDirectory() as temporary:
-        runner = Runner(path, Settings(threads=threads), profile_to=Path(temporary) / "profile")
+        runner = Runner(path, settings, profile_to=Path(temporary) / "profile")
         for _ in range(_WARMUP + runs):
             runner.time_ms()
         profiled = json.loads(Path(runner.session.end_profiling()).read_text(encoding="utf-8"))
-    rows = [row for row in profiled if row.get("cat") == "Node" and row["name"].endswith(_KERNEL)]
+    # An operator with a subgraph is left out, because the operators of the subgraph are rows of their own.
+    rows = [row for row in profiled if row.get("cat") == "Node" and row["name"].endswith(_KERNEL)
+            and row["args"]["op_name"] not in WITH_SUBGRAPHS]  # fmt: skip
+    fed = {name: value.shape for name, value in runner.feeds.items()}
     each = len(rows) // (_WARMUP + runs)
     events = [_event(rows[place + _WARMUP * each :: each]) for place in range(each)]
     # (runs, operators), in microseconds
     durations = np.array([row["dur"] for row in rows[_WARMUP * each : (_WARMUP + runs) * each]]).reshape(runs, each)
-    return events, float(statistics(durations.sum(axis=1).tolist())["cv"]) if each else 0.0
+    return events, float(statistics(durations.sum(axis=1).tolist())["cv"]) if each else 0.0, fed
 
 
 def _event(rows: list[Mapping[str, Any]]) -> _Event:

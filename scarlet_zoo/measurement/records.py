@@ -75,6 +75,7 @@ class Conditions(BaseModel):
     precision: str | None = None
     opset: PositiveInt | None = None
     processes: PositiveInt = 1
+    shapes: list[str] = []
 
     @model_validator(mode="after")
     def _known_mode(self) -> Conditions:
@@ -136,7 +137,8 @@ class Record(_Strict):
         conditions = self.conditions
         keys = ("mode", "threads", "warmup", "runs", "seconds", "burst", "openings", "spin", "frame_ms")
         fields = {key: getattr(conditions, key) for key in keys if getattr(conditions, key) is not None}
-        return Settings(**fields, affinity=None if conditions.affinity is None else tuple(conditions.affinity))
+        affinity = None if conditions.affinity is None else tuple(conditions.affinity)
+        return Settings(**fields, affinity=affinity, shapes=tuple(conditions.shapes))
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values."""

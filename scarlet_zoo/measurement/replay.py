@@ -11,7 +11,7 @@ from scarlet_zoo.errors import RecordError
 from scarlet_zoo.measurement.compare import compare
 from scarlet_zoo.measurement.records import Record
 from scarlet_zoo.measurement.steady import Progress, measure_records
-from scarlet_zoo.measurement.workloads import Workload, gather
+from scarlet_zoo.measurement.workloads import Workload, gather, measurable
 from scarlet_zoo.utils.files import file_sha256
 
 
@@ -99,7 +99,7 @@ def _workload(record: Record, folder: Path, file: Path | None, say: Callable[[st
         path = file or Path(record.file)
         if not path.is_file():
             raise RecordError(f"{record.file}: no such file, wanted the file that was measured (name it with --file)")
-        workload = Workload(record.file, path, record.network)
+        workload = Workload(record.file, measurable(path, folder / str(record.conditions.sha256)), record.network)
     digest = file_sha256(workload.path)
     if digest != record.conditions.sha256:
         raise RecordError(

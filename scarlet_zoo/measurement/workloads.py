@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, runtime_of
@@ -61,13 +61,13 @@ def gather(
     found: list[Workload] = []
     for model in models:
         if is_file_name(model):
-            found.append(_file(Path(model)))
+            found.append(_file(Path(model), folder / f"file-{len(found)}"))
         else:
             found += _exported(model, folder, targets, weights, calibration, say)
     return found
 
 
-def _file(path: Path) -> Workload:
+def _file(path: Path, folder: Path) -> Workload:
     from scarlet_zoo.deployment.runtimes.runner import read_description
 
     metadata: Mapping[str, str] = {}
@@ -75,7 +75,38 @@ def _file(path: Path) -> Workload:
         metadata = read_description(path).metadata
     elif path.suffix != ".ort":
         metadata = read_artifact(path).metadata
-    return Workload(str(path), path, network_name(str(path), metadata))
+    return Workload(str(path), measurable(path, folder), network_name(str(path), metadata))
+
+
+def measurable(path: Path, folder: Path) -> Path:
+    """A file that its runtime loads: the file itself, or a copy in a folder where links hide an ONNX file's data."""
+    from scarlet_zoo.graph.load import behind_links, copy_with_data
+
+    return copy_with_data(path, folder) if path.suffix == ".onnx" and behind_links(path) else path
+
+
+def whole_files(workloads: Sequence[Workload], folder: Path) -> list[Workload]:
+    """The workloads, each as one file: a model with data files beside it is copied with its data in it.
+
+    Files are sent to phones and browsers one by one, and data files of two models may have one name.
+
+    Args:
+        workloads: from :func:`gather`.
+        folder: where the copies are written.
+
+    Raises:
+        ArtifactError: a model's data cannot be read, or a copy would have 2 GiB or more.
+    """
+    from scarlet_zoo.graph.load import data_files, write_whole
+
+    found = []
+    for number, workload in enumerate(workloads):
+        if workload.path.suffix == ".onnx" and data_files(workload.path):
+            path = folder / f"whole-{number}" / workload.path.name
+            write_whole(workload.path, path)
+            workload = replace(workload, path=path)
+        found.append(workload)
+    return found
 
 
 def _exported(

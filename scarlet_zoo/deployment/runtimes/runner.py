@@ -120,6 +120,9 @@ class OtherRunner:
     """A loaded file of another runtime with a random input, to be timed like a :class:`scarlet_zoo.latency.Runner`."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
+        if settings.shapes:
+            got = " ".join(settings.shapes)
+            raise MeasurementError(f"{path}: got the shape {got}, wanted none: files of other runtimes have fixed ones")
         try:
             self._network = OtherNetwork(path, settings.threads)
         except ArtifactError as error:

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from scarlet_zoo.graph.passes.rewrite import Rewrite, array_of, constant, only_reader, producer
+from scarlet_zoo.graph.passes.rewrite import (
+    RefusedError,
+    Rewrite,
+    array_of,
+    constant,
+    only_reader,
+    opset,
+    producer,
+)
+
+_RESIZE_SINCE, _RESIZE_MODES_SINCE, _RESIZE_REGION_LEFT_OUT_SINCE = 10, 11, 13
 
 
 def _image_shape(value: ir.Value | None) -> tuple[int, int, int] | None:
@@ -36,11 +46,26 @@ def spread_gate(node: ir.Node) -> Sequence[ir.Node]:
     assert image is not None
     _, height, width = shapes[gates.index(False)]  # type: ignore[misc]
     scales = constant(node, "scales", [1, 1, height, width], np.float32)
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    resize = ir.node("Resize", [gate, None, scales], how)
+    resize = _repeat(node, gate, scales)
     resize.outputs[0].name = f"{node.outputs[0].name}_gate"
     resize.outputs[0].shape, resize.outputs[0].type = image.shape, image.type
     return resize, ir.node("Mul", [image, resize.outputs[0]])
+
+
+def _repeat(owner: ir.Node, gate: ir.Value, scales: ir.Value) -> ir.Node:
+    """Make a nearest Resize as the graph's opset spells it.
+
+    Raises:
+        RefusedError: the opset is older than the operator.
+    """
+    version = opset(owner)
+    if version < _RESIZE_SINCE:
+        raise RefusedError(f"opset {version} has no Resize, wanted {_RESIZE_SINCE} or later")
+    if version < _RESIZE_MODES_SINCE:
+        return ir.node("Resize", [gate, scales], {"mode": "nearest"})
+    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    region = None if version >= _RESIZE_REGION_LEFT_OUT_SINCE else constant(owner, "roi", [], np.float32)
+    return ir.node("Resize", [gate, region, scales], how)
 
 
 def pad_squeeze(node: ir.Node) -> Sequence[ir.Node]:

@@ -38,6 +38,8 @@ from scarlet_zoo.graph.passes.rewrite import Rewrite, apply
 from scarlet_zoo.graph.passes.sizes import fold_sizes
 from scarlet_zoo.graph.passes.uint8_input import take_uint8_input as take_uint8_input
 
+_CONSTANTS_APART_SINCE = 4  # the IR version from which an initializer need not be an input
+
 
 @dataclass(frozen=True)
 class Form:
@@ -81,7 +83,9 @@ def lower(model: ir.Model, form: str) -> Lowering:
         tidy(model)
         common.ShapeInferencePass()(model)
     rewrites, refused = FORMS[form], list[Refusal]()
-    applied = {rewrite.__name__: apply(rewrite, model.graph, refused) for rewrite in rewrites.once}
+    applied = dict.fromkeys((rewrite.__name__ for rewrite in rewrites.once), 0)
+    for rewrite in rewrites.once:
+        applied[rewrite.__name__] += apply(rewrite, model.graph, refused)
     applied |= dict.fromkeys((rewrite.__name__ for rewrite in rewrites.repeated), 0)
     changed = bool(rewrites.repeated)
     while changed:
@@ -93,7 +97,19 @@ def lower(model: ir.Model, form: str) -> Lowering:
         if not changed:
             refused += last
     tidy(model)
-    return Lowering(form, applied, tuple(refused))
+    # A rewrite that is applied twice refuses a node twice.
+    return Lowering(form, applied, tuple(dict.fromkeys(refused)))
+
+
+def constants_inside(model: ir.Model) -> None:
+    """Make constants of the initializers that a caller may override, in place.
+
+    Files of IR version 3 have all of them among their inputs. Tensors that a caller could replace cannot be folded.
+    """
+    graph = model.graph
+    for value in [value for value in graph.inputs if value.name in graph.initializers]:
+        graph.inputs.remove(value)
+    model.ir_version = max(model.ir_version or 0, _CONSTANTS_APART_SINCE)
 
 
 def tidy(model: ir.Model) -> None:

@@ -14,12 +14,18 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from scarlet_zoo.graph.passes.batch_norm import (
+    fold_batch_norm,
+    fold_batch_norm_behind,
+    output_channels,
+    with_parameters,
+)
 from scarlet_zoo.graph.passes.pads import merge_pad
 from scarlet_zoo.graph.passes.rewrite import (
     RefusedError,
     Rewrite,
     array_of,
-    constant,
+    is_floating,
     only_reader,
     opset,
     producer,
@@ -37,7 +43,7 @@ def raise_hard_sigmoid(node: ir.Node) -> Sequence[ir.Node]:
     """
     clipped = _divided_by_six(node)
     x = _clipped_shift(clipped)
-    return () if x is None else (_hard_sigmoid(x),)
+    return () if x is None or not is_floating(x) else (_hard_sigmoid(x),)
 
 
 def raise_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
@@ -46,7 +52,7 @@ def raise_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
     Opsets before 14 have no HardSwish: there x * HardSigmoid(x) is refused, and the other is rewritten to it.
     """
     x = _gated_by_itself(node)
-    if x is None:
+    if x is None or not is_floating(x):
         return ()
     if opset(node) < _HARD_SWISH_SINCE:
         if node.op_type == "Mul" and any(producer(value, "HardSigmoid") for value in node.inputs):
@@ -128,12 +134,15 @@ def is_standard(sigmoid: ir.Node) -> bool:
 def merge_means(node: ir.Node) -> Sequence[ir.Node]:
     """Rewrite a mean over rows of a mean over columns as GlobalAveragePool and Flatten.
 
-    All rows have the same length, so the mean of their means is the mean over H * W values.
+    All rows have the same length, so the mean of their means is the mean over H * W values. This holds for rank 4.
     """
     if node.op_type != "ReduceMean" or reduced_axes(node) != (2,):
         return ()
     columns = producer(node.inputs[0], "ReduceMean")
     if columns is None or reduced_axes(columns) != (3,) or _keeps(columns) or _keeps(node):
+        return ()
+    source = columns.inputs[0]
+    if source is None or source.shape is None or len(source.shape) != 4:
         return ()
     pool = ir.node("GlobalAveragePool", [columns.inputs[0]])
     return pool, ir.node("Flatten", [pool.outputs[0]], {"axis": 1})
@@ -172,38 +181,15 @@ def reduced_axes(node: ir.Node) -> tuple[int, ...]:
     return tuple(sorted(axis % rank if rank else axis for axis in axes))
 
 
-def fold_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
-    """Fold BatchNormalization into the Conv before it.
-
-    With s = gamma / sqrt(var + eps), w' = w * s and b' = (b - mean) * s + beta give the same function. Refused
-    where another node reads the convolution's output, which would change.
-    """
-    conv = producer(node.inputs[0], "Conv") if node.op_type == "BatchNormalization" else None
-    if conv is None:
-        return ()
-    parameters = [array_of(value) for value in node.inputs[1:5]]
-    weight = array_of(conv.inputs[1])
-    if weight is None or any(array is None for array in parameters):
-        raise RefusedError("its parameters are not constants")
-    if not only_reader(conv.outputs[0]):
-        raise RefusedError("the convolution's output is read by another node, too")
-    gamma, beta, mean, variance = (np.asarray(array, dtype=np.float64) for array in parameters)
-    epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
-    scale = gamma / np.sqrt(variance + epsilon)
-    bias = array_of(conv.inputs[2]) if len(conv.inputs) > 2 else None
-    shift = (np.asarray(bias if bias is not None else 0.0, dtype=np.float64) - mean) * scale + beta
-    return (with_parameters(conv, node, weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), shift),)
-
-
 def absorb_shift(node: ir.Node) -> Sequence[ir.Node]:
-    """Fold an added constant into the Conv before it: Conv(x) + c, with one c for each channel, has the bias b + c.
+    """Fold an added constant into the convolution before it: Conv(x) + c, with one c a channel, has the bias b + c.
 
     Refused where another node reads the convolution's output, which would change.
     """
     if node.op_type != "Add":
         return ()
     for shift, other in (node.inputs, reversed(node.inputs)):
-        conv, added = producer(other, "Conv"), array_of(shift)
+        conv, added = producer(other, "Conv", "ConvTranspose"), array_of(shift)
         if conv is not None and added is not None:
             return (with_shift(conv, node, added),)
     return ()
@@ -219,22 +205,16 @@ def with_shift(conv: ir.Node, owner: ir.Node, added: NDArray[Any]) -> ir.Node:
     bias = array_of(conv.inputs[2]) if len(conv.inputs) > 2 else None
     if weight is None or (len(conv.inputs) > 2 and bias is None):
         raise RefusedError("the convolution's parameters are not constants")
-    channelwise = (len(weight), *[1] * (weight.ndim - 2))
-    if added.size != 1 and (added.shape[-len(channelwise) :] != channelwise or added.size != len(weight)):
+    channels = output_channels(conv, weight)
+    channelwise = (channels, *[1] * (weight.ndim - 2))
+    if added.ndim > weight.ndim:
+        raise RefusedError(f"the node adds a tensor of shape {added.shape}, which has more axes than the output")
+    if added.size != 1 and (added.shape[-len(channelwise) :] != channelwise or added.size != channels):
         raise RefusedError(f"the node adds a tensor of shape {added.shape}, wanted one value, or one for each channel")
     if not only_reader(conv.outputs[0]):
         raise RefusedError("the convolution's output is read by another node, too")
-    old = np.zeros(len(weight)) if bias is None else np.asarray(bias, dtype=np.float64)
+    old = np.zeros(channels) if bias is None else np.asarray(bias, dtype=np.float64)
     return with_parameters(conv, owner, weight, old + np.asarray(added, dtype=np.float64).reshape(-1))
-
-
-def with_parameters(conv: ir.Node, owner: ir.Node, weight: object, bias: object) -> ir.Node:
-    """Make a convolution like this one with other parameters, in the same precision."""
-    own = array_of(conv.inputs[1])
-    assert own is not None
-    parameters = [constant(owner, "weight", weight, own.dtype), constant(owner, "bias", bias, own.dtype)]
-    attributes = {name: attr.value for name, attr in conv.attributes.items()}
-    return ir.node("Conv", [conv.inputs[0], *parameters], attributes, name=conv.name)
 
 
 RAISE: tuple[Rewrite, ...] = (
@@ -243,6 +223,8 @@ RAISE: tuple[Rewrite, ...] = (
     raise_hard_swish,
     merge_means,
     pool_globally,
+    absorb_shift,  # also before batch norms are folded, because some exporters add the bias in between
     fold_batch_norm,
+    fold_batch_norm_behind,
     absorb_shift,
 )

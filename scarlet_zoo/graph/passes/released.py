@@ -10,6 +10,8 @@ import onnx_ir as ir
 from scarlet_zoo.graph.passes.native import is_standard
 from scarlet_zoo.graph.passes.rewrite import Rewrite, constant, float_type, opset, producer
 
+_CLIP_INPUTS_SINCE, _AXES_INPUT_SINCE = 11, 18
+
 
 def spell_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
     """Rewrite HardSwish(x) as x * clip(x + 3, 0, 6) / 6, by its definition."""
@@ -35,7 +37,9 @@ def shift_and_clip(node: ir.Node) -> tuple[ir.Node, ir.Node]:
 
 
 def clip_to_six(owner: ir.Node, shifted: ir.Node) -> ir.Node:
-    """Make the clip to [0, 6] of a node's output, in the precision of the owner."""
+    """Make the clip to [0, 6] of a node's output, in the precision of the owner; bounds are inputs since opset 11."""
+    if opset(owner) < _CLIP_INPUTS_SINCE:
+        return ir.node("Clip", [shifted.outputs[0]], {"min": 0.0, "max": 6.0})
     bounds = (constant(owner, name, value, float_type(owner)) for name, value in (("low", 0.0), ("high", 6.0)))
     return ir.node("Clip", [shifted.outputs[0], *bounds])
 
@@ -45,7 +49,7 @@ def spell_head_pool(node: ir.Node) -> Sequence[ir.Node]:
     pool = producer(node.inputs[0], "GlobalAveragePool") if node.op_type == "Flatten" else None
     if pool is None:
         return ()
-    if opset(node) < 18:
+    if opset(node) < _AXES_INPUT_SINCE:
         columns = ir.node("ReduceMean", [pool.inputs[0]], {"axes": [3], "keepdims": 0})
         return columns, ir.node("ReduceMean", [columns.outputs[0]], {"axes": [2], "keepdims": 0})
     last, third = (constant(node, f"axis{axis}", [axis], np.int64) for axis in (3, 2))

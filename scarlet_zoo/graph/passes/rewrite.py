@@ -144,6 +144,12 @@ def only_reader(value: ir.Value) -> bool:
     return len(value.uses()) == 1 and not value.is_graph_output()
 
 
+def is_floating(value: ir.Value) -> bool:
+    """Whether a value is of floating point; also where the graph does not say."""
+    return value.dtype is None or value.dtype.is_floating_point()
+
+
 def opset(node: ir.Node) -> int:
     """Opset version of the standard operators in a node's graph; 0 if unknown."""
-    return node.graph.opset_imports.get("", 0) if node.graph is not None else 0
+    imports = node.graph.opset_imports if node.graph is not None else {}
+    return imports.get("", 0) or imports.get("ai.onnx", 0)

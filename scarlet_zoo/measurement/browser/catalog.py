@@ -67,24 +67,30 @@ class Served:
         }  # fmt: skip
 
 
-def catalog(workloads: Sequence[Workload], classifier: Workload | None = None) -> list[Served]:
+def catalog(
+    workloads: Sequence[Workload], classifier: Workload | None = None, shapes: Sequence[str] = ()
+) -> list[Served]:
     """Make the catalog: the workloads in order, then a classifier for images that is not measured, if one is given.
+
+    Args:
+        workloads, classifier: their files.
+        shapes: shapes of the workloads' inputs with dynamic sides, as for :class:`scarlet_zoo.latency.Settings`.
 
     Raises:
         ArtifactError: a file is not an ONNX network with one image input, or does not run on this machine.
     """
-    found = [_served(str(number), workload) for number, workload in enumerate(workloads)]
+    found = [_served(str(number), workload, shapes) for number, workload in enumerate(workloads)]
     return found if classifier is None else [*found, replace(_served(str(len(found)), classifier), measured=False)]
 
 
-def _served(number: str, workload: Workload) -> Served:
+def _served(number: str, workload: Workload, shapes: Sequence[str] = ()) -> Served:
     path = workload.path
     if path.suffix != ".onnx":
         raise ArtifactError(f"{path}: is not an ONNX file, wanted one: a browser runs only those")
     artifact = read_artifact(path)
     network = OnnxNetwork(path)
     try:
-        runner = Runner(path, Settings())
+        runner = Runner(path, Settings(shapes=tuple(shapes)))
     except MeasurementError as error:
         raise ArtifactError(str(error)) from error
     ((name, fed),) = runner.feeds.items()

@@ -151,6 +151,8 @@ def _command(folder: str, names: Sequence[str], sysroot: Sysroot, settings: Sett
     options = ["--mode", settings.mode, "--threads", str(settings.threads), "--out", _ANSWER]
     if not settings.spin:
         options.append("--no-spin")
+    for shape in settings.shapes:
+        options += ["--shape", shape]
     if settings.affinity:
         options += ["--affinity", ",".join(map(str, settings.affinity))]
     environment = " ".join(f"{key}={shlex.quote(value)}" for key, value in sysroot.environment(root).items())

@@ -1,0 +1,103 @@
+"""Run any ONNX network with ONNX Runtime's CPU provider: any number of inputs and outputs, of any type and rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.load import loadable
+from scarlet_zoo.latency import MeasurementError, batch_axis, random_input, reason_of, shapes_of_inputs
+
+Array = NDArray[Any]
+Feeds = Mapping[str, Array]
+
+
+class OnnxFile:
+    """A loaded ONNX network.
+
+    Attributes:
+        path: its file.
+        types: the runtime's type of each input by name, such as ``tensor(float)``.
+        sides: declared sides of each input by name; a dynamic side is its name or None.
+        outputs: names of the outputs.
+
+    Raises:
+        ArtifactError: the runtime cannot load the file, or an output is no tensor of numbers.
+    """
+
+    def __init__(self, path: Path, content: bytes | None = None, *, optimiser: bool = True) -> None:
+        """Load a network.
+
+        Args:
+            path: its file.
+            content: the model to run instead of the file's own, serialised.
+            optimiser: whether the runtime may rewrite the graph; off, it runs the operators as they are written.
+        """
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # what it would say is in its exceptions
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if not optimiser:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            with loadable(path) as found:
+                self._session = ort.InferenceSession(content or str(found), options, providers=["CPUExecutionProvider"])
+        except ArtifactError:
+            raise
+        except Exception as error:
+            # The runtime's exceptions have no common base but Exception.
+            why = reason_of(error)
+            raise ArtifactError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {why}") from error
+        self.path = path
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.types: dict[str, str] = {item.name: item.type for item in inputs}
+        self.sides: dict[str, Sequence[Any]] = {item.name: item.shape for item in inputs}
+        self.outputs: list[str] = [item.name for item in outputs]
+        odd = [item for item in outputs if not item.type.startswith("tensor(") or item.type == "tensor(string)"]
+        if odd:
+            raise ArtifactError(f"{path}: output {odd[0].name!r} is {odd[0].type}, wanted tensors of numbers")
+
+    def shapes(self, given: Sequence[str] = ()) -> dict[str, tuple[int, ...]]:
+        """The shape of each input by name: a dynamic batch is 1, other dynamic sides are given.
+
+        Raises:
+            ArtifactError: a given shape does not fit, or a dynamic side is not given; the message says what to type.
+        """
+        try:
+            return shapes_of_inputs(self.path, list(self.sides.items()), given)
+        except MeasurementError as error:
+            raise ArtifactError(str(error)) from error
+
+    def batch_axes(self) -> dict[str, int]:
+        """The axis of the batch of each input whose batch is dynamic, by name."""
+        axes = {name: batch_axis(sides) for name, sides in self.sides.items()}
+        return {name: axis for name, axis in axes.items() if axis is not None}
+
+    def random(self, name: str, shape: Sequence[int], seed: int) -> Array:
+        """A random input of this name, as :func:`scarlet_zoo.latency.random_input` makes it.
+
+        Raises:
+            ArtifactError: the input is no tensor of numbers.
+        """
+        try:
+            made: Array = random_input(self.path, name, self.types[name], shape, seed)
+        except MeasurementError as error:
+            raise ArtifactError(str(error)) from error
+        return made
+
+    def run(self, feeds: Feeds) -> list[Array]:
+        """All outputs for one set of inputs, in their own types and shapes.
+
+        Raises:
+            ArtifactError: the runtime does not run the network on these inputs.
+        """
+        try:
+            return [np.asarray(output) for output in self._session.run(None, dict(feeds))]
+        except Exception as error:
+            shapes = " ".join(f"{name}={','.join(map(str, value.shape))}" for name, value in feeds.items())
+            raise ArtifactError(f"{self.path}: ONNX Runtime does not run it on {shapes}: {reason_of(error)}") from error
