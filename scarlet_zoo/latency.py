@@ -34,10 +34,28 @@ STEADY_CV = 0.05  # a measurement with a larger coefficient of variation is call
 _WINDOW_S, _WINDOWS, _WITHIN, _WITHIN_C = 1.0, 8, 0.02, 2.0
 _PROVIDER = "CPUExecutionProvider"
 EMULATED = "SCARLET_ZOO_EMULATED"  # environment variable set under CPU emulation, where measuring is refused
-_DTYPES = {f"tensor({name})": np.dtype(f"{name}32" if name == "float" else name) for name in (
-    "float", "float16", "double", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "bool")}
+_DTYPES = {
+    f"tensor({name})": np.dtype(f"{name}32" if name == "float" else name)
+    for name in (
+        "float",
+        "float16",
+        "double",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "bool",
+    )
+}
 # Names that exporters give to the side of a batch; names of sides that are no batch; names that say nothing.
-_BATCH, _NO_BATCH = re.compile(r"n|b|bs|.*batch.*"), re.compile(r"[hwtlds]|.*(height|width|seq|len|frame|time|sample).*")
+_BATCH, _NO_BATCH = (
+    re.compile(r"n|b|bs|.*batch.*"),
+    re.compile(r"[hwtlds]|.*(height|width|seq|len|frame|time|sample).*"),
+)
 _NAMELESS_SIDE = {"", "?", "none", "unk", "unknown"}
 # Instruction sets that decide which kernels a runtime chooses.
 _FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp",

@@ -90,9 +90,7 @@ def optimize(
     return optimize_file(Path(source), Path(path), variant, shapes=shapes, force=force)
 
 
-def optimize_file(
-    source: Path, path: Path, form: str, *, shapes: Sequence[str] = (), force: bool = False
-) -> Optimized:
+def optimize_file(source: Path, path: Path, form: str, *, shapes: Sequence[str] = (), force: bool = False) -> Optimized:
     """Rewrite an ONNX file into a graph variant, and verify it against the source on ONNX Runtime.
 
     Args:

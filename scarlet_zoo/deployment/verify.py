@@ -261,6 +261,6 @@ def _run_group(
             name = f"{group.name}, batch {batch}"
             if len(outputs) > 1:
                 name += f", {candidate.outputs[position]}"
-            rounding = group.roundings[position]
-            yield case_of(name, output, truth, group.spreads[position], limits[position], logits=len(outputs) == 1,
+            rounding, spread = group.roundings[position], group.spreads[position]
+            yield case_of(name, output, truth, spread, limits[position], logits=len(outputs) == 1,
                           rounding=rounding, min_sqnr_db=sqnr_limit(tolerance, rounding) if headline else None)  # fmt: skip

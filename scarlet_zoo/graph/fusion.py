@@ -145,7 +145,9 @@ def report_of_graph(file: str, runtime: str, machine: str, graph: onnx.GraphProt
         "unblocked": sum(not row.blocked for row in rows),
         "reorders": sum(node.op_type in _REORDERS or node.op_type == "Transpose" for node in nodes),
         "float": sum(not row.quantized for row in rows) + matrices if quantized else 0,
-        "stray": sum(node.op_type in _QUANTISERS and not view.at_the_edge(node) for view in views for node in view.nodes),
+        "stray": sum(
+            node.op_type in _QUANTISERS and not view.at_the_edge(node) for view in views for node in view.nodes
+        ),
     }
     assert totals.keys() == TOTALS.keys()
     return FusionReport(file, runtime, machine, rows, totals, dict(sorted(operators.items())))
@@ -170,7 +172,7 @@ class _View:
         self.nodes, self.outer, self.holder = graph.node, outer, holder
         self.writers = {name: node for node in graph.node for name in node.output}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
-        self.constants = {tensor.name for tensor in graph.initializer} | (outer.constants if outer else set())
+        self.constants: set[str] = {tensor.name for tensor in graph.initializer} | (outer.constants if outer else set())
         for node in with_inner(graph.node):
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)

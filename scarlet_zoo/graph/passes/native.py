@@ -24,7 +24,6 @@ from scarlet_zoo.graph.passes.rewrite import (
     RefusedError,
     Rewrite,
     array_of,
-    constant,
     is_floating,
     only_reader,
     opset,
