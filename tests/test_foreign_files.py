@@ -210,18 +210,18 @@ def test_outputs_of_any_shape_are_compared(tmp_path):
         "batch 1", "batch 3", "batch 8"
     }  # fmt: skip
     assert len({case.case.rpartition(", ")[2] for case in parity.cases}) >= 6
-    with RunOnce(file) as runner:
+    with RunTwice(file) as runner:
         assert {name: value.shape for name, value in runner.feeds.items()} == {"x": (1, 3, 32, 32), "x1": (1, 4)}
 
 
-class RunOnce:
-    """A runner that has run once."""
+class RunTwice:
+    """A runner that has run twice: some files fail only the second time, when an output is there already."""
 
     def __init__(self, path, *shapes):
         self.runner = Runner(path, Settings(shapes=shapes))
 
     def __enter__(self):
-        assert self.runner.time_ms() > 0
+        assert min(self.runner.time_ms(), self.runner.time_ms()) > 0
         return self.runner
 
     def __exit__(self, *_):
@@ -271,7 +271,7 @@ def test_inputs_of_any_rank_and_type_are_optimised_and_measured(make, inputs, re
     made = optimize(file, tmp_path / "o.onnx")
     assert made.lowering.applied[rewritten] > 0
     assert made.parity.passed
-    with RunOnce(made.artifact.path) as runner:
+    with RunTwice(made.artifact.path) as runner:
         assert [value.ndim for value in runner.feeds.values()] == [given.ndim for given in inputs]
 
 
@@ -289,7 +289,7 @@ def test_a_wrong_declared_rank_is_measured_all_the_same(tmp_path):
         helper.make_node("Compress", ["sides", "b"], ["s"]),
         helper.make_node("Reshape", ["c", "s"], ["y"]),
     ]
-    with RunOnce(model_of(nodes, tmp_path / "m.onnx", tensors=[sides, kept])) as runner:
+    with RunTwice(model_of(nodes, tmp_path / "m.onnx", tensors=[sides, kept])) as runner:
         assert runner.conditions["bound"] is False
 
 

@@ -262,5 +262,7 @@ def _run_group(
             if len(outputs) > 1:
                 name += f", {candidate.outputs[position]}"
             rounding, spread = group.roundings[position], group.spreads[position]
-            yield case_of(name, output, truth, spread, limits[position], logits=len(outputs) == 1,
-                          rounding=rounding, min_sqnr_db=sqnr_limit(tolerance, rounding) if headline else None)  # fmt: skip
+            yield case_of(
+                name, output, truth, spread, limits[position], logits=len(outputs) == 1, rounding=rounding,
+                min_sqnr_db=sqnr_limit(tolerance, rounding) if headline else None,
+            )  # fmt: skip
