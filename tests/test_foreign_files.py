@@ -375,6 +375,19 @@ def test_an_activation_behind_a_branch_belongs_to_the_convolution_in_it(tmp_path
     assert [row.follower for row in inspect(file).convolutions] == ["Tanh"]
 
 
+def test_what_runtimes_do_without_is_completed(tmp_path):
+    file = model_of([convolution("x", "a"), *swish("a", "y")], tmp_path / "m.onnx")
+    model = onnx.load(file)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    model.opset_import[0].domain = "ai.onnx"
+    onnx.save(model, file)
+    made = optimize(file, tmp_path / "o.onnx")
+    assert made.lowering.applied["raise_hard_swish"] == 1
+    assert made.artifact.opset == 17
+    sides = onnx.load(made.artifact.path).graph.output[0].type.tensor_type.shape.dim
+    assert [side.dim_value for side in sides] == [1, 4, 8, 8]
+
+
 def test_two_outputs_of_one_tensor_keep_their_names(tmp_path):
     nodes = [convolution("x", "a"), *swish("a", "b"), *[helper.make_node("Identity", ["b"], [name]) for name in "yz"]]
     file = model_of(nodes, tmp_path / "m.onnx", outputs=[images("y"), images("z")])
