@@ -124,7 +124,7 @@ def hostile(name, folder):
         "cut data": (graph_of([conv], [weight], external={"location": "cut.bin"}), "declares 48 bytes"),
         "a climbing path": (graph_of([conv], [weight], external={"location": "../outside.bin"}), "own folder"),
         "an absolute path": (graph_of([conv], [weight], external={"location": "/etc/passwd"}), "own folder"),
-        "a path that climbs on Windows": (graph_of([conv], [weight], external={"location": "..\\outside.bin"}), "own f"),
+        "a path that climbs on Windows": (graph_of([conv], [weight], external={"location": "..\\x"}), "own folder"),
         "a link to nothing": (graph_of([conv], [weight], external={"location": "link.bin"}), "no such file"),
         "an offset beyond the end": (
             graph_of([conv], [weight], external={"location": "cut.bin", "offset": 10**18, "length": 48}), "cut.bin"),

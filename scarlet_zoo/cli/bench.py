@@ -204,6 +204,7 @@ def profile_model(
 
     The time of each block or operator is shown beside its physical limit on this machine.
     """
+    from scarlet_zoo.latency import Runner, Settings
     from scarlet_zoo.measurement.profiling import profile
     from scarlet_zoo.measurement.roofline import measure_machine
     from scarlet_zoo.measurement.workloads import gather
@@ -211,6 +212,9 @@ def profile_model(
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         (workload,) = gather([model], Path(temporary), [target], weights, calibration, say)
+        Runner(
+            workload.path, Settings(threads=threads, shapes=tuple(shape or ()))
+        ).time_ms()  # refused at once, if it is
         say("measure this machine")
         machine = measure_machine(threads)
         say("profile")

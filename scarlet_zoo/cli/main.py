@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _silence_libraries() -> None:
-    """Keep what libraries log and warn of off stderr, where our errors are one line. Debugging options of Python win."""
+    """Keep what libraries log and warn of off stderr, where our errors are one line; ``python -W`` brings it back."""
     logging.lastResort = logging.NullHandler()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

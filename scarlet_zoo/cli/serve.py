@@ -112,8 +112,8 @@ def serve(
         bundle = None if space is None else _bundle(space, folder / "bundle", precision, (networks, held_out))
         settings = {"threads": threads, "runs": runs, "seconds": seconds, "warmup": 10, "burst": 5, "table_runs": 20}
         desk = Desk(token=new_token(), models=catalog(workloads, _classifier(workloads, folder), shape or ()),
-                    runtime=runtime, results=results, table=None if bundle is None else TableRun(bundle, sittings, results),
-                    settings=settings)  # fmt: skip
+                    runtime=runtime, results=results, settings=settings,
+                    table=None if bundle is None else TableRun(bundle, sittings, results))  # fmt: skip
         place = Place(lan=lan, port=port, https=https, adb=adb)
         run_server(desk, place, lambda url, fingerprint: _show(url, fingerprint, place.lan or place.https), stop_after)
     rows = [record.to_dict() for record in results.received]

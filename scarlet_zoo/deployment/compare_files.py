@@ -257,4 +257,5 @@ def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return copy.SerializeToString()
+    content: bytes = copy.SerializeToString()
+    return content

@@ -172,7 +172,7 @@ class _View:
         self.nodes, self.outer, self.holder = graph.node, outer, holder
         self.writers = {name: node for node in graph.node for name in node.output}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
-        self.constants = {tensor.name for tensor in graph.initializer} | (outer.constants if outer else set())
+        self.constants: set[str] = {tensor.name for tensor in graph.initializer} | (outer.constants if outer else set())
         for node in with_inner(graph.node):
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)

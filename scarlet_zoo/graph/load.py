@@ -18,6 +18,7 @@ from scarlet_zoo.latency import MeasurementError, shapes_of_inputs
 from scarlet_zoo.utils.files import replacing
 
 _OLDEST_OPSET = 7
+_LONG_DOMAIN = "ai.onnx"
 _FOUR_BITS = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
 _LARGEST_BYTES = 2 * 1024**3 - 1  # largest size of a protobuf message
 
@@ -39,16 +40,33 @@ def open_graph(path: Path) -> onnx.ModelProto:
             _check_embedded(tensor, path)
     check_size(model, path)
     try:
+        _complete(model)
         onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise ArtifactError(f"{path}: not a valid ONNX graph: {str(error).strip().splitlines()[0]}") from error
     return model
+
+
+def _complete(model: onnx.ModelProto) -> None:
+    """Write what runtimes do without: the short name of the standard operators' domain, and the shapes of outputs."""
+    for entry in (*model.opset_import, *(entry for function in model.functions for entry in function.opset_import)):
+        if entry.domain == _LONG_DOMAIN:
+            entry.domain = ""
+    for node in nodes_of(model):
+        if node.domain == _LONG_DOMAIN:
+            node.domain = ""
+    lacking = [value for value in model.graph.output
+               if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")]  # fmt: skip
+    if lacking:
+        inferred = {value.name: value.type for value in onnx.shape_inference.infer_shapes(model).graph.output}
+        for value in lacking:
+            value.type.CopyFrom(inferred[value.name])
 
 
 def _check_opsets(model: onnx.ModelProto, path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
     for entry in model.opset_import:
-        if entry.domain in ("", "ai.onnx") and not _OLDEST_OPSET <= entry.version <= newest:
+        if entry.domain in ("", _LONG_DOMAIN) and not _OLDEST_OPSET <= entry.version <= newest:
             raise ArtifactError(f"{path}: got opset {entry.version}, wanted {_OLDEST_OPSET} to {newest}")
 
 

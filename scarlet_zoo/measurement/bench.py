@@ -33,7 +33,8 @@ def bench(
         targets: the targets that networks given by name are exported for; each network and target gives a record.
         weights: the weights of networks given by name, as for :func:`scarlet_zoo.models.loading.load_network`.
         calibration: calibration images for integer targets: a folder, or ``random``.
-        settings: how to measure: threads, mode, runs, shapes of dynamic inputs; the defaults of :class:`scarlet_zoo.Settings` when left out.
+        settings: how to measure: threads, mode, runs, shapes of dynamic inputs; the defaults of
+            :class:`scarlet_zoo.Settings` when left out.
         processes: number of fresh processes to measure in, one after the other; 1 measures in this process.
         repeats: how many times at most a measurement that varies by more than 5 % is repeated.
         stage: called with a description of each step as it begins.

@@ -43,6 +43,9 @@ class Layers:
     def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         graph = onnx.shape_inference.infer_shapes(with_input_shapes(model, shapes or {})).graph
         self._held = {tensor.name: tensor for tensor in graph.initializer}
+        # Some exporters write every weight as an operator that gives a constant.
+        self._held |= {node.output[0]: attribute.t for node in graph.node if node.op_type == "Constant"
+                       for attribute in node.attribute if attribute.name == "value"}  # fmt: skip
         self._makers = {name: node for node in graph.node for name in node.output}
         self._shapes = {
             value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]

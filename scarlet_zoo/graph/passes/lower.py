@@ -34,7 +34,7 @@ from scarlet_zoo.graph.passes.quantizable import CLIP, SINK
 from scarlet_zoo.graph.passes.released import RELEASE
 from scarlet_zoo.graph.passes.rewrite import Lowering as Lowering
 from scarlet_zoo.graph.passes.rewrite import Refusal as Refusal
-from scarlet_zoo.graph.passes.rewrite import Rewrite, apply
+from scarlet_zoo.graph.passes.rewrite import Rewrite, apply, producer
 from scarlet_zoo.graph.passes.sizes import fold_sizes
 from scarlet_zoo.graph.passes.uint8_input import take_uint8_input as take_uint8_input
 
@@ -112,11 +112,30 @@ def constants_inside(model: ir.Model) -> None:
     model.ir_version = max(model.ir_version or 0, _CONSTANTS_APART_SINCE)
 
 
+def remove_identities(model: ir.Model) -> None:
+    """Remove the identities of a model's graph, in place; those that make two outputs of one tensor stay.
+
+    Those in subgraphs stay as well: they give an output of a branch or of a loop its own name.
+    """
+    graph = model.graph
+    for node in list(graph):
+        if producer(node.outputs[0], "Identity") is None or node.inputs[0] is None:
+            continue
+        given, output = node.inputs[0], node.outputs[0]
+        if output.is_graph_output():
+            if given.producer() is None or given.is_graph_output():
+                continue
+            given.name = output.name
+        given.shape, given.type = given.shape or output.shape, given.type or output.type
+        ir.convenience.replace_all_uses_with(output, given, replace_graph_outputs=True)
+        graph.remove(node, safe=True)
+
+
 def tidy(model: ir.Model) -> None:
     """Remove identities, unused nodes and duplicate constants; sort the nodes and make names unique, in place."""
     for cleaning in (
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.IdentityEliminationPass(),
+        remove_identities,
         common.DeduplicateInitializersPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedOpsetsPass(),
