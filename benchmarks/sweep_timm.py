@@ -5,16 +5,18 @@ import json
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import timm
 import torch
 
 from scarlet_zoo.data.folders import list_images
-from scarlet_zoo.evidence.timm_sweep import Member, members, sweep_one
+from scarlet_zoo.data.image_io import open_image
+from scarlet_zoo.evidence.timm_sweep import SIDE, Member, members, sweep_one
 from scarlet_zoo.utils.files import json_text, write_text
 
 RESULT = Path(__file__).parent / "results" / "timm_sweep.json"
@@ -26,11 +28,12 @@ def one(member: Member, folder: Path) -> None:
     torch.set_num_threads(1)
     files, _ = list_images(folder)
     with tempfile.TemporaryDirectory() as temporary:
-        row = sweep_one(member, files[:: max(1, len(files) // IMAGES)][:IMAGES], Path(temporary))
+        chosen = files[:: max(1, len(files) // IMAGES)][:IMAGES]
+        row = sweep_one(member, [open_image(file) for file in chosen], Path(temporary))
     sys.stdout.write(f"\n{json.dumps(row)}\n")
 
 
-def row_of(member: Member, folder: str) -> dict:
+def row_of(member: Member, folder: str) -> dict[str, Any]:
     """Run a network in a child, so that what one breaks or holds is no other's."""
     command = [sys.executable, __file__, "--images", folder, "--one", json.dumps(asdict(member))]
     try:
@@ -39,7 +42,8 @@ def row_of(member: Member, folder: str) -> dict:
         return {**asdict(member), "create": {"error": f"not done after {LIMIT_S} seconds"}}
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if lines:
-        return json.loads(lines[-1])
+        row: dict[str, Any] = json.loads(lines[-1])
+        return row
     reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
     return {**asdict(member), "create": {"error": reason}}
 
@@ -53,16 +57,26 @@ def main() -> None:
     if asked.one:
         one(Member(**json.loads(asked.one)), Path(asked.images))
         return
-    versions = {"timm": timm.__version__, "onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
-    rows = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
-    todo = [member for member in members() if member.name not in {row["name"] for row in rows}]
+    kept = (
+        json.loads(RESULT.read_text()) if RESULT.is_file() else {"members": [asdict(m) for m in members()], "rows": []}
+    )
+    kept |= {"timm": timm.__version__, "onnxruntime": onnxruntime.__version__, "torch": torch.__version__,
+             "images": IMAGES, "side": SIDE}  # fmt: skip
+    done = {row["name"] for row in kept["rows"]}
+    todo = [Member(**member) for member in kept["members"] if member["name"] not in done]
     with ThreadPoolExecutor(2) as pool:
-        for row in pool.map(lambda member: row_of(member, asked.images), todo):
-            rows = sorted([*rows, row], key=lambda row: row["family"])
-            write_text(RESULT, json_text({"versions": versions, "images": IMAGES, "rows": rows}, indent=1) + "\n")
-            failed = next((f"{stage}: {row[stage]['error']}" for stage in row
-                           if isinstance(row[stage], dict) and "error" in row[stage]), None)  # fmt: skip
-            sys.stderr.write(f"{row['name']}: {failed or row['int8']['sqnr_db']}\n")
+        for finished in as_completed([pool.submit(row_of, member, asked.images) for member in todo]):
+            row = finished.result()
+            kept["rows"] = sorted([*kept["rows"], row], key=lambda row: row["family"])
+            write_text(RESULT, json_text(kept, indent=1) + "\n")
+            sys.stderr.write(f"{row['name']}: {outcome(row)}\n")
+
+
+def outcome(row: dict[str, Any]) -> str:
+    """The first error of a row, or the SQNR of its int8 file, in words."""
+    stages = {stage: found for stage, found in row.items() if isinstance(found, dict)}
+    failed = [f"{stage}: {found['error']}" for stage, found in stages.items() if "error" in found]
+    return failed[0] if failed else f"int8 {stages['int8']['sqnr_db']} dB"
 
 
 if __name__ == "__main__":

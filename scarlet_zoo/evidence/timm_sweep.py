@@ -91,13 +91,14 @@ def _has_attention(model: nn.Module) -> bool:
     return any(word in kind for kind in kinds for word in ("bmm", "attention"))
 
 
-def sweep_one(member: Member, images: Sequence[Path], folder: Path) -> dict[str, Any]:
+def sweep_one(member: Member, images: Sequence[Image.Image], folder: Path, side: int = SIDE) -> dict[str, Any]:
     """Take a network through all stages, with random weights; a stage that fails ends the way.
 
     Args:
         member: the network.
         images: photographs; the last quarter is not calibrated on.
         folder: folder for its files.
+        side: side of the images in pixels, where the network takes it.
 
     Returns:
         The member's fields, ``side``, and for each stage that was reached ``seconds`` and either ``error`` or its
@@ -108,7 +109,7 @@ def sweep_one(member: Member, images: Sequence[Path], folder: Path) -> dict[str,
     state: dict[str, Any] = {}
 
     def create() -> dict[str, Any]:
-        state["network"] = _load(member.name)
+        state["network"] = _load(member.name, side)
         return {"side": state["network"].preprocessing.size[0]}
 
     def export() -> dict[str, Any]:
@@ -137,10 +138,10 @@ def sweep_one(member: Member, images: Sequence[Path], folder: Path) -> dict[str,
     return row
 
 
-def _load(name: str) -> Network:
+def _load(name: str, side: int) -> Network:
     """Load a network for small images where it takes them, else for its own."""
     try:
-        return load_network(name, "random", input_size=SIDE)
+        return load_network(name, "random", input_size=side)
     except ScarletError:
         return load_network(name, "random")
 
@@ -150,8 +151,8 @@ def _folded(network: Network) -> dict[str, Any]:
     return {"max_rel_diff": result.max_rel_diff, "steps": len(result.steps), "skipped": len(result.skipped)}
 
 
-def _quantized(network: Network, native: Path, int8: Path, images: Sequence[Path], kind: str) -> dict[str, Any]:
-    prepared = network.preprocessing.batch([Image.open(image).convert("RGB") for image in images])
+def _quantized(network: Network, native: Path, int8: Path, images: Sequence[Image.Image], kind: str) -> dict[str, Any]:
+    prepared = network.preprocessing.batch(images)
     least = CONVOLUTIONAL_DB if kind == "convolutional" else HYBRID_DB
     made = quantize_int8(native, int8, prepared, Int8(isa="x64-vnni", least_sqnr_db=least))
     golden = check_golden(read_artifact(int8)).passed if KEY in made.artifact.metadata else None

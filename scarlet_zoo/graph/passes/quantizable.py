@@ -58,6 +58,26 @@ def clip_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
     return shifted, clipped, product, _sixth(node, product)
 
 
+def convolve_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
+    """Rewrite a batch norm that no operator could take in as a convolution of each channel with one weight.
+
+    With s = gamma / sqrt(var + eps), the norm is s x + (beta - mean s): a convolution has an integer kernel.
+    """
+    source = node.inputs[0] if node.op_type == "BatchNormalization" else None
+    if source is None or source.shape is None or len(source.shape) != 4:
+        return ()
+    parameters = [array_of(value) for value in node.inputs[1:5]]
+    if any(array is None for array in parameters):
+        raise RefusedError("its parameters are not constants")
+    gamma, beta, mean, variance = (np.asarray(array, dtype=np.float64) for array in parameters)
+    epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
+    scale = gamma / np.sqrt(variance + epsilon)
+    weight = constant(node, "weight", scale.reshape(-1, 1, 1, 1), float_type(node))
+    bias = constant(node, "bias", beta - mean * scale, float_type(node))
+    attributes = {"group": len(scale), "kernel_shape": [1, 1]}
+    return (ir.node("Conv", [source, weight, bias], attributes, name=node.name),)
+
+
 def _sixth(owner: ir.Node, node: ir.Node) -> ir.Node:
     return ir.node("Mul", [node.outputs[0], constant(owner, _FACTOR, 1 / 6, float_type(owner))])
 
@@ -126,5 +146,5 @@ def _like(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
     return ir.node(node.op_type, inputs, attributes, name=node.name)
 
 
-CLIP: tuple[Rewrite, ...] = (clip_hard_swish, clip_hard_sigmoid)
+CLIP: tuple[Rewrite, ...] = (clip_hard_swish, clip_hard_sigmoid, convolve_batch_norm)
 SINK: tuple[Rewrite, ...] = (merge_factors, sink_factor)

@@ -47,8 +47,9 @@ def fold_sizes(model: ir.Model) -> int:
     sizes = [value for node in graph if _reads_data(node, data) for value in node.inputs
              if value is not None and value not in data and not is_constant(value)]  # fmt: skip
     sizes = list(dict.fromkeys(sizes))
-    fixed = isinstance(shape[0], int)
-    runs = [_run(model, sizes, (batch, *shape[1:])) for batch in ((shape[0],) if fixed else _BATCHES)]
+    batch, sides = shape
+    batches = _BATCHES if batch is None else (batch,)
+    runs = [_run(model, sizes, (size, *sides)) for size in batches]
     count = 0
     for position, value in enumerate(sizes):
         arrays = [run[position] for run in runs]
@@ -62,16 +63,17 @@ def _reads_data(node: ir.Node, data: set[ir.Value]) -> bool:
     return node.op_type not in _SHAPE_READERS and any(value in data for value in node.inputs)
 
 
-def _image_shape(graph: ir.Graph) -> tuple[int | None, ...] | None:
-    """(batch, sides...) of the only input, with None for a batch of any size; None if a side is not fixed."""
+def _image_shape(graph: ir.Graph) -> tuple[int | None, tuple[int, ...]] | None:
+    """(batch, sides) of the only input, with None for a batch of any size; None if a side is not fixed."""
     inputs = [value for value in graph.inputs if value.const_value is None]
     if len(inputs) != 1 or inputs[0].shape is None or not len(inputs[0].shape):
         return None
     batch, *sides = (side if isinstance(side, int) else None for side in inputs[0].shape.dims)
-    return None if any(side is None for side in sides) else (batch, *sides)
+    fixed = tuple(side for side in sides if side is not None)
+    return (batch, fixed) if len(fixed) == len(sides) else None
 
 
-def _run(model: ir.Model, values: list[ir.Value], shape: tuple[int | None, ...]) -> list[NDArray[np.generic]]:
+def _run(model: ir.Model, values: list[ir.Value], shape: tuple[int, ...]) -> list[NDArray[np.generic]]:
     """Run a model on zeros of this shape, and return these of its values."""
     if not values:
         return []
@@ -85,7 +87,7 @@ def _run(model: ir.Model, values: list[ir.Value], shape: tuple[int | None, ...])
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     source = next(value for value in model.graph.inputs if value.const_value is None)
     dtype = source.dtype.numpy() if source.dtype is not None else np.float32
-    arrays: list[NDArray[np.generic]] = session.run(None, {str(source.name): np.zeros(shape, dtype)})  # type: ignore[arg-type]
+    arrays: list[NDArray[np.generic]] = session.run(None, {str(source.name): np.zeros(shape, dtype)})
     return arrays
 
 

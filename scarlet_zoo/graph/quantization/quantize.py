@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,23 +22,19 @@ import numpy as np
 import onnx
 import onnx.version_converter
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from scarlet_zoo.data.calibration import calibration_images
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.load import open_graph
-from scarlet_zoo.graph.passes.lower import lower, tidy
-from scarlet_zoo.graph.quantization.bias import Means, channel_means
-from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, Observed, observe
-from scarlet_zoo.graph.quantization.exact import exact_model, rounds_in_float
-from scarlet_zoo.graph.quantization.float_layers import guard_float_layers, layers_to_keep
+from scarlet_zoo.graph.passes.lower import lower
+from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, observe
+from scarlet_zoo.graph.quantization.exact import rounds_in_float
 from scarlet_zoo.graph.quantization.golden import KEY, has_integer_logits, make_golden
-from scarlet_zoo.graph.quantization.grids import choose_grids, with_aliases
-from scarlet_zoo.graph.quantization.insert_qdq import insert
 from scarlet_zoo.graph.quantization.isa import preset, this_isa
 from scarlet_zoo.graph.quantization.plan import plan, tensors_of
+from scarlet_zoo.graph.quantization.trial import Trial, spread_of
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.utils.files import replacing
 
@@ -47,11 +43,9 @@ AUTO = "auto"
 LEAST_SQNR_DB = 25.0
 _VALIDATION_SHARE, _FEWEST_TO_SPLIT = 0.25, 8
 _CALIBRATION_IMAGES = 128
-_JUDGED = 8
 # The first opset in which a weight has a scale for each channel.
 _OLDEST_OPSET = 13
 Progress = Callable[[int, int], None]
-Outputs = list[NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +147,14 @@ def quantize_int8(
     calibration = network.as_taken(images[: len(images) - count] if count else images)
     planned = plan(model.graph, frozenset(how.keep_float))
     observed = observe(model, tensors_of(planned), calibration, progress)
-    trial = _Trial(model, observed, how, calibration, judged, network.run(judged, network.batch))
+    trial = Trial(
+        model, observed, calibration, judged, network.run(judged, network.batch),
+        weight_zero=preset(how.isa or this_isa()).weight_zero, keep_float=how.keep_float, correct_bias=how.correct_bias,
+    )  # fmt: skip
     tried = {method: trial.run(method) for method in (METHODS if how.method == AUTO else (how.method,))}
     best = max(tried, key=lambda method: tried[method].sqnr_db)
-    chosen, kept = tried[best], ()
+    chosen = tried[best]
+    kept: tuple[str, ...] = ()
     if how.least_sqnr_db is not None and chosen.sqnr_db < how.least_sqnr_db:
         kept = trial.layers_to_keep(best, how.least_sqnr_db)
         chosen = trial.run(best, kept)
@@ -171,96 +169,10 @@ def quantize_int8(
         chosen.top1_agreement,
         {method: {"sqnr_db": row.sqnr_db, "top1_agreement": row.top1_agreement} for method, row in tried.items()},
         "held-out" if count else "calibration",
-        min(_spread(output) for output in trial.truth),
+        min(spread_of(output) for output in trial.truth),
         dict(left),
         kept,
     )
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """An integer model as bytes, and how close its outputs are to those of its source, computed exactly."""
-
-    content: bytes
-    sqnr_db: float
-    top1_agreement: float | None
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """What a network can be quantised with: the ranges seen on images, and other images to judge on."""
-
-    model: ir.Model
-    observed: Mapping[str, Observed]
-    how: Int8
-    images: Array
-    judged: Array
-    truth: Outputs
-
-    def ranges(self, method: str) -> dict[str, tuple[float, float]]:
-        """(low, high) of every tensor by a method."""
-        planned = plan(self.model.graph, frozenset(self.how.keep_float))
-        return with_aliases(planned, {name: METHODS[method](seen) for name, seen in self.observed.items()})
-
-    def run(self, method: str, kept: Sequence[str] = ()) -> _Tried:
-        """Quantise with a method, these layers left in float, and judge."""
-        ranges = self.ranges(method)
-        kept = (*self.how.keep_float, *kept)
-        # Means are counted with uint8 weights, whose kernels are exact on every processor.
-        exact_zero = preset("x64").weight_zero
-        means = channel_means(_inserted(self.model, ranges, kept, exact_zero, {}), self.images)
-        means = means if self.how.correct_bias else {}
-        zero = preset(self.how.isa or this_isa()).weight_zero
-        proto = ir.serde.serialize_model(_inserted(self.model, ranges, kept, zero, means))
-        network = OnnxNetwork(Path("int8.onnx"), exact_model(proto).SerializeToString())
-        score = compare_outputs(self.truth, network.run(self.judged, network.batch))
-        content: bytes = proto.SerializeToString(deterministic=True)
-        return _Tried(content, float(score["sqnr_db"] or 0.0), score["top1_agreement"])
-
-    def layers_to_keep(self, method: str, wanted_db: float) -> tuple[str, ...]:
-        """The layers to leave in float for this SQNR."""
-        ranges = self.ranges(method)
-        alone = noise_alone(self.model, ranges, self.judged[:_JUDGED], self.images, frozenset(self.how.keep_float))
-        return layers_to_keep(alone, wanted_db, lambda kept: self.run(method, kept).sqnr_db)
-
-
-def noise_alone(
-    model: ir.Model,
-    ranges: Mapping[str, tuple[float, float]],
-    judged: Array,
-    images: Array,
-    skipped: frozenset[str] = frozenset(),
-    progress: Progress | None = None,
-) -> dict[str, float]:
-    """Noise over signal of the outputs with each convolution or matrix product alone in integers, by its name.
-
-    Args:
-        model: a float network in variant ``friendly``.
-        ranges: (low, high) of every tensor of the plan.
-        judged: images to judge on, (N, C, H, W).
-        images: calibration images, for the correction of biases.
-        skipped: names of nodes that stay in float.
-        progress: called with (done, expected), in layers.
-    """
-    exact_zero = preset("x64").weight_zero
-    truth = _outputs(model, judged)
-    means = channel_means(_inserted(model, ranges, tuple(skipped), exact_zero, {}), images)
-    operators = plan(model.graph, skipped).operators
-    layers = [str(node.name) for node in operators if node.op_type in ("Conv", "Gemm")]
-    noises = {}
-    for done, layer in enumerate(layers):
-        others = {str(node.name) for node in operators} - {layer} | skipped
-        alone = _inserted(model, ranges, tuple(others), exact_zero, means)
-        noises[layer] = 10 ** (-float(compare_outputs(truth, _outputs(alone, judged))["sqnr_db"] or 0.0) / 10)
-        if progress is not None:
-            progress(done + 1, len(layers))
-    return noises
-
-
-def _outputs(model: ir.Model, images: Array) -> Outputs:
-    """All outputs of a model for images."""
-    network = OnnxNetwork(Path("model.onnx"), ir.serde.serialize_model(model).SerializeToString())
-    return network.run(images, network.batch)
 
 
 def friendly_model(source: Path) -> ir.Model:
@@ -301,40 +213,6 @@ def _images_of(source: Path, images: Array | str | Path, feed: Preprocessing | N
 def _validation_count(images: Array) -> int:
     """Number of images to judge on, which do not calibrate; 0 if there are too few."""
     return round(len(images) * _VALIDATION_SHARE) if len(images) >= _FEWEST_TO_SPLIT else 0
-
-
-def _inserted(
-    model: ir.Model,
-    ranges: Mapping[str, tuple[float, float]],
-    kept: Sequence[str],
-    zero: int,
-    means: Mapping[str, Means],
-) -> ir.Model:
-    """A copy of the model with its integer operators."""
-    quantized = model.clone()
-    todo = plan(quantized.graph, frozenset(kept))
-    insert(quantized.graph, todo, choose_grids(todo, ranges), zero, means)
-    guard_float_layers(quantized.graph)
-    tidy(quantized)
-    return quantized
-
-
-def compare_outputs(truth: Outputs, got: Outputs) -> dict[str, float | None]:
-    """SQNR in dB (the lowest of several outputs) and top-1 agreement (None without one output of logits)."""
-    ratios = []
-    for wanted, found in zip(truth, got, strict=True):
-        noise = float(np.mean((found - wanted) ** 2))
-        ratios.append(10 * np.log10(max(float(np.mean(wanted**2)), 1e-300) / noise) if noise > 0 else np.inf)
-    logits = len(truth) == 1 and truth[0].ndim == 2
-    agree = float(np.mean(got[0].argmax(1) == truth[0].argmax(1))) if logits else None
-    # Digits beyond these are the rounding of the float network, which differs from processor to processor.
-    return {"sqnr_db": round(float(min(ratios)), 3), "top1_agreement": agree}
-
-
-def _spread(output: NDArray[np.float64]) -> float:
-    """Standard deviation between images over the root mean square."""
-    whole = float(np.mean(output**2))
-    return float((np.mean(output.var(axis=0)) / whole) ** 0.5) if whole > 0 else 0.0
 
 
 def _describe(

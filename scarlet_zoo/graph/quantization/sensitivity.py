@@ -13,7 +13,8 @@ from scarlet_zoo.errors import ExportError
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, observe
 from scarlet_zoo.graph.quantization.grids import with_aliases
 from scarlet_zoo.graph.quantization.plan import plan, tensors_of
-from scarlet_zoo.graph.quantization.quantize import friendly_model, noise_alone
+from scarlet_zoo.graph.quantization.quantize import friendly_model
+from scarlet_zoo.graph.quantization.trial import noise_alone
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.utils.plotting import new_figure
