@@ -10,7 +10,21 @@ import typer
 
 from scarlet_zoo.cli.console import emit, pairs, records_table, say
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import Affinity, Json, Mode, Models, Out, Serial, Spin, Targets, Threads, Weights, numbers
+from scarlet_zoo.cli.options import (
+    Affinity,
+    InChans,
+    Json,
+    Mode,
+    Models,
+    NumClasses,
+    Out,
+    Serial,
+    Spin,
+    Targets,
+    Threads,
+    Weights,
+    numbers,
+)
 from scarlet_zoo.errors import ScarletError
 
 if TYPE_CHECKING:
@@ -52,6 +66,8 @@ def run(
     timeout: Annotated[float, typer.Option(min=1, help="Time after which a run is aborted, in seconds.")] = 1800.0,
     target: Targets = None,
     weights: Weights = "auto",
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
     ort_version: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest when left out.")] = None,
     perf_test: Annotated[
         Path | None, typer.Option(help="An onnxruntime_perf_test of your own, to be run instead of our script.")
@@ -83,7 +99,8 @@ def run(
         return make_bundle_archive(sysroot, work / f"arm64-{ort_version or 'newest'}.tar.gz"), sysroot
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
-        workloads = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say)
+        workloads = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say,
+                           num_classes=num_classes, in_chans=in_chans)  # fmt: skip
         external = None if perf_test is None else (perf_test, ort_version or "not stated")
         plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout, perf_test=external)
         records = run_on_phone(phone, workloads, archive, plan, say)

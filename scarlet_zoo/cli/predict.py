@@ -15,13 +15,18 @@ from scarlet_zoo.cli.options import (
     BatchSize,
     DataDir,
     Held,
+    InChans,
     Json,
+    Labels,
     MaxImages,
     MaxImagesOrAll,
+    NumClasses,
     Out,
     SourceWeights,
     Split,
     SplitOrWhole,
+    apply_only,
+    labels_in,
 )
 from scarlet_zoo.errors import ArtifactError
 
@@ -48,6 +53,9 @@ def predict_images(
     images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE")],
     as_json: Json = False,
     weights: SourceWeights = None,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
+    labels: Labels = None,
     top: Annotated[int, typer.Option(min=1, help="Number of classes to list for each image.")] = 5,
 ) -> None:
     """Classify images with a trained network."""
@@ -56,7 +64,7 @@ def predict_images(
 
     for image in images:
         check_image_path(image)
-    classifier = _open(source, weights, trained_only=True)
+    classifier = _open(source, weights, trained_only=True, labels=labels, num_classes=num_classes, in_chans=in_chans)
     with progress_bar("predict") as progress:
         predictions = predict(classifier, images, top, progress)
     value = [_row(prediction, classifier) for prediction in predictions]
@@ -91,6 +99,9 @@ def validate_network(
     ],
     as_json: Json = False,
     weights: SourceWeights = None,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
+    labels: Labels = None,
     batch_size: BatchSize = 64,
     max_images: MaxImagesOrAll = None,
     split: SplitOrWhole = None,
@@ -104,7 +115,7 @@ def validate_network(
     """
     from scarlet_zoo.inference.accuracy import validate
 
-    classifier = _open(source, weights)
+    classifier = _open(source, weights, labels=labels, num_classes=num_classes, in_chans=in_chans)
     with progress_bar("validate") as progress:
         result = validate(classifier, data, split=split, data_dir=data_dir, validation=validation, limit=max_images,
                           batch=batch_size, progress=progress)  # fmt: skip
@@ -124,12 +135,14 @@ def validate_network(
     emit(as_json, result.to_dict(), render)
 
 
-def _open(source: str, weights: str | None, *, trained_only: bool = False) -> Classifier:
-    from scarlet_zoo.inference.load import is_onnx, load
+def _open(source: str, weights: str | None, *, labels: Path | None, trained_only: bool = False,
+          **counts: Any) -> Classifier:  # fmt: skip
+    from scarlet_zoo.inference.load import is_onnx, is_other_file, load
 
     if weights is not None and is_onnx(source):
         raise ArtifactError(f"{source}: an ONNX file holds its own weights, got --weights {weights}")
-    return load(source, weights or _DEFAULT_WEIGHTS, trained_only=trained_only)
+    apply_only(not is_onnx(source) and not is_other_file(source), "networks given by name", **counts)
+    return load(source, weights or _DEFAULT_WEIGHTS, trained_only=trained_only, labels=labels_in(labels), **counts)
 
 
 def write_images(

@@ -14,8 +14,10 @@ from scarlet_zoo.cli.console import emit, pairs, progress_bar, records_table, sa
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     HeldOut,
+    InChans,
     Json,
     Networks,
+    NumClasses,
     Out,
     Rounds,
     Runs,
@@ -82,6 +84,8 @@ def serve(
     sittings: Rounds = 2,
     target: Targets = None,
     weights: Weights = "auto",
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
     stop_after: Annotated[
         int | None, typer.Option(min=1, help="Number of records and tables after which the server stops.")
     ] = None,
@@ -105,7 +109,8 @@ def serve(
     runtime = web_runtime()
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         folder = Path(temporary)
-        workloads = gather(models or [], folder, target or ("native",), weights, None, say)
+        workloads = gather(models or [], folder, target or ("native",), weights, None, say, num_classes=num_classes,
+                           in_chans=in_chans)  # fmt: skip
         results = Results(out)
         bundle = None if space is None else _bundle(space, folder / "bundle", precision, (networks, held_out))
         settings = {"threads": threads, "runs": runs, "seconds": seconds, "warmup": 10, "burst": 5, "table_runs": 20}

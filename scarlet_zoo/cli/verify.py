@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, table
-from scarlet_zoo.cli.options import Json, SourceWeights
+from scarlet_zoo.cli.options import InChans, Json, NumClasses, SourceWeights
 from scarlet_zoo.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def verify_file(
     ] = None,
     as_json: Json = False,
     weights: SourceWeights = None,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
 ) -> None:
     """Compare a file's outputs with those of its source network.
 
@@ -41,10 +43,10 @@ def verify_file(
     from scarlet_zoo.graph.artifact import read_artifact
 
     artifact = read_artifact(file)
-    if name is None and weights is None and "golden" in artifact.metadata:
+    if {name, weights, num_classes, in_chans} == {None} and "golden" in artifact.metadata:
         _verify_golden(artifact, as_json)
         return
-    network = source_network(artifact, name, weights)
+    network = source_network(artifact, name, weights, num_classes=num_classes, in_chans=in_chans)
     try:
         parity, failure = verify(network.model, artifact, preprocessing=network.preprocessing), None
     except ParityError as error:
