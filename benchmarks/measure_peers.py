@@ -35,7 +35,7 @@ CALIBRATION, SESSIONS = 16, 8
 
 def loaded(name: str) -> Network:
     """Load a network as it is deployed: with the branches of training merged, where timm can merge them."""
-    network = load_network(name)
+    network = load_network(name, "random")
     return replace(network, model=reparameterize_model(network.model).eval())
 
 

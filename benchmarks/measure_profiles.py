@@ -14,7 +14,7 @@ NAMES = ("scarlet_a", "scarlet_b", "scarlet_c", "mobilenetv3_large_100", "mnasne
 if __name__ == "__main__":
     machine, rows = measure_machine(), []
     with tempfile.TemporaryDirectory() as temporary:
-        for workload in gather(NAMES, Path(temporary), ["ort-x64"]):
+        for workload in gather(NAMES, Path(temporary), ["ort-x64"], "random"):
             result = profile(workload.path, machine, label=workload.name)
             rows.append(result.to_dict())
             print(workload.label, json.dumps({key: rows[-1][key] for key in ("p50_us", "limit_us", "of_limit")}))

@@ -23,7 +23,7 @@ TWICE = ("ort-x64", "ort-arm64")  # other names of the target ort
 
 def rows_of(name: str, targets: list[str], folder: Path) -> list[dict[str, Any]]:
     """Measure the files of one network interleaved in one process, for each number of threads."""
-    network, exported, rows = load_network(name), {}, []
+    network, exported, rows = load_network(name, "random"), {}, []
     images = network.preprocessing.batch(photos(24))
     for target in targets:
         exported[target] = export_network(network, folder / target, target, Recipe(), lambda: images)

@@ -57,6 +57,10 @@ class CheckpointError(ScarletError):
     """A weights file that cannot be read, or that belongs to another network."""
 
 
+class PretrainedError(CheckpointError):
+    """Pretrained weights that exist, and that cannot be got here and now."""
+
+
 class FoldError(ScarletError):
     """A model that cannot be folded as it is, for example one in train mode."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scarlet_zoo.arch.architecture import Arch
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported: no test asks the real hub
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see scarlet_zoo.cli.main.main
 
 import pytest

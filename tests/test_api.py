@@ -193,8 +193,10 @@ def test_a_timm_name_is_exported_and_quantised_from_a_folder(tmp_path):
     assert again.quantized.top1_agreement == small.top1_agreement
     assert zoo.verify("lcnet_035", exported.path, weights="random").passed
     assert zoo.verify(None, exported.path).passed
-    with pytest.raises(ExportError, match="got labels, wanted a torch model"):
-        zoo.export("lcnet_035", out=tmp_path, labels=["a"])
+    with pytest.raises(ScarletError, match="got 1 labels, wanted 1000"):
+        zoo.export("lcnet_035", out=tmp_path, weights="random", labels=["a"])
+    with pytest.raises(ExportError, match="got preprocessing, wanted a torch model"):
+        zoo.export("lcnet_035", out=tmp_path, preprocessing=FEED)
 
 
 def test_a_model_in_train_mode_and_a_wrong_number_of_labels_are_refused(foreign, tmp_path):

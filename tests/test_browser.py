@@ -231,7 +231,7 @@ def test_a_latency_table_is_built_block_by_block_and_predicts(chromium, tmp_path
     space = tmp_path / "few.toml"
     space.write_text(SPACE)
     out = tmp_path / "out"
-    command = ("--space", space, "--networks", 5, "--held-out", 2, "--sittings", 2, "--out", out)
+    command = ("--space", space, "--networks", 8, "--held-out", 4, "--sittings", 2, "--out", out)
     with served(*command) as running, page_of(chromium, running.url) as page:
         page.fill("#device", "tabled")
         page.click("#table-start")
@@ -242,7 +242,7 @@ def test_a_latency_table_is_built_block_by_block_and_predicts(chromium, tmp_path
     assert table.stamp.device == "tabled"
     assert table.stamp.runtime == "onnxruntime-web"
     archs = [row.arch for row in table.held_out.networks]
-    assert len(archs) == 2
+    assert len(archs) == 4
     code, said, _ = scarlet("lut", "predict", *archs, "--lut", out / "tabled-few.lut.json", "--json")
     assert code == 0
     assert all(row["low_ms"] <= row["p50_ms"] <= row["high_ms"] for row in json.loads(said))

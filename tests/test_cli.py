@@ -116,7 +116,7 @@ def test_fold_prints_its_certificate(scarlet, tmp_path):
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["scarlet_c", pytest.param("mobileone_s0", marks=pytest.mark.slow)])
 def test_deploy_leaves_a_file_and_its_report(scarlet, tmp_path, name):
-    code, out, err = scarlet("deploy", name, "--out", tmp_path, "--input-size", 64, "--json")
+    code, out, err = scarlet("deploy", name, "--weights", "random", "--out", tmp_path, "--input-size", 64, "--json")
     assert (code, err) == (0, "")
     report = json.loads(out)
     assert report == json.loads((tmp_path / "report.json").read_text())
@@ -136,7 +136,7 @@ BAD = {
     "a tag that is none": (("show", "resnet18.nosuchtag"), "nosuchtag"),
     "a folder that holds no model": (("show", "local-dir:{tmp}"), "config.json"),
     "a size that the network does not take": (
-        ("export", "vit_tiny_patch16_224", "--input-size", "100", "--out", "{tmp}/out"),
+        ("export", "vit_tiny_patch16_224", "--weights", "random", "--input-size", "100", "--out", "{tmp}/out"),
         "100 x 100",
     ),
     "a folder's name too long": (("export", "scarlet_a", "--out", "{tmp}/" + "x" * 300), "too long"),

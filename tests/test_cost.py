@@ -3,6 +3,8 @@ import random
 import pytest
 import torch
 from conftest import TINY
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from scarlet_zoo import arch_cost, create_model, get_arch, get_space
 from scarlet_zoo.arch.architecture import Arch
@@ -48,3 +50,23 @@ def test_counting_leaves_the_model_as_it_was():
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert cost.params == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "coat_lite_tiny"])
+def test_attention_counts_and_the_sum_is_torchs_own(name):
+    """Fused and written-out attention, windows in the batch axis, and modules that several others run."""
+    model = create_model(name).eval()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, 224, 224))
+    cost = model_cost(model, (3, 224, 224))
+    assert 2 * cost.macs == counter.get_total_flops()
+    assert sum(layer.macs for layer in cost.layers if layer.token == "products") > 0.01 * cost.macs
+    assert cost.params == sum(p.numel() for p in model.parameters())
+    assert all(layer.params >= 0 for layer in cost.layers)
+
+
+def test_the_attention_of_a_vision_transformer_is_two_products_of_all_tokens():
+    cost = model_cost(create_model("vit_tiny_patch16_224"), (3, 224, 224))
+    tokens, width, blocks = 197, 192, 12
+    products = [layer.macs for layer in cost.layers if layer.token == "products"]
+    assert products == [2 * tokens**2 * width] * blocks

@@ -22,7 +22,7 @@ from scarlet_zoo.evidence.manifest import Manifest, read_manifest, write_manifes
 from scarlet_zoo.evidence.zoo_exports import operator_counts, zoo_network
 from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.latency import _FEATURES
-from scarlet_zoo.models.weights.checkpoint import read_state_dict, state_sha256
+from scarlet_zoo.models.weights.checkpoint import read_tensors, state_sha256
 from scarlet_zoo.models.weights.store import find_shipped
 from scarlet_zoo.utils.files import file_sha256
 
@@ -147,7 +147,7 @@ def test_the_manifest_has_every_network_for_every_target_or_says_why_not(manifes
 
 def test_the_manifest_says_what_recipes_and_weights_say_today(manifest):
     found = read_recipes(EXPORT / "recipes")
-    digests = {name: state_sha256(read_state_dict(find_shipped(name))) for name in SHIPPED}
+    digests = {name: state_sha256(read_tensors(find_shipped(name)).state) for name in SHIPPED}
     for row in manifest.rows:
         recipe = found[row.target]
         assert row.graph_variant == target_of(recipe, row.conditions.machine).form

@@ -44,7 +44,8 @@ def test_a_backbone_is_exported_verified_and_measured_like_a_classifier(scarlet,
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050"])
 def test_other_backbones_go_the_same_way(name, scarlet, tmp_path):
-    code, out, _ = scarlet("export", name, "--features", "2,3", "--out", tmp_path, "--input-size", 64, "--json")
+    given = ("--weights", "random", "--features", "2,3", "--input-size", 64)
+    code, out, _ = scarlet("export", name, *given, "--out", tmp_path, "--json")
     assert code == 0
     assert scarlet("verify", json.loads(out)["path"])[0] == 0
 

@@ -10,7 +10,7 @@ import torch
 import scarlet_zoo
 from scarlet_zoo import Stabilizer, create_model, get_arch
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError, UnknownNameError
-from scarlet_zoo.models.weights.checkpoint import read_state_dict, released_module_names
+from scarlet_zoo.models.weights.checkpoint import read_tensors, released_module_names
 
 # What the released definition of SCARLET-A gives in float64 for the fill below and the images
 # RandomState(7).randn(4, 3, 224, 224): the first three logits of each image, and the sum of squares.
@@ -221,9 +221,10 @@ def test_each_bad_checkpoint_has_its_own_line(write, says, tmp_path, capfd):
     assert "never be printed" not in capfd.readouterr().out
 
 
-def test_a_checkpoint_for_another_number_of_classes_names_the_tensor(tmp_path):
+def test_a_checkpoint_of_another_number_of_classes_is_taken_or_names_the_tensor(tmp_path):
     path = tmp_path / "ten.pth"
     torch.save(create_model("scarlet_a", num_classes=10).state_dict(), path)
     with pytest.raises(CheckpointError, match=r"'classifier.weight' has shape \(10, 1280\), wanted \(1000, 1280\)"):
-        create_model("scarlet_a", checkpoint_path=path)
-    assert len(read_state_dict(path)) == 416
+        create_model("scarlet_a", checkpoint_path=path, num_classes=1000)
+    assert create_model("scarlet_a", checkpoint_path=path).classifier.out_features == 10
+    assert len(read_tensors(path).state) == 416

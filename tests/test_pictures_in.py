@@ -561,7 +561,7 @@ def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled
     count, top1, top5 = by_hand(network.model, folder)
     assert count == 14
     assert 0 < top1 < top5 < 100
-    monkeypatch.setattr(loading, "load_network", lambda name, weights: network)
+    monkeypatch.setattr(loading, "load_network", lambda name, weights, **_: network)
     for source in ("ten", path):
         code, out, err = scarlet("validate", source, folder, "--batch", 4, "--json")
         assert (code, err) == (0, "")
@@ -669,7 +669,7 @@ def test_an_onnx_file_without_labels_and_a_network_of_features_are_told_apart(mo
     torch.manual_seed(0)
     model = zoo.create_model(NAME, num_classes=0).eval()
     network = loading.Network("headless", model, None, "file x", "", loading.preprocessing_of(model))
-    monkeypatch.setattr(loading, "load_network", lambda name, weights: network)
+    monkeypatch.setattr(loading, "load_network", lambda name, weights, **_: network)
     with pytest.raises(ScarletError, match="gives features"):
         load("headless", "random")
     with pytest.raises(ArtifactError, match="no such file"):

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 import timm
 import torch
 from conftest import ROOT
+from hub_parts import HubHandler
 
 from scarlet_zoo import create_model, get_arch
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
@@ -300,45 +301,6 @@ def test_a_space_of_ones_own_goes_through_a_folder_too(tmp_path):
     assert same_network(f"local-dir:{tmp_path}", network).arch == arch
 
 
-class HubHandler(SimpleHTTPRequestHandler):
-    """The two requests of the hub that a download makes, from a folder: /owner/name/resolve/revision/file."""
-
-    cut_short = False
-    broken = False
-
-    def translate_path(self, path):
-        return str(Path(self.directory) / Path(path).name)
-
-    def send_file(self, body):
-        path = Path(self.translate_path(self.path.partition("?")[0]))
-        if "/resolve/" not in self.path or not path.is_file():
-            self.send_error(404)
-            return
-        if self.broken and body:
-            self.send_error(403)  # once it broke off it does not come back
-            return
-        content = path.read_bytes()
-        self.send_response(200)
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("ETag", f'"{len(content)}-{path.name}"')
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if body and self.cut_short and path.suffix != ".json":
-            self.wfile.write(content[: len(content) // 2])
-            type(self).broken = True
-        elif body:
-            self.wfile.write(content)
-
-    def do_GET(self):
-        self.send_file(body=True)
-
-    def do_HEAD(self):
-        self.send_file(body=False)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def hub(tmp_path):
     """A local stand-in for the hub: (folder that it serves, run this code against it)."""
@@ -348,6 +310,7 @@ def hub(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     env = {
         **os.environ,
+        "HF_HUB_OFFLINE": "0",
         "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
         "HF_HUB_DISABLE_XET": "1",
         "OMP_NUM_THREADS": "1",

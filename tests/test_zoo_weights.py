@@ -17,7 +17,7 @@ from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.inference.accuracy import validate_part
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.models.weights.cards import all_cards
-from scarlet_zoo.models.weights.checkpoint import read_metadata, read_state_dict, state_sha256
+from scarlet_zoo.models.weights.checkpoint import read_metadata, read_tensors, state_sha256
 from scarlet_zoo.utils.files import file_sha256
 
 SHIPPED = {name: card for name, card in all_cards().items() if card.redistributed}
@@ -38,7 +38,7 @@ def test_the_file_is_the_one_of_the_card(shipped):
     _, card, path = shipped
     assert file_sha256(path) == card.sha256
     assert path.stat().st_size < FOUR_MB
-    state = read_state_dict(path)
+    state = read_tensors(path).state
     assert state_sha256(state) == read_metadata(path)["sha256"]
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
     assert str(get_arch(card.name)) == card.arch
@@ -60,7 +60,7 @@ def test_timm_lists_and_loads_it(shipped):
     name, card, path = shipped
     assert name in timm.list_models("scarlet_mini*", pretrained=True)
     model = timm.create_model(name, pretrained=True)
-    state = read_state_dict(path)
+    state = read_tensors(path).state
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     assert timm.create_model(card.name, pretrained=True, num_classes=3)(torch.zeros(1, 1, 28, 28)).shape == (1, 3)
 

@@ -14,9 +14,11 @@ from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     Affinity,
     Calibration,
+    InChans,
     Json,
     Mode,
     Models,
+    NumClasses,
     RunsOrMode,
     SaveToOrNone,
     SecondsOrMode,
@@ -65,6 +67,8 @@ def bench_models(
     repeats: Repeats = 2,
     target: Targets = None,
     weights: Weights = "auto",
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
     calibration: Calibration = None,
     save: SaveToOrNone = None,
 ) -> None:
@@ -83,7 +87,8 @@ def bench_models(
     with progress_bar("measure") as progress:
         records = bench(
             models, targets=target or ("native",), weights=weights, calibration=calibration, settings=settings,
-            processes=processes, repeats=repeats, stage=say, progress=progress,
+            processes=processes, repeats=repeats, num_classes=num_classes, in_chans=in_chans, stage=say,
+            progress=progress,
         )  # fmt: skip
     if save is not None:
         write_records(save, records)
@@ -193,6 +198,8 @@ def profile_model(
     threads: Threads = 1,
     target: Target = "native",
     weights: Weights = "auto",
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
     calibration: Calibration = None,
     shape: Shapes = None,
     operators: Annotated[bool, typer.Option("--operators", help="Show every operator instead of blocks.")] = False,
@@ -211,7 +218,8 @@ def profile_model(
     from scarlet_zoo.utils.markdown import unstable_mark
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
-        (workload,) = gather([model], Path(temporary), [target], weights, calibration, say)
+        (workload,) = gather([model], Path(temporary), [target], weights, calibration, say, num_classes=num_classes,
+                             in_chans=in_chans)  # fmt: skip
         Runner(
             workload.path, Settings(threads=threads, shapes=tuple(shape or ()))
         ).time_ms()  # refused at once, if it is

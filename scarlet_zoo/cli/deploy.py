@@ -8,7 +8,22 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say
-from scarlet_zoo.cli.options import Json, Name, Out, OutOrNone, Threads, Weights, levels_of, probe_folder
+from scarlet_zoo.cli.options import (
+    FileName,
+    InChans,
+    Json,
+    Name,
+    NumClasses,
+    Out,
+    OutOrNone,
+    Threads,
+    Weights,
+    apply_only,
+    labels_in,
+    levels_of,
+    path_of,
+    probe_folder,
+)
 from scarlet_zoo.cli.shared import ExportOptions, with_shared_options
 
 
@@ -22,8 +37,11 @@ def fold_network(
     name: Name,
     as_json: Json = False,
     weights: Weights = "auto",
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
     stabilized: bool = typer.Option(False, help="Insert stabilizers at the skipped layers before folding."),
     out: OutOrNone = None,
+    file_name: FileName = None,
 ) -> None:
     """Merge batch norms and stabilizers into the convolutions.
 
@@ -36,16 +54,19 @@ def fold_network(
     from scarlet_zoo.models.weights.checkpoint import save_weights
     from scarlet_zoo.utils.files import make_folder, write_text
 
-    network = load_network(name, weights, stabilized=stabilized or None)
+    apply_only(out is not None, "--out", name=file_name)
+    named = None if out is None else path_of(out, file_name, ".folded.safetensors")
+    network = load_network(name, weights, stabilized=stabilized or None, num_classes=num_classes, in_chans=in_chans)
     result = fold(network.model)
     value = {"name": name, "arch": str(network.arch) if network.arch else None, "weights": network.weights,
              "summary": result.summary(), **json.loads(result.certificate())}  # fmt: skip
     if out is not None:
         make_folder(out)
-        stem = safe_name(name)
-        save_weights(result.model, out / f"{stem}.folded.safetensors", {"weights": network.weights})
-        write_text(out / f"{stem}.certificate.json", result.certificate() + "\n")
-        value["path"] = str(out / f"{stem}.folded.safetensors")
+        path = named or out / f"{safe_name(name)}.folded.safetensors"
+        save_weights(result.model, path, {"weights": network.weights})
+        certificate = f"{path.name.removesuffix('.folded.safetensors')}.certificate.json"
+        write_text(path.with_name(certificate), result.certificate() + "\n")
+        value["path"] = str(path)
 
     def render(console: Console) -> None:
         console.print(pairs([("weights", network.weights), ("fold", result.summary())], title=name))
@@ -79,6 +100,7 @@ def deploy_network(
     size = (what.input_size, what.input_size) if what.input_size else None
     recipe = what.recipe(float_variant(what.target), input_size=size)
     probe_folder(out)
+    path_of(out, what.file_name, ".onnx")
     with progress_bar("measure") as progress:
         result = deploy(
             name,
@@ -89,6 +111,10 @@ def deploy_network(
             stage=say,
             progress=progress,
             features=levels_of(what.features),
+            file_name=what.file_name,
+            labels=labels_in(what.labels),
+            num_classes=what.num_classes,
+            in_chans=what.in_chans,
         )
     report = result.to_dict()
 

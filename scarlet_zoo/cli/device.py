@@ -12,9 +12,11 @@ from scarlet_zoo.cli.console import emit, pairs, records_table, say
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     Affinity,
+    InChans,
     Json,
     Mode,
     Models,
+    NumClasses,
     Out,
     Serial,
     Shapes,
@@ -67,6 +69,8 @@ def run(
     target: Targets = None,
     weights: Weights = "auto",
     shape: Shapes = None,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
     ort_version: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest when left out.")] = None,
     perf_test: Annotated[
         Path | None, typer.Option(help="An onnxruntime_perf_test of your own, to be run instead of our script.")
@@ -99,7 +103,8 @@ def run(
         return make_bundle_archive(sysroot, work / f"arm64-{ort_version or 'newest'}.tar.gz"), sysroot
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
-        workloads = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say)
+        workloads = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say,
+                           num_classes=num_classes, in_chans=in_chans)  # fmt: skip
         workloads = whole_files(workloads, Path(temporary))
         external = None if perf_test is None else (perf_test, ort_version or "not stated")
         plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout, perf_test=external)

@@ -21,7 +21,9 @@ from scarlet_zoo.cli.options import (
     PreprocessingOrOwn,
     Ranges,
     Tune,
+    labels_in,
     levels_of,
+    path_of,
     probe_folder,
 )
 from scarlet_zoo.cli.shared import ExportOptions, with_shared_options
@@ -81,7 +83,10 @@ def export(
     if tune:
         float_variant(what.target)  # raises for targets other than float32 on ONNX Runtime
     probe_folder(out)
-    network = load_network(name, what.weights, input_size=what.input_size, features=levels_of(what.features))
+    file = path_of(out, what.file_name, get_target(what.target).suffix)
+    network = load_network(name, what.weights, input_size=what.input_size, features=levels_of(what.features),
+                           labels=labels_in(what.labels), num_classes=what.num_classes,
+                           in_chans=what.in_chans)  # fmt: skip
     if preprocessing is not None:
         network = prepared(network, preprocessing)
     images = None
@@ -98,9 +103,9 @@ def export(
     tuning = None
     with progress_bar("measure" if tune else "calibrate") as progress:
         if tune:
-            exported, tuning = tune_export(network, out, recipe, progress=progress)
+            exported, tuning = tune_export(network, out, recipe, progress=progress, file=file)
         else:
-            exported = export_network(network, out, what.target, recipe, images, int8, progress)
+            exported = export_network(network, out, what.target, recipe, images, int8, progress, file=file)
     value = exported.to_dict() | ({"tuning": [row.to_dict() for row in tuning.table]} if tuning else {})
     value |= described
 

@@ -14,7 +14,7 @@ from scarlet_zoo.errors import ExportError, ScarletError
 REPEATABLE = " It may be given several times."
 _WEIGHTS = (
     "Weights of a named network: a file; 'random'; 'pretrained' (imported for the name, else shipped with this "
-    "package, else downloaded by timm); or 'auto' (imported or shipped weights, else random ones)."
+    "package, else downloaded by timm); or 'auto' (the same, but random for a network that has no pretrained ones)."
 )
 _OUT = "Folder to write into; created if it is missing."
 _TARGET = "Deployment target to write the network for; 'scarlet-zoo doctor' lists the targets."
@@ -27,7 +27,6 @@ _PREPROCESSING = (
     "configuration; what is left out is the network's own."
 )
 _RANGES = "Method that chooses the ranges of int8: auto, minmax, percentile or mse."
-_LABELS = "File with the names of the classes: one a line, a list in JSON, or an object that gives each index its name."
 _DATA = "Data set: fashion-mnist, torchvision:NAME, hf:NAME, or a folder with one subfolder for each class."
 _BATCH_SIZE = "Number of images in a batch, summed over all processes."
 _SPLIT = "Part of the data set: validation, or test, which is meant for the final evaluation only."
@@ -57,6 +56,26 @@ Models = Annotated[
 ]
 Weights = Annotated[str, typer.Option(help=_WEIGHTS, metavar="FILE")]
 SourceWeights = Annotated[str | None, typer.Option("--weights", help=_WEIGHTS, metavar="FILE", show_default=False)]
+NumClasses = Annotated[
+    int | None,
+    typer.Option("--num-classes", min=0, help="Classes of a named network; those of its weights when left out."),
+]
+InChans = Annotated[
+    int | None,
+    typer.Option("--in-chans", min=1, help="Input channels of a named network; those of its weights when left out."),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        help="File of class names in the order of the logits: one a line, a JSON list, or JSON {index: name}.",
+        metavar="FILE",
+    ),
+]
+FileName = Annotated[
+    str | None,
+    typer.Option("--name", help="Name of the file to write, without its ending; its usual name when left out."),
+]
 Out = Annotated[Path, typer.Option("--out", help=_OUT)]
 OutOrNone = Annotated[Path | None, typer.Option("--out", help=_OUT)]
 SaveTo = Annotated[Path, typer.Option("--save", help="File to write the result to.", metavar="FILE")]
@@ -92,15 +111,11 @@ KeepFloat = Annotated[
 ]
 Ranges = Annotated[str, typer.Option("--ranges", help=_RANGES)]
 RangesOrAuto = Annotated[str | None, typer.Option("--ranges", help=_RANGES)]
-LabelsFile = Annotated[Path | None, typer.Option("--labels", help=_LABELS, metavar="FILE")]
 Tune = Annotated[
     bool,
     typer.Option("--tune", help="Time all graph variants on this machine and write the fastest verified one."),
 ]
 Shapes = Annotated[list[str] | None, typer.Option("--shape", help=f"{_SHAPE}{REPEATABLE}", metavar="N,N")]
-FileName = Annotated[
-    str | None, typer.Option("--name", help="Name of the file to write, without its ending.", metavar="NAME")
-]
 Force = Annotated[bool, typer.Option("--force", help="Write even over the file that is read.")]
 Data = Annotated[str, typer.Option(help=_DATA)]
 DataOrNone = Annotated[str | None, typer.Option("--data", help=_DATA)]
@@ -171,6 +186,32 @@ def apply_only(condition: bool, when: str, **given: object) -> None:
     for name, value in given.items():
         if not condition and value is not None:
             raise ScarletError(f"--{name.replace('_', '-')} {value}: would be ignored, it only applies to {when}")
+
+
+def labels_in(file: Path | None) -> tuple[str, ...] | None:
+    """Read the class names of ``--labels``; None stays None."""
+    from scarlet_zoo.data.labels import read_labels
+
+    return None if file is None else read_labels(file)
+
+
+def path_of(out: Path, name: str | None, suffix: str) -> Path | None:
+    """Return the path of a file that ``--name`` names; None where it is left out.
+
+    Args:
+        out: the file's folder.
+        name: the name, with or without the ending.
+        suffix: the ending.
+
+    Raises:
+        ExportError: the name is empty, or names a folder.
+    """
+    if name is None:
+        return None
+    stem = name.removesuffix(suffix)
+    if not stem.strip(" .") or set("/\\\0") & set(stem):
+        raise ExportError(f"--name {name!r}: wanted the name of a file without folders")
+    return out / f"{stem}{suffix}"
 
 
 def levels_of(features: str | None) -> tuple[int, ...] | None:

@@ -15,15 +15,19 @@ from scarlet_zoo.cli.options import (
     BatchSize,
     DataDir,
     Held,
+    InChans,
     Json,
-    LabelsFile,
+    Labels,
     MaxImages,
     MaxImagesOrAll,
+    NumClasses,
     Out,
     PreprocessingOrOwn,
     SourceWeights,
     Split,
     SplitOrWhole,
+    apply_only,
+    labels_in,
 )
 from scarlet_zoo.errors import ArtifactError
 
@@ -58,9 +62,11 @@ def predict_images(
     images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE")],
     as_json: Json = False,
     weights: SourceWeights = None,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
+    labels: Labels = None,
     top: Annotated[int, typer.Option(min=1, help="Number of classes to list for each image.")] = 5,
     preprocessing: PreprocessingOrOwn = None,
-    labels: LabelsFile = None,
 ) -> None:
     """Classify images with a trained network.
 
@@ -73,7 +79,8 @@ def predict_images(
 
     for image in images:
         check_image_path(image)
-    classifier = _open(source, weights, preprocessing, labels, trained_only=True)
+    classifier = _open(source, weights, preprocessing, labels, trained_only=True, num_classes=num_classes,
+                       in_chans=in_chans)  # fmt: skip
     with progress_bar("predict") as progress:
         predictions = predict(classifier, images, top, progress)
     value = [_row(prediction, classifier) for prediction in predictions]
@@ -113,6 +120,9 @@ def validate_network(
     ],
     as_json: Json = False,
     weights: SourceWeights = None,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
+    labels: Labels = None,
     batch_size: BatchSize = 64,
     max_images: MaxImagesOrAll = None,
     split: SplitOrWhole = None,
@@ -129,7 +139,7 @@ def validate_network(
     """
     from scarlet_zoo.inference.accuracy import validate
 
-    classifier = _open(source, weights, preprocessing)
+    classifier = _open(source, weights, preprocessing, labels, num_classes=num_classes, in_chans=in_chans)
     with progress_bar("validate") as progress:
         result = validate(classifier, data, split=split, data_dir=data_dir, validation=validation, limit=max_images,
                           batch=batch_size, progress=progress, class_folders=class_folders)  # fmt: skip
@@ -152,20 +162,18 @@ def validate_network(
     emit(as_json, result.to_dict(), render)
 
 
-def _open(source: str, weights: str | None, preprocessing: str | None, labels: Path | None = None, *,
-          trained_only: bool = False) -> Classifier:  # fmt: skip
-    from scarlet_zoo.data.labels import read_labels
+def _open(source: str, weights: str | None, preprocessing: str | None, labels: Path | None, *,
+          trained_only: bool = False, **counts: Any) -> Classifier:  # fmt: skip
     from scarlet_zoo.deployment.image_feed import settings_of
-    from scarlet_zoo.inference.load import is_onnx, load
+    from scarlet_zoo.inference.load import is_onnx, is_other_file, load
 
     if weights is not None and is_onnx(source):
         raise ArtifactError(f"{source}: an ONNX file holds its own weights, got --weights {weights}")
-    names = read_labels(labels) if labels is not None else None
+    apply_only(not is_onnx(source) and not is_other_file(source), "networks given by name", **counts)
     for note in settings_of(preprocessing).notes if preprocessing is not None else ():
         remark(f"{source}: {note}")
-    return load(
-        source, weights or _DEFAULT_WEIGHTS, preprocessing=preprocessing, labels=names, trained_only=trained_only
-    )
+    return load(source, weights or _DEFAULT_WEIGHTS, preprocessing=preprocessing, labels=labels_in(labels),
+                trained_only=trained_only, **counts)  # fmt: skip
 
 
 def write_images(

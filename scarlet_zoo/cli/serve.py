@@ -14,8 +14,10 @@ from scarlet_zoo.cli.console import emit, pairs, progress_bar, records_table, sa
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     HeldOut,
+    InChans,
     Json,
     Networks,
+    NumClasses,
     Out,
     Rounds,
     Runs,
@@ -84,6 +86,8 @@ def serve(
     target: Targets = None,
     weights: Weights = "auto",
     shape: Shapes = None,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
     stop_after: Annotated[
         int | None, typer.Option(min=1, help="Number of records and tables after which the server stops.")
     ] = None,
@@ -107,7 +111,9 @@ def serve(
     runtime = web_runtime()
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         folder = Path(temporary)
-        workloads = whole_files(gather(models or [], folder, target or ("native",), weights, None, say), folder)
+        workloads = gather(models or [], folder, target or ("native",), weights, None, say, num_classes=num_classes,
+                           in_chans=in_chans)  # fmt: skip
+        workloads = whole_files(workloads, folder)
         results = Results(out)
         bundle = None if space is None else _bundle(space, folder / "bundle", precision, (networks, held_out))
         settings = {"threads": threads, "runs": runs, "seconds": seconds, "warmup": 10, "burst": 5, "table_runs": 20}

@@ -12,7 +12,11 @@ from scarlet_zoo.cli.options import (
     Batch,
     Exporter,
     Features,
+    FileName,
+    InChans,
     InputSize,
+    Labels,
+    NumClasses,
     Opset,
     Pixels,
     Target,
@@ -59,6 +63,10 @@ class ExportOptions:
     """Options that export and deploy share: which weights are written to which file."""
 
     weights: Weights = "auto"
+    num_classes: NumClasses = None
+    in_chans: InChans = None
+    labels: Labels = None
+    file_name: FileName = None
     target: Target = "native"
     opset: Opset = 17
     batch: Batch = None

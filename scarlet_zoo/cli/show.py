@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import bar, emit, pairs, table
-from scarlet_zoo.cli.options import InputSize, Json, Name
+from scarlet_zoo.cli.options import InChans, InputSize, Json, Name, NumClasses
 
 if TYPE_CHECKING:
     from scarlet_zoo.arch.architecture import Arch
@@ -58,12 +58,14 @@ def show(
     name: Name,
     as_json: Json = False,
     input_size: InputSize = None,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
 ) -> None:
     """Draw a network layer by layer, with the cost of each layer.
 
     Each layer is shown with its choice, resolution, channels, parameters and multiply-adds.
     """
-    arch, cost = _look_up(name, input_size)
+    arch, cost = _look_up(name, input_size, num_classes=num_classes, in_chans=in_chans)
     value = {
         "name": name,
         "arch": str(arch) if arch is not None else None,
@@ -74,7 +76,7 @@ def show(
     emit(as_json, value, lambda console: _draw(console, value, cost))
 
 
-def _look_up(name: str, input_size: int | None) -> tuple[Arch | None, Cost]:
+def _look_up(name: str, input_size: int | None, **counts: Any) -> tuple[Arch | None, Cost]:
     """Look up architecture and cost: in closed form for our architectures, else by building and running the model."""
     from scarlet_zoo.arch.architecture import Arch, is_identity_string
     from scarlet_zoo.arch.cost import arch_cost
@@ -89,10 +91,10 @@ def _look_up(name: str, input_size: int | None) -> tuple[Arch | None, Cost]:
         from scarlet_zoo.models.loading import preprocessing_of
         from scarlet_zoo.models.scarlet import create_model
 
-        model = create_model(name).eval()
+        model = create_model(name, **counts).eval()
         feed = preprocessing_of(model, input_size)
         return getattr(model, "arch", None), model_cost(model, (feed.channels, *feed.size))
-    return arch, arch_cost(arch, input_size=input_size)
+    return arch, arch_cost(arch, input_size=input_size, **counts)
 
 
 def _draw(console: Console, value: dict[str, Any], cost: Cost) -> None:

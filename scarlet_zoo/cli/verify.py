@@ -10,7 +10,15 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, remark, table
-from scarlet_zoo.cli.options import Json, PreprocessingOrOwn, Shapes, SourceWeights, apply_only
+from scarlet_zoo.cli.options import (
+    InChans,
+    Json,
+    NumClasses,
+    PreprocessingOrOwn,
+    Shapes,
+    SourceWeights,
+    apply_only,
+)
 from scarlet_zoo.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -39,6 +47,8 @@ def verify_file(
     weights: SourceWeights = None,
     preprocessing: PreprocessingOrOwn = None,
     shape: Shapes = None,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
 ) -> None:
     """Compare a file's outputs with those of its source.
 
@@ -50,26 +60,31 @@ def verify_file(
 
     artifact = read_artifact(file)
     if source is not None and is_onnx_path(source):
-        apply_only(False, "a network's name", weights=weights)
+        apply_only(False, "a network's name", weights=weights, num_classes=num_classes, in_chans=in_chans)
         _verify_pair(artifact, Path(source), preprocessing, shape or (), as_json)
         return
     apply_only(False, "two files", shape=" ".join(shape or ()) or None)
-    if source is None and weights is None and "golden" in artifact.metadata:
+    if {source, weights, num_classes, in_chans} == {None} and "golden" in artifact.metadata:
         apply_only(False, "a comparison with a source", preprocessing=preprocessing)
         _verify_golden(artifact, as_json)
     else:
-        _verify_network(artifact, source, weights, preprocessing, as_json)
+        _verify_network(artifact, source, weights, preprocessing, as_json, num_classes=num_classes, in_chans=in_chans)
 
 
 def _verify_network(
-    artifact: Artifact, name: str | None, weights: str | None, preprocessing: str | None, as_json: bool
+    artifact: Artifact,
+    name: str | None,
+    weights: str | None,
+    preprocessing: str | None,
+    as_json: bool,
+    **counts: int | None,
 ) -> None:
     """Compare a file with the network of a name."""
     from scarlet_zoo.deployment.image_feed import settings_of
     from scarlet_zoo.deployment.source import source_network
     from scarlet_zoo.deployment.verify import verify
 
-    network = source_network(artifact, name, weights)
+    network = source_network(artifact, name, weights, **counts)
     feed = network.preprocessing
     if preprocessing is not None:
         feed = settings_of(preprocessing).complete(feed)

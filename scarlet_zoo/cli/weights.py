@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, table
-from scarlet_zoo.cli.options import Json, Name, Weights
+from scarlet_zoo.cli.options import InChans, Json, Name, NumClasses, Weights
 from scarlet_zoo.errors import CheckpointError, UnknownNameError
 
 
@@ -31,6 +31,8 @@ def import_file(
         Path, typer.Argument(help="Weights file: safetensors, a state dict, or a checkpoint of the released code.")
     ],
     as_json: Json = False,
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
 ) -> None:
     """Check a weights file and store it for a network.
 
@@ -39,7 +41,8 @@ def import_file(
     from scarlet_zoo.models.scarlet import create_model
     from scarlet_zoo.models.weights.store import import_weights
 
-    stored = import_weights(name, create_model(name), file)
+    model = create_model(name, checkpoint_path=file, num_classes=num_classes, in_chans=in_chans)
+    stored = import_weights(name, model, file)
     value = {"name": name, "path": str(stored.path), "sha256": stored.sha256, "metadata": stored.metadata}
     emit(
         as_json, value, lambda console: console.print(pairs([("stored", stored.path), ("sha256", stored.sha256)], name))
@@ -108,6 +111,8 @@ def save_folder(
     folder: Annotated[Path, typer.Argument(help="Folder to write into; created if it is missing.")],
     as_json: Json = False,
     weights: Weights = "auto",
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
 ) -> None:
     """Write a network as a folder that timm and the hub can read.
 
@@ -115,7 +120,7 @@ def save_folder(
     """
     from scarlet_zoo.models.hub import save_for_hub
 
-    files = save_for_hub(_trained(name, weights), folder)
+    files = save_for_hub(_trained(name, weights, num_classes=num_classes, in_chans=in_chans), folder)
     value = {"name": name, "files": [str(file) for file in files]}
     emit(as_json, value, lambda console: console.print("\n".join(value["files"])))
 
@@ -125,6 +130,8 @@ def push(
     repository: Annotated[str, typer.Argument(help="Repository on the hub, as owner/name.")],
     as_json: Json = False,
     weights: Weights = "auto",
+    num_classes: NumClasses = None,
+    in_chans: InChans = None,
     private: bool = typer.Option(False, help="Make the repository private, if it is new."),
 ) -> None:
     """Upload a network to the Hugging Face hub.
@@ -133,17 +140,18 @@ def push(
     """
     from scarlet_zoo.models.hub import push_to_hub
 
-    commit = push_to_hub(_trained(name, weights), repository, private=private)
+    network = _trained(name, weights, num_classes=num_classes, in_chans=in_chans)
+    commit = push_to_hub(network, repository, private=private)
     emit(as_json, {"name": name, "repository": repository, "commit": commit}, lambda console: console.print(commit))
 
 
-def _trained(name: str, weights: str) -> Any:
+def _trained(name: str, weights: str, **counts: Any) -> Any:
     """Load a network with trained weights; random ones only for ``--weights random``."""
     from scarlet_zoo.models.loading import load_network
     from scarlet_zoo.models.weights.cards import cards_of
     from scarlet_zoo.models.weights.store import require_weights
 
-    network = load_network(name, weights)
+    network = load_network(name, weights, **counts)
     if not network.trained and weights != "random":
         if cards_of(name):
             require_weights(name)

@@ -124,3 +124,24 @@ def _name(entry: Any, path: Path, index: int) -> str:
     if not isinstance(entry, str):
         raise ScarletError(f"labels {path}: class {index}: got {json.dumps(entry)[:60]}, wanted a name")
     return entry.strip()
+
+
+def names_in(content: object) -> tuple[str, ...] | None:
+    """Return class names in the order of their indices, or None if these are no class names.
+
+    Args:
+        content: a list of names, ``{index: name}`` or ``{name: index}``. A name may be a list, such as ImageNet's
+            ``["n01440764", "tench"]``; its last part is taken.
+    """
+    if isinstance(content, Mapping):
+        pairs = dict(content)
+        if all(isinstance(index, int) for index in pairs.values()):
+            pairs = {index: name for name, index in pairs.items()}
+        keyed = {str(index): name for index, name in pairs.items()}
+        if len(keyed) != len(content) or set(keyed) != {str(index) for index in range(len(keyed))}:
+            return None
+        content = [keyed[str(index)] for index in range(len(keyed))]
+    if not isinstance(content, (list, tuple)):
+        return None
+    names = [name[-1] if isinstance(name, (list, tuple)) and name else name for name in content]
+    return tuple(names) if all(isinstance(name, str) for name in names) else None

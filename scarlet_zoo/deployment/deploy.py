@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,10 @@ def deploy(
     recipe: Recipe | None = None,
     settings: Settings | None = None,
     features: tuple[int, ...] | None = None,
+    file_name: str | None = None,
+    labels: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
     stage: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Deployment:
@@ -87,6 +91,8 @@ def deploy(
         recipe: settings of the export.
         settings: how to measure.
         features: feature levels, to export a feature extractor and no classifier.
+        file_name: name of the ONNX file without its ending; the network's when left out.
+        labels, num_classes, in_chans: as for ``load_network``.
         stage: called with the name of each stage when it begins.
         progress: called with (done, expected) during the measurement.
 
@@ -98,18 +104,20 @@ def deploy(
     begin = stage or (lambda _: None)
     begin(f"create {name}")
     size = recipe.input_size[0] if recipe.input_size else None
-    path = folder / f"{safe_name(name)}.onnx"
+    path = folder / f"{file_name.removesuffix('.onnx') if file_name else safe_name(name)}.onnx"
     reports = (folder / "report.json", folder / "report.md")
     for file in (path, *reports):
         if file.is_dir():
             raise ExportError(f"{file}: is a folder, wanted a file's path")
-    network = load_network(name, weights, input_size=size, features=features)
+    network = load_network(name, weights, input_size=size, features=features, labels=labels, num_classes=num_classes,
+                           in_chans=in_chans)  # fmt: skip
     begin("fold")
     folded = fold(network.model)
     begin("export")
     artifact = export_onnx(
-        folded, path, recipe, weights=network.weights, labels=network.labels, preprocessing=network.preprocessing
-    )
+        folded, path, recipe, weights=network.weights, labels=network.labels, preprocessing=network.preprocessing,
+        source=network.source,
+    )  # fmt: skip
     begin("verify")
     timing, failure = None, None
     try:

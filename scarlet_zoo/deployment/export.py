@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.data.calibration import calibration_images
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.targets import get_target
@@ -35,6 +37,8 @@ def export(
     name: str | None = None,
     preprocessing: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Export a network to the file of a target: folded, in the graph variant that is fastest there, and verified.
@@ -49,7 +53,10 @@ def export(
         calibration: for int8 targets: a folder of images, ``random``, or prepared images, float32 (N, C, H, W).
         int8: settings of the quantisation, for int8 targets.
         features: feature levels, to export a feature extractor and no classifier; for a name only.
-        name, preprocessing, labels: for a torch model only, see :func:`scarlet_zoo.models.loading.network_of`.
+        name: name of the file without its ending; the network's when left out.
+        labels: class names in the order of the logits; for a name, those of its weights when left out.
+        preprocessing: for a torch model only, see :func:`scarlet_zoo.models.loading.network_of`.
+        num_classes, in_chans: for a name only, as for :func:`scarlet_zoo.models.loading.load_network`.
         progress: called with (done, expected) during the calibration.
 
     Returns:
@@ -68,18 +75,18 @@ def export(
         network = network_of(model, name=name, weights=stated, preprocessing=preprocessing, labels=labels,
                              input_size=size)  # fmt: skip
     elif isinstance(model, Network):
-        network = model
+        network = model if labels is None else replace(model, labels=tuple(labels))
     else:
-        given = {"name": name, "preprocessing": preprocessing, "labels": labels}
-        unused = [key for key, value in given.items() if value is not None]
-        if unused:
-            got = " ".join(unused)
-            raise ExportError(f"export of {str(model)!r}: got {got}, wanted a torch model where these are given")
-        network = load_network(model, weights, input_size=size, features=features)
+        if preprocessing is not None:
+            raise ExportError(f"export of {str(model)!r}: got preprocessing, wanted a torch model where it is given")
+        network = load_network(model, weights, input_size=size, features=features, labels=labels,
+                               num_classes=num_classes, in_chans=in_chans)  # fmt: skip
     images = None
     if isinstance(calibration, np.ndarray):
         images = lambda: calibration  # noqa: E731
     elif calibration is not None:
         images = lambda: calibration_images(str(calibration), network.preprocessing, _CALIBRATION_IMAGES)  # noqa: E731
     file = path if path.name.endswith(wanted.suffix) else None
+    if file is None and name is not None:
+        file = path / f"{safe_name(name.removesuffix(wanted.suffix))}{wanted.suffix}"
     return export_network(network, path, target, recipe, images, int8, progress, file=file)

@@ -3,40 +3,57 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
+from scarlet_zoo.models.weights.store import local_weights
+
+# The beginnings of the words that say that a name alone gives the weights again.
+_FOUND_BY_NAME = (RANDOM_WEIGHTS, "pretrained", "imported", "shipped")
 
 
-def source_network(artifact: Artifact, name: str | None = None, weights: str | None = None) -> Network:
+def source_network(artifact: Artifact, name: str | None = None, weights: str | None = None,
+                   **counts: int | None) -> Network:  # fmt: skip
     """Create the network that a file was made from.
 
     Args:
         artifact: the file.
         name: the network's name; the one in the file's metadata when left out.
         weights: as for :func:`scarlet_zoo.models.loading.load_network`; as the file's metadata say when left out.
+        counts: ``num_classes`` and ``in_chans``; as the file's metadata or the weights say when left out.
 
     Raises:
         ArtifactError: the file's metadata name no network, or the weights found for it are not the file's.
     """
     metadata, path = artifact.metadata, artifact.path
-    source = name or metadata.get("arch") or metadata.get("model")
+    source = name or metadata.get("source") or metadata.get("arch") or metadata.get("model")
     if source is None:
         raise ArtifactError(f"{path}: got no network's name in its metadata, wanted NAME as an argument")
     where = weights or ("random" if metadata.get("weights") == RANDOM_WEIGHTS else "auto")
+    stored = where == "auto" and name is None and local_weights(source) is not None
+    if weights is None and name is None and not stored and not artifact.weights.startswith(_FOUND_BY_NAME):
+        raise _not_found(artifact)
     described = artifact.preprocessing
     levels = json.loads(metadata["features"]) if "features" in metadata else None
+    given: dict[str, Any] = {key: count for key, count in counts.items() if count is not None}
+    if where in ("auto", "pretrained", "random"):
+        given = {key: int(metadata[key]) for key in ("num_classes", "in_chans") if key in metadata} | given
     network = load_network(
         source,
         where,
         # The batch norm statistics of random weights depend on the input size.
         input_size=described.size[0] if described is not None else None,
         features=tuple(level["level"] for level in levels) if levels else None,
+        **given,
     )
     if name is None and weights is None and network.weights_sha256 != metadata.get("weights_sha256"):
-        raise ArtifactError(
-            f"{path}: its weights are {artifact.weights!r} and were not found here, wanted --weights to compare with"
-        )
+        raise _not_found(artifact)
     return network
+
+
+def _not_found(artifact: Artifact) -> ArtifactError:
+    return ArtifactError(f"{artifact.path}: its weights are {artifact.weights!r} and were not found here, wanted "
+                         "--weights to compare with")  # fmt: skip

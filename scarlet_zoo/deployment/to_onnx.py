@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
+import timm
 import torch
 from onnx_ir.passes import common
 from torch import nn
@@ -39,6 +40,7 @@ def export_onnx(
     weights: str = "not stated",
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
+    source: str | None = None,
 ) -> Artifact:
     """Export a network to ONNX, folded, in a graph variant that ONNX Runtime fuses.
 
@@ -54,6 +56,7 @@ def export_onnx(
         weights: where the weights come from, for the file's metadata.
         labels: class names in the order of the logits, for the file's metadata.
         preprocessing: how the network's images are prepared; timm's configuration of it when left out.
+        source: for a network of a folder or of the hub the name that creates it again, for the file's metadata.
 
     Raises:
         ExportError: the model is in train mode, does not take the input size, or gives a graph that ONNX's checker
@@ -75,6 +78,7 @@ def export_onnx(
     if recipe.float16_weights:
         store_float16_weights(graph)
     _describe(graph, folded, recipe, weights, labels, replace(feed, size=size))
+    graph.metadata_props.update(_remade_by(folded.model, source))
     norms_left = sum(_is_norm(folded.model, skipped.site) for skipped in folded.skipped)
     return _write(graph, path, recipe, _Expected(output_names(folded.model), norms_left))
 
@@ -148,6 +152,20 @@ def _describe(
         described["labels"] = json.dumps(list(labels), ensure_ascii=False)
     graph.metadata_props.clear()
     graph.metadata_props.update(described)
+
+
+def _remade_by(model: nn.Module, source: str | None) -> dict[str, str]:
+    """What creates a network of timm again, where its architecture's name alone does not."""
+    config: Any = getattr(model, "pretrained_cfg", None) or {}
+    architecture = config.get("architecture")
+    if not architecture:
+        return {}
+    usual = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    counts = {"num_classes": getattr(model, "num_classes", None), "in_chans": getattr(model, "in_chans", None)}
+    own = {"num_classes": usual.num_classes, "in_chans": usual.input_size[0]} if usual is not None else {}
+    described = {key: str(count) for key, count in counts.items()
+                 if count is not None and (source is not None or count != own.get(key, count))}  # fmt: skip
+    return described if source is None else {"source": source, **described}
 
 
 def _is_norm(model: nn.Module, site: str) -> bool:

@@ -108,6 +108,8 @@ def tune_export(
     recipe: Recipe,
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    file: Path | None = None,
 ) -> tuple[Exported, Tuning]:
     """Write a network's ONNX file in the graph variant that is the fastest on this machine.
 
@@ -115,6 +117,7 @@ def tune_export(
         network, out, recipe: as for :func:`export_network`.
         settings: how to measure.
         progress: called with (done, expected) during the measurement.
+        file: path of the file; in ``out`` under the network's name when left out.
 
     Raises:
         CheckFailedError: no graph variant verifies.
@@ -124,7 +127,7 @@ def tune_export(
         return verify(network.model, _onnx(network, path, replace(recipe, form=form)), preprocessing=feed)
 
     feed = network.preprocessing
-    path = out / f"{safe_name(network.name)}.onnx"
+    path = file or out / f"{safe_name(network.name)}.onnx"
     tuning = tune(make, path, settings, progress)
     return Exported(path, "tuned", tuning.artifact.to_dict()), tuning
 
@@ -137,6 +140,7 @@ def _onnx(network: Network, path: Path, recipe: Recipe) -> Artifact:
         weights=network.weights,
         labels=network.labels,
         preprocessing=network.preprocessing,
+        source=network.source,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ def load(
     preprocessing: AnyPreprocessing | None = None,
     labels: Sequence[str] | None = None,
     trained_only: bool = False,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
 ) -> Classifier:
     """Load a network that labels images, from a file or by name.
 
@@ -42,6 +44,7 @@ def load(
             ``imagenet``. What it leaves out, or all of it, is the file's or the network's own.
         labels: names of the classes in the order of the logits; the file's or the network's own when left out.
         trained_only: whether to refuse random weights.
+        num_classes, in_chans: for a name, as for :func:`scarlet_zoo.models.loading.load_network`.
 
     Raises:
         UntrainedError: the weights are random and ``trained_only`` is set.
@@ -53,7 +56,8 @@ def load(
     elif is_other_file(source):
         found = _open_other(Path(source), preprocessing, trained_only)
     else:
-        found = _open_name(str(source), weights, preprocessing, trained_only)
+        counts = {"num_classes": num_classes, "in_chans": in_chans}
+        found = _open_name(str(source), weights, preprocessing, trained_only, counts)
     return found if labels is None else replace(found, given_labels=tuple(labels))
 
 
@@ -140,12 +144,13 @@ def _carried_labels(artifact: Artifact) -> list[str] | None:
         raise ArtifactError(f"{artifact.path}: its labels are not a list in JSON: {error}") from error
 
 
-def _open_name(name: str, weights: str, preprocessing: AnyPreprocessing | None, trained_only: bool) -> Classifier:
+def _open_name(name: str, weights: str, preprocessing: AnyPreprocessing | None, trained_only: bool,
+               counts: Mapping[str, Any]) -> Classifier:  # fmt: skip
     import torch
 
     from scarlet_zoo.models.loading import load_network
 
-    network = load_network(name, weights)
+    network = load_network(name, weights, **counts)
     if trained_only and not network.trained:
         raise UntrainedError(_refusal(name, "--weights FILE, or weights that were imported for it"))
     model: Any = network.model

@@ -21,6 +21,8 @@ def bench(
     settings: Settings | None = None,
     processes: int = 1,
     repeats: int = 2,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
     stage: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Record]:
@@ -31,13 +33,14 @@ def bench(
     Args:
         models: one or several files of any runtime, registered names, identity strings or timm names.
         targets: the targets that networks given by name are exported for; each network and target gives a record.
-        weights: the weights of networks given by name, as for :func:`scarlet_zoo.models.loading.load_network`.
+        weights: the weights of networks given by name, as for :func:`scarlet_zoo.models.loading.load_to_time`.
         calibration: calibration images for integer targets: a folder, or ``random``.
         settings: how to measure: threads, mode, runs, shapes of dynamic inputs; the defaults of
             :class:`scarlet_zoo.Settings` when left out.
         processes: number of fresh processes to measure in, one after the other; 1 measures in this process.
         repeats: how many times at most a measurement that varies by more than 5 % is repeated.
-        stage: called with a description of each step as it begins.
+        num_classes, in_chans: numbers of classes and channels of networks given by name.
+        stage: called with a description of each step as it begins, and where random weights are taken.
         progress: called with (done, expected).
 
     Returns:
@@ -50,7 +53,8 @@ def bench(
     given = [models] if isinstance(models, (str, Path)) else list(models)
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         names = [str(model) for model in given]
-        workloads = gather(names, Path(temporary), targets, weights, calibration, stage or (lambda _: None))
+        workloads = gather(names, Path(temporary), targets, weights, calibration, stage or (lambda _: None),
+                           num_classes=num_classes, in_chans=in_chans)  # fmt: skip
         return measure_records(
             workloads, settings or Settings(), processes=processes, repeats=repeats, progress=progress
         )

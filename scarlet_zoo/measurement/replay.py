@@ -92,9 +92,16 @@ def _beside(record: Record, again: Record) -> Replay:
 
 
 def _workload(record: Record, folder: Path, file: Path | None, say: Callable[[str], None]) -> Workload:
+    from scarlet_zoo.models.weights.store import local_weights
+
     source = getattr(record.conditions, "source", None)
     if file is None and source is not None:
-        (workload,) = gather([source["name"]], folder, [source["target"]], source["weights"], "random", say)
+        weights = source["weights"]
+        if weights == "auto" and local_weights(source["name"]) is None:
+            # A record of a version before 'auto' took pretrained weights.
+            weights = "random"
+        counts = {key: source.get(key) for key in ("num_classes", "in_chans")}
+        (workload,) = gather([source["name"]], folder, [source["target"]], weights, "random", say, **counts)
     else:
         path = file or Path(record.file)
         if not path.is_file():

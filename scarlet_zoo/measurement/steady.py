@@ -16,6 +16,9 @@ from scarlet_zoo.utils.jobs import worker_pool
 
 Progress = Callable[[int, int], None]
 
+# The fields of a workload that say how a network given by name was exported.
+_SOURCE = ("name", "target", "weights", "num_classes", "in_chans")
+
 
 def measure_records(
     workloads: Sequence[Workload],
@@ -52,9 +55,7 @@ def measure_records(
     records = []
     for index, (workload, timing) in enumerate(zip(workloads, best, strict=True)):
         tries = [{"p50_ms": timings[index].p50_ms, "cv": timings[index].cv} for timings in attempts]
-        source = {
-            key: value for key, value in asdict(workload).items() if key in ("name", "target", "weights") and value
-        }
+        source = {key: value for key, value in asdict(workload).items() if key in _SOURCE and value}
         conditions = {**timing.conditions, "processes": processes} | ({"source": source} if source else {})
         named = replace(timing, file=workload.label, network=workload.network, conditions=conditions)
         records.append(record_of(named, attempts=tries))

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, runtime_of
+from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.measurement.network_names import network_name
+
+if TYPE_CHECKING:
+    from scarlet_zoo.models.loading import Network
 
 _SUFFIXES = (".onnx", ".ort", *(entry.suffix for entry in RUNTIMES.values()))
 
@@ -21,7 +26,9 @@ class Workload:
         label: the file's name in its record.
         path: path of the file.
         network: name of the network.
-        name, target, weights: what was exported, for a network given by name; empty for a file that was given.
+        name, target, weights: what was exported, for a network given by name; empty for a file that was given. The
+            weights are ``random`` where the pretrained ones could not be got.
+        num_classes, in_chans: what was asked for, for a network given by name.
     """
 
     label: str
@@ -30,6 +37,8 @@ class Workload:
     name: str = ""
     target: str = ""
     weights: str = ""
+    num_classes: int | None = None
+    in_chans: int | None = None
 
 
 def is_file_name(text: str) -> bool:
@@ -44,6 +53,9 @@ def gather(
     weights: str = "auto",
     calibration: str | None = None,
     say: Callable[[str], None] = lambda _: None,
+    *,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
 ) -> list[Workload]:
     """Turn files and network names into workloads, in their order; a name gives one for each target.
 
@@ -51,19 +63,29 @@ def gather(
         models: files of any runtime, registered names, identity strings or timm names.
         folder: where exported files are written.
         targets: the targets that networks given by name are exported for.
-        weights: the weights of networks given by name, as for ``load_network``.
+        weights: the weights of networks given by name, as for ``load_to_time``.
         calibration: calibration images for integer targets: a folder, or ``random``.
-        say: called with a description of each step as it begins.
+        say: called with a description of each step as it begins, and where random weights are taken.
+        num_classes, in_chans: numbers of classes and channels of networks given by name, as for ``load_network``.
 
     Raises:
         ScarletError: a file is not a network, or a network cannot be exported.
     """
+    counts = {"num_classes": num_classes, "in_chans": in_chans}
+    if any(counts.values()) and all(is_file_name(model) for model in models):
+        told = " ".join(f"--{key.replace('_', '-')}" for key, count in counts.items() if count is not None)
+        raise ScarletError(f"{' '.join(models)}: got {told}, which only applies to networks given by name")
     found: list[Workload] = []
     for model in models:
         if is_file_name(model):
             found.append(_file(Path(model), folder / f"file-{len(found)}"))
         else:
-            found += _exported(model, folder, targets, weights, calibration, say)
+            network = _load(model, weights, targets, say, **counts)
+            kept = _kept(network, weights)
+            for target in targets:
+                path = _export(network, folder / target, target, calibration, say)
+                label = f"{model} ({target})"
+                found.append(Workload(label, path, model, model, target, kept, num_classes, in_chans))
     return found
 
 
@@ -109,27 +131,27 @@ def whole_files(workloads: Sequence[Workload], folder: Path) -> list[Workload]:
     return found
 
 
-def _exported(
-    name: str,
-    folder: Path,
-    targets: Sequence[str],
-    weights: str,
-    calibration: str | None,
-    say: Callable[[str], None],
-) -> list[Workload]:
-    from scarlet_zoo.data.calibration import calibration_images
+def _load(name: str, weights: str, targets: Sequence[str], say: Callable[[str], None], **counts: int | None) -> Network:
     from scarlet_zoo.deployment.targets import get_target
-    from scarlet_zoo.deployment.to_target import export_network
-    from scarlet_zoo.deployment.trace import Recipe
-    from scarlet_zoo.models.loading import load_network
+    from scarlet_zoo.models.loading import load_to_time
 
     for target in targets:
         get_target(target)
-    network = load_network(name, weights)
+    return load_to_time(name, weights, say=say, **counts)
+
+
+def _kept(network: Network, weights: str) -> str:
+    """The weights that give the same network again: a record does not depend on what can be got another day."""
+    if weights != "auto":
+        return weights
+    return "pretrained" if network.trained else "random"
+
+
+def _export(network: Network, folder: Path, target: str, calibration: str | None, say: Callable[[str], None]) -> Path:
+    from scarlet_zoo.data.calibration import calibration_images
+    from scarlet_zoo.deployment.to_target import export_network
+    from scarlet_zoo.deployment.trace import Recipe
+
     images = None if calibration is None else lambda: calibration_images(calibration, network.preprocessing, 32)
-    found = []
-    for target in targets:
-        say(f"export {name} for {target}")
-        done = export_network(network, folder / target, target, Recipe(), images)
-        found.append(Workload(f"{name} ({target})", done.path, name, name, target, weights))
-    return found
+    say(f"export {network.name} for {target}")
+    return export_network(network, folder, target, Recipe(), images).path

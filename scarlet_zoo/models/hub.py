@@ -9,6 +9,7 @@ from pathlib import Path
 from timm.models import _hub as timm_hub
 
 from scarlet_zoo.arch.zoo import ZOO
+from scarlet_zoo.data.labels import IMAGENET_CLASSES
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.models.cost import network_cost
 from scarlet_zoo.models.loading import Network
@@ -39,8 +40,11 @@ def save_for_hub(network: Network, folder: Path) -> list[Path]:
     digest = state_sha256(network.model.state_dict())
     save_weights(network.model, weights, {"weights": network.weights})
     described = {"notes": [f"{SHA256_NOTE}{digest}"], "tag": None}
+    # ImageNet's names are timm's own and need no place in the file.
+    named = network.labels is not None and len(network.labels) != IMAGENET_CLASSES
+    labels = {"label_names": list(network.labels or ())} if named else {}
     with replacing(config) as temporary:
-        timm_hub.save_config_for_hf(network.model, str(temporary), model_config={"pretrained_cfg": described})
+        timm_hub.save_config_for_hf(network.model, str(temporary), model_config={"pretrained_cfg": described, **labels})
         # timm writes no final newline and another indentation.
         temporary.write_text(json.dumps(json.loads(temporary.read_text()), indent=2) + "\n", encoding="utf-8")
     write_text(card, model_card(network))

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import timm.data
 import torch
 from torch import nn
 
-from scarlet_zoo.arch.architecture import Arch, is_identity_string
-from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.labels import labels_of
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
-from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.errors import PretrainedError, ScarletError
+from scarlet_zoo.models.origins import Loaded, with_weights
 from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS, randomize
-from scarlet_zoo.models.scarlet import create_model
-from scarlet_zoo.models.weights.checkpoint import read_metadata, state_sha256
-from scarlet_zoo.models.weights.store import local_weights
+from scarlet_zoo.models.weights.checkpoint import state_sha256
 
 _CALIBRATION_PHOTOS = 12
 
@@ -38,6 +35,7 @@ class Network:
         weights_sha256: digest of its state dict.
         preprocessing: how an image becomes its input.
         labels: class names in the order of the logits; None for random weights or unknown names.
+        source: for a network of a folder or of the hub the name that creates it again, from any working folder.
     """
 
     name: str
@@ -47,6 +45,7 @@ class Network:
     weights_sha256: str
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None = None
+    source: str | None = None
 
     @property
     def trained(self) -> bool:
@@ -60,28 +59,35 @@ def load_network(
     *,
     input_size: int | None = None,
     features: tuple[int, ...] | None = None,
+    labels: Sequence[str] | None = None,
     **kwargs: Any,
 ) -> Network:
     """Create a network and load its weights.
 
     Args:
-        name: a registered name, an identity string, any timm name, or an architecture, of your own space too.
-        weights: ``random`` (seed 0, the same in every process); the path of a weights file; ``pretrained``; or
-            ``auto``, which uses random weights if this machine has no others. The rule for the last two is that of
-            :func:`scarlet_zoo.models.weights.store.local_weights`.
+        name: a registered name, an identity string, any timm name, ``local-dir:FOLDER``, ``hf-hub:OWNER/NAME``, or an
+            architecture, of your own space too.
+        weights: ``random`` (seed 0, the same in every process); the path of a weights file; ``pretrained``: the
+            weights imported for the name, else those that this package ships, else those that timm has registered,
+            which are downloaded, or those in the folder or repository; or ``auto``, the same, but a network that
+            has no pretrained weights anywhere gets random ones.
         input_size: side of the square input in pixels; that of the model when left out.
         features: feature levels; the network is then a feature extractor instead of a classifier.
-        kwargs: further arguments of ``timm.create_model``.
+        labels: class names in the order of the logits; those that belong to the weights when left out.
+        kwargs: further arguments of ``timm.create_model``; ``num_classes`` and ``in_chans`` are those of a weights
+            file when left out.
 
     Raises:
+        PretrainedError: there are pretrained weights, but they cannot be got.
         ScarletError: an unknown name, or a weights file that cannot be used.
     """
+    arguments = {key: value for key, value in kwargs.items() if value is not None}
     if features is not None:
-        kwargs |= {"features_only": True, "out_indices": features}
-    model, origin, metadata = _with_weights(name, weights, kwargs)
-    name = str(name)
-    preprocessing = _preprocessing(model, metadata, input_size)
-    if origin == RANDOM_WEIGHTS:
+        arguments |= {"features_only": True, "out_indices": features}
+    loaded = with_weights(name, weights, arguments)
+    model, name = loaded.model, str(name)
+    preprocessing = _preprocessing(model, loaded.metadata, input_size)
+    if loaded.origin == RANDOM_WEIGHTS:
         _randomize(model, preprocessing, name)
     model.eval()
     classes = 0 if features is not None else int(getattr(model, "num_classes", 0))
@@ -89,11 +95,34 @@ def load_network(
         name=name,
         model=model,
         arch=getattr(model, "arch", None),
-        weights=origin,
+        weights=loaded.origin,
         weights_sha256=state_sha256(model.state_dict()),
         preprocessing=preprocessing,
-        labels=_labels(metadata, classes, name) if origin != RANDOM_WEIGHTS else None,
+        labels=_labels(loaded, labels, classes, name),
+        source=loaded.source,
     )
+
+
+def load_to_time(
+    name: str | Arch, weights: str = "auto", *, say: Callable[[str], None] = lambda _: None, **kwargs: Any
+) -> Network:
+    """Load a network whose speed alone matters: with random weights where its pretrained ones cannot be got.
+
+    Args:
+        name, weights, kwargs: as for :func:`load_network`. Only ``auto`` falls back to random weights.
+        say: called with a line that says so.
+
+    Raises:
+        ScarletError: as for :func:`load_network`.
+    """
+    try:
+        return load_network(name, weights, **kwargs)
+    except PretrainedError as error:
+        if weights != "auto":
+            raise
+        reason = str(error).partition("; wanted")[0].partition(", wanted")[0]
+        say(f"{reason}; timed with random weights, which take as long")
+        return load_network(name, "random", **kwargs)
 
 
 def network_of(
@@ -128,38 +157,6 @@ def network_of(
     )
 
 
-def _with_weights(network: str | Arch, weights: str, kwargs: dict[str, Any]) -> tuple[nn.Module, str, dict[str, str]]:
-    """Return the network, the origin of its weights, and the metadata of the weights file."""
-    name = str(network)
-    local = local_weights(name) if weights in ("auto", "pretrained") else None
-    if local is not None:
-        return _from_file(network, local.path, kwargs), local.origin, read_metadata(local.path)
-    if weights in ("auto", "random"):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return create_model(network, **kwargs), RANDOM_WEIGHTS, {}
-    if weights == "pretrained":
-        return _pretrained(name, kwargs), f"pretrained {name}", {}
-    path = Path(weights)
-    return _from_file(network, path, kwargs), f"file {path.name}", read_metadata(path)
-
-
-def _from_file(network: str | Arch, path: Path, kwargs: dict[str, Any]) -> nn.Module:
-    """Create the network with the search space, classes and stabilizers in its weights file's metadata."""
-    metadata = read_metadata(path)
-    arguments: dict[str, Any] = {}
-    if "labels" in metadata:
-        arguments["num_classes"] = len(json.loads(metadata["labels"]))
-    if "preprocessing" in metadata:
-        arguments["in_chans"] = Preprocessing.from_json(metadata["preprocessing"]).channels
-    if metadata.get("stabilized") == "True":
-        arguments["stabilized"] = True
-    if isinstance(network, str) and is_identity_string(network) and "space" in metadata:
-        space = SearchSpace.from_json(metadata["space"])
-        network = Arch.parse(network, space) if network.startswith(f"{space.name}:") else network
-    return create_model(network, checkpoint_path=path, **{**arguments, **kwargs})
-
-
 def _preprocessing(model: nn.Module, metadata: Mapping[str, str], input_size: int | None) -> Preprocessing:
     if "preprocessing" not in metadata:
         return preprocessing_of(model, input_size)
@@ -167,9 +164,13 @@ def _preprocessing(model: nn.Module, metadata: Mapping[str, str], input_size: in
     return replace(feed, size=(input_size, input_size)) if input_size else feed
 
 
-def _labels(metadata: Mapping[str, str], classes: int, name: str) -> tuple[str, ...] | None:
-    given = tuple(json.loads(metadata["labels"])) if "labels" in metadata and classes else None
-    return labels_of(given, classes, name)
+def _labels(loaded: Loaded, given: Sequence[str] | None, classes: int, name: str) -> tuple[str, ...] | None:
+    if given is not None:
+        return labels_of(given, classes, name)
+    if loaded.origin == RANDOM_WEIGHTS:
+        return None
+    stored = loaded.metadata.get("labels")
+    return labels_of(tuple(json.loads(stored)) if stored and classes else loaded.labels, classes, name)
 
 
 def _randomize(model: nn.Module, preprocessing: Preprocessing, name: str) -> None:
@@ -181,13 +182,6 @@ def _randomize(model: nn.Module, preprocessing: Preprocessing, name: str) -> Non
         reason = str(error).strip().split("\n")[0]
         height, width = preprocessing.size
         raise ScarletError(f"model {name!r}: fails on an image of {height} x {width} pixels: {reason}") from error
-
-
-def _pretrained(name: str, kwargs: dict[str, Any]) -> nn.Module:
-    try:
-        return create_model(name, pretrained=True, **kwargs)
-    except ScarletError as error:
-        raise ScarletError(f"pretrained weights of {name!r}: cannot be loaded: {error}") from error
 
 
 def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preprocessing:

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
@@ -18,8 +18,10 @@ from scarlet_zoo.arch.spaces import get_space, list_spaces
 from scarlet_zoo.arch.zoo import ZOO, name_of
 from scarlet_zoo.errors import CheckpointError, ScarletError, looks_like_a_file, unknown_name
 from scarlet_zoo.models.weights.cards import all_cards
-from scarlet_zoo.models.weights.checkpoint import load_checkpoint, state_sha256
+from scarlet_zoo.models.weights.checkpoint import state_sha256
+from scarlet_zoo.models.weights.matching import arguments_in, read_for
 from scarlet_zoo.models.weights.store import find_shipped, local_weights, require_weights
+from scarlet_zoo.models.weights.strict import load_tensors
 
 # The prefix of the digest in the notes of a configuration file.
 SHA256_NOTE = "sha256:"
@@ -68,7 +70,7 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
         arch=arch,
         features_only=wrapped,
         pretrained_strict=not listed,
-        pretrained_filter_fn=_checked_weights,
+        pretrained_filter_fn=check_digest,
         kwargs_filter=_HEAD_ARGUMENTS if listed else None,
         **kwargs,
     )
@@ -95,15 +97,28 @@ def _local_source(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the overlay of a registered configuration, with this machine's weights file if it names no source."""
     overlay = kwargs.get("pretrained_cfg_overlay") or {}
     local = None if _names_source(overlay) else local_weights(name)
-    return overlay if local is None else {**overlay, "file": str(local.path)}
+    if local is None:
+        return overlay
+    own = dict[str, Any](local.config)
+    registered = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if "in_chans" in own and registered is not None:
+        own["input_size"] = (own.pop("in_chans"), *registered.input_size[1:])
+    return {**own, **overlay, "file": str(local.path)}
 
 
 def _names_source(overlay: dict[str, Any]) -> bool:
     return any(overlay.get(key) for key in ("file", "url", "hf_hub_id", "state_dict"))
 
 
-def _checked_weights(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Check the weights' digest against that in their configuration (``notes: ["sha256:..."]``), if there is one."""
+def check_digest(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Check the weights' digest against that in their configuration (``notes: ["sha256:..."]``), if there is one.
+
+    Returns:
+        The weights as they are.
+
+    Raises:
+        CheckpointError: the configuration has another digest.
+    """
     notes = (getattr(model, "pretrained_cfg", None) or {}).get("notes") or ()
     for note in (notes,) if isinstance(notes, str) else notes:
         wanted = str(note).removeprefix(SHA256_NOTE)
@@ -169,8 +184,9 @@ def create_model(
         name: ``scarlet_a``, ``scarlet:e3k7-...``, an ``Arch``, ``resnet18``, ``hf-hub:...``.
         pretrained: load the weights that were imported for the name, else those that this package ships for it,
             else those that timm has registered (:func:`scarlet_zoo.models.weights.store.local_weights`).
-        checkpoint_path: weights file to load, in which every tensor must match: safetensors, a state dict of
-            this model, or a checkpoint of the released SCARLET code.
+        checkpoint_path: weights file to load, in which every tensor must match: safetensors, a state dict, a training
+            checkpoint, of which averaged weights are taken where there are any, or a checkpoint of the released
+            SCARLET code. The numbers of classes and channels are the file's, unless ``kwargs`` state them.
         kwargs: further arguments of ``timm.create_model``; ``stabilized=True`` adds stabilizers.
 
     Raises:
@@ -178,23 +194,62 @@ def create_model(
         ArchError: an invalid identity string.
         CheckpointError: the weights file does not hold this network's weights.
     """
+    if checkpoint_path is not None:
+        return create_from_file(name, Path(checkpoint_path), **kwargs)[0]
+    return _timm_model(*_registered(name, kwargs), pretrained)
+
+
+def create_from_file(name: str | Arch, path: Path, **kwargs: Any) -> tuple[nn.Module, str]:
+    """Create a network with the weights of a file, as :func:`create_model` does.
+
+    Returns:
+        The network, and in brackets what was taken of a file that holds averaged weights; empty for other files.
+
+    Raises:
+        CheckpointError: the weights file does not hold this network's weights.
+    """
+    registered, arguments = _registered(name, kwargs)
+    if arguments.get("features_only") and registered not in ZOO and registered != "scarlet_net":
+        return _features_from_file(registered, path, arguments)
+    model = _timm_model(registered, arguments)
+    found = read_for(model, path)
+    told = {key: count for key, count in arguments_in(model, found).items() if kwargs.get(key) is None}
+    if told:
+        model = _timm_model(registered, {**arguments, **told})
+        found = read_for(model, path)
+    load_tensors(model, found)
+    return model, found.note
+
+
+def _features_from_file(name: str, path: Path, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
+    """Load a file into the classifier, whose names it has, and let timm make the feature extractor of it."""
+    of_classifier = {key: value for key, value in arguments.items() if not key.startswith(("feature", "out_indices"))}
+    full, note = create_from_file(name, path, **of_classifier)
+    overlay = {**arguments.get("pretrained_cfg_overlay", {}), "state_dict": full.state_dict(), "source": "",
+               "num_classes": full.num_classes}  # fmt: skip
+    model = _timm_model(name, {**arguments, "in_chans": getattr(full, "in_chans", None),
+                               "pretrained_cfg_overlay": overlay}, pretrained=True)  # fmt: skip
+    cast("dict[str, Any]", model.pretrained_cfg)["state_dict"] = None
+    return model, note
+
+
+def _registered(name: str | Arch, kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name and the arguments by which timm creates a network."""
     if isinstance(name, str) and is_identity_string(name):
         name = Arch.parse(name)
-    if isinstance(name, Arch):
-        registered = name_of(name)
-        if registered is None:
-            # A string, because timm writes a model's arguments into its configuration file.
-            kwargs["arch"] = str(name)
-            if name.space.name not in list_spaces() or get_space(name.space.name) != name.space:
-                kwargs["space"] = name.space.to_json()
-        name = registered or "scarlet_net"
-    model = _timm_model(name, pretrained, kwargs)
-    if checkpoint_path is not None:
-        load_checkpoint(model, Path(checkpoint_path))
-    return model
+    if not isinstance(name, Arch):
+        return name, kwargs
+    registered = name_of(name)
+    if registered is not None:
+        return registered, kwargs
+    # A string, because timm writes a model's arguments into its configuration file.
+    arguments = {**kwargs, "arch": str(name)}
+    if name.space.name not in list_spaces() or get_space(name.space.name) != name.space:
+        arguments["space"] = name.space.to_json()
+    return "scarlet_net", arguments
 
 
-def _timm_model(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Module:
+def _timm_model(name: str, kwargs: dict[str, Any], pretrained: bool = False) -> nn.Module:
     if looks_like_a_file(name):
         raise unknown_name("model", name, ())
     source, _ = _parse_name(name)

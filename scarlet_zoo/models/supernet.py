@@ -25,7 +25,8 @@ from scarlet_zoo.models.branched import FeatureMaps, make_branches
 from scarlet_zoo.models.path_sets import PathSets
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.scarlet_net import ScarletNet
-from scarlet_zoo.models.weights.checkpoint import load_state, save_state
+from scarlet_zoo.models.weights.checkpoint import save_state
+from scarlet_zoo.models.weights.strict import load_state
 
 # What a skipped layer may hold: a stabilizer in one of its initialisations, or nothing.
 PLAIN_SKIP = "plain"

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.models.weights.unwrap import Tensors, find_tensors
 from scarlet_zoo.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def released_module_names(arch: Arch, stabilized: bool = False) -> dict[str, str
     return names
 
 
-def _looks_released(state: Mapping[str, Tensor]) -> bool:
+def looks_released(state: Mapping[str, Tensor]) -> bool:
+    """Whether tensors have the names of the released SCARLET code."""
     return any(key.startswith(("mb_module.", "separable_conv.")) for key in state)
 
 
@@ -92,11 +94,11 @@ def from_released(state: Mapping[str, Tensor], arch: Arch, path: Path) -> dict[s
     return renamed
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> Tensors:
     """Read the tensors of a weights file in any of the common formats.
 
-    These are safetensors, plain state dicts, and training checkpoints with a state dict under
-    ``model_state`` (the released SCARLET code), ``state_dict_ema``, ``state_dict`` or ``model``.
+    These are safetensors, plain state dicts, and training checkpoints with a state dict in them
+    (:func:`scarlet_zoo.models.weights.unwrap.find_tensors`), of which averaged weights are taken where there are any.
 
     Raises:
         CheckpointError: the file is missing, truncated, not a weights file, or a pickle with code.
@@ -115,13 +117,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path}: got a web page, wanted a weights file: the download link needs a browser or a login"
         )
     content = _read_safetensors(path) if _is_safetensors(path, head) else _read_pickle(path)
-    for key in ("model_state", "state_dict_ema", "state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    found = find_tensors(content)
+    if found is None:
         raise CheckpointError(f"{path}: got no state dict, wanted tensors by name or a state dict under 'model_state'")
-    return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
+    return found
 
 
 def _is_safetensors(path: Path, head: bytes) -> bool:
@@ -152,58 +151,6 @@ def _read_pickle(path: Path) -> object:
 
 def _one_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0][:200] or type(error).__name__
-
-
-def load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Load weights from a file into a model; every tensor must match.
-
-    Raises:
-        CheckpointError: the file cannot be read, or is for another network; the message names the
-            first tensor that does not match.
-    """
-    state = read_state_dict(path)
-    arch: Arch | None = getattr(model, "arch", None)
-    if _looks_released(state):
-        if arch is None:
-            raise CheckpointError(
-                f"{path}: got a released SCARLET checkpoint, wanted weights of a {type(model).__name__}"
-            )
-        state = from_released(state, arch, path)
-    if hasattr(getattr(model, "feature_info", None), "out_indices") and not hasattr(model, "classifier"):
-        # A feature extractor has only a part of the network's tensors.
-        state = {key: tensor for key, tensor in state.items() if key in model.state_dict()}
-    load_state(model, state, path)
-
-
-def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load tensors into a model; every tensor must match.
-
-    Args:
-        model: the model.
-        state: the tensors by name.
-        path: path of the file that they were read from, for the error message.
-
-    Raises:
-        CheckpointError: a tensor is missing, unknown or of another shape; the message names it.
-    """
-    _check_state(model.state_dict(), state, path)
-    model.load_state_dict(state)
-
-
-def _check_state(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], path: Path) -> None:
-    missing = [key for key in wanted if key not in got]
-    unknown = [key for key in got if key not in wanted]
-    if missing or unknown:
-        first = f"lacks tensor {missing[0]!r}" if missing else f"holds tensor {unknown[0]!r}"
-        raise CheckpointError(
-            f"{path}: for another network: {first} ({len(missing)} missing, {len(unknown)} unknown of {len(wanted)})"
-        )
-    for key, tensor in wanted.items():
-        if got[key].shape != tensor.shape:
-            raise CheckpointError(
-                f"{path}: for another network: tensor {key!r} has shape {tuple(got[key].shape)}, "
-                f"wanted {tuple(tensor.shape)}"
-            )
 
 
 def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:

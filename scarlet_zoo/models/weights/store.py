@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from scarlet_zoo.arch.zoo import ZOO, safe_name
 from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.models.weights.cards import WEIGHTS_FOLDER, all_cards, cards_of
-from scarlet_zoo.models.weights.checkpoint import load_checkpoint, save_weights, state_sha256
+from scarlet_zoo.models.weights.checkpoint import save_weights, state_sha256
+from scarlet_zoo.models.weights.strict import load_checkpoint
 from scarlet_zoo.utils.files import cache_folder, file_sha256
 
 
@@ -56,19 +57,22 @@ def import_weights(name: str, model: nn.Module, file: Path) -> StoredWeights:
             not finite.
     """
     model = copy.deepcopy(model)
-    load_checkpoint(model, file)
-    broken = [key for key, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise CheckpointError(
-            f"{file}: tensor {broken[0]!r} holds values that are not finite ({len(broken)} such tensors), "
-            "wanted finite values"
-        )
+    found = load_checkpoint(model, file)
     path = stored_path(name)
-    provenance = {"name": name, "imported_from": file.name, "imported_sha256": file_sha256(file)}
+    provenance = {"name": name, "imported_from": f"{file.name}{found.note}", "imported_sha256": file_sha256(file),
+                  **_input_and_output(model)}  # fmt: skip
     save_weights(model, path, provenance)
     stored = find_weights(name)
     assert stored is not None
     return stored
+
+
+def _input_and_output(model: nn.Module) -> dict[str, str]:
+    """The numbers of channels and classes of a model whose configuration states others."""
+    config: Any = getattr(model, "pretrained_cfg", None) or {}
+    own = {"num_classes": config.get("num_classes"), "in_chans": (config.get("input_size") or (None,))[0]}
+    found = {key: getattr(model, key, None) for key in own}
+    return {key: str(count) for key, count in found.items() if count is not None and count != own[key]}
 
 
 def find_weights(name: str) -> StoredWeights | None:
@@ -118,10 +122,12 @@ class LocalWeights:
     Attributes:
         path: path of the file.
         origin: where the weights come from, in words that every report repeats.
+        config: ``num_classes`` and ``in_chans`` where the weights' differ from those of the name's configuration.
     """
 
     path: Path
     origin: str
+    config: dict[str, int] = field(default_factory=dict)
 
 
 def local_weights(name: str) -> LocalWeights | None:
@@ -129,8 +135,9 @@ def local_weights(name: str) -> LocalWeights | None:
 
     All ways to ask for weights follow this rule. ``pretrained=True`` (of timm and of this package) and the source
     ``pretrained`` use these weights, else those that timm has registered for the name, and never random ones. The
-    source ``auto`` uses these weights, else random ones, and never downloads. A name with a tag matches only weights
-    with that tag. The identity string of a network in the zoo has the weights of that network.
+    source ``auto`` does the same, except that a network that has no pretrained weights anywhere gets random ones. A
+    name with a tag matches only weights with that tag. The identity string of a network in the zoo has the weights of
+    that network.
 
     Raises:
         CheckpointError: the imported file is broken.
@@ -138,7 +145,9 @@ def local_weights(name: str) -> LocalWeights | None:
     stored = find_weights(name)
     if stored is not None:
         imported = stored.metadata.get("imported_from", stored.path.name)
-        return LocalWeights(stored.path, f"imported {imported}, sha256 {stored.sha256[:12]}")
+        counts: tuple[str, ...] = ("num_classes", "in_chans")
+        config = {key: int(stored.metadata[key]) for key in counts if key in stored.metadata}
+        return LocalWeights(stored.path, f"imported {imported}, sha256 {stored.sha256[:12]}", config)
     shipped = find_shipped(name)
     return LocalWeights(shipped, f"shipped {shipped.stem}") if shipped is not None else None
 
