@@ -74,7 +74,7 @@ def convolve_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
     scale = gamma / np.sqrt(variance + epsilon)
     weight = constant(node, "weight", scale.reshape(-1, 1, 1, 1), float_type(node))
     bias = constant(node, "bias", beta - mean * scale, float_type(node))
-    attributes = {"group": len(scale), "kernel_shape": [1, 1]}
+    attributes: dict[str, int | list[int]] = {"group": len(scale), "kernel_shape": [1, 1]}
     return (ir.node("Conv", [source, weight, bias], attributes, name=node.name),)
 
 
