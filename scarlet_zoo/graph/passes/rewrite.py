@@ -139,9 +139,14 @@ def producer(value: ir.Value | None, *op_types: str) -> ir.Node | None:
     return node if node is not None and node.domain in ("", "ai.onnx") and node.op_type in op_types else None
 
 
+def readers(value: ir.Value) -> list[ir.Node]:
+    """The nodes that read a value, once for each time; without nodes that a rewrite made and then dropped."""
+    return [use.node for use in value.uses() if use.node.graph is not None]
+
+
 def only_reader(value: ir.Value) -> bool:
     """Whether exactly one node reads a value, and it is not an output of the graph."""
-    return len(value.uses()) == 1 and not value.is_graph_output()
+    return len(readers(value)) == 1 and not value.is_graph_output()
 
 
 def is_floating(value: ir.Value) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from scarlet_zoo.graph.passes.rewrite import array_of, is_constant, only_reader, producer, scalar_of
+from scarlet_zoo.graph.passes.rewrite import array_of, is_constant, only_reader, producer, readers, scalar_of
 from scarlet_zoo.graph.passes.sizes import data_values
 
 _PRODUCTS = ("Conv", "Gemm")
@@ -172,17 +172,16 @@ def _has_reason(node: ir.Node, able: Mapping[int, ir.Node], swishes: Mapping[int
             return False
     if node.op_type in _BOUNDS and _bounded_tensor(node) is not None:
         return True
-    readers = [use.node for output in node.outputs for use in output.uses()]
+    users = [reader for output in node.outputs for reader in readers(output)]
     last = any(output.is_graph_output() for output in node.outputs)
-    return last or any(id(reader) in able or _is_of_swish(reader, able) for reader in readers)
+    return last or any(id(reader) in able or _is_of_swish(reader, able) for reader in users)
 
 
 def _is_of_swish(reader: ir.Node, able: Mapping[int, ir.Node]) -> bool:
     """Whether a reader is the shift of a hard-swish whose product is among the integers."""
     if reader.op_type != "Add":
         return False
-    clips = [use.node for use in reader.outputs[0].uses()]
-    return any(id(use.node) in able for clip in clips for use in clip.outputs[0].uses())
+    return any(id(product) in able for clip in readers(reader.outputs[0]) for product in readers(clip.outputs[0]))
 
 
 def _bounded_tensor(clip: ir.Node) -> ir.Value | None:
@@ -214,7 +213,7 @@ def _swish(node: ir.Node) -> Swish | None:
         if x is None or clip is None or shift is None or bounds_of(clip) != (0.0, 6.0):
             continue
         inside = x in shift.inputs and any(scalar_of(value) == 3 for value in shift.inputs)
-        alone = only_reader(clip.outputs[0]) and only_reader(shift.outputs[0]) and len(x.uses()) == 2
+        alone = only_reader(clip.outputs[0]) and only_reader(shift.outputs[0]) and len(readers(x)) == 2
         if inside and alone and producer(x, "Conv") is not None:
             return Swish(x, shift, clip, node)
     return None
