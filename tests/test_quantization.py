@@ -21,6 +21,7 @@ from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Observed, count
+from scarlet_zoo.graph.quantization.exact import exact_network, runs_exactly
 from scarlet_zoo.graph.quantization.golden import Golden, check_golden, generate
 from scarlet_zoo.graph.quantization.grids import Grid
 from scarlet_zoo.graph.quantization.insert_qdq import mean_error, quantize_weight
@@ -163,6 +164,17 @@ def test_layers_stay_in_float_on_request(source, quantized, tmp_path):
     assert json.loads(made.artifact.metadata["kept_float"]) == [name]
 
 
+def broken(path, folder):
+    """A copy of a file with some weights that are not what they were."""
+    proto = onnx.load(path)
+    tensor = next(t for t in proto.graph.initializer if t.name.endswith("_weight_q"))
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values[0] = 127
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    onnx.save(proto, folder / "broken.onnx")
+    return folder / "broken.onnx"
+
+
 def test_golden_outputs_say_yes_and_no(quantized, scarlet, tmp_path):
     check = check_golden(quantized.artifact)
     assert check.passed
@@ -172,20 +184,62 @@ def test_golden_outputs_say_yes_and_no(quantized, scarlet, tmp_path):
     assert code == 0
     assert json.loads(out)["passed"] is True
     # One weight that is not what it was: the file says no, whatever machine it is on.
-    proto = onnx.load(quantized.artifact.path)
-    tensor = next(t for t in proto.graph.initializer if t.name.endswith("_weight_q"))
-    values = onnx.numpy_helper.to_array(tensor).copy()
-    values[0] = 127
-    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-    onnx.save(proto, tmp_path / "broken.onnx")
-    code, out, err = scarlet("verify", tmp_path / "broken.onnx", "--json")
+    code, out, err = scarlet("verify", broken(quantized.artifact.path, tmp_path), "--json")
     assert code == 1
     assert json.loads(out)["passed"] is False
     assert "golden" in err
+    proto = onnx.load(quantized.artifact.path)
     onnx.helper.set_model_props(proto, {**quantized.artifact.metadata, "golden": "{}"})
     onnx.save(proto, tmp_path / "empty.onnx")
     with pytest.raises(ArtifactError, match=r"cannot be read|carries no"):
         check_golden(read_artifact(tmp_path / "empty.onnx"))
+
+
+@pytest.fixture
+def without_vnni(monkeypatch):
+    """As on a processor whose kernels saturate; the kernels are this machine's."""
+    for module in ("exact", "golden"):
+        monkeypatch.setattr(f"scarlet_zoo.graph.quantization.{module}.this_isa", lambda: "x64")
+
+
+def test_a_file_that_this_processor_cannot_run_exactly_says_so(quantized, without_vnni, scarlet, tmp_path):
+    code, out, err = scarlet("verify", quantized.artifact.path, "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert (said["passed"], said["computes_exactly"], said["exact"]) == (True, False, None)
+    assert "has int8 weights, and this processor has no VNNI" in err
+    assert err.count("\n") == 1
+    # What is wrong in the file is found all the same.
+    code, out, _ = scarlet("verify", broken(quantized.artifact.path, tmp_path), "--json")
+    assert (code, json.loads(out)["passed"]) == (1, False)
+
+
+def test_the_exact_reference_has_the_bits_of_kernels_that_do_not_saturate(source, tmp_path):
+    artifact, images = source
+    made = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(isa="x64"))
+    other = quantize_int8(artifact.path, tmp_path / "r.onnx", images, Int8(isa="x64-vnni"))
+    truth = OnnxClassifier(made.artifact.path).logits(images, 6)  # uint8 weights: exact everywhere
+    assert np.array_equal(exact_network(other.artifact.path).run(images, 6)[0], truth)
+    assert not runs_exactly(onnx.load(other.artifact.path), "x64")
+    assert runs_exactly(onnx.load(other.artifact.path), "arm64")
+    assert runs_exactly(onnx.load(made.artifact.path), "x64")
+
+
+def test_a_layer_that_stays_in_float_is_not_rounded_by_the_runtime(source, tmp_path):
+    artifact, images = source
+    names = [node.name for node in ir.load(artifact.path).graph if node.op_type == "Conv"]
+    everything = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(keep_float=tuple(names[1:])))
+    assert inspect(everything.artifact.path).totals["float"] == len(names) - 1
+
+
+def test_layers_that_lose_too_much_stay_in_float_until_it_is_enough(source, tmp_path):
+    artifact, images = source
+    plain = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(method="minmax", least_sqnr_db=None))
+    asked = plain.sqnr_db + 3
+    better = quantize_int8(artifact.path, tmp_path / "r.onnx", images, Int8(method="minmax", least_sqnr_db=asked))
+    assert better.sqnr_db >= asked
+    assert 0 < len(better.kept) < 10
+    assert json.loads(better.artifact.metadata["kept_float"]) == list(better.kept)
 
 
 def test_the_generator_is_the_one_that_is_written_down():

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scarlet_zoo.graph.quantization.exact import warn_if_inexact
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.measurement.records import Record
 from scarlet_zoo.measurement.steady import Progress, measure_records
@@ -55,6 +56,8 @@ def bench(
         names = [str(model) for model in given]
         workloads = gather(names, Path(temporary), targets, weights, calibration, stage or (lambda _: None),
                            num_classes=num_classes, in_chans=in_chans)  # fmt: skip
+        for workload in workloads:
+            warn_if_inexact(workload.path)
         return measure_records(
             workloads, settings or Settings(), processes=processes, repeats=repeats, progress=progress
         )

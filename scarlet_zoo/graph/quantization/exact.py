@@ -9,6 +9,7 @@ outputs, for the choice of ranges, for the correction of biases, and for every f
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from scarlet_zoo.errors import ScarletWarning
+from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.graph.quantization.isa import this_isa
 from scarlet_zoo.graph.session import OnnxNetwork
 
@@ -48,6 +51,19 @@ def runs_exactly(model: onnx.ModelProto, isa: str | None = None) -> bool:
         isa: class of the processor; that of this machine when left out.
     """
     return (isa or this_isa()) != "x64" or not any(_int8_readers(model.graph))
+
+
+def warn_if_inexact(path: Path) -> None:
+    """Warn with a :class:`scarlet_zoo.errors.ScarletWarning` if this processor's kernels saturate on an ONNX file."""
+    if path.suffix.lower() != ".onnx" or this_isa() != "x64":
+        return
+    if not runs_exactly(read_onnx(path)):
+        warnings.warn(
+            f"{path}: has int8 weights, and this processor has no VNNI, so sums saturate and its answers are not the "
+            "file's own; for this processor export with --isa x64",
+            ScarletWarning,
+            stacklevel=2,
+        )
 
 
 def exact_model(model: onnx.ModelProto) -> onnx.ModelProto:

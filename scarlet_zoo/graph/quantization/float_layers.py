@@ -14,7 +14,7 @@ import onnx_ir as ir
 from scarlet_zoo.graph.passes.rewrite import array_of, constant, producer
 
 # The share of a network's layers that may go back to float.
-_MOST = 0.34
+_MOST = 0.6
 
 
 def guard_float_layers(graph: ir.Graph) -> None:
@@ -54,7 +54,7 @@ def layers_to_keep(
         judge: gives the SQNR of the network with these layers in float.
 
     Returns:
-        The fewest layers with which the SQNR is reached, or those with the best one if none of up to a third of the
+        The fewest layers with which the SQNR is reached, or those with the best one if none of up to three fifths of the
         layers is enough.
     """
     ordered = sorted(noises, key=lambda name: noises[name], reverse=True)
