@@ -54,7 +54,7 @@ def layers_to_keep(
         judge: gives the SQNR of the network with these layers in float.
 
     Returns:
-        The fewest layers with which the SQNR is reached, or those with the best one if none of up to three fifths of the
+        The fewest layers with which the SQNR is reached, or those with the best one if none of up to 60 % of the
         layers is enough.
     """
     ordered = sorted(noises, key=lambda name: noises[name], reverse=True)

@@ -58,7 +58,7 @@ class Int8:
             smallest error on a quarter of the images, which is not used for calibration.
         correct_bias: correct the mean error of rounded weights in the biases.
         keep_float: names of nodes to leave in float.
-        least_sqnr_db: the SQNR below which the layers that lose most are left in float, too, up to three fifths of them;
+        least_sqnr_db: the SQNR below which the layers that lose most are left in float, too, up to 60 %;
             None to leave none but those of ``keep_float``.
     """
 
