@@ -9,12 +9,13 @@ from typing import Any
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.runtimes.doctor import check_up
-from scarlet_zoo.deployment.runtimes.runner import cold_start, open_runner, silence
+from scarlet_zoo.deployment.runtimes.runner import cold_start, open_runner
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import write_text
+from scarlet_zoo.utils.silence import silence
 
 RESULTS = Path(__file__).parent / "results" / "runtimes.json"
 PEER = "mobilenetv3_large_100"

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -220,3 +221,16 @@ def test_a_failed_write_leaves_the_old_file(model, tmp_path, monkeypatch):
 
 def _no_space(*_):
     raise OSError("no space left on device")
+
+
+@pytest.mark.slow
+@pytest.mark.no_cover
+def test_what_torchscript_cannot_do_is_left_to_dynamo(scarlet, tmp_path):
+    """vgg11 pools to sides that do not divide its own, at any but one size."""
+    code, out, err = scarlet(
+        "export", "vgg11", "--weights", "random", "--input-size", 64, "--num-classes", 5, "--out", tmp_path, "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["opset"] == 18
+    assert err.count("\n") == 1
+    assert "torch's other exporter was taken: dynamo" in err

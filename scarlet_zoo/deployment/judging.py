@@ -50,7 +50,8 @@ def error_of(got: Rows, truth: Rows) -> Rows:
 
 def rounding_of(truth: Rows, others: Sequence[Rows], spread: float) -> Rounding:
     """The rounding of a reference whose outputs are ``truth`` from other answers of it for the same images."""
-    errors = [error_of(other, truth) for other in others]
+    # Answers that overflow are as far away as can be.
+    errors = [np.nan_to_num(error_of(other, truth), nan=np.inf, posinf=np.inf) for other in others]
     worst = max(float(error.max(initial=0.0)) for error in errors)
     return Rounding(worst / spread, min(sqnr_of(error, spread) for error in errors))
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.preprocessing import Preprocessing
-from scarlet_zoo.deployment.trace import INPUT_NAME, Recipe, trace
+from scarlet_zoo.deployment.trace import INPUT_NAME, Recipe, trace_somehow
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding.fold import FoldResult, fold
 from scarlet_zoo.folding.probe import model_dtype
@@ -70,7 +70,7 @@ def export_onnx(
     images = torch.zeros((recipe.batch or 2, feed.channels, *size))
     if labels is not None and len(labels) != (classes := _classes(folded.model, images)):
         raise ExportError(f"labels: got {len(labels)}, wanted {classes}, one for each class")
-    graph = trace(_in_float32(folded.model), images, recipe, output_names(folded.model))
+    graph, recipe = trace_somehow(_in_float32(folded.model), images, recipe, output_names(folded.model))
     common.ShapeInferencePass()(graph)
     lower(graph, recipe.form)
     if recipe.pixels:

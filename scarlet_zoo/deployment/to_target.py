@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.deployment.parity import Parity, ParityError, Tolerance
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, Source, get_runtime, versions
-from scarlet_zoo.deployment.runtimes.runner import Described, OtherNetwork, description_path, silence
+from scarlet_zoo.deployment.runtimes.runner import Described, OtherNetwork, description_path
 from scarlet_zoo.deployment.targets import Target, get_target
 from scarlet_zoo.deployment.to_onnx import export_onnx, output_names
 from scarlet_zoo.deployment.trace import Recipe
@@ -29,6 +29,7 @@ from scarlet_zoo.graph.quantization.quantize import Int8, Quantized, quantize_in
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.models.loading import Network
 from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_text
+from scarlet_zoo.utils.silence import silence
 
 
 @dataclass(frozen=True)

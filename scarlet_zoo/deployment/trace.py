@@ -7,7 +7,8 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import onnx
@@ -15,7 +16,8 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from scarlet_zoo.errors import ExportError
+from scarlet_zoo.errors import ExportError, ScarletWarning
+from scarlet_zoo.utils.silence import silence
 
 OPSETS = range(17, 21)
 _LARGEST_IR_VERSION = 10
@@ -76,14 +78,41 @@ def trace(model: nn.Module, images: torch.Tensor, recipe: Recipe, outputs: list[
     Raises:
         ExportError: the exporter failed; the message gives its reason.
     """
-    with _quiet(), torch.inference_mode(False), torch.no_grad():
+    # On a failure torchscript prints its whole graph on stdout, from C++.
+    with _quiet(), silence(), torch.inference_mode(False), torch.no_grad():
         try:
             if recipe.exporter == "dynamo":
                 return _trace_dynamo(model, images, recipe, outputs)
             return _trace_torchscript(model, images, recipe, outputs)
         except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
-            first = str(error).strip().split("\n")[0]
+            # The exporter puts the values of its own graph behind the reason.
+            first = str(error).strip().split("\n")[0].split("  [Caused by")[0]
             raise ExportError(f"export of {type(model).__name__} with input {tuple(images.shape)}: {first}") from error
+
+
+def trace_somehow(
+    model: nn.Module, images: torch.Tensor, recipe: Recipe, outputs: list[str]
+) -> tuple[ir.Model, Recipe]:
+    """Trace as :func:`trace` does, and leave to ``dynamo`` what ``torchscript`` cannot do, with a warning.
+
+    Returns:
+        The graph, and the recipe that it follows: that of ``dynamo`` may have a later opset.
+
+    Raises:
+        ExportError: both exporters failed; the message gives the reason of the one that was asked for.
+    """
+    try:
+        return trace(model, images, recipe, outputs), recipe
+    except ExportError as error:
+        if recipe.exporter == "dynamo" or find_spec("onnxscript") is None:
+            raise
+        other = replace(recipe, exporter="dynamo", opset=max(recipe.opset, 18))
+        try:
+            traced = trace(model, images, other, outputs)
+        except ExportError:
+            raise error from None
+        warnings.warn(f"{error}; torch's other exporter was taken: dynamo", ScarletWarning, stacklevel=3)
+        return traced, other
 
 
 def _trace_torchscript(model: nn.Module, images: torch.Tensor, recipe: Recipe, outputs: list[str]) -> ir.Model:

@@ -265,9 +265,11 @@ def _limits(groups: Sequence[_Group], tolerance: Tolerance) -> dict[str, list[fl
                 limit = tolerance.max_rel_err if group is groups[0] else float(np.finfo(np.float64).max)
             else:
                 alike = [group] if group.name == _PHOTOGRAPHS else [g for g in groups if g.name != _PHOTOGRAPHS]
-                worst = max(known.rel_err for g in alike if (known := g.roundings[output]) is not None)
+                worst = max(own.rel_err for g in alike if (own := g.roundings[output]) is not None)
                 least = tolerance.max_rel_err * (1.0 if group.name == _PHOTOGRAPHS else tolerance.unlike_factor)
-                limit = max(least, tolerance.rounding_factor * worst)
+                # A source that overflows on photographs has no right answers that a file could be allowed to miss.
+                known = worst if np.isfinite(worst) or group.name != _PHOTOGRAPHS else 0.0
+                limit = max(least, tolerance.rounding_factor * known)
             limits[group.name].append(limit)
     return limits
 

@@ -107,7 +107,8 @@ def _open_onnx(path: Path, preprocessing: AnyPreprocessing | None, trained_only:
 
 def _open_other(path: Path, preprocessing: AnyPreprocessing | None, trained_only: bool) -> Classifier:
     """Load a file of a runtime other than ONNX Runtime, with the description beside it."""
-    from scarlet_zoo.deployment.runtimes.runner import OtherNetwork, silence
+    from scarlet_zoo.deployment.runtimes.runner import OtherNetwork
+    from scarlet_zoo.utils.silence import silence
 
     with silence():
         network = OtherNetwork(path)

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from typing import Any
 
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, get_runtime, missing_modules, versions
-from scarlet_zoo.deployment.runtimes.runner import silence
 from scarlet_zoo.deployment.targets import TARGETS, this_processor
 from scarlet_zoo.latency import cpu_features
 from scarlet_zoo.utils.installing import install_command
+from scarlet_zoo.utils.silence import silence
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ A JSON file beside each file describes it.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from scarlet_zoo.latency import (
     ort_cold_start,
     runtime_conditions,
 )
+from scarlet_zoo.utils.silence import silence
 
 
 def description_path(path: Path) -> Path:
@@ -157,26 +157,6 @@ def cold_start(path: Path, settings: Settings) -> dict[str, float]:
         return ort_cold_start(path, settings)
     command = [sys.executable, "-m", __name__, str(path), str(settings.threads)]
     return in_fresh_process(command, path)
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Suppress stdout and stderr, including what a converter's C++ code prints there."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(descriptor) for descriptor in (1, 2)]
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for descriptor in (1, 2):
-            os.dup2(sink, descriptor)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, old in zip((1, 2), saved, strict=True):
-            os.dup2(old, descriptor)
-            os.close(old)
-        os.close(sink)
 
 
 @contextmanager
