@@ -1,8 +1,8 @@
-"""Replace what a graph computes from shapes alone by constants, where the shapes of its images are fixed.
+"""Replace what a graph computes from shapes and constants by constants, where the shapes of its images are fixed.
 
 Networks that pad or resize inside the graph compute amounts of padding, sizes and factors from the shapes of their
-tensors. With images of a fixed size these numbers are the same for every image: the graph is run for two batch sizes,
-and a number that is the same in both is a constant.
+tensors, and some compute their weights from others. With images of a fixed size these numbers are the same for every
+image: the graph is run for two batch sizes, and a number that is the same in both is a constant.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def fold_sizes(model: ir.Model) -> int:
     """
     graph = model.graph
     shape = _image_shape(graph)
-    if shape is None or not any(node.op_type in _SHAPE_READERS for node in graph):
+    if shape is None:
         return 0
     if any(attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
            for node in graph for attribute in node.attributes.values()):  # fmt: skip
@@ -47,6 +47,8 @@ def fold_sizes(model: ir.Model) -> int:
     sizes = [value for node in graph if _reads_data(node, data) for value in node.inputs
              if value is not None and value not in data and not is_constant(value)]  # fmt: skip
     sizes = list(dict.fromkeys(sizes))
+    if not sizes:
+        return 0
     batch, sides = shape
     batches = _BATCHES if batch is None else (batch,)
     runs = [_run(model, sizes, (size, *sides)) for size in batches]
