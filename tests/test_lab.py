@@ -189,7 +189,7 @@ def test_bench_takes_names_and_its_record_can_be_replayed(scarlet, tmp_path):
     code, said, _ = scarlet("bench", "scarlet_mini_s", "--out", out, "--json", "--repeats", 0)
     assert code == 0
     (row,) = json.loads(said)
-    assert row["conditions"]["source"] == {"name": "scarlet_mini_s", "target": "native", "weights": "auto"}
+    assert row["conditions"]["source"] == {"name": "scarlet_mini_s", "target": "native", "weights": "pretrained"}
     assert row["conditions"]["arch"].startswith("scarlet-mini:")
     assert row["stable"] == (row["cv"] <= 0.05)
     assert row["network"] == "scarlet_mini_s"
