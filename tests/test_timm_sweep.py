@@ -123,6 +123,43 @@ def test_sizes_that_depend_on_the_batch_stay_computed(tmp_path):
         assert np.abs(truth - got).max() < 1e-6
 
 
+def graph_of(nodes, constants):
+    """A model with these nodes between an image x of any batch and y."""
+    made = onnx.helper.make_graph(
+        nodes, "g", [onnx.helper.make_tensor_value_info("x", 1, ["n", 3, 8, 8])],
+        [onnx.helper.make_tensor_value_info("y", 1, None)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )  # fmt: skip
+    model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    return ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(model))
+
+
+def test_a_norm_that_takes_its_statistics_from_its_input_stays():
+    constants = {name: np.ones(3, np.float32) for name in "abcd"}
+    norm = onnx.helper.make_node("BatchNormalization", ["x", *"abcd"], ["y", "m", "v"], training_mode=1)
+    model = graph_of([norm], constants)
+    lowering = lower(model, "friendly")
+    assert [node.op_type for node in model.graph] == ["BatchNormalization"]
+    assert "training mode" in lowering.refused[-1].reason
+
+
+def test_random_values_are_no_constants():
+    nodes = [onnx.helper.make_node("RandomNormal", [], ["r"], shape=[1, 3, 8, 8], seed=1.0),
+             onnx.helper.make_node("Add", ["x", "r"], ["y"])]  # fmt: skip
+    model = graph_of(nodes, {})
+    lower(model, "native")
+    assert [node.op_type for node in model.graph] == ["RandomNormal", "Add"]
+
+
+def test_a_graph_that_does_not_run_on_zeros_is_left_as_it_is():
+    nodes = [onnx.helper.make_node("Shape", ["x"], ["s"]),
+             onnx.helper.make_node("Reshape", ["w", "s"], ["r"]),
+             onnx.helper.make_node("Add", ["x", "r"], ["y"])]  # fmt: skip
+    model = graph_of(nodes, {"w": np.ones(3 * 8 * 8 * 7, np.float32)})  # for batches of seven alone
+    lower(model, "native")
+    assert [node.op_type for node in model.graph] == ["Shape", "Reshape", "Add"]
+
+
 def test_the_committed_sweep_has_every_family_and_every_stage():
     sweep = json.loads((ROOT / "benchmarks" / "results" / "timm_sweep.json").read_text())
     rows = sweep["rows"]

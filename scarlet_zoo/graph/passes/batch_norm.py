@@ -29,7 +29,7 @@ def fold_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
     linear = producer(node.inputs[0], *_LINEAR) if node.op_type == "BatchNormalization" else None
     if linear is None:
         return ()
-    scale, shift = _affine(node)
+    scale, shift = affine_of(node)
     weight = array_of(linear.inputs[1])
     if weight is None:
         raise RefusedError("its parameters are not constants")
@@ -61,7 +61,7 @@ def fold_batch_norm_behind(node: ir.Node) -> Sequence[ir.Node]:
         raise RefusedError("the batch norm before it is read by another node, too")
     if node.op_type == "Conv" and _pads(node):
         raise RefusedError("the batch norm before it cannot pass its padding")
-    scale, shift = _affine(norm)
+    scale, shift = affine_of(norm)
     wide = np.asarray(weight, dtype=np.float64)
     if node.op_type == "Gemm":
         if "transA" in node.attributes and node.attributes["transA"].as_int():
@@ -83,7 +83,7 @@ def fold_batch_norm_behind(node: ir.Node) -> Sequence[ir.Node]:
     return (new,)
 
 
-def _affine(norm: ir.Node) -> tuple[Array, Array]:
+def affine_of(norm: ir.Node) -> tuple[Array, Array]:
     """(s, t) of a batch norm.
 
     Raises:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from scarlet_zoo.graph.passes.batch_norm import affine_of
 from scarlet_zoo.graph.passes.native import is_standard, with_shift
 from scarlet_zoo.graph.passes.released import clip_to_six, shift_and_clip
 from scarlet_zoo.graph.passes.rewrite import RefusedError, Rewrite, array_of, constant, float_type, producer, scalar_of
@@ -61,19 +62,15 @@ def clip_hard_swish(node: ir.Node) -> Sequence[ir.Node]:
 def convolve_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
     """Rewrite a batch norm that no operator could take in as a convolution of each channel with one weight.
 
-    With s = gamma / sqrt(var + eps), the norm is s x + (beta - mean s): a convolution has an integer kernel.
+    The norm is s x + t for each channel, and a convolution has an integer kernel. Refused for a norm that takes its
+    statistics from its input.
     """
     source = node.inputs[0] if node.op_type == "BatchNormalization" else None
     if source is None or source.shape is None or len(source.shape) != 4:
         return ()
-    parameters = [array_of(value) for value in node.inputs[1:5]]
-    if any(array is None for array in parameters):
-        raise RefusedError("its parameters are not constants")
-    gamma, beta, mean, variance = (np.asarray(array, dtype=np.float64) for array in parameters)
-    epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
-    scale = gamma / np.sqrt(variance + epsilon)
+    scale, shift = affine_of(node)
     weight = constant(node, "weight", scale.reshape(-1, 1, 1, 1), float_type(node))
-    bias = constant(node, "bias", beta - mean * scale, float_type(node))
+    bias = constant(node, "bias", shift, float_type(node))
     attributes: dict[str, int | list[int]] = {"group": len(scale), "kernel_shape": [1, 1]}
     return (ir.node("Conv", [source, weight, bias], attributes, name=node.name),)
 

@@ -16,14 +16,16 @@ from scarlet_zoo.graph.passes.rewrite import is_constant
 
 # Operators that read the shape of a tensor and not its values.
 _SHAPE_READERS = frozenset({"Shape", "Size"})
+# Operators that give other values each time, from nothing or from a shape.
+_RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
 _BATCHES = (1, 2)
 
 
 def data_values(graph: ir.Graph) -> set[ir.Value]:
-    """The values that depend on the values of a graph's inputs, and not on their shapes alone."""
+    """The values that depend on the values of a graph's inputs, and not on their shapes alone; random ones, too."""
     found: set[ir.Value] = {value for value in graph.inputs if value.const_value is None}
     for node in graph:
-        if node.op_type not in _SHAPE_READERS and any(value in found for value in node.inputs):
+        if node.op_type in _RANDOM or _reads_data(node, found):
             found.update(node.outputs)
     return found
 
@@ -31,7 +33,8 @@ def data_values(graph: ir.Graph) -> set[ir.Value]:
 def fold_sizes(model: ir.Model) -> int:
     """Replace sizes that are the same for every image and batch by constants, in place.
 
-    A graph with an image of unknown size, with several inputs or with subgraphs is left as it is.
+    A graph with an image of unknown size, with several inputs or with subgraphs is left as it is, and so is one that
+    does not run on an image of zeros.
 
     Returns:
         The number of values that were replaced.
@@ -51,11 +54,16 @@ def fold_sizes(model: ir.Model) -> int:
         return 0
     batch, sides = shape
     batches = _BATCHES if batch is None else (batch,)
-    runs = [_run(model, sizes, (size, *sides)) for size in batches]
+    try:
+        runs = [_run(model, sizes, (size, *sides)) for size in batches]
+    except Exception:
+        # ONNX Runtime's exceptions have no common base but Exception.
+        return 0
     count = 0
     for position, value in enumerate(sizes):
         arrays = [run[position] for run in runs]
-        if all(np.array_equal(arrays[0], other) for other in arrays[1:]):
+        tensors = all(isinstance(array, np.ndarray) for array in arrays)  # and no sequences
+        if tensors and all(np.array_equal(arrays[0], other) for other in arrays[1:]):
             _replace(graph, value, arrays[0])
             count += 1
     return count
