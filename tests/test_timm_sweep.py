@@ -14,6 +14,7 @@ from timm.layers import create_conv2d, create_pool2d
 from torch import nn
 
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.evidence.timm_sweep import CONVOLUTIONAL_DB, HYBRID_DB, STAGES, Member, sweep_one
 from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.passes.lower import lower
@@ -121,6 +122,17 @@ def test_sizes_that_depend_on_the_batch_stay_computed(tmp_path):
         images = np.random.default_rng(batch).random((batch, 3, 32, 32)).astype(np.float32)
         truth, got = (ort.InferenceSession(source).run(None, {"x": images})[0] for source in (str(path), lowered))
         assert np.abs(truth - got).max() < 1e-6
+
+
+def test_outputs_that_hardly_depend_on_the_image_are_said_to_be_so(tmp_path):
+    class Constant(PadsInside):
+        def forward(self, x):
+            return super().forward(x) * 1e-4 + 1
+
+    _, path = exported(Constant(), tmp_path / "n.onnx")
+    images = np.random.default_rng(0).random((12, 3, 32, 32)).astype(np.float32)
+    with pytest.warns(ScarletWarning, match="of their size between images, so the SQNR says little"):
+        quantize_int8(path, tmp_path / "q.onnx", images, Int8(isa="x64", method="minmax"))
 
 
 def graph_of(nodes, constants):

@@ -12,6 +12,7 @@ answers on a processor whose kernels saturate.
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +26,7 @@ import onnx_ir as ir
 
 from scarlet_zoo.data.calibration import calibration_images
 from scarlet_zoo.data.preprocessing import Preprocessing
-from scarlet_zoo.errors import ArtifactError, ExportError
+from scarlet_zoo.errors import ArtifactError, ExportError, ScarletWarning
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.graph.passes.lower import lower
@@ -43,6 +44,8 @@ AUTO = "auto"
 LEAST_SQNR_DB = 25.0
 _VALIDATION_SHARE, _FEWEST_TO_SPLIT = 0.25, 8
 _CALIBRATION_IMAGES = 128
+# Outputs that vary by less than this share of their size between images are nearly constant.
+_LITTLE = 5e-3
 # The first opset in which a weight has a scale for each channel.
 _OLDEST_OPSET = 13
 Progress = Callable[[int, int], None]
@@ -163,13 +166,20 @@ def quantize_int8(
         temporary.write_bytes(chosen.content)
         _describe(temporary, replace(how, keep_float=(*how.keep_float, *kept)), best, read_artifact(source),
                   len(calibration), left, described)  # fmt: skip
+    spread = min(spread_of(output) for output in trial.truth)
+    if spread < _LITTLE:
+        warnings.warn(
+            f"{source}: its outputs vary by only {spread:.1e} of their size between images, so the SQNR says little",
+            ScarletWarning,
+            stacklevel=2,
+        )
     return Quantized(
         read_artifact(path),
         chosen.sqnr_db,
         chosen.top1_agreement,
         {method: {"sqnr_db": row.sqnr_db, "top1_agreement": row.top1_agreement} for method, row in tried.items()},
         "held-out" if count else "calibration",
-        min(spread_of(output) for output in trial.truth),
+        spread,
         dict(left),
         kept,
     )
