@@ -111,3 +111,26 @@ def test_a_source_without_a_number_and_another_output_are_refused(tmp_path):
     three, five = (torch_file(network(classes=n), tmp_path / f"{n}.onnx", IMAGE) for n in (3, 5))
     with pytest.raises(ArtifactError, match="got shapes"):
         compare_files(three, five)
+
+
+class OverflowsOnNoise(nn.Module):
+    """A network whose answers are finite on photographs and infinite on values that no photograph has."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.pool = network(), nn.MaxPool2d(32)
+
+    def forward(self, x):
+        # Prepared photographs stay below 2.7; noise of this size does not.
+        beyond = torch.relu(self.pool(x).amax((1, 2, 3)) - 2.8)
+        return self.body(x) * torch.exp(1000 * beyond)[:, None]
+
+
+def test_a_source_that_overflows_on_noise_is_compared_on_photographs(tmp_path):
+    source = torch_file(OverflowsOnNoise(), tmp_path / "m.onnx", IMAGE)
+    made = optimize(source, tmp_path / "o.onnx")
+    assert made.parity.passed
+    assert any(case.case.startswith("photographs") for case in made.parity.cases)
+    next(faulty(tmp_path / "o.onnx", tmp_path / "f.onnx"))
+    with pytest.raises(ParityError):
+        compare_files(source, tmp_path / "f.onnx")
