@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,14 @@ from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
 from scarlet_zoo.data.folders import TEST_PARTS, Dataset, evenly, read_dataset, skipped_line
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sources import (
-    folder_item,
-    hugging_face_item,
+    Source,
+    folder_source,
     hugging_face_sets,
-    torchvision_item,
+    hugging_face_source,
     torchvision_sets,
+    torchvision_source,
 )
-from scarlet_zoo.data.splits import ArraySplit, ImageSplit, Item, Some, Split, in_order
+from scarlet_zoo.data.splits import ArraySplit, ImageSplit, Some, Split, in_order
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
 
@@ -123,14 +123,14 @@ def open_data(
         return _fashion_mnist(preprocessing, folder, validation)
     if kind == "torchvision" and rest:
         sets = torchvision_sets(rest, folder or cache_folder() / "data")
-        items = [(len(part), partial(torchvision_item, part)) for part in sets]
-        return _opened_one_by_one(name, _class_names(sets[0], name), items, preprocessing, validation)
+        sources = [torchvision_source(part) for part in sets]
+        return _opened_one_by_one(name, _class_names(sets[0], name), sources, preprocessing, validation)
     if kind == "hf" and rest:
         train, test = hugging_face_sets(rest, folder)
         names = getattr(train.features["label"], "names", None)
         labels = list(range(len(names))) if names else sorted(set(train["label"]))
-        parts = [(len(part), partial(hugging_face_item, part, labels)) for part in (train, test) if part is not None]
-        return _opened_one_by_one(name, tuple(map(str, names or labels)), parts, preprocessing, validation)
+        sources = [hugging_face_source(part, labels) for part in (train, test) if part is not None]
+        return _opened_one_by_one(name, tuple(map(str, names or labels)), sources, preprocessing, validation)
     if not Path(name).is_dir():
         wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder with one folder for each class"
         raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
@@ -219,8 +219,8 @@ def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) 
         if any(entry.is_lost for entry in part.skipped):
             line = skipped_line(part.folder, part.skipped, len(part.files) + len(part.skipped))
             warnings.warn(line, ScarletWarning, stacklevel=3)
-    items = [(len(part.files), partial(folder_item, part.files, part.targets)) for part in sets]
-    return _opened_one_by_one(str(folder), sets[0].classes, items, preprocessing, validation)
+    sources = [folder_source(part.files, part.targets) for part in sets]
+    return _opened_one_by_one(str(folder), sets[0].classes, sources, preprocessing, validation)
 
 
 def _test_position(parts: int, name: str) -> int:
@@ -237,7 +237,7 @@ def _check_part(part: str, name: str) -> None:
 def _opened_one_by_one(
     name: str,
     classes: Sequence[str],
-    parts: Sequence[tuple[int, Item]],
+    parts: Sequence[Source],
     preprocessing: Preprocessing,
     validation: int | None,
 ) -> ImageData:
@@ -245,10 +245,9 @@ def _opened_one_by_one(
 
     def open_part(part: str, augment: Augment | None) -> Split:
         if part == "test":
-            count, item = parts[_test_position(len(parts), name)]
-            return ImageSplit(range(count), item, preprocessing)
-        count, item = parts[0]
-        return ImageSplit(split_indices(count, validation, name)[part], item, preprocessing, augment)
+            source = parts[_test_position(len(parts), name)]
+            return ImageSplit(range(len(source)), source, preprocessing)
+        return ImageSplit(split_indices(len(parts[0]), validation, name)[part], parts[0], preprocessing, augment)
 
     return ImageData(name, tuple(classes), open_part)
 

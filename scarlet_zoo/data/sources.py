@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.data.image_io import open_image
@@ -13,21 +17,53 @@ from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.installing import install_command
 
 
-def folder_item(files: Sequence[Path], targets: Sequence[int], index: int) -> tuple[Image.Image, int]:
-    """Open an image file of a folder; returns the image and its class index."""
-    return open_image(files[index], upright=False), targets[index]
+@dataclass(frozen=True)
+class Source:
+    """Labelled images that are opened when they are needed.
+
+    Attributes:
+        targets: class index of each image, int64 (N,).
+        open: opens the image at a position, as it lies in its file.
+    """
+
+    targets: NDArray[np.int64]
+    open: Callable[[int], Image.Image]
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
 
-def torchvision_item(part: Any, index: int) -> tuple[Image.Image, int]:
-    """Open an image of a torchvision data set; returns the image and its class index."""
-    image, target = part[index]
-    return image, int(target)
+def folder_source(files: Sequence[Path], targets: Sequence[int]) -> Source:
+    """Return the images of image files, given the class index of each."""
+    return Source(np.asarray(targets, np.int64), partial(_open_file, files))
 
 
-def hugging_face_item(part: Any, labels: Sequence[Any], index: int) -> tuple[Image.Image, int]:
-    """Open an image of a Hugging Face split; returns it and its class index, the position of its label."""
-    row = part[index]
-    return row["image"], labels.index(row["label"])
+def torchvision_source(part: Any) -> Source:
+    """Return the images of one part of a torchvision data set."""
+    targets = getattr(part, "targets", None)
+    # Most data sets list their targets; for the others every image is opened once.
+    known = targets if targets is not None else [part[position][1] for position in range(len(part))]
+    return Source(np.asarray(known, np.int64), partial(_open_pair, part))
+
+
+def hugging_face_source(part: Any, labels: Sequence[Any]) -> Source:
+    """Return the images of a Hugging Face split; the class index of an image is the position of its label."""
+    index = {label: position for position, label in enumerate(labels)}
+    return Source(np.asarray([index[label] for label in part["label"]], np.int64), partial(_open_row, part))
+
+
+def _open_file(files: Sequence[Path], index: int) -> Image.Image:
+    return open_image(files[index], upright=False)
+
+
+def _open_pair(part: Any, index: int) -> Image.Image:
+    image: Image.Image = part[index][0]
+    return image
+
+
+def _open_row(part: Any, index: int) -> Image.Image:
+    image: Image.Image = part[index]["image"]
+    return image
 
 
 def torchvision_sets(name: str, folder: Path) -> tuple[Any, Any]:

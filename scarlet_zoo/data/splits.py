@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.folders import evenly
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.sources import Source
 
 Pixels = NDArray[np.uint8]
 Targets = NDArray[np.int64]
@@ -56,7 +57,14 @@ class ArraySplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
 
 class Split(Protocol):
-    """A part of a data set: labelled images that are read in batches."""
+    """A part of a data set: labelled images that are read in batches.
+
+    Attributes:
+        targets: class index of each image, int64 (N,).
+    """
+
+    @property
+    def targets(self) -> Tensor: ...  # noqa: D102
 
     def __len__(self) -> int: ...
 
@@ -75,6 +83,11 @@ class Some:
     split: Split
     indices: tuple[int, ...]
 
+    @property
+    def targets(self) -> Tensor:
+        """The class index of each image, int64 (N,)."""
+        return self.split.targets[torch.as_tensor(self.indices)]
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -90,36 +103,31 @@ def in_order(split: Split, size: int, limit: int | None = None) -> Iterator[tupl
         yield split.__getitems__(Batch(picked[start : start + size], 0))
 
 
-# A function from a position to an image and its class index.
-Item = Callable[[int], tuple[Image.Image, int]]
-
-
 class ImageSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """A split whose images are opened when they are needed.
 
     Args:
         positions: positions of the images that belong to this split.
-        item: opens the image at a position.
+        source: the images.
         preprocessing: the network's preprocessing.
         augment: augmentation of the images, as for images in memory, except that crops are taken from the
             original image; none when left out.
     """
 
     def __init__(
-        self, positions: Sequence[int], item: Item, preprocessing: Preprocessing, augment: Augment | None = None
+        self, positions: Sequence[int], source: Source, preprocessing: Preprocessing, augment: Augment | None = None
     ) -> None:
-        self._positions, self._item, self.preprocessing, self.augment = positions, item, preprocessing, augment
+        self._positions, self._source, self.preprocessing, self.augment = positions, source, preprocessing, augment
+        self.targets = torch.from_numpy(source.targets[np.asarray(positions)])
 
     def __len__(self) -> int:
         return len(self._positions)
 
     def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return normalised images float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
-        opened = [self._item(int(self._positions[index])) for index in batch.indices]
-        pixels = self._pixels([image for image, _ in opened], batch.seed)
-        images = torch.from_numpy(self.preprocessing.normalize(pixels))
-        targets = torch.tensor([target for _, target in opened])
-        return images.contiguous(memory_format=torch.channels_last), targets
+        opened = [self._source.open(int(self._positions[index])) for index in batch.indices]
+        images = torch.from_numpy(self.preprocessing.normalize(self._pixels(opened, batch.seed)))
+        return images.contiguous(memory_format=torch.channels_last), self.targets[torch.as_tensor(batch.indices)]
 
     def _pixels(self, opened: Sequence[Image.Image], seed: int) -> Pixels:
         """Return pixels at the network's size (N, H, W, C), augmented if this split has an augmentation."""
