@@ -18,9 +18,8 @@ demo: install-all $(PICTURES)
 check: static $(PICTURES)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
-# Behind it, $(BIN)/coverage report shows which lines of which file no test has run.
 test: static $(PICTURES) browser emulator
-	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report= --durations=15
+	$(BIN)/python -m slipcover -m pytest $(WORKERS) --durations=15
 
 WORKERS := -q -n 2 --dist worksteal
 

@@ -237,7 +237,6 @@ def test_a_torch_model_of_ones_own_is_trained(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_tour_of_the_docs_runs(tmp_path, capsys, brief_measurements):
     tour = runpy.run_path(str(ROOT / "docs" / "tour.py"))["tour"]
     tour("fashion-mnist", tmp_path, FASHION, validation=200, steps=4, evaluations=4)

@@ -180,7 +180,6 @@ def test_without_branches_it_is_the_chain_bit_for_bit(stabilized):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(3))
 def test_a_path_its_subnet_its_fold_and_its_file_agree(seed, tmp_path):
     space = (SPACE, NAMED, steep())[seed]
@@ -206,7 +205,6 @@ def test_a_step_moves_no_branch_that_was_not_sampled():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.floats(0.1, 1.0), st.floats(0.05, 1.0), st.floats(1.5, 50))
 def test_any_branched_architecture_folds_exactly(seed, share, on, condition):
@@ -272,7 +270,6 @@ def test_feature_levels_are_the_same_by_every_way_and_survive_a_fold():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_branched_network_is_exported_verified_and_searched_by_name(scarlet, tmp_path):
     arch = branched_arch(5, space=NAMED)
     model = randomized(arch, 5, dtype=torch.float32)

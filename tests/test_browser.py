@@ -99,7 +99,6 @@ def slowly(route):
     route.fulfill(json=told)
 
 
-@pytest.mark.no_cover
 def test_a_reload_in_the_middle_goes_on(run, chromium):
     with page_of(chromium, run.url) as page:
         page.route("**/catalog", slowly)
@@ -145,7 +144,6 @@ def test_wrong_answers_are_no_measurement(run, chromium):
     assert set(records_of(run, "wrong")) == {"small.onnx"}
 
 
-@pytest.mark.no_cover
 def test_two_phones_at_once(run, chromium):
     with page_of(chromium, run.url) as one, page_of(chromium, run.url) as other:
         for page in (one, other):
@@ -190,7 +188,6 @@ def test_the_camera_is_classified_as_it_looks(run, chromium):
         assert page.is_visible("#video")
 
 
-@pytest.mark.no_cover
 def test_https_gives_a_page_of_the_network_threads(chromium, two_files, tmp_path):
     with served(two_files[0], *QUICK, "--https", "--out", tmp_path / "out") as running:
         context = chromium.new_context(ignore_https_errors=True)
@@ -226,7 +223,6 @@ expand_ratios = [1, 3]
 """
 
 
-@pytest.mark.no_cover
 def test_a_latency_table_is_built_block_by_block_and_predicts(chromium, tmp_path, scarlet):
     space = tmp_path / "few.toml"
     space.write_text(SPACE)

@@ -46,7 +46,6 @@ def test_tables_say_that_published_figures_are_published(scarlet):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_export_says_what_it_wrote(exported, scarlet):
     code, out, err = scarlet("export", "scarlet_c", "--out", exported.parent, "--input-size", 64, "--json")
     assert (code, err) == (0, "")
@@ -79,7 +78,6 @@ def test_verify_knows_the_source_from_the_file(exported, scarlet):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_bench_and_compare(exported, scarlet, tmp_path):
     code, out, err = scarlet("bench", exported, exported, "--json", "--repeats", 0, "--out", tmp_path / "bench.json")
     assert (code, err) == (0, "")
@@ -113,7 +111,6 @@ def test_fold_prints_its_certificate(scarlet, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"scarlet_b.folded.safetensors", "scarlet_b.certificate.json"}
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["scarlet_c", pytest.param("mobileone_s0", marks=pytest.mark.slow)])
 def test_deploy_leaves_a_file_and_its_report(scarlet, tmp_path, name):
     code, out, err = scarlet("deploy", name, "--weights", "random", "--out", tmp_path, "--input-size", 64, "--json")
@@ -192,7 +189,6 @@ def test_completion_is_there():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_terminal_sees_progress_and_a_pipe_does_not(exported, scarlet, monkeypatch):
     assert scarlet("bench", "--repeats", 0, exported)[2] == ""
     terminal = io.StringIO()

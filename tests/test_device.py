@@ -33,7 +33,6 @@ def sysroot():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @needs_qemu
 def test_a_network_is_measured_and_nothing_stays_on_the_phone(phone, sysroot, two_files, tmp_path, scarlet):
     left = phone.folder / "scarlet-zoo-left"
@@ -55,7 +54,6 @@ def test_a_network_is_measured_and_nothing_stays_on_the_phone(phone, sysroot, tw
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @needs_qemu
 def test_ctrl_c_leaves_nothing_on_the_phone(phone, sysroot, two_files, tmp_path):
     command = [sys.executable, "-m", "scarlet_zoo", "device", "run", str(two_files[1]), "--settle", "0", "--mode",
@@ -85,7 +83,6 @@ def test_a_cable_that_is_pulled_is_an_error_and_the_phone_cleans_up(phone, sysro
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @needs_qemu
 def test_the_archive_holds_what_measuring_needs_and_no_more(sysroot, tmp_path):
     archive = make_bundle_archive(sysroot, tmp_path / "a.tar.gz")

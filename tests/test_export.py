@@ -43,7 +43,6 @@ def gap(model, path, images):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_the_native_form_is_native_whatever_exporter_drives(model, exporter, tmp_path):
     artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(exporter=exporter, opset=18))
@@ -57,7 +56,6 @@ def test_the_native_form_is_native_whatever_exporter_drives(model, exporter, tmp
     assert gap(model, artifact.path, images_for(model, dtype=torch.float32)) < 1e-5
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_computes_the_same(model, form, tmp_path):
     artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(form=form))
@@ -77,7 +75,6 @@ def test_the_released_form_goes_with_every_opset(model, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_network_whose_norms_cannot_all_fold_is_exported_with_those(tmp_path):
     dense = timm.create_model("densenet121", num_classes=3).eval()
     artifact = export_onnx(dense, tmp_path / "d.onnx", Recipe(input_size=(64, 64)))
@@ -100,7 +97,6 @@ def _constants_off_by_a_hair(real):
     return wrong
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("opset", [17, 18, 19, 20])
 def test_opset_and_ir_version_are_what_was_asked(model, opset, tmp_path):
     artifact = export_onnx(model, tmp_path / "m.onnx", Recipe(opset=opset))
@@ -122,7 +118,6 @@ WRONG_RECIPES = (
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("wrong", WRONG_RECIPES)
 def test_a_recipe_that_cannot_be_is_refused(wrong):
     with pytest.raises(ExportError, match=r"got .*, wanted"):
@@ -162,7 +157,6 @@ def test_the_file_describes_itself_and_decodes_without_us_knowing_the_space(mode
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_export_folds_by_itself_and_leaves_the_model_alone(model, tmp_path):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     one = export_onnx(model, tmp_path / "one.onnx")
@@ -178,7 +172,6 @@ def test_export_folds_by_itself_and_leaves_the_model_alone(model, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_same_command_gives_the_same_bytes_in_another_process(scarlet, tmp_path):
     # With another number of threads too: sums over pixels then differ in their last bits.
     command = ["export", "scarlet_c", "--input-size", "96", "--out"]
@@ -190,7 +183,6 @@ def test_the_same_command_gives_the_same_bytes_in_another_process(scarlet, tmp_p
     assert one == two
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_gives_the_same_bytes_each_time(form, tmp_path):
     model = load_network("scarlet_mini_s").model
@@ -224,7 +216,6 @@ def _no_space(*_):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_what_torchscript_cannot_do_is_left_to_dynamo(scarlet, tmp_path):
     """vgg11 pools to sides that do not divide its own, at any but one size."""
     code, out, err = scarlet(

@@ -41,7 +41,6 @@ def test_a_backbone_is_exported_verified_and_measured_like_a_classifier(scarlet,
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050"])
 def test_other_backbones_go_the_same_way(name, scarlet, tmp_path):
     given = ("--weights", "random", "--features", "2,3", "--input-size", 64)
@@ -51,7 +50,6 @@ def test_other_backbones_go_the_same_way(name, scarlet, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_fault_in_one_level_is_found(tmp_path):
     network = load_network("scarlet_c", "random", input_size=64, features=(1, 3))
     artifact = export_onnx(network.model, tmp_path / "f.onnx", preprocessing=network.preprocessing)
@@ -76,7 +74,6 @@ def network():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("form", ["native", "blocked"])
 def test_pictures_go_in_as_they_are(network, form, tmp_path):
     recipe = Recipe(pixels=True, form=form)
@@ -98,7 +95,6 @@ def stem(path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_graph_is_exact_at_padded_borders_and_the_naive_fold_of_the_mean_is_not(network, tmp_path):
     feed = network.preprocessing
     plain = export_onnx(network.model, tmp_path / "f.onnx", preprocessing=feed).path
@@ -121,7 +117,6 @@ def test_the_graph_is_exact_at_padded_borders_and_the_naive_fold_of_the_mean_is_
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_predictions_from_pixels_are_those_from_floats(network, tmp_path):
     from scarlet_zoo.inference.load import load
     from scarlet_zoo.inference.predict import predict

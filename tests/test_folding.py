@@ -126,7 +126,6 @@ def test_a_stabilizer_without_a_usable_inverse_stays_and_says_why(condition):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("dtype", "condition", "folds"),
     [(torch.float32, 30, True), (torch.float32, 1e6, False), (torch.float64, 1e7, True), (torch.float64, 1e11, False)],

@@ -27,7 +27,6 @@ def timings(two_files):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_measurement_has_enough_runs_its_percentiles_and_its_conditions(timings, two_files):
     for timing in timings:
         record = timing.to_dict()
@@ -217,7 +216,6 @@ def test_the_opset_is_read_without_onnx(opset):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_measuring_file_stands_alone(two_files, tmp_path):
     alone = tmp_path / "latency.py"
     alone.write_text(Path(latency.__file__).read_text())

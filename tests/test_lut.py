@@ -72,7 +72,6 @@ def test_pieces_in_a_row_are_the_network(precision, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_holders_have_every_block(table):
     keys = {piece_key(arch, piece) for arch in holders(TINY) for piece in pieces_of(arch)}
     wanted = {block_key(TINY, index, token) for index, layer in enumerate(TINY.layers) for token in layer.tokens
@@ -279,7 +278,6 @@ def test_a_bundle_of_something_else_is_not_written_over(bundle):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_building_goes_on_where_it_was_killed(scarlet, tmp_path):
     out = tmp_path / "t.json"
     space = tmp_path / "small.toml"

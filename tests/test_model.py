@@ -135,7 +135,6 @@ def test_names_that_are_none(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(("name", "entries"), [("scarlet_a", 416), ("scarlet_b", 388), ("scarlet_c", 366)])
 def test_a_released_checkpoint_loads(name, entries, tmp_path):
     state = released_state(name, reference_fill)
@@ -152,7 +151,6 @@ def test_a_released_checkpoint_loads(name, entries, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_logits_of_a_released_checkpoint_are_the_released_codes(tmp_path):
     path = tmp_path / "ScarletA.pth.tar"
     torch.save({"model_state": released_state("scarlet_a", reference_fill)}, path)

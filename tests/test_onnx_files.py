@@ -66,7 +66,6 @@ def test_the_released_spelling_becomes_fast_and_stays_right(target, scarlet, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("how", [{}, {"dynamo": True, "opset_version": 18, "external_data": False, "verbose": False}])
 def test_timms_hard_swish_networks_are_optimised(how, scarlet, tmp_path):
     source = torch_export(timm.create_model("mobilenetv3_small_050", num_classes=10), tmp_path / "m.onnx", **how)

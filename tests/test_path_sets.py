@@ -89,7 +89,6 @@ def test_a_declaration_asks_for_sets(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("space", [SPACE, NAMED, BOTH], ids=lambda space: space.name)
 def test_a_path_its_subnet_its_fold_and_its_file_agree(space, tmp_path):
     subnet, _ = agreeing(lively(space), MIXED if space is SPACE else sets_arch(space, 2), tmp_path)
@@ -168,7 +167,6 @@ def test_the_closed_form_counts_sets_as_the_model_that_runs(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.floats(0.1, 1.0), st.booleans())
 def test_any_architecture_of_sets_folds_exactly(seed, share, branched):
@@ -256,7 +254,6 @@ def test_feature_levels_are_the_same_by_every_way():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_sets_are_exported_and_searched_by_name(scarlet, tmp_path):
     arch = sets_arch(NAMED, 1)
     code, said, error = scarlet("export", arch, "--out", tmp_path / "file", "--json")

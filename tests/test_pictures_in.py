@@ -254,7 +254,6 @@ def test_a_picture_too_narrow_to_be_resized_is_refused_before_memory_is_gone(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_both_backends_see_the_same_in_every_kind_of_file(scarlet, weights, onnx_file, tmp_path):
     files = gallery(tmp_path)
     code, out, err = scarlet("predict", NAME, *files, "--weights", weights, "--json")
@@ -555,7 +554,6 @@ def by_hand(model, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled, monkeypatch):
     network, path, folder = labelled
     count, top1, top5 = by_hand(network.model, folder)

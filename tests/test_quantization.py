@@ -251,7 +251,6 @@ def test_the_generator_is_the_one_that_is_written_down():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_trained_network_keeps_its_accuracy(tmp_path):
     network = load_network("scarlet_mini_s")
     feed = network.preprocessing

@@ -58,7 +58,6 @@ def test_a_verdict_puts_the_better_ranker_first_and_chance_near_zero(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_strategies_are_judged_and_a_second_call_makes_nothing_anew(folder, tmp_path, scarlet):
     out = tmp_path / "out"
     command = ["rank", "--truth", folder, "--out", out, "--seeds", 2, "--budget", 200, "--strategy", "scarlet",
@@ -90,7 +89,6 @@ def test_strategies_are_judged_and_a_second_call_makes_nothing_anew(folder, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_path_by_path_budget_gives_costly_strategies_fewer_steps(folder, tmp_path, scarlet):
     out = tmp_path / "out"
     command = ["rank", "--truth", folder, "--out", out, "--seeds", 1, "--budget", 2000, "--strategy", "spos",

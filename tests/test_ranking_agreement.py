@@ -108,7 +108,6 @@ def test_the_interval_of_a_ranker_without_worth_holds_zero_nearly_always(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_ceiling_falls_with_the_noise_of_a_training():
     rng = np.random.default_rng(0)
     sure, unsure = (ceiling(noisy(rng, 3, 80, noise), resamples=100) for noise in (0.05, 1.0))

@@ -120,7 +120,6 @@ def test_the_pareto_line_is_never_beaten(evidence):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_changed_record_changes_the_report(evidence):
     changed = json.loads(json.dumps(evidence))
     changed["peers"]["rows"][0]["record"]["p50_ms"] *= 1.5
@@ -185,7 +184,6 @@ def test_text_in_a_table_cannot_become_markup(evidence):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_page_asks_for_nothing_from_elsewhere(evidence):
     page = report_html(evidence)
     assert len(SVG.findall(page)) == 7
@@ -195,7 +193,6 @@ def test_the_page_asks_for_nothing_from_elsewhere(evidence):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_it_sorts_it_and_has_nothing_to_complain_of(width, tmp_path, evidence):

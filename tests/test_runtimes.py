@@ -41,7 +41,6 @@ def needs(name):
         pytest.skip(f"{' and '.join(missing_modules(name))} not installed: {install_command(name)}")
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tmp_path):
     needs(name)
@@ -63,7 +62,6 @@ def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tm
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["openvino", "ncnn"])
 def test_the_same_network_gives_the_same_files_again(name, network, tmp_path):
     needs(name)
@@ -74,7 +72,6 @@ def test_the_same_network_gives_the_same_files_again(name, network, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monkeypatch):
     from scarlet_zoo.deployment.runtimes import with_openvino
 
@@ -138,7 +135,6 @@ def test_core_ml_is_written_and_not_run(network, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_file_without_its_description_is_refused(network, scarlet, tmp_path):
     done = export_network(network, tmp_path, "openvino", Recipe())
     description_path(done.path).write_text("{}")

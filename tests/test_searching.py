@@ -118,7 +118,6 @@ def test_hard_limits_hold_for_every_architecture(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("method", ["nsga2", "random", "nao"])
 def test_limits_and_costs_are_looked_up_and_not_counted_layer_by_layer(method, tmp_path, monkeypatch):
     space = replace(MINI, name=f"counted-{method}")  # whose table nobody has made yet
@@ -207,7 +206,6 @@ def test_encoding_is_lossless(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     evaluation = scored(supernet_file)
     arch = Arch.sample(MINI, random.Random(0))
@@ -221,7 +219,6 @@ def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_two_ray_workers_find_what_one_process_finds(supernet_file, tmp_path):
     goals = (Objective.parse("accuracy"), Objective.parse("macs"))
     local = explore(scored(supernet_file), how(objectives=goals, evaluations=6, population=3), tmp_path / "local")
@@ -255,7 +252,6 @@ def searched(supernet_file, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_killed_search_goes_on_and_leaves_front_and_plots(searched):
     out, report = searched
     assert report == json.loads((out / "front.json").read_text())
@@ -271,7 +267,6 @@ def test_a_killed_search_goes_on_and_leaves_front_and_plots(searched):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
     searched, supernet_file, scarlet, tmp_path
 ):
@@ -292,7 +287,6 @@ def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("strategy", ["mixpath", "st-nas"])
 def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy, scarlet, tmp_path):
     chain = tmp_path / "small.toml"

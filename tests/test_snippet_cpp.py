@@ -73,7 +73,6 @@ def build_cpp(code, folder, *options):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_cpp_snippet_prepares_a_picture_as_we_do(kind, files, pictures, tmp_path):
     artifact = files[kind]

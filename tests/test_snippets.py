@@ -115,7 +115,6 @@ def js_answers(code, folder, node_modules, pictures):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_javascript_snippet_answers_as_our_own_pipeline(kind, node_modules, files, pictures, expected):
     artifact = files[kind]

@@ -66,7 +66,6 @@ class Watching:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_step_says_it_has_changed_is_what_it_has_changed(name, tmp_path):
     strategy = strategy_of(name)
@@ -86,7 +85,6 @@ class StoppedError(Exception):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 def test_stopped_anywhere_it_goes_on_to_the_same_result(name, tmp_path):
     whole, rows = run(strategy_of(name), tmp_path / "whole", max_steps=6)
@@ -109,7 +107,6 @@ def test_stopped_anywhere_it_goes_on_to_the_same_result(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_two_processes_run_the_same_paths(space_file, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
@@ -217,7 +214,6 @@ def test_fair_sampling_and_a_stabilizer_make_scarlet(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_a_choice_of_the_command_line_and_scores_a_search(name, space_file, tmp_path, scarlet):
     out = tmp_path / "run"
@@ -260,7 +256,6 @@ def test_pictures_are_counted_as_often_as_paths_run_on_them(name, options, tmp_p
     ((), DEFAULT, DEFAULT_SKIP), (("--strategy", "scarlet"), "scarlet", "identity"),
     (("--skip", "kaiming"), DEFAULT, "kaiming"), (("--strategy", "spos"), "spos", "plain"),
 ])  # fmt: skip
-@pytest.mark.no_cover
 def test_what_trains_where_nobody_says_how(given, strategy, skip, scarlet, tmp_path):
     code, out, err = scarlet(*COMMAND, "--max-steps", 1, "--out", tmp_path, *given, "--json")
     assert code == 0, err

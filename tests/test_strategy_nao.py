@@ -196,7 +196,6 @@ class StoppedError(Exception):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("reinit", [True, False])
 def test_stopped_before_in_and_after_a_new_pool_it_goes_on_to_the_same_result(reinit, tmp_path):
     whole, rows = run(nao(reinit=reinit), tmp_path / "whole", ema=0.9)
@@ -356,7 +355,6 @@ def how(goal, **kwargs):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("goal", ["params:min", "params:max"])
 def test_a_search_goes_the_way_it_is_told_and_goes_on_after_a_stop(goal, tmp_path):
     evaluation = Evaluation(SPACE, metrics_of((Objective.parse(goal),), ()))

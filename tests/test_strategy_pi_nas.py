@@ -354,7 +354,6 @@ def test_stopped_in_either_phase_it_goes_on_to_the_same_bits(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_two_processes_have_one_teacher_and_one_queue(tmp_path):
     script = tmp_path / "run.py"
     script.write_text(

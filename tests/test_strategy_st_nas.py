@@ -110,7 +110,6 @@ def run_folder(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_as_many_weights_are_kept_as_asked_for_and_the_score_is_their_average(run_folder):
     bench = OneShot(run_folder / "supernet.safetensors", ("fashion-mnist", FASHION, 59_920), 40, 100)
     files = [run_folder / name for name in bench.metadata["posterior"].split()]

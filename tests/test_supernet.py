@@ -22,7 +22,6 @@ from scarlet_zoo.nas.sampling import FairSampler, UniformSampler
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("space", [TINY, get_space("scarlet-mini")], ids=lambda space: space.name)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_path_its_subnet_its_fold_and_its_file_agree(space, seed, tmp_path):

@@ -74,7 +74,6 @@ def test_a_bar_is_as_long_as_its_share_to_an_eighth():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_paths_and_identity_strings_are_whole_on_a_terminal(tmp_path):
     folder = tmp_path / LONG
     folder.mkdir(parents=True)

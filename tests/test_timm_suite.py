@@ -32,7 +32,8 @@ def timm_tests():
 def test_timms_model_tests_pass_for_our_names(timm_tests):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "timm_suite_plugin", "test_models.py", "-k", "scarlet",
                "-W", "ignore", "-o", "addopts=", "-p", "no:cacheprovider"]  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    # Its coverage would take the place of this process's.
+    env = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "SLIPCOVER_ENABLED": ""}
     done = subprocess.run(command, cwd=timm_tests, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     passed = int(done.stdout.split(" passed")[0].split()[-1])

@@ -34,7 +34,6 @@ EIGHT = {
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("name", EIGHT)
 def test_a_network_of_timm_goes_all_the_way(name, tmp_path):
     row = sweep_one(Member("any", name, 0, EIGHT[name]), photos(12), tmp_path, side=64)

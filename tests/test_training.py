@@ -78,7 +78,6 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, tmp_path):
     command = [*LONG, str(tmp_path)]
     log, killed = tmp_path / "steps.jsonl", 0
@@ -225,7 +224,6 @@ def test_an_average_follows_its_formula():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_network_learns_and_is_validated(tmp_path, scarlet):
     arch = "scarlet-mini-7:" + "-".join(layer.tokens[-1] for layer in MINI.layers)
     code, out, _ = scarlet("train", arch, "--data", "fashion-mnist", "--data-dir", FASHION, "--out", tmp_path,

@@ -51,7 +51,6 @@ def test_tuning_keeps_the_fastest_that_verifies_and_the_whole_table(scarlet, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_form_that_does_not_verify_is_never_kept(network, tmp_path):
     def make(form, path):
         artifact = export_onnx(network, path, Recipe(form=form))
@@ -71,7 +70,6 @@ def test_a_form_that_does_not_verify_is_never_kept(network, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_released_form_is_a_baseline_and_never_kept(network, tmp_path, monkeypatch):
     def faster_when_released(files, settings, progress):
         assert [file.stem for file in files] == list(FORMS)
@@ -111,7 +109,6 @@ def test_halves_halve_the_file_and_say_what_they_cost(scarlet, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_layer_that_loses_most_comes_first(network, tmp_path):
     source = export_onnx(network, tmp_path / "m.onnx")
     images = images_for(network, 8).float().numpy()

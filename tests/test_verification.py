@@ -24,7 +24,6 @@ def artifact(network, tmp_path_factory):
     return export_onnx(network.model, path, preprocessing=network.preprocessing)
 
 
-@pytest.mark.no_cover
 def test_a_faithful_file_passes_on_photographs_noise_and_extremes(network, artifact):
     parity = verify(network.model, artifact, preprocessing=network.preprocessing)
     assert parity.passed
@@ -61,7 +60,6 @@ def _drop_one_gate_bias(model):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("fault", [_flip_a_channel, _scale_one_block, _drop_a_bias, _drop_one_gate_bias])
 def test_a_planted_fault_fails(network, fault, tmp_path):
     path = tmp_path / "faulty.onnx"
@@ -73,7 +71,6 @@ def test_a_planted_fault_fails(network, fault, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("key", ["mean", "std", "interpolation", "crop"])
 def test_a_wrong_preprocessing_in_the_file_fails(network, artifact, key, tmp_path):
     proto = onnx.load(artifact.path)
@@ -102,7 +99,6 @@ def test_a_function_serves_as_reference(network, artifact):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_fixed_batch_is_filled_up(network, tmp_path):
     fixed = export_onnx(network.model, tmp_path / "b5.onnx", Recipe(batch=5), preprocessing=network.preprocessing)
     parity = verify(network.model, fixed, photos(7), preprocessing=network.preprocessing)
@@ -126,7 +122,6 @@ def test_extreme_images_are_four():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_file_for_other_classes_or_channels_is_refused_and_the_model_left_alone(network, artifact, tmp_path):
     training = copy.deepcopy(network.model).train()
     before = {key: value.clone() for key, value in training.state_dict().items()}
@@ -142,7 +137,6 @@ def test_a_file_for_other_classes_or_channels_is_refused_and_the_model_left_alon
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_the_source_may_have_another_precision_than_the_file(network, dtype, tmp_path):
     model = copy.deepcopy(network.model).to(dtype)

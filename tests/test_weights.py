@@ -148,7 +148,6 @@ def test_imported_weights_are_found_by_everything(released, cache, scarlet):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_an_export_of_imported_weights_says_so_and_verifies(released, scarlet, tmp_path):
     assert scarlet("weights", "import", NAME, released)[0] == 0
     code, out, _ = scarlet("export", NAME, "--out", tmp_path / "out", "--input-size", 64, "--json")
@@ -255,7 +254,6 @@ def test_a_changed_byte_in_the_store_is_noticed(released, scarlet):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_two_imports_at_once_lose_nothing(released, cache):
     command = [sys.executable, "-m", "scarlet_zoo", "weights", "import", NAME, str(released)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -339,7 +337,6 @@ except scarlet_zoo.ScarletError as error:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_hub_serves_it_and_a_wrong_digest_is_refused(hub):
     folder, run, _ = hub
     network = load_network(NAME, "random", input_size=64)
@@ -356,7 +353,6 @@ def test_the_hub_serves_it_and_a_wrong_digest_is_refused(hub):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_broken_download_is_refused(hub):
     folder, run, handler = hub
     save_for_hub(load_network(NAME, "random", input_size=64), folder)

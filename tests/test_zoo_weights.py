@@ -66,7 +66,6 @@ def test_timm_lists_and_loads_it(shipped):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_its_validation_accuracy_is_the_cards():
     # One shows that accuracy is read as it was for the card; the digest holds the bytes of all.
     card = min(SHIPPED.values(), key=lambda card: arch_cost(get_arch(card.name)).macs)
@@ -78,7 +77,6 @@ def test_its_validation_accuracy_is_the_cards():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.skipif(not SHIPPED, reason="no weights are shipped yet")
 def test_an_installed_wheel_finds_its_weights_and_its_recipes(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]

@@ -71,6 +71,25 @@ class Sysroot:
         # With EMULATED set, the script refuses to measure: times of an emulated processor mean nothing.
         return [qemu(MACHINE), "-cpu", cpu, "-L", root, *self.command(root)], self.environment(root) | {EMULATED: cpu}
 
+    def unpack_wheels(self, folder: Path, wanted: Sequence[str]) -> None:
+        """Unpack Python packages with all that they need into a folder for PYTHONPATH, unless they are there.
+
+        Args:
+            folder: the folder; downloads go to ``FOLDER.fetched`` beside it.
+            wanted: pip's requirements, such as ``numpy==2.4.6``.
+
+        Raises:
+            ScarletError: pip fails.
+        """
+        record = folder / _MADE
+        if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == list(wanted):
+            return
+        fetched = folder.with_name(f"{folder.name}.fetched")
+        _unpack(_fetch_wheels(fetched, wanted, self.versions["python"]), folder)
+        # Compiled here, where no processor has to be emulated for it: bytecode is the same on all of them.
+        _run([f"python{self.versions['python']}", "-m", "compileall", "-q", str(folder)], "compileall")
+        write_text(record, json.dumps(list(wanted)) + "\n")
+
     def play(self, cpu: str) -> None:
         """Write the files in which a kernel describes this processor; qemu looks for absolute paths in its root first.
 
@@ -120,14 +139,19 @@ def make_sysroot(folder: Path, runtime: str | None = None) -> Sysroot:
     python = min(folder.glob("usr/bin/python3.[0-9]*"), key=lambda path: len(path.name))
     version = python.name.removeprefix("python")
     wanted = [f"{name}=={runtime}" if runtime and name == "onnxruntime" else name for name in _WHEELS]
-    wheels = _fetch_wheels(fetched / "wheels", wanted, version)
-    for wheel in wheels:
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder / "site")
+    # Measuring needs these alone; a phone has little room.
+    wheels = _fetch_wheels(fetched / "wheels", ["--no-deps", *wanted], version)
+    _unpack(wheels, folder / "site")
     versions = {"python": version, **{wheel.name.split("-")[0]: wheel.name.split("-")[1] for wheel in wheels}}
     relative = str(python.relative_to(folder))
     write_text(folder / _MADE, json.dumps({"python": relative, "versions": versions}, indent=1) + "\n")
     return Sysroot(folder, relative, versions)
+
+
+def _unpack(wheels: Sequence[Path], folder: Path) -> None:
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
 
 
 def _fetch_packages(folder: Path) -> list[Path]:
@@ -152,7 +176,7 @@ def _fetch_wheels(folder: Path, wanted: Sequence[str], version: str) -> list[Pat
     for wheel in folder.glob("*.whl"):
         wheel.unlink()
     platforms = [part for name in _PLATFORMS for part in ("--platform", name)]
-    _run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+    _run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
           "--only-binary=:all:", "--python-version", version, *platforms, "--dest", str(folder), *wanted],
          "pip download")  # fmt: skip
     return sorted(folder.glob("*.whl"))
