@@ -1,10 +1,15 @@
 """What the tests of the strategies share: a few steps on real pictures, watched from outside."""
 
 import json
+import multiprocessing
+import os
+import socket
+import warnings
 from dataclasses import replace
 from functools import cache
 
 import torch
+from accelerate.state import AcceleratorState
 from conftest import fashion
 
 from scarlet_zoo.arch.choices import mbconv_choices
@@ -71,3 +76,26 @@ class Moves:
 
     def names(self):
         return [key for key, value in self.model.state_dict().items() if not torch.equal(value, self.before[key])]
+
+
+def in_two_processes(work):
+    """Call a function in two processes of one training, as torchrun sets them up, but without importing torch anew."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def one(rank):
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
+                       "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # fmt: skip
+        AcceleratorState._reset_state(reset_partial_state=True)  # that of the process that both were copied from
+        warnings.simplefilter("default")  # as in a process of its own
+        work()
+        torch.distributed.destroy_process_group()
+
+    copies = [multiprocessing.get_context("fork").Process(target=one, args=(rank,)) for rank in (0, 1)]
+    for copy in copies:
+        copy.start()
+    for copy in copies:
+        copy.join(120)
+    assert [copy.exitcode for copy in copies] == [0, 0]

@@ -11,13 +11,14 @@ import torch
 from conftest import FASHION, TINY, images_for, randomized
 from hypothesis import given
 from hypothesis import strategies as st
+from lab_parts import record
 
 from scarlet_zoo import export_onnx
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.data.splits import in_order
-from scarlet_zoo.errors import ArtifactError, ExportError
+from scarlet_zoo.errors import ArtifactError, ExportError, ScarletWarning
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Observed, count
@@ -27,6 +28,8 @@ from scarlet_zoo.graph.quantization.grids import Grid
 from scarlet_zoo.graph.quantization.insert_qdq import mean_error, quantize_weight
 from scarlet_zoo.graph.quantization.quantize import Int8, quantize_int8
 from scarlet_zoo.graph.session import OnnxClassifier
+from scarlet_zoo.inference.load import load
+from scarlet_zoo.measurement.records import check_record
 from scarlet_zoo.models.loading import load_network
 
 ARCH = Arch.of(TINY, ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
@@ -202,13 +205,21 @@ def without_vnni(monkeypatch):
         monkeypatch.setattr(f"scarlet_zoo.graph.quantization.{module}.this_isa", lambda: "x64")
 
 
-def test_a_file_that_this_processor_cannot_run_exactly_says_so(quantized, without_vnni, scarlet, tmp_path):
+def test_a_file_that_this_processor_cannot_run_exactly_says_so(quantized, without_vnni, scarlet, tmp_path, monkeypatch):
     code, out, err = scarlet("verify", quantized.artifact.path, "--json")
     said = json.loads(out)
     assert code == 0
     assert (said["passed"], said["computes_exactly"], said["exact"]) == (True, False, None)
     assert "has int8 weights, and this processor has no VNNI" in err
     assert err.count("\n") == 1
+    timed = check_record(record(range(5, 205)))
+    monkeypatch.setattr("scarlet_zoo.measurement.bench.measure_records", lambda workloads, *_, **__: [timed])
+    code, out, err = scarlet("bench", quantized.artifact.path, "--json")
+    assert (code, json.loads(out)[0]["exact"], err.count("has no VNNI")) == (0, False, 1)
+    code, out, _ = scarlet("bench", quantized.artifact.path)
+    assert "WRONG ANSWERS: this processor's kernels saturate on" in out
+    with pytest.warns(ScarletWarning, match="has no VNNI"):
+        load(quantized.artifact.path, preprocessing={"mean": [0.5], "std": [0.5]})
     # What is wrong in the file is found all the same.
     code, out, _ = scarlet("verify", broken(quantized.artifact.path, tmp_path), "--json")
     assert (code, json.loads(out)["passed"]) == (1, False)

@@ -3,8 +3,6 @@
 import copy
 import math
 import os
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from strategy_parts import DATA, MINI, Moves, rows_of, run, settings, strategy_of
+from strategy_parts import DATA, MINI, Moves, in_two_processes, rows_of, run, settings, strategy_of
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.augment import Augment
@@ -355,22 +353,13 @@ def test_stopped_in_either_phase_it_goes_on_to_the_same_bits(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_have_one_teacher_and_one_queue(tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text(
-        "import sys, os, torch\n"
-        "from pathlib import Path\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from strategy_parts import run, strategy_of\n"
-        f"strategy = strategy_of('pi-nas', **{LATE!r})\n"
-        f"run(strategy, Path({str(tmp_path / 'two')!r}), max_steps=6)\n"
-        "weights = dict(strategy.teacher.net.named_parameters())\n"
-        "told = {'weights': {k: v.detach() for k, v in weights.items()}, 'queue': strategy.queue.state_dict()}\n"
-        f"torch.save(told, {str(tmp_path)!r} + f'/{{os.environ[\"RANK\"]}}.pt')\n"
-    )
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script)]
-    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(launch, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    def train_and_tell():
+        strategy = strategy_of("pi-nas", **LATE)
+        run(strategy, tmp_path / "two", max_steps=6)
+        weights = {key: value.detach() for key, value in strategy.teacher.net.named_parameters()}
+        torch.save({"weights": weights, "queue": strategy.queue.state_dict()}, tmp_path / f"{os.environ['RANK']}.pt")
+
+    in_two_processes(train_and_tell)
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(one["weights"][key], other["weights"][key]) for key in one["weights"])
     assert torch.equal(one["queue"]["keys"], other["queue"]["keys"])

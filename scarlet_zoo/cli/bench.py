@@ -96,6 +96,9 @@ def bench_models(
     def render(console: Console) -> None:
         console.print(records_table(records))
         sentence(console, conditions_line(records[0].conditions.model_dump()))
+        for record in records:
+            if record.exact is False:
+                sentence(console, f"WRONG ANSWERS: this processor's kernels saturate on {record.file}")
         if any(not record.stable for record in records):
             sentence(console, "UNSTABLE: the measurement varies by more than 5 % and cannot be trusted; measure again")
 

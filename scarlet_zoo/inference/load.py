@@ -14,6 +14,7 @@ from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.image_feed import AnyPreprocessing, feed_of, settings_of
 from scarlet_zoo.errors import ArtifactError, ScarletError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.quantization.exact import warn_if_inexact
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.inference.answers import Array, Logits, are_probabilities
 from scarlet_zoo.inference.classifier import Classifier
@@ -86,6 +87,7 @@ def _open_onnx(path: Path, preprocessing: AnyPreprocessing | None, trained_only:
             "as imagenet, or the argument preprocessing of scarlet_zoo.load"
         )
     network = OnnxNetwork(path)
+    warn_if_inexact(path)
     if len(network.outputs) != 1:
         names = " ".join(network.outputs)
         raise ArtifactError(f"{path}: got outputs {names}, wanted a classifier with one output (N, classes)")

@@ -56,8 +56,11 @@ def bench(
         names = [str(model) for model in given]
         workloads = gather(names, Path(temporary), targets, weights, calibration, stage or (lambda _: None),
                            num_classes=num_classes, in_chans=in_chans)  # fmt: skip
-        for workload in workloads:
-            warn_if_inexact(workload.path)
-        return measure_records(
+        saturating = [warn_if_inexact(workload.path) for workload in workloads]
+        records = measure_records(
             workloads, settings or Settings(), processes=processes, repeats=repeats, progress=progress
         )
+    return [
+        record.model_copy(update={"exact": False}) if saturates else record
+        for record, saturates in zip(records, saturating, strict=True)
+    ]

@@ -98,6 +98,8 @@ class Record(_Strict):
         network: the network's name, set by the writer of the record; the reader derives it for an old record.
         stable: whether ``cv`` is at most 5 %; the reader computes it for an old record that lacks it.
         attempts: all measurements that were made, in order; the record holds the steadiest one.
+        exact: False where the processor's kernels saturate on the file, so that the time is of wrong answers; else
+            None.
         opening_of_sample: the number of the session in which each sample was taken; early records lack it.
         peak_rss_bytes: peak memory of the process; None where it cannot be known, as in a browser.
     """
@@ -116,6 +118,7 @@ class Record(_Strict):
     network: str = ""
     samples_ms: Annotated[list[Milliseconds], Field(min_length=2, repr=False)]
     stable: bool | None = None
+    exact: bool | None = None
     attempts: list[Attempt] | None = None
     opening_of_sample: list[int] | None = Field(default=None, repr=False)
 

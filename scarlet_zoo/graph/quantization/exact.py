@@ -53,17 +53,21 @@ def runs_exactly(model: onnx.ModelProto, isa: str | None = None) -> bool:
     return (isa or this_isa()) != "x64" or not any(_int8_readers(model.graph))
 
 
-def warn_if_inexact(path: Path) -> None:
-    """Warn with a :class:`scarlet_zoo.errors.ScarletWarning` if this processor's kernels saturate on an ONNX file."""
-    if path.suffix.lower() != ".onnx" or this_isa() != "x64":
-        return
-    if not runs_exactly(read_onnx(path)):
-        warnings.warn(
-            f"{path}: has int8 weights, and this processor has no VNNI, so sums saturate and its answers are not the "
-            "file's own; for this processor export with --isa x64",
-            ScarletWarning,
-            stacklevel=2,
-        )
+def warn_if_inexact(path: Path) -> bool:
+    """Warn with a :class:`scarlet_zoo.errors.ScarletWarning` if this processor's kernels saturate on an ONNX file.
+
+    Returns:
+        Whether they do.
+    """
+    if path.suffix.lower() != ".onnx" or this_isa() != "x64" or runs_exactly(read_onnx(path)):
+        return False
+    warnings.warn(
+        f"{path}: has int8 weights, and this processor has no VNNI, so sums saturate and its answers are not the "
+        "file's own; for this processor export with --isa x64",
+        ScarletWarning,
+        stacklevel=2,
+    )
+    return True
 
 
 def exact_model(model: onnx.ModelProto) -> onnx.ModelProto:
