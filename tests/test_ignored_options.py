@@ -150,3 +150,12 @@ def test_export_and_deploy_share_their_options_and_show_them_all():
         for name in ("weights", "target", "opset", "batch", "input-size", "exporter", "features", "pixels", "out"):
             assert f"--{name} " in text
         assert "[default: 17]" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("given", [("--isa", "x64"), ("--keep-float", "a"), ("--ranges", "mse"),
+                                   ("--least-sqnr", "30.0"),
+                                   ("--calibration", "random")])  # fmt: skip
+def test_options_of_int8_are_refused_by_a_float_export(scarlet, tmp_path, given):
+    code, out, err = scarlet("export", "scarlet_mini_s", *given, "--out", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{' '.join(given)}: would be ignored, it only applies to an int8 target" in err

@@ -16,11 +16,13 @@ from scarlet_zoo.cli.options import (
     Isa,
     Json,
     KeepFloat,
+    LeastSqnr,
     Name,
     Out,
     PreprocessingOrOwn,
-    Ranges,
+    RangesOrAuto,
     Tune,
+    apply_only,
     labels_in,
     levels_of,
     path_of,
@@ -61,8 +63,9 @@ def export(
     calibration: Calibration = None,
     calibration_images: CalibrationImages = 128,
     isa: Isa = None,
-    ranges: Ranges = "auto",
+    ranges: RangesOrAuto = None,
     keep_float: KeepFloat = None,
+    least_sqnr: LeastSqnr = None,
     tune: Tune = False,
     float16_weights: Float16Weights = False,
     preprocessing: PreprocessingOrOwn = None,
@@ -72,14 +75,17 @@ def export(
     The network is folded and written in the target's graph variant. int8 files are calibrated; files of runtimes other
     than ONNX Runtime are verified.
     """
+    from scarlet_zoo.cli.quantize import int8_of
     from scarlet_zoo.data.calibration import read_calibration
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
-    from scarlet_zoo.graph.quantization.quantize import Int8
     from scarlet_zoo.models.loading import load_network
 
     recipe = what.recipe(get_target(what.target).form, float16_weights=float16_weights)
-    int8 = Int8(isa=isa, method=ranges, keep_float=tuple(keep_float or ()))
+    in_integers = get_target(what.target).precision == "int8"
+    apply_only(in_integers, "an int8 target", calibration=calibration, isa=isa, ranges=ranges,
+               keep_float=" ".join(keep_float or ()) or None, least_sqnr=least_sqnr)  # fmt: skip
+    int8 = int8_of(isa, ranges, keep_float, least_sqnr)
     if tune:
         float_variant(what.target)  # raises for targets other than float32 on ONNX Runtime
     probe_folder(out)

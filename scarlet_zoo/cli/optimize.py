@@ -19,6 +19,7 @@ from scarlet_zoo.cli.options import (
     Isa,
     Json,
     KeepFloat,
+    LeastSqnr,
     NeededCalibration,
     Out,
     PreprocessingOrOwn,
@@ -58,6 +59,7 @@ def optimize(
     isa: Isa = None,
     ranges: RangesOrAuto = None,
     keep_float: KeepFloat = None,
+    least_sqnr: LeastSqnr = None,
     preprocessing: PreprocessingOrOwn = None,
 ) -> None:
     """Rewrite an ONNX file of any exporter for a target.
@@ -71,12 +73,11 @@ def optimize(
 
     wanted = get_target(target)
     if (wanted.runtime, wanted.precision) == ("ort", "int8") and not tune:
-        from scarlet_zoo.cli.quantize import quantize_to
-        from scarlet_zoo.graph.quantization.quantize import Int8
+        from scarlet_zoo.cli.quantize import int8_of, quantize_to
 
         apply_only(False, "float targets", shape=" ".join(shape or ()) or None)
         probe_folder(out)
-        how = Int8(isa=isa, method=ranges or "auto", keep_float=tuple(keep_float or ()))
+        how = int8_of(isa, ranges, keep_float, least_sqnr)
         path = out / named_file(name, f"{file.stem}.int8.onnx")
         if not force:
             refuse_to_overwrite(file, path)
@@ -84,7 +85,8 @@ def optimize(
         return
     form, table_of = float_variant(target), None
     apply_only(False, "an int8 target", calibration=calibration, calibration_images=calibration_images, isa=isa,
-               ranges=ranges, keep_float=" ".join(keep_float or ()) or None, preprocessing=preprocessing)  # fmt: skip
+               ranges=ranges, keep_float=" ".join(keep_float or ()) or None, least_sqnr=least_sqnr,
+               preprocessing=preprocessing)  # fmt: skip
     probe_folder(out)
     path, shapes = out / named_file(name, file.name), shape or ()
     if tune:

@@ -109,7 +109,8 @@ KeepFloat = Annotated[
     list[str] | None,
     typer.Option(help="Node to leave in float in an int8 file. It may be given several times.", metavar="NODE"),
 ]
-Ranges = Annotated[str, typer.Option("--ranges", help=_RANGES)]
+_LEAST_SQNR = "SQNR in dB below which the layers of an int8 file that lose most stay in float (25); 0 for none."
+LeastSqnr = Annotated[float | None, typer.Option("--least-sqnr", min=0, help=_LEAST_SQNR, metavar="DB")]
 RangesOrAuto = Annotated[str | None, typer.Option("--ranges", help=_RANGES)]
 Tune = Annotated[
     bool,

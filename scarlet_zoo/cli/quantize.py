@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,13 @@ from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark
 from scarlet_zoo.deployment.image_feed import feed_of_file
 from scarlet_zoo.deployment.quantize_file import quantize_file
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.graph.quantization.quantize import Int8
+from scarlet_zoo.graph.quantization.quantize import LEAST_SQNR_DB, Int8
+
+
+def int8_of(isa: str | None, ranges: str | None, keep_float: Sequence[str] | None, least_sqnr: float | None) -> Int8:
+    """The settings of a quantisation that the options give; what is left out has its default."""
+    least = LEAST_SQNR_DB if least_sqnr is None else least_sqnr
+    return Int8(isa=isa, method=ranges or "auto", keep_float=tuple(keep_float or ()), least_sqnr_db=least)
 
 
 def quantize_to(
