@@ -1,5 +1,4 @@
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -11,10 +10,12 @@ import pytest
 import timm
 import torch
 from conftest import TINY, images_for, randomized, skipping_arch
+from torch import nn
 
-from scarlet_zoo import Arch, SearchSpace, create_model, export_onnx, fold
+from scarlet_zoo import Arch, SearchSpace, create_model, export, export_onnx, fold
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.errors import ArtifactError, ExportError
+from scarlet_zoo.errors import ArtifactError, ExportError, ScarletWarning
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.models.loading import load_network
@@ -216,12 +217,11 @@ def _no_space(*_):
 
 
 @pytest.mark.slow
-def test_what_torchscript_cannot_do_is_left_to_dynamo(scarlet, tmp_path):
-    """vgg11 pools to sides that do not divide its own, at any but one size."""
-    code, out, err = scarlet(
-        "export", "vgg11", "--weights", "random", "--input-size", 64, "--num-classes", 5, "--out", tmp_path, "--json"
-    )
-    assert code == 0
-    assert json.loads(out)["opset"] == 18
-    assert err.count("\n") == 1
-    assert "torch's other exporter was taken: dynamo" in err
+def test_what_torchscript_cannot_do_is_left_to_dynamo(tmp_path):
+    """It pools to sides that do not divide those of its feature map, as vgg11 of timm does at any size but one."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 5)).eval()
+    feed = Preprocessing((12, 12), (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+    with pytest.warns(ScarletWarning, match="torch's other exporter was taken: dynamo"):
+        exported = export(model, out=tmp_path, preprocessing=feed)
+    assert exported.to_dict()["opset"] == 18
+    assert gap(model, exported.path, torch.rand(2, 3, 12, 12)) < 1e-5
