@@ -88,6 +88,16 @@ def evidence():
             "findings": made_up_findings()}  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def markdown(evidence):
+    return report_markdown(evidence)
+
+
+@pytest.fixture(scope="module")
+def page(evidence):
+    return report_html(evidence)
+
+
 @pytest.mark.slow
 def test_the_committed_report_is_what_the_records_give(tmp_path):
     subprocess.run([sys.executable, BENCHMARKS / "make_report.py", "--out", tmp_path], check=True)
@@ -120,21 +130,21 @@ def test_the_pareto_line_is_never_beaten(evidence):
 
 
 @pytest.mark.slow
-def test_a_changed_record_changes_the_report(evidence):
+def test_a_changed_record_changes_the_report(evidence, markdown, page):
     changed = json.loads(json.dumps(evidence))
     changed["peers"]["rows"][0]["record"]["p50_ms"] *= 1.5
-    assert report_markdown(changed) != report_markdown(evidence)
-    assert report_html(changed) != report_html(evidence)
+    assert report_markdown(changed) != markdown
+    assert report_html(changed) != page
 
 
-def test_what_loses_and_what_failed_is_said(evidence):
+def test_what_loses_and_what_failed_is_said(evidence, markdown):
     (losses,) = (section for section in sections(evidence) if section.heading == "Where SCARLET loses")
     assert len(losses.words) == 3
     for sentence in losses.words:
         better, worse = sentence.split("faster and less accurate: ")
         assert "repvit_m0_9 (2.00 ms, 78.7 %)" in better
         assert "mobilenetv2_100" in worse
-    assert "cannot be exported" in report_markdown(evidence)
+    assert "cannot be exported" in markdown
 
 
 def test_the_verdict_names_who_is_first_who_is_near_and_the_default(evidence):
@@ -184,8 +194,7 @@ def test_text_in_a_table_cannot_become_markup(evidence):
 
 
 @pytest.mark.slow
-def test_the_page_asks_for_nothing_from_elsewhere(evidence):
-    page = report_html(evidence)
+def test_the_page_asks_for_nothing_from_elsewhere(page):
     assert len(SVG.findall(page)) == 7
     assert not re.findall(r"""(?:src|href)=["']?(?!data:|#)[a-z]""", page)
     assert "@import" not in page
@@ -195,8 +204,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(evidence):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_it_sorts_it_and_has_nothing_to_complain_of(width, tmp_path, evidence):
-    page = report_html(evidence)
+def test_a_browser_shows_it_sorts_it_and_has_nothing_to_complain_of(width, tmp_path, page):
     probe = """<script>
       const errors = []; addEventListener('error', event => errors.push(event.message));
       const table = [...document.querySelectorAll('table')].find(t => t.tHead.textContent.includes("ours ms"));
