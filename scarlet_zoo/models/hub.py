@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from timm.models import _hub as timm_hub
 
 from scarlet_zoo.arch.zoo import ZOO
-from scarlet_zoo.data.labels import IMAGENET_CLASSES
+from scarlet_zoo.data.labels import IMAGENET_CLASSES, imagenet_labels
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.cost import network_cost
-from scarlet_zoo.models.loading import Network
+from scarlet_zoo.models.loading import Network, preprocessing_of
 from scarlet_zoo.models.scarlet import SHA256_NOTE
 from scarlet_zoo.models.weights.cards import WeightsCard, cards_of
 from scarlet_zoo.models.weights.checkpoint import save_weights, state_sha256
@@ -38,17 +40,42 @@ def save_for_hub(network: Network, folder: Path) -> list[Path]:
     make_folder(folder)
     config, weights, card = (folder / name for name in _FILES)
     digest = state_sha256(network.model.state_dict())
-    save_weights(network.model, weights, {"weights": network.weights})
+    save_weights(network.model, weights, _stated(network))
     described = {"notes": [f"{SHA256_NOTE}{digest}"], "tag": None}
-    # ImageNet's names are timm's own and need no place in the file.
-    named = network.labels is not None and len(network.labels) != IMAGENET_CLASSES
-    labels = {"label_names": list(network.labels or ())} if named else {}
+    labels = {"label_names": list(network.labels or ())} if _has_own_labels(network) else {}
     with replacing(config) as temporary:
-        timm_hub.save_config_for_hf(network.model, str(temporary), model_config={"pretrained_cfg": described, **labels})
+        timm_hub.save_config_for_hf(
+            network.model, str(temporary), model_config={"pretrained_cfg": described, **labels},
+            data_config=_other_input(network),
+        )  # fmt: skip
         # timm writes no final newline and another indentation.
         temporary.write_text(json.dumps(json.loads(temporary.read_text()), indent=2) + "\n", encoding="utf-8")
     write_text(card, model_card(network))
     return [config, weights, card]
+
+
+def _stated(network: Network) -> dict[str, str]:
+    """What the weights file states about its network, as the weights file of a training does."""
+    stated = {"name": network.name, "weights": network.weights, "preprocessing": network.preprocessing.to_json()}
+    stabilized = any(isinstance(module, Stabilizer) for module in network.model.modules())
+    stated |= {"stabilized": str(stabilized)} if network.arch is not None else {}
+    return stated | ({"labels": json.dumps(list(network.labels or ()))} if _has_own_labels(network) else {})
+
+
+def _has_own_labels(network: Network) -> bool:
+    """Whether the class names need a place in the file; ImageNet's are timm's own."""
+    return network.labels is not None and (
+        len(network.labels) != IMAGENET_CLASSES or network.labels != imagenet_labels()
+    )
+
+
+def _other_input(network: Network) -> dict[str, Any] | None:
+    """The network's input in timm's words, where it is another one than the model's configuration has."""
+    feed = network.preprocessing
+    if feed == preprocessing_of(network.model):
+        return None
+    return {"input_size": (feed.channels, *feed.size), "mean": feed.mean, "std": feed.std,
+            "interpolation": feed.interpolation, "crop_pct": feed.crop}  # fmt: skip
 
 
 def push_to_hub(network: Network, repository: str, *, private: bool = False) -> str:

@@ -17,7 +17,7 @@ from scarlet_zoo.data.labels import names_in
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import CheckpointError, PretrainedError, ScarletError
 from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
-from scarlet_zoo.models.scarlet import check_digest, create_from_file, create_model
+from scarlet_zoo.models.scarlet import check_digest, check_loaded, create_from_file, create_model
 from scarlet_zoo.models.weights.checkpoint import read_metadata, read_tensors
 from scarlet_zoo.models.weights.download import fetch_repository, fetch_weights
 from scarlet_zoo.models.weights.store import local_weights
@@ -126,7 +126,8 @@ def _of_repository(name: str, weights: str, arguments: dict[str, Any]) -> Loaded
     path = _weights_in(folder) if asked else Path(weights)
     model, note = _from_file(network, path, arguments)
     if asked:
-        check_digest(read_tensors(path).state, model)
+        read = check_digest(read_tensors(path).state, model)
+        check_loaded(read, model)
     origin = f"pretrained {name}{note}" if asked else f"file {path.name}{note}"
     return Loaded(model, origin, read_metadata(path), source, _labels(model))
 
