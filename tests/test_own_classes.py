@@ -9,7 +9,8 @@ import torch
 
 import scarlet_zoo as zoo
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.arch.spaces import get_space, space_of
+from scarlet_zoo.arch.space_files import space_of
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.models.hub import save_for_hub
 from scarlet_zoo.models.loading import load_network, network_of, preprocessing_of

@@ -26,8 +26,10 @@ _SOURCES = ("hf-hub", "hf_hub", "local-dir")
 
 def is_identity_string(name: str) -> bool:
     """Return whether a model's name has the form of an identity string, ``<space>:<tokens>``."""
-    space, colon, _ = name.partition(":")
-    return bool(colon) and space.lower() not in _SOURCES and "/" not in space and len(space) > 1
+    space, colon, rest = name.partition(":")
+    # A letter with a colon and a slash behind it is a drive of Windows.
+    is_drive = len(space) == 1 and rest.startswith(("/", "\\"))
+    return bool(colon and space) and space.lower() not in _SOURCES and "/" not in space and not is_drive
 
 
 # The constants of ``timm.layers.make_divisible``, which rounds the width of timm's blocks.

@@ -109,7 +109,7 @@ def bundle_files(
 
     Run the printed command there, then give its results to 'lut build'.
     """
-    from scarlet_zoo.arch.spaces import find_space
+    from scarlet_zoo.arch.space_files import find_space
     from scarlet_zoo.measurement.lut.bundle import MANIFEST, make_bundle
 
     with progress_bar("export") as progress:

@@ -181,11 +181,11 @@ def train_network(
     one.
     """
     from scarlet_zoo.arch.architecture import is_identity_string
-    from scarlet_zoo.arch.spaces import find_space
+    from scarlet_zoo.arch.space_files import find_space
     from scarlet_zoo.training.train_network import train
 
     apply_only(supernet is None and is_identity_string(name), "an identity string without --supernet", space=space)
-    declared = find_space(space) if space else None
+    declared = find_space(space, for_images=True) if space else None
     with progress_bar("train") as progress:
         trained = train(name, data=how.images, out=out, settings=how.settings(epochs=epochs, ema=ema),
                         supernet=supernet, space=declared, input_size=input_size, progress=progress)  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.arch.spaces import find_space
+from scarlet_zoo.arch.space_files import check_channels, find_space
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.nas.strategies.registry import create_strategy
@@ -84,7 +84,8 @@ def train_supernet(
     """
     plan, out = DataPlan.of(data), Path(out)
     settings = (settings or TrainSettings()).for_data(plan.name)
-    asked = space if isinstance(space, SearchSpace) else find_space(space)
+    asked = space if isinstance(space, SearchSpace) else find_space(space, for_images=True)
+    check_channels(asked, f"search space {asked.name!r}: ")
     make_folder(out)
     images = plan.open(space_preprocessing(asked))
     set_up(settings)
