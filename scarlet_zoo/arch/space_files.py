@@ -37,8 +37,11 @@ from scarlet_zoo.utils.schema import first_fault
 
 ENDING = ".toml"
 # The names of timm's activations.
-ACTIVATIONS = ("celu", "elu", "gelu", "gelu_tanh", "hard_mish", "hard_sigmoid", "hard_swish", "hardsigmoid", "hardswish",
-               "identity", "leaky_relu", "mish", "prelu", "quick_gelu", "relu", "relu6", "selu", "sigmoid", "silu", "swish", "tanh")  # fmt: skip
+ACTIVATIONS = (
+    "celu", "elu", "gelu", "gelu_tanh", "hard_mish", "hard_sigmoid", "hard_swish", "hardsigmoid", "hardswish",
+    "identity", "leaky_relu", "mish", "prelu", "quick_gelu", "relu", "relu6", "selu", "sigmoid", "silu", "swish",
+    "tanh",
+)  # fmt: skip
 IMAGE_CHANNELS = (1, 3)
 # What may stand before the colon of an identity string; a plus sign begins what is added to a space.
 _NAME = r"[^\s:+/\\]+"

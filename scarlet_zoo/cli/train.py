@@ -21,7 +21,6 @@ from scarlet_zoo.cli.options import (
     Pictures,
     Rate,
     Seed,
-    Space,
     SpaceOrNone,
     StrategyOrNone,
     SupernetFile,
@@ -135,7 +134,7 @@ def register(app: typer.Typer) -> None:
 def train_supernet_of_space(
     out: Out,
     how: TrainingOptions,
-    space: Space = "scarlet-mini",
+    space: SpaceOrNone = None,
     as_json: Json = False,
     strategy: StrategyOrNone = None,
     option: Options = None,
@@ -150,8 +149,9 @@ def train_supernet_of_space(
 ) -> None:
     """Train the weight-sharing supernet of a search space.
 
-    Writes supernet.safetensors and steps.jsonl. Running the same command again continues the run. Without --strategy,
-    the strategy is scarlet with plain skips.
+    Writes supernet.safetensors and steps.jsonl. Running the same command again continues the run. Without --space, the
+    space is the built-in one that suits the channels, size and number of the images, and is named in one line. Without
+    --strategy, the strategy is scarlet with plain skips.
     """
     from scarlet_zoo.nas.train_supernet import train_supernet
 
