@@ -22,6 +22,7 @@ from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.utils.files import cache_folder
 
+FASHION_MNIST = "fashion-mnist"
 # Images that are looked at, spread over the training images.
 _LOOKED_AT = 64
 _GREY = ("1", "L", "LA", "I", "F")
@@ -51,6 +52,8 @@ class Look:
 def space_of_data(plan: DataPlan, out: Path) -> SearchSpace:
     """Return the space that suits the data, and say which in one line; a run that has begun keeps its space.
 
+    For Fashion-MNIST it is scarlet-mini, which needs no words: all documents use it so.
+
     Args:
         plan: the images.
         out: folder of the run.
@@ -63,6 +66,8 @@ def space_of_data(plan: DataPlan, out: Path) -> SearchSpace:
         return begun
     look = look_at(plan)
     space = get_space(usual_space(look.channels, look.side, look.images))
+    if plan.name == FASHION_MNIST:
+        return space
     kind = "grey" if space.in_chans == 1 else "colour"
     warnings.warn(
         f"data {plan.name}: {look}, so the search space is {space.name} ({space.input_size} x {space.input_size} "
@@ -79,7 +84,7 @@ def look_at(plan: DataPlan) -> Look:
     Raises:
         DatasetError: no such data.
     """
-    if plan.name == "fashion-mnist":
+    if plan.name == FASHION_MNIST:
         return Look(1, 28, 55_000)
     count, shown = _images_of(plan)
     seen = [(min(size), mode) for size, mode in shown]
