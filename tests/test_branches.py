@@ -35,7 +35,7 @@ from scarlet_zoo.models.scarlet_net import ScarletNet
 from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights
 from scarlet_zoo.models.weights.store import find_shipped
-from scarlet_zoo.nas.search.operators import Encoding
+from scarlet_zoo.nas.search.encoding import Encoding
 
 # Nothing here is about how long a network takes.
 pytestmark = pytest.mark.usefixtures("brief_measurements")

@@ -209,6 +209,12 @@ class LatencyTable(_Strict):
         """Predicted ``p50_ms low_ms high_ms``, (N, 3); the interval covers a share ``calibration.coverage`` of them."""
         return self.predict_encoded(self.encode(archs))
 
+    def parts_ms(self) -> tuple[float, list[NDArray[np.float64]]]:
+        """Predicted milliseconds as a sum: those of every network, and for each decision those of each option."""
+        edge, decisions = self._sums
+        line = self.calibration
+        return line.offset_ms + line.slope * edge, [line.slope * values for values in decisions]
+
     def write(self, path: Path) -> None:
         """Write the table as JSON, atomically."""
         write_text(path, self.model_dump_json(indent=1) + "\n")
