@@ -184,7 +184,9 @@ def _render(console: Console, known: LatencyTable, path: Path) -> None:
     sentence(console, _error_line(known))
 
 
-def _error_row(name: str, errors: Errors) -> tuple[str, ...]:
+def _error_row(name: str, errors: Errors | None) -> tuple[str, ...]:
+    if errors is None:
+        return (name, "one round: not known", "", "", "")
     return (name, f"{errors.mean:.2%}", f"{errors.p95:.2%}", f"{errors.largest:.2%}", f"{errors.spearman:.3f}")
 
 

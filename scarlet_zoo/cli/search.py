@@ -145,8 +145,8 @@ def derive_networks(
 ) -> None:
     """Choose architectures from the front of a search.
 
-    Writes archs.json and, with --supernet, a file with the supernet's weights for each architecture. Batch norm
-    statistics are computed on --data, or on the supernet's data when it is left out.
+    Writes archs.json and, with --supernet, a file with the supernet's weights for each architecture; a front of other
+    weights is refused. Batch norm statistics are computed on --data, or on the data of the search when it is left out.
     """
     from scarlet_zoo.nas.search.derive import derive
 

@@ -26,6 +26,8 @@ METRICS: Mapping[str, tuple[str, bool]] = {
 }
 # Computed from the architecture alone, in microseconds.
 CLOSED_FORM = ("macs", "params")
+# Measured with the weights of a supernet.
+SCORED = frozenset({"accuracy", "score"})
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 # The units that a limit may be written in, as multiples of the metric's own.
 _UNITS: Mapping[str, Mapping[str, float]] = {
