@@ -49,7 +49,13 @@ _SHAPE = (
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Name = Annotated[str, typer.Argument(help="Network: a registered name, an identity string, or any timm name.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="Network: a registered name, an identity string, any timm name, or a safetensors file that states its "
+        "network."
+    ),
+]
 Models = Annotated[
     list[str],
     typer.Argument(help="Model files of any runtime, or networks: registered names, identity strings, timm names."),

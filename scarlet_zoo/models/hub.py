@@ -109,10 +109,10 @@ def push_to_hub(network: Network, repository: str, *, private: bool = False) -> 
 
 def model_card(network: Network) -> str:
     """Return the README.md of a model repository: figures, architecture, licence, and how to load and export it."""
-    cards = cards_of(network.name)
+    cards = cards_of(network.name) if _is_of_the_card(network) else []
     cost = network_cost(network)
     rows = [("weights", network.weights), ("parameters", f"{cost.params:,}"), ("multiply-adds", f"{cost.macs:,}")]
-    published = ZOO[network.name].published if network.name in ZOO else None
+    published = ZOO[network.name].published if network.name in ZOO and _is_of_the_card(network) else None
     if published is not None:
         rows.append(("ImageNet top-1", f"{published.top1_percent} %, published by the authors, not measured here"))
     layers = [
@@ -131,6 +131,12 @@ def model_card(network: Network) -> str:
         "scarlet-zoo deploy hf-hub:OWNER/NAME --weights pretrained --out out", "```", "",
     ]  # fmt: skip
     return "\n".join(parts)
+
+
+def _is_of_the_card(network: Network) -> bool:
+    """Whether the weights may be those that the cards of the network's name describe: no file of the user's own."""
+    classes = {card.num_classes for card in cards_of(network.name)}
+    return not network.weights.startswith("file ") and getattr(network.model, "num_classes", None) in classes
 
 
 def _licence(card: WeightsCard | None) -> str:

@@ -22,6 +22,7 @@ from scarlet_zoo.errors import CheckpointError, ScarletError, looks_like_a_file,
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.models.weights.checkpoint import state_sha256
 from scarlet_zoo.models.weights.matching import arguments_in, read_for
+from scarlet_zoo.models.weights.stated import arch_named
 from scarlet_zoo.models.weights.store import find_shipped, local_weights, require_weights
 from scarlet_zoo.models.weights.strict import load_tensors
 
@@ -111,8 +112,9 @@ def _local_source(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
         return overlay
     own = dict[str, Any](local.config)
     registered = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    if "in_chans" in own and registered is not None:
-        own["input_size"] = (own.pop("in_chans"), *registered.input_size[1:])
+    channels = own.pop("in_chans", None)
+    if channels is not None and registered is not None and "input_size" not in own:
+        own["input_size"] = (channels, *registered.input_size[1:])
     return {**own, **overlay, "file": str(local.path)}
 
 
@@ -282,7 +284,7 @@ def _features_from_file(name: str, path: Path, arguments: dict[str, Any]) -> tup
 def _registered(name: str | Arch, kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the name and the arguments by which timm creates a network."""
     if isinstance(name, str) and is_identity_string(name):
-        name = Arch.parse(name)
+        name = arch_named(name)
     if not isinstance(name, Arch):
         return name, kwargs
     registered = name_of(name)
