@@ -15,6 +15,7 @@ from scarlet_zoo.models.supernet import Supernet, save_supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata
 from scarlet_zoo.nas.search.derive import _scoring_of, derive
 from scarlet_zoo.nas.search.front import load_front
+from scarlet_zoo.utils.files import file_sha256
 
 SPACE = space_of({
     "name": "mine", "stages": [[8, 1, 2], [8, 1, 2]], "kernel_sizes": [3], "in_chans": 1, "input_size": 28,
@@ -59,11 +60,13 @@ def test_a_front_without_a_digest_is_used_with_a_word(tmp_path):
     report = json.loads(front.read_text())
     del report["conditions"]
     front.write_text(json.dumps(report))
-    with pytest.warns(ScarletWarning, match=r"front.json: states no digest .* so it cannot be checked"):
-        load_front(front).check_weights(own, read_metadata(own))
-    front = front_in(tmp_path / "front.json", own)
-    with pytest.warns(ScarletWarning, match=r"supernet.safetensors: states no digest .* so it cannot be checked"):
-        load_front(front).check_weights(own, {})
+    with pytest.warns(ScarletWarning, match=r"front.json: states no digest of a supernet, so it cannot be checked"):
+        load_front(front).check_weights(own, read_metadata(own)["sha256"])
+    # A supernet without a digest in it counts by its file, as in the search.
+    front = front_in(tmp_path / "front.json", own, supernet_sha256=file_sha256(own))
+    load_front(front).check_weights(own, None)
+    with pytest.raises(TrainingError, match="is the front of other weights"):
+        load_front(front).check_weights(supernet_in(tmp_path / "other.safetensors", 1), None)
 
 
 def test_a_front_without_accuracy_fits_every_supernet_of_its_space(tmp_path):

@@ -165,7 +165,8 @@ def test_a_wide_limit_is_kept_without_a_word(tmp_path):
 )  # fmt: skip
 def test_limits_have_units(text, name, bound):
     limit = Limit.parse(text)
-    assert (limit.name, limit.bound) == (name, pytest.approx(bound))
+    assert limit.name == name
+    assert limit.bound == pytest.approx(bound)
 
 
 @pytest.mark.parametrize("text", ["latency<=5M", "macs<=5ms", "accuracy>=0.9k", "macs<5M", "macs<=", "macs<=-5",

@@ -41,8 +41,14 @@ def save_for_hub(network: Network, folder: Path) -> list[Path]:
     config, weights, card = (folder / name for name in _FILES)
     digest = state_sha256(network.model.state_dict())
     save_weights(network.model, weights, _stated(network))
-    described = {"notes": [f"{SHA256_NOTE}{digest}"], "tag": None}
-    labels = {"label_names": list(network.labels or ())} if _has_own_labels(network) else {}
+    described: dict[str, Any] = {"notes": [f"{SHA256_NOTE}{digest}"], "tag": None}
+    labels: dict[str, Any] = {}
+    if _has_own_labels(network):
+        labels["label_names"] = list(network.labels or ())
+    else:
+        described["label_names"] = None  # not those of the weights that are registered for the architecture
+    if not _is_of_the_card(network):
+        described["license"] = None
     with replacing(config) as temporary:
         timm_hub.save_config_for_hf(
             network.model, str(temporary), model_config={"pretrained_cfg": described, **labels},

@@ -79,7 +79,7 @@ def derive(
         raise TrainingError(f"names: got {len(names)}, wanted {len(chosen)}, one for each architecture")
     labels = names if names is not None else [safe_name(str(row.arch)) for row in chosen]
     if supernet is not None:
-        found.check_weights(Path(supernet), read_metadata(Path(supernet)))
+        found.check_weights(Path(supernet), read_metadata(Path(supernet)).get("sha256"))
     make_folder(folder)
     networks = [DerivedNetwork(name=name, arch=row.arch, values=row.values)
                 for name, row in zip(labels, chosen, strict=True)]  # fmt: skip

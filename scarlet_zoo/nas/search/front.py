@@ -14,6 +14,7 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import ScarletWarning, TrainingError
 from scarlet_zoo.nas.search.objectives import METRICS, SCORED, Limit, Objective
 from scarlet_zoo.nas.search.settings import Candidate
+from scarlet_zoo.utils.files import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,27 +61,24 @@ class Front:
         conditions = self.report.get("conditions")
         return conditions if isinstance(conditions, Mapping) else {}
 
-    def check_weights(self, supernet: Path, described: Mapping[str, str]) -> None:
+    def check_weights(self, supernet: Path, digest: str | None) -> None:
         """Check that the front's accuracies are those of a supernet's weights.
 
-        A front of a search without accuracy depends on no weights. A warning says where a file lacks the digest.
+        A front of a search without accuracy depends on no weights. A warning says where the front states no digest.
 
         Args:
             supernet: file of the supernet.
-            described: its metadata.
+            digest: digest of its tensors; that of the file when None, as the search takes it.
 
         Raises:
             TrainingError: other weights made the front.
         """
-        scored = not SCORED.isdisjoint(self.candidates[0].values) if self.candidates else False
-        wanted, found = self.conditions.get("supernet_sha256"), described.get("sha256")
-        if not scored:
+        if not any(SCORED & set(candidate.values) for candidate in self.candidates):
             return
-        if wanted is None or found is None:
-            lacking = self.path if wanted is None else supernet
+        wanted, found = self.conditions.get("supernet_sha256"), digest or file_sha256(supernet)
+        if wanted is None:
             warnings.warn(
-                f"{lacking}: states no digest of the supernet's tensors, so it cannot be checked that {self.path} is a "
-                f"front of {supernet}",
+                f"{self.path}: states no digest of a supernet, so it cannot be checked that {supernet} made it",
                 ScarletWarning,
                 stacklevel=3,
             )
