@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.arch.spaces import space_of
+from scarlet_zoo.arch.space_files import space_of
 from scarlet_zoo.cli.console import progress_bar
 from scarlet_zoo.evidence.findings.conditions import Condition, look_into
 from scarlet_zoo.evidence.findings.stability import Draws, draw_and_rank

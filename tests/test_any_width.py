@@ -16,7 +16,7 @@ from scarlet_zoo.arch.architecture import Arch, BlockPlan
 from scarlet_zoo.arch.choices import Choice
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.arch.spaces import find_space
+from scarlet_zoo.arch.space_files import find_space
 from scarlet_zoo.folding.fold import fold
 from scarlet_zoo.measurement.lut.cut import cut, holders, network_graph
 from scarlet_zoo.measurement.lut.keys import piece_key, pieces_of

@@ -17,7 +17,8 @@ from supernet_parts import agreeing, images, lively, moved_keys, one_step
 import scarlet_zoo as zoo
 from scarlet_zoo.arch.architecture import Arch, branch_plan
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.arch.spaces import get_space, read_space
+from scarlet_zoo.arch.space_files import read_space
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import ArchError, FoldError, ScarletError, UnknownNameError
 from scarlet_zoo.folding import regions, stabilizers
 from scarlet_zoo.latency import Settings
@@ -34,7 +35,7 @@ from scarlet_zoo.models.scarlet_net import ScarletNet
 from scarlet_zoo.models.supernet import Supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights
 from scarlet_zoo.models.weights.store import find_shipped
-from scarlet_zoo.nas.search.operators import Encoding
+from scarlet_zoo.nas.search.encoding import Encoding
 
 # Nothing here is about how long a network takes.
 pytestmark = pytest.mark.usefixtures("brief_measurements")

@@ -377,3 +377,25 @@ def test_a_network_that_varied_is_marked_when_the_table_is_built(bundle, sitting
     made = build_table(bundle, files)
     assert made.held_out.networks[0].stable is False
     assert made.stable is False
+
+
+def test_one_round_has_no_halves_to_compare(bundle, sittings, tmp_path, scarlet, table):
+    one = build_table(bundle, sittings[:1])
+    assert one.held_out.repeat is None
+    one.write(tmp_path / "one.json")
+    assert read_table(tmp_path / "one.json") == one
+    for file, said in ((tmp_path / "one.json", True), (early(one, tmp_path / "early.json"), True)):
+        code, out, _ = scarlet("lut", "show", file)
+        assert (code, "one round: not known" in out) == (0, said)
+        assert json.loads(scarlet("lut", "show", file, "--json")[1])["held_out"]["repeat"] is None
+    table.write(tmp_path / "several.json")
+    assert "one round" not in scarlet("lut", "show", tmp_path / "several.json")[1]
+    assert table.held_out.repeat.largest > 0
+
+
+def early(table, path):
+    """The file of a table of one round as it was written before: an error of zero, by comparing a round with itself."""
+    told = json.loads(table.model_dump_json())
+    told["held_out"]["repeat"] = {"mean": 0.0, "p95": 0.0, "largest": 0.0, "spearman": 1.0}
+    path.write_text(json.dumps(told))
+    return path

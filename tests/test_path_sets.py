@@ -17,7 +17,8 @@ import scarlet_zoo as zoo
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.choices import members_of
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.arch.spaces import get_space, read_space
+from scarlet_zoo.arch.space_files import read_space
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import ArchError, UnknownNameError
 from scarlet_zoo.measurement.lut.cut import cut, network_graph
 from scarlet_zoo.measurement.lut.keys import pieces_of

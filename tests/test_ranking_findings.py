@@ -12,7 +12,7 @@ from test_ranking import folder  # noqa: F401 - a fixture
 from timm.models._efficientnet_blocks import InvertedResidual
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.arch.spaces import space_of
+from scarlet_zoo.arch.space_files import space_of
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.evidence.findings.conditions import Condition, look_into, without_shortcuts
 from scarlet_zoo.evidence.findings.similarity import feature_shift, features_before, layer_similarity, parameter_shift

@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT
 from lab_parts import record
 
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.measurement.compare import median_interval
 from scarlet_zoo.measurement.recommend import read_evidence, recommend
@@ -117,3 +118,109 @@ def test_what_is_no_evidence_is_refused(tmp_path, scarlet, content):
     assert (code, said) == (2, "")
     assert err.startswith(f"error: {tmp_path / 'a.json'}")
     assert err.count("\n") == 1
+
+
+def written(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+OWN = {"mine": {"top1": 90.0, "images": 400}, "yours": {"top1": 80.0, "images": 400}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", OWN),
+        ("a.json", [{"name": "mine", "top1": 90.0, "images": 400, "top5": 99}, {"network": "yours", "accuracy": 80}]),
+        ("a.json", '{"name": "mine", "top1": 90.0, "images": 400}\n{"name": "yours", "top1": 80.0, "images": 400}\n'),
+        ("a.json", {"mine": 90.0, "yours": 80}),
+        ("a.csv", "name,top1,images\nmine,90,400\nyours,80,400\n"),
+        ("a.csv", "\ufeffNetwork;Accuracy;Images\nmine; 90.0 ;400\nyours;80;\n"),
+    ],
+)
+def test_own_accuracies_decide_and_published_ones_do_not_count(name, content, tmp_path):
+    rows = [row("mine", 5), row("yours", 4), row("scarlet_a", 6)]
+    answer = recommend(rows, 8, accuracies=[written(tmp_path / name, content)])
+    assert (answer.choice.network, answer.choice.top1, answer.choice.own) == ("mine", 90.0, True)
+    assert answer.choice.source == str(tmp_path / name)
+    assert "own images" in answer.reason
+    assert recommend(rows, 8, 95, accuracies=[tmp_path / name]).choice is None
+    assert recommend(rows, 4.5, accuracies=[tmp_path / name]).choice.network == "yours"
+
+
+def test_the_number_of_images_is_said_and_what_they_cannot_tell_apart(tmp_path):
+    rows = [row("mine", 5), row("yours", 4), row("other", 3)]
+    few = {
+        "mine": {"top1": 75, "images": 12},
+        "yours": {"top1": 58.33, "images": 12},
+        "other": {"top1": 0, "images": 12},
+    }
+    answer = recommend(rows, 8, accuracies=[written(tmp_path / "few.json", few)])
+    assert "top-1 75 % [46.8, 91.1] on 12 own images, which cannot tell it from yours" in answer.reason
+    assert (answer.choice.images, round(answer.choice.top1_low, 1)) == (12, 46.8)
+    many = {name: {"top1": values["top1"], "images": 12_000} for name, values in few.items()}
+    assert "cannot tell" not in recommend(rows, 8, accuracies=[written(tmp_path / "many.json", many)]).reason
+
+
+def test_an_int8_file_that_was_validated_itself_is_a_choice(tmp_path):
+    rows = [row("mine", 9), row("mine_int8", 5, precision="int8")]
+    of_file = written(tmp_path / "a.json", {"mine_int8.onnx": {"top1": 88, "images": 400}, "mine": 90})
+    answer = recommend(rows, 8, accuracies=[of_file])
+    assert (answer.choice.network, answer.choice.of_file, answer.in_integers) == ("mine_int8", True, None)
+    by_network = written(tmp_path / "b.json", {"mine_int8": 88, "mine": 90})
+    answer = recommend(rows, 8, accuracies=[by_network])
+    assert (answer.choice, answer.in_integers.network) == (None, "mine_int8")
+
+
+def test_an_identity_string_names_the_file_of_its_export(tmp_path):
+    arch = "mine:e3k3-id"
+    rows = [row(safe_name(arch), 5, weights="file model.safetensors")]
+    assert recommend(rows, 8, accuracies=[written(tmp_path / "a.json", {arch: 70})]).choice.top1 == 70
+
+
+def test_a_published_accuracy_is_not_that_of_ones_own_weights():
+    assert recommend([row("scarlet_c", 5, weights="pretrained scarlet_c")], 8).choice.top1 == 75.6
+    own = recommend([row("scarlet_c", 5, weights="file own.safetensors")], 8)
+    assert own.choice.top1 is None
+    assert "no accuracy of these weights known" in own.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "got columns none, wanted the output of validate --json"),
+        ("{", "is not JSON"),
+        ("{}", "has no accuracies"),
+        ("[3]", "got 3, wanted the output of validate --json"),
+        ({"mine": 191}, "row 1: top1: got 191, wanted at most 100"),
+        ({"mine": {"top1": 50, "images": 0}}, "row 1: images: got 0, wanted at least 1"),
+        ({"mine": {"images": 3}}, "row 1: missing field 'top1'"),
+        ({"mine": "good"}, "row 1: top1: got 'good', wanted"),
+        ({"mine": float("nan")}, "row 1: top1: got nan, wanted"),
+        ("name,top1\nmine,\n", "row 1: missing field 'top1'"),
+        ("a,b\n1,2\n", "got columns a b, wanted"),
+        ({"theirs": 50}, "accuracies: got those of theirs, wanted some of the records' networks mine"),
+        ([{"name": "mine", "top1": 50}, {"name": "mine", "top1": 60}], "got 50 % ("),
+    ],
+)
+def test_accuracies_that_are_none_are_one_line(content, says, tmp_path, scarlet):
+    records = written(tmp_path / "records.json", [row("mine", 5).to_dict()])
+    file = written(tmp_path / "accuracies", content)
+    code, out, said = scarlet("recommend", "--records", records, "--budget-ms", 8, "--accuracy", file)
+    assert (code, out, said.count("\n")) == (2, "", 1)
+    assert says in said
+
+
+def test_the_command_line_takes_outputs_of_validate(tmp_path, scarlet):
+    records = written(tmp_path / "records.json", [row("out/mine", 5).to_dict(), row("yours", 4).to_dict()])
+    validated = [written(tmp_path / f"{name}.json", {"name": f"{name}.onnx", "top1": top1, "images": 40, "classes": 4})
+                 for name, top1 in (("mine", 80.0), ("yours", 70.0))]  # fmt: skip
+    accuracies = [part for file in validated for part in ("--accuracy", file)]
+    code, out, _ = scarlet("recommend", "--records", records, "--budget-ms", 8, *accuracies, "--json")
+    choice = json.loads(out)["choice"]
+    assert (code, choice["network"], choice["images"], choice["of_file"]) == (0, "mine", 40, True)
+    assert (tmp_path / "none.json").exists() is False
+    code, _, said = scarlet("recommend", "--records", records, "--budget-ms", 8, "--accuracy", tmp_path / "none.json")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "none.json: cannot be read" in said

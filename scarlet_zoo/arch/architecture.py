@@ -26,8 +26,10 @@ _SOURCES = ("hf-hub", "hf_hub", "local-dir")
 
 def is_identity_string(name: str) -> bool:
     """Return whether a model's name has the form of an identity string, ``<space>:<tokens>``."""
-    space, colon, _ = name.partition(":")
-    return bool(colon) and space.lower() not in _SOURCES and "/" not in space and len(space) > 1
+    space, colon, rest = name.partition(":")
+    # A letter with a colon and a slash behind it is a drive of Windows.
+    is_drive = len(space) == 1 and rest.startswith(("/", "\\"))
+    return bool(colon and space) and space.lower() not in _SOURCES and "/" not in space and not is_drive
 
 
 # The constants of ``timm.layers.make_divisible``, which rounds the width of timm's blocks.
@@ -195,6 +197,13 @@ class Arch:
         """
         if self.space.chain.name != space.chain.name:
             raise ArchError(f"search space {space.name!r}: got {self}, wanted an architecture of {space.chain.name!r}")
+        apart = [key for key, value in _shape(self.space).items() if _shape(space)[key] != value]
+        apart += [token for token in self.tokens if dict(space.choices).get(token) != self.space.choice(token)]
+        if apart:
+            raise ArchError(
+                f"search space {space.name!r}: got {self} of a space with this name and another definition "
+                f"({', '.join(dict.fromkeys(apart))}), wanted the same definition"
+            )
         edges = self.decisions[len(self.tokens) :] or (OFF for _ in space.branches)
         return Arch.of(space, (*self.tokens, *edges))
 
@@ -237,6 +246,12 @@ class Arch:
     def skipped(self) -> tuple[int, ...]:
         """Indices of the layers that the architecture leaves out."""
         return tuple(plan.index for plan in self.layers if plan.choice.is_skip)
+
+
+def _shape(space: SearchSpace) -> dict[str, object]:
+    """What decides the shapes and the functions of a space's blocks, beside the choices."""
+    keys = ("in_chans", "stem_width", "first_width", "head_width", "stem_stride", "activation", "edge_activation")
+    return {"layers": [(layer.width, layer.stride) for layer in space.layers]} | {k: getattr(space, k) for k in keys}
 
 
 def branch_plan(space: SearchSpace, edge: Edge) -> BranchPlan:

@@ -148,6 +148,8 @@ class SearchSpace:
 
     def _check_layer(self, index: int, layer: Layer, in_chs: int) -> None:
         where = f"search space {self.name!r}, layer {index}"
+        if len(set(layer.tokens)) != len(layer.tokens):
+            raise ArchError(f"{where}: got tokens {' '.join(layer.tokens)}, wanted each token once")
         for token in layer.tokens:
             if token not in self._meaning or "-" in token:
                 raise ArchError(f"{where}: got token {token!r}, wanted one of {' '.join(self._meaning)}")

@@ -109,7 +109,7 @@ def bundle_files(
 
     Run the printed command there, then give its results to 'lut build'.
     """
-    from scarlet_zoo.arch.spaces import find_space
+    from scarlet_zoo.arch.space_files import find_space
     from scarlet_zoo.measurement.lut.bundle import MANIFEST, make_bundle
 
     with progress_bar("export") as progress:
@@ -184,7 +184,9 @@ def _render(console: Console, known: LatencyTable, path: Path) -> None:
     sentence(console, _error_line(known))
 
 
-def _error_row(name: str, errors: Errors) -> tuple[str, ...]:
+def _error_row(name: str, errors: Errors | None) -> tuple[str, ...]:
+    if errors is None:
+        return (name, "one round: not known", "", "", "")
     return (name, f"{errors.mean:.2%}", f"{errors.p95:.2%}", f"{errors.largest:.2%}", f"{errors.spearman:.3f}")
 
 

@@ -34,7 +34,7 @@ _MAX_IMAGES = "Largest number of images to use."
 _VALIDATION_IMAGES = "Largest number of validation images to score on."
 _BN_IMAGES = "Number of training images to compute batch norm statistics on (precise BN)."
 _THREADS = "Number of processor threads that compute; for training, 0 leaves the number to torch."
-_SPACE = "Search space: a name or a TOML file."
+_SPACE = "Search space: the name of a built-in one, or the TOML file of your own (docs/spaces.md)."
 _STRATEGY = "One-shot strategy; docs/strategies.md describes all of them."
 _SUPERNET = "Supernet file that 'supernet train' wrote (supernet.safetensors)."
 _PRECISION = "Precision of the networks of a latency table: float32 or int8."
@@ -49,7 +49,13 @@ _SHAPE = (
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Name = Annotated[str, typer.Argument(help="Network: a registered name, an identity string, or any timm name.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="Network: a registered name, an identity string, any timm name, or a safetensors file that states its "
+        "network."
+    ),
+]
 Models = Annotated[
     list[str],
     typer.Argument(help="Model files of any runtime, or networks: registered names, identity strings, timm names."),

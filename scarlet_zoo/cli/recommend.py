@@ -33,7 +33,19 @@ def recommend_network(
     ],
     budget_ms: Annotated[float, typer.Option(min=0.001, help="Latency budget for one image, in milliseconds.")],
     min_top1: Annotated[
-        float | None, typer.Option(min=0, max=100, help="Smallest published ImageNet top-1 accuracy, in percent.")
+        float | None,
+        typer.Option(
+            min=0, max=100, help="Smallest top-1 accuracy in percent: ImageNet's as published, or that of --accuracy."
+        ),
+    ] = None,
+    accuracy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File of accuracies on your own images, which then count instead of the published ones: the output "
+            "of validate --json, JSON {name: {top1, images}}, or CSV with the columns name, top1 (in percent) and "
+            "images; a name is a network's or a file's. It may be given several times.",
+            metavar="FILE",
+        ),
     ] = None,
     threads: ThreadsOrAny = None,
     as_json: Json = False,
@@ -46,7 +58,7 @@ def recommend_network(
     from scarlet_zoo.measurement.recommend import read_evidence, recommend
 
     evidence = [record for path in records for record in read_evidence(path)]
-    answer = recommend(evidence, budget_ms, min_top1, threads)
+    answer = recommend(evidence, budget_ms, min_top1, threads, accuracy or ())
     emit(as_json, answer.to_dict(), lambda console: _render(console, answer))
     if answer.choice is None:
         raise CheckFailedError(answer.reason)
@@ -55,7 +67,7 @@ def recommend_network(
 def _render(console: Console, answer: Recommendation) -> None:
     if answer.choice is not None:
         sentence(console, f"{answer.device}, {answer.budget_ms:g} ms: {answer.reason}")
-        console.print(f"from record {answer.choice.record}; accuracy: {answer.choice.source or 'not published'}")
+        console.print(f"from record {answer.choice.record}; accuracy: {answer.choice.source or 'not known'}")
     if answer.in_integers is not None:
         one = answer.in_integers
         interval = f"{one.p50_ms:.2f} ms [{one.low_ms:.2f}, {one.high_ms:.2f}]{unstable_mark(one.stable)}"

@@ -31,13 +31,18 @@ from scarlet_zoo.cli.options import (
 Objectives = Annotated[
     str | None,
     typer.Option(
-        help="Objectives, separated by commas: accuracy, score, macs, params, latency; each may end in :max or :min "
-        "and *WEIGHT."
+        help="Objectives, separated by commas: accuracy (percent top-1), score (the strategy's), macs (multiply-adds), "
+        "params (parameters), latency (milliseconds); each may end in :max or :min and *WEIGHT."
     ),
 ]
 Limits = Annotated[
     list[str] | None,
-    typer.Option("--limit", help="Limit such as 'macs<=5e6' or 'latency<=1.5'. It may be given several times."),
+    typer.Option(
+        "--limit",
+        help="Limit such as 'macs<=5M' (or 5e6, multiply-adds), 'params<=1.2M' (parameters), 'latency<=5ms' (or 5, "
+        "milliseconds), 'accuracy>=90%' (or 90, percent top-1), 'score>=0.5' (the strategy's). It may be given several "
+        "times.",
+    ),
 ]
 
 
@@ -140,8 +145,8 @@ def derive_networks(
 ) -> None:
     """Choose architectures from the front of a search.
 
-    Writes archs.json and, with --supernet, a file with the supernet's weights for each architecture. Batch norm
-    statistics are computed on --data, or on the supernet's data when it is left out.
+    Writes archs.json and, with --supernet, a file with the supernet's weights for each architecture; a front of other
+    weights is refused. Batch norm statistics are computed on --data, or on the data of the search when it is left out.
     """
     from scarlet_zoo.nas.search.derive import derive
 

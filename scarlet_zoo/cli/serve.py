@@ -137,7 +137,7 @@ def _need_web() -> None:
 
 
 def _bundle(space: str, folder: Path, precision: str, networks: tuple[int, int]) -> Bundle:
-    from scarlet_zoo.arch.spaces import find_space
+    from scarlet_zoo.arch.space_files import find_space
     from scarlet_zoo.measurement.lut.bundle import make_bundle
 
     with progress_bar("export") as progress:

@@ -78,14 +78,20 @@ def show(
 
 def _look_up(name: str, input_size: int | None, **counts: Any) -> tuple[Arch | None, Cost]:
     """Look up architecture and cost: in closed form for our architectures, else by building and running the model."""
-    from scarlet_zoo.arch.architecture import Arch, is_identity_string
+    from scarlet_zoo.arch.architecture import is_identity_string
     from scarlet_zoo.arch.cost import arch_cost
     from scarlet_zoo.arch.zoo import ZOO, get_arch
 
+    if name.lower().endswith(".safetensors"):
+        from scarlet_zoo.models.cost import network_cost
+        from scarlet_zoo.models.loading import load_network
+
+        network = load_network(name, input_size=input_size, **counts)
+        return network.arch, network_cost(network)
     if name in ZOO:
         arch = get_arch(name)
     elif is_identity_string(name):
-        arch = Arch.parse(name)
+        arch = _parsed(name)
     else:
         from scarlet_zoo.models.cost import model_cost
         from scarlet_zoo.models.loading import preprocessing_of
@@ -95,6 +101,19 @@ def _look_up(name: str, input_size: int | None, **counts: Any) -> tuple[Arch | N
         feed = preprocessing_of(model, input_size)
         return getattr(model, "arch", None), model_cost(model, (feed.channels, *feed.size))
     return arch, arch_cost(arch, input_size=input_size, **counts)
+
+
+def _parsed(name: str) -> Arch:
+    """Parse an identity string; only for a space that is not built in the store is asked, which loads torch."""
+    from scarlet_zoo.arch.architecture import Arch
+    from scarlet_zoo.errors import UnknownNameError
+
+    try:
+        return Arch.parse(name)
+    except UnknownNameError:
+        from scarlet_zoo.models.weights.stated import arch_named
+
+        return arch_named(name)
 
 
 def _draw(console: Console, value: dict[str, Any], cost: Cost) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say
-from scarlet_zoo.cli.options import Data, DataDir, Held, Json, Out, Space, TorchThreads
+from scarlet_zoo.cli.options import Data, DataDir, Held, Json, Out, SpaceOrNone, TorchThreads
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def run_tour(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Run every stage for a moment only, to see that it works.")
     ] = False,
-    space: Space = "scarlet-mini",
+    space: SpaceOrNone = None,
     data: Data = "fashion-mnist",
     data_dir: DataDir = None,
     validation: Held = None,

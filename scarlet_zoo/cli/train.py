@@ -21,7 +21,6 @@ from scarlet_zoo.cli.options import (
     Pictures,
     Rate,
     Seed,
-    Space,
     SpaceOrNone,
     StrategyOrNone,
     SupernetFile,
@@ -135,7 +134,7 @@ def register(app: typer.Typer) -> None:
 def train_supernet_of_space(
     out: Out,
     how: TrainingOptions,
-    space: Space = "scarlet-mini",
+    space: SpaceOrNone = None,
     as_json: Json = False,
     strategy: StrategyOrNone = None,
     option: Options = None,
@@ -150,8 +149,9 @@ def train_supernet_of_space(
 ) -> None:
     """Train the weight-sharing supernet of a search space.
 
-    Writes supernet.safetensors and steps.jsonl. Running the same command again continues the run. Without --strategy,
-    the strategy is scarlet with plain skips.
+    Writes supernet.safetensors and steps.jsonl. Running the same command again continues the run. Without --space, the
+    space is the built-in one that suits the channels, size and number of the images, and is named in one line. Without
+    --strategy, the strategy is scarlet with plain skips.
     """
     from scarlet_zoo.nas.train_supernet import train_supernet
 
@@ -181,11 +181,11 @@ def train_network(
     one.
     """
     from scarlet_zoo.arch.architecture import is_identity_string
-    from scarlet_zoo.arch.spaces import find_space
+    from scarlet_zoo.arch.space_files import find_space
     from scarlet_zoo.training.train_network import train
 
     apply_only(supernet is None and is_identity_string(name), "an identity string without --supernet", space=space)
-    declared = find_space(space) if space else None
+    declared = find_space(space, for_images=True) if space else None
     with progress_bar("train") as progress:
         trained = train(name, data=how.images, out=out, settings=how.settings(epochs=epochs, ema=ema),
                         supernet=supernet, space=declared, input_size=input_size, progress=progress)  # fmt: skip

@@ -36,12 +36,14 @@ def import_file(
 ) -> None:
     """Check a weights file and store it for a network.
 
-    The file is converted to safetensors and kept in your cache. Every verb then uses it for NAME.
+    The file is converted to safetensors and kept in your cache, with the space, class names and preprocessing that it
+    states. Every verb then uses it for NAME.
     """
-    from scarlet_zoo.models.scarlet import create_model
+    from scarlet_zoo.models.origins import from_file
     from scarlet_zoo.models.weights.store import import_weights
 
-    model = create_model(name, checkpoint_path=file, num_classes=num_classes, in_chans=in_chans)
+    counts = {"num_classes": num_classes, "in_chans": in_chans}
+    model, _ = from_file(name, file, {key: count for key, count in counts.items() if count is not None})
     stored = import_weights(name, model, file)
     value = {"name": name, "path": str(stored.path), "sha256": stored.sha256, "metadata": stored.metadata}
     emit(

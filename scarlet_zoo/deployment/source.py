@@ -9,6 +9,7 @@ from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
+from scarlet_zoo.models.weights.stated import is_weights_file
 from scarlet_zoo.models.weights.store import local_weights
 
 # The beginnings of the words that say that a name alone gives the weights again.
@@ -34,15 +35,18 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
         raise ArtifactError(f"{path}: got no network's name in its metadata, wanted NAME as an argument")
     where = weights or ("random" if metadata.get("weights") == RANDOM_WEIGHTS else "auto")
     stored = where == "auto" and name is None and local_weights(source) is not None
-    if weights is None and name is None and not stored and not artifact.weights.startswith(_FOUND_BY_NAME):
+    found = stored or is_weights_file(source) or artifact.weights.startswith(_FOUND_BY_NAME)
+    if weights is None and name is None and not found:
         raise _not_found(artifact)
     described = artifact.preprocessing
     levels = json.loads(metadata["features"]) if "features" in metadata else None
     given: dict[str, Any] = {key: count for key, count in counts.items() if count is not None}
     if where in ("auto", "pretrained", "random"):
         given = {key: int(metadata[key]) for key in ("num_classes", "in_chans") if key in metadata} | given
+    # The file holds the definition of its space, which this package need not know.
+    own = artifact.arch if name is None and source == metadata.get("arch") and "space" in metadata else None
     network = load_network(
-        source,
+        own or source,
         where,
         # The batch norm statistics of random weights depend on the input size.
         input_size=described.size[0] if described is not None else None,

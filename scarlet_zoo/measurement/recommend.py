@@ -9,6 +9,7 @@ from typing import Any
 
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.measurement.compare import median_interval
+from scarlet_zoo.measurement.own_accuracies import OwnAccuracy, accuracy_of, read_accuracies
 from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.measurement.records import Record, check_record, read_json
 from scarlet_zoo.utils.markdown import unstable_mark
@@ -25,9 +26,13 @@ class Option:
         runtime, threads: the runtime and its number of threads.
         p50_ms, low_ms, high_ms: median latency in milliseconds and its 95 % interval.
         stable: whether the measurement varied by at most 5 %.
-        top1, source: ImageNet top-1 accuracy in percent, in float32, as its authors publish it, and where; None if
-            unpublished.
+        top1, source: top-1 accuracy in percent, and where it stands: ImageNet's in float32, as its authors publish it;
+            or the one that was measured on own images, where such accuracies are given. None if there is none.
         record: file and measurement of the record.
+        images, top1_low, top1_high: number of own images and the 95 % interval; None for published accuracies, or where
+            the number is not known.
+        own: whether ``top1`` was measured on own images.
+        of_file: whether it was measured on this very file, so that it holds for int8 too.
     """
 
     network: str
@@ -42,6 +47,11 @@ class Option:
     top1: float | None
     source: str | None
     record: str
+    images: int | None = None
+    top1_low: float | None = None
+    top1_high: float | None = None
+    own: bool = False
+    of_file: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +62,9 @@ class Recommendation:
         device: the device of the records.
         budget_ms: the latency budget, in milliseconds.
         min_top1: the lowest accuracy accepted, in percent; None accepts any.
-        choice: the most accurate float network whose whole interval is within the budget; None if there is none.
-        in_integers: the same among int8 files, whose accuracy is not published; None if there is none.
+        choice: the most accurate network whose whole interval is within the budget, among float networks and files
+            whose own accuracy was measured; None if there is none.
+        in_integers: the same among int8 files of unknown accuracy; None if there is none.
         maybe: more accurate networks whose interval contains the budget; another measurement may decide.
         reason: the reason for the answer, in one sentence.
     """
@@ -90,21 +101,25 @@ def recommend(
     budget_ms: float,
     min_top1: float | None = None,
     threads: int | None = None,
+    accuracies: Sequence[str | Path] = (),
 ) -> Recommendation:
     """Find the most accurate network of a device's records that keeps a latency budget.
 
     A network keeps the budget if the upper end of its median's interval does. An unstable measurement counts only if
     the same network, precision and number of threads has no stable one. Published accuracies hold for float32, so int8
-    files have an answer of their own.
+    files have an answer of their own, unless their accuracy was measured. Published accuracies are not compared with
+    measured ones: with ``accuracies``, only those count. They do not hold for weights of a file of one's own either.
 
     Args:
         records: records of one device, as values or as files that ``bench``, ``serve`` or ``device run`` wrote.
         budget_ms: highest latency of one image, in milliseconds.
-        min_top1: lowest published accuracy, in percent; networks without a published one are then left out.
+        min_top1: lowest accuracy, in percent; networks without a known one are then left out.
         threads: consider only records with this number of threads; None considers all.
+        accuracies: files with accuracies that were measured on own images, see
+            :func:`scarlet_zoo.measurement.own_accuracies.read_accuracies`.
 
     Raises:
-        RecordError: there are no records, or they are of several devices.
+        RecordError: there are no records, or they are of several devices; or the accuracies are of none of them.
     """
     given = ([record] if isinstance(record, Record) else read_evidence(Path(record)) for record in records)
     rows = [row for part in given for row in part]
@@ -113,10 +128,13 @@ def recommend(
         raise RecordError(
             f"recommend: got records of {', '.join(devices) or 'no device'}, wanted records of one device"
         )
-    options = [option for option in map(_option, rows) if threads in (None, option.threads)]
+    known = [one for path in accuracies for one in read_accuracies(Path(path))]
+    options = [option for option in _options(rows, known) if threads in (None, option.threads)]
     if min_top1 is not None:
         options = [option for option in options if option.top1 is not None and option.top1 >= min_top1]
-    kinds = {kind: [option for option in options if (option.precision == "int8") is kind] for kind in (False, True)}
+    unknown = [option.precision == "int8" and not option.of_file for option in options]
+    kinds = {kind: [one for one, is_unknown in zip(options, unknown, strict=True) if is_unknown is kind]
+             for kind in (False, True)}  # fmt: skip
     choice, integers = (_best(_steady(kind), budget_ms) for kind in kinds.values())
     least = (choice.top1 or 0.0) if choice else -1.0
     maybe = tuple(option for option in _steady(kinds[False])
@@ -140,7 +158,7 @@ def _steady(options: Sequence[Option]) -> list[Option]:
 def _reason(device: str, options: Sequence[Option], choice: Option | None, integers: Option | None,
             maybe: Sequence[Option], budget_ms: float) -> str:  # fmt: skip
     if choice is not None:
-        accuracy = f"published top-1 {choice.top1:g} %" if choice.top1 is not None else "no published accuracy"
+        accuracy = _accuracy(choice, options, budget_ms)
         unsteady = "" if choice.stable else "; UNSTABLE: that measurement varied by more than 5 %, so measure again"
         where = f"on {choice.runtime} with {choice.threads} thread(s)"
         latency = f"{choice.p50_ms:.2f} ms [{choice.low_ms:.2f}, {choice.high_ms:.2f}]"
@@ -158,15 +176,51 @@ def _reason(device: str, options: Sequence[Option], choice: Option | None, integ
     return f"measure first: no measured network keeps {budget_ms:g} ms; {best}"
 
 
-def _option(record: Record) -> Option:
+def _accuracy(choice: Option, options: Sequence[Option], budget_ms: float) -> str:
+    """The accuracy of the choice in words, with the networks that so many images cannot tell from it."""
+    if choice.top1 is None:
+        return "no accuracy of these weights known"
+    if not choice.own:
+        return f"published top-1 {choice.top1:g} %"
+    if choice.images is None or choice.top1_low is None:
+        return f"top-1 {choice.top1:g} % on own images"
+    alike = {one.network for one in options if one.high_ms <= budget_ms and one.network != choice.network
+             and one.top1_high is not None and one.top1_high >= choice.top1_low}  # fmt: skip
+    told = f", which cannot tell it from {' '.join(sorted(alike))}" if alike else ""
+    return (f"top-1 {choice.top1:g} % [{choice.top1_low:.1f}, {choice.top1_high:.1f}] on {choice.images:,} own images"
+            f"{told}")  # fmt: skip
+
+
+def _options(records: Sequence[Record], known: Sequence[OwnAccuracy]) -> list[Option]:
+    """The records as options, with the published accuracies or, where there are own ones, with those.
+
+    Raises:
+        RecordError: own accuracies are given, and none is of a network of these records.
+    """
+    found = [accuracy_of(record, known) for record in records]
+    if known and not any(found):
+        names = " ".join(dict.fromkeys(one.row.name for one in known))
+        networks = " ".join(dict.fromkeys(record.network for record in records))
+        raise RecordError(f"accuracies: got those of {names}, wanted some of the records' networks {networks}")
+    return [_option(record, own, bool(known)) for record, own in zip(records, found, strict=True)]
+
+
+def _option(record: Record, own: tuple[OwnAccuracy, bool] | None, only_own: bool) -> Option:
     conditions = record.conditions
-    top1, source = _published(record.network)
     low, high = median_interval(record, CONFIDENCE)
+    accuracy: dict[str, Any] = {}
+    if own is not None:
+        one, of_file = own
+        bounds = one.interval or (None, None)
+        accuracy = {"top1": one.row.top1, "source": str(one.source), "images": one.row.images, "own": True,
+                    "of_file": of_file, "top1_low": bounds[0], "top1_high": bounds[1]}  # fmt: skip
+    elif not only_own and not str((conditions.model_extra or {}).get("weights", "")).startswith("file "):
+        accuracy = dict(zip(("top1", "source"), _published(record.network), strict=True))
     return Option(
         network=record.network, form=conditions.form or "unknown", precision=conditions.precision or "float32",
         runtime=f"{conditions.runtime} {conditions.runtime_version}", threads=conditions.threads,
-        p50_ms=record.p50_ms, low_ms=low, high_ms=high, stable=record.stable is not False, top1=top1,
-        source=source, record=f"{record.file}, measurement {conditions.measurement}",
+        p50_ms=record.p50_ms, low_ms=low, high_ms=high, stable=record.stable is not False,
+        record=f"{record.file}, measurement {conditions.measurement}", **{"top1": None, "source": None, **accuracy},
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from scarlet_zoo.measurement.network_names import network_name
 if TYPE_CHECKING:
     from scarlet_zoo.models.loading import Network
 
+_WEIGHTS = ".safetensors"
 _SUFFIXES = (".onnx", ".ort", *(entry.suffix for entry in RUNTIMES.values()))
 
 
@@ -42,8 +43,8 @@ class Workload:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether a text names a file rather than a network."""
-    return Path(text).is_file() or text.endswith(_SUFFIXES)
+    """Whether a text names a file of a runtime rather than a network; a weights file names its network."""
+    return (Path(text).is_file() and not text.lower().endswith(_WEIGHTS)) or text.endswith(_SUFFIXES)
 
 
 def gather(
@@ -85,7 +86,7 @@ def gather(
             for target in targets:
                 path = _export(network, folder / target, target, calibration, say)
                 label = f"{model} ({target})"
-                found.append(Workload(label, path, model, model, target, kept, num_classes, in_chans))
+                found.append(Workload(label, path, network.name, model, target, kept, num_classes, in_chans))
     return found
 
 

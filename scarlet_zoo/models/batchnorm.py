@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from scarlet_zoo.errors import TrainingError
+
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -31,12 +33,33 @@ def precise_bn(model: nn.Module, images: Iterable[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # None is the plain average over batches
         norm.train()
-    with torch.inference_mode():
+    with torch.inference_mode(), several_values("batch norm statistics"):
         for batch in images:
             model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
+
+
+@contextmanager
+def several_values(where: str) -> Iterator[None]:
+    """Say in one line what torch says about a batch of one image whose feature maps are 1 x 1.
+
+    Args:
+        where: what runs the network, for the message.
+
+    Raises:
+        TrainingError: a batch norm got one value for each channel, which has no deviation.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            f"{where}: got a batch of one image, whose feature maps shrink to 1 x 1 pixel and so have no deviation for "
+            "batch norm, wanted two images or more in a batch, or a larger input_size"
+        ) from error
 
 
 @contextmanager

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from timm.models import _hub as timm_hub
 
 from scarlet_zoo.arch.zoo import ZOO
-from scarlet_zoo.data.labels import IMAGENET_CLASSES
+from scarlet_zoo.data.labels import IMAGENET_CLASSES, imagenet_labels
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.cost import network_cost
-from scarlet_zoo.models.loading import Network
+from scarlet_zoo.models.loading import Network, preprocessing_of
 from scarlet_zoo.models.scarlet import SHA256_NOTE
 from scarlet_zoo.models.weights.cards import WeightsCard, cards_of
 from scarlet_zoo.models.weights.checkpoint import save_weights, state_sha256
@@ -38,17 +40,48 @@ def save_for_hub(network: Network, folder: Path) -> list[Path]:
     make_folder(folder)
     config, weights, card = (folder / name for name in _FILES)
     digest = state_sha256(network.model.state_dict())
-    save_weights(network.model, weights, {"weights": network.weights})
-    described = {"notes": [f"{SHA256_NOTE}{digest}"], "tag": None}
-    # ImageNet's names are timm's own and need no place in the file.
-    named = network.labels is not None and len(network.labels) != IMAGENET_CLASSES
-    labels = {"label_names": list(network.labels or ())} if named else {}
+    save_weights(network.model, weights, _stated(network))
+    described: dict[str, Any] = {"notes": [f"{SHA256_NOTE}{digest}"], "tag": None}
+    labels: dict[str, Any] = {}
+    if _has_own_labels(network):
+        labels["label_names"] = list(network.labels or ())
+    else:
+        described["label_names"] = None  # not those of the weights that are registered for the architecture
+    if not _is_of_the_card(network):
+        described["license"] = None
     with replacing(config) as temporary:
-        timm_hub.save_config_for_hf(network.model, str(temporary), model_config={"pretrained_cfg": described, **labels})
+        timm_hub.save_config_for_hf(
+            network.model, str(temporary), model_config={"pretrained_cfg": described, **labels},
+            data_config=_other_input(network),
+        )  # fmt: skip
         # timm writes no final newline and another indentation.
         temporary.write_text(json.dumps(json.loads(temporary.read_text()), indent=2) + "\n", encoding="utf-8")
     write_text(card, model_card(network))
     return [config, weights, card]
+
+
+def _stated(network: Network) -> dict[str, str]:
+    """What the weights file states about its network, as the weights file of a training does."""
+    stated = {"name": network.name, "weights": network.weights, "preprocessing": network.preprocessing.to_json()}
+    stabilized = any(isinstance(module, Stabilizer) for module in network.model.modules())
+    stated |= {"stabilized": str(stabilized)} if network.arch is not None else {}
+    return stated | ({"labels": json.dumps(list(network.labels or ()))} if _has_own_labels(network) else {})
+
+
+def _has_own_labels(network: Network) -> bool:
+    """Whether the class names need a place in the file; ImageNet's are timm's own."""
+    return network.labels is not None and (
+        len(network.labels) != IMAGENET_CLASSES or network.labels != imagenet_labels()
+    )
+
+
+def _other_input(network: Network) -> dict[str, Any] | None:
+    """The network's input in timm's words, where it is another one than the model's configuration has."""
+    feed = network.preprocessing
+    if feed == preprocessing_of(network.model):
+        return None
+    return {"input_size": (feed.channels, *feed.size), "mean": feed.mean, "std": feed.std,
+            "interpolation": feed.interpolation, "crop_pct": feed.crop}  # fmt: skip
 
 
 def push_to_hub(network: Network, repository: str, *, private: bool = False) -> str:
@@ -82,10 +115,10 @@ def push_to_hub(network: Network, repository: str, *, private: bool = False) -> 
 
 def model_card(network: Network) -> str:
     """Return the README.md of a model repository: figures, architecture, licence, and how to load and export it."""
-    cards = cards_of(network.name)
+    cards = cards_of(network.name) if _is_of_the_card(network) else []
     cost = network_cost(network)
     rows = [("weights", network.weights), ("parameters", f"{cost.params:,}"), ("multiply-adds", f"{cost.macs:,}")]
-    published = ZOO[network.name].published if network.name in ZOO else None
+    published = ZOO[network.name].published if network.name in ZOO and _is_of_the_card(network) else None
     if published is not None:
         rows.append(("ImageNet top-1", f"{published.top1_percent} %, published by the authors, not measured here"))
     layers = [
@@ -104,6 +137,12 @@ def model_card(network: Network) -> str:
         "scarlet-zoo deploy hf-hub:OWNER/NAME --weights pretrained --out out", "```", "",
     ]  # fmt: skip
     return "\n".join(parts)
+
+
+def _is_of_the_card(network: Network) -> bool:
+    """Whether the weights may be those that the cards of the network's name describe: no file of the user's own."""
+    classes = {card.num_classes for card in cards_of(network.name)}
+    return not network.weights.startswith("file ") and getattr(network.model, "num_classes", None) in classes
 
 
 def _licence(card: WeightsCard | None) -> str:

@@ -28,7 +28,7 @@ class Network:
     """A network in eval mode with its description.
 
     Attributes:
-        name: the name that the user gave.
+        name: the name that the user gave, or that the user's weights file states.
         model: the torch model.
         arch: its architecture; None for networks of other search spaces than ours.
         weights: where the weights come from, in words that every report repeats.
@@ -65,8 +65,8 @@ def load_network(
     """Create a network and load its weights.
 
     Args:
-        name: a registered name, an identity string, any timm name, ``local-dir:FOLDER``, ``hf-hub:OWNER/NAME``, or an
-            architecture, of your own space too.
+        name: a registered name, an identity string, any timm name, ``local-dir:FOLDER``, ``hf-hub:OWNER/NAME``, a
+            safetensors file that states its network, or an architecture, of your own space too.
         weights: ``random`` (seed 0, the same in every process); the path of a weights file; ``pretrained``: the
             weights imported for the name, else those that this package ships, else those that timm has registered,
             which are downloaded, or those in the folder or repository; or ``auto``, the same, but a network that
@@ -85,7 +85,7 @@ def load_network(
     if features is not None:
         arguments |= {"features_only": True, "out_indices": features}
     loaded = with_weights(name, weights, arguments)
-    model, name = loaded.model, str(name)
+    model, name = loaded.model, loaded.name or str(name)
     preprocessing = _preprocessing(model, loaded.metadata, input_size)
     if loaded.origin == RANDOM_WEIGHTS:
         _randomize(model, preprocessing, name)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from torch import nn
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.labels import names_in
-from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import CheckpointError, PretrainedError, ScarletError
 from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
-from scarlet_zoo.models.scarlet import check_digest, create_from_file, create_model
+from scarlet_zoo.models.scarlet import check_digest, check_loaded, create_from_file, create_model
 from scarlet_zoo.models.weights.checkpoint import read_metadata, read_tensors
 from scarlet_zoo.models.weights.download import fetch_repository, fetch_weights
+from scarlet_zoo.models.weights.stated import arguments_stated, is_weights_file, stated_network
 from scarlet_zoo.models.weights.store import local_weights
 from scarlet_zoo.models.weights.strict import check_finite
 
@@ -39,6 +38,7 @@ class Loaded:
         metadata: the metadata of the weights file.
         source: the folder or repository that the network comes from, as a name; None for a registered network.
         labels: class names in the configuration that belongs to the weights, if it has any.
+        name: the network's name as a weights file states it, where the caller gave only the file.
     """
 
     model: nn.Module
@@ -46,6 +46,7 @@ class Loaded:
     metadata: dict[str, str] = field(default_factory=dict)
     source: str | None = None
     labels: tuple[str, ...] | None = None
+    name: str | None = None
 
 
 def with_weights(network: str | Arch, weights: str, arguments: dict[str, Any]) -> Loaded:
@@ -61,19 +62,34 @@ def with_weights(network: str | Arch, weights: str, arguments: dict[str, Any]) -
         ScarletError: an unknown name, or weights that do not fit.
     """
     name, asked = str(network), weights in ("auto", "pretrained")
+    if is_weights_file(name):
+        return _of_stated(Path(name), weights, arguments)
     if name.startswith((_FOLDER, *_HUB)):
         return _of_repository(name, weights, arguments)
     local = local_weights(name) if asked else None
     if local is not None:
-        model, _ = _from_file(network, local.path, arguments)
+        model, _ = from_file(network, local.path, arguments)
         return Loaded(model, local.origin, read_metadata(local.path))
     if weights == "pretrained" or (asked and has_pretrained(name)):
         return _pretrained(name, arguments)
     if asked or weights == "random":
         return _random(network, arguments)
     path = Path(weights)
-    model, note = _from_file(network, path, arguments)
+    model, note = from_file(network, path, arguments)
     return Loaded(model, f"file {path.name}{note}", read_metadata(path))
+
+
+def _of_stated(file: Path, weights: str, arguments: dict[str, Any]) -> Loaded:
+    """Create the network that a weights file states, with its weights unless others are given."""
+    network, metadata = stated_network(file), read_metadata(file)
+    name = metadata.get("name") or str(network)
+    if weights == "random":
+        return replace(_random(network, {**arguments_stated(metadata), **arguments}), name=name)
+    own = weights in ("auto", "pretrained")
+    path = file if own else Path(weights)
+    model, note = from_file(network, path, arguments)
+    source = str(file.resolve()) if own else None
+    return Loaded(model, f"file {path.name}{note}", read_metadata(path), source, name=name)
 
 
 def has_pretrained(name: str) -> bool:
@@ -96,20 +112,25 @@ def _random(network: str | Arch, arguments: dict[str, Any]) -> Loaded:
         return Loaded(create_model(network, **arguments), RANDOM_WEIGHTS)
 
 
-def _from_file(network: str | Arch, path: Path, given: dict[str, Any]) -> tuple[nn.Module, str]:
-    """Create the network with the search space, classes and stabilizers in its weights file's metadata."""
+def from_file(network: str | Arch, path: Path, given: dict[str, Any]) -> tuple[nn.Module, str]:
+    """Create a network with the search space, classes and stabilizers that its weights file states.
+
+    Args:
+        network: a name, an identity string or an architecture.
+        path: the weights file.
+        given: arguments of ``timm.create_model`` that replace the stated ones.
+
+    Returns:
+        The network, and in brackets what was taken of a file that holds averaged weights; empty for other files.
+
+    Raises:
+        CheckpointError: the weights file does not hold this network's weights.
+    """
     metadata = read_metadata(path)
-    arguments: dict[str, Any] = {}
-    if "labels" in metadata:
-        arguments["num_classes"] = len(json.loads(metadata["labels"]))
-    if "preprocessing" in metadata:
-        arguments["in_chans"] = Preprocessing.from_json(metadata["preprocessing"]).channels
-    if metadata.get("stabilized") == "True":
-        arguments["stabilized"] = True
     if isinstance(network, str) and is_identity_string(network) and "space" in metadata:
         space = SearchSpace.from_json(metadata["space"])
         network = Arch.parse(network, space) if network.startswith(f"{space.name}:") else network
-    return create_from_file(network, path, **{**arguments, **given})
+    return create_from_file(network, path, **{**arguments_stated(metadata), **given})
 
 
 def _of_repository(name: str, weights: str, arguments: dict[str, Any]) -> Loaded:
@@ -124,9 +145,10 @@ def _of_repository(name: str, weights: str, arguments: dict[str, Any]) -> Loaded
         loaded = _random(network, arguments)
         return Loaded(loaded.model, loaded.origin, source=source)
     path = _weights_in(folder) if asked else Path(weights)
-    model, note = _from_file(network, path, arguments)
+    model, note = from_file(network, path, arguments)
     if asked:
-        check_digest(read_tensors(path).state, model)
+        read = check_digest(read_tensors(path).state, model)
+        check_loaded(read, model)
     origin = f"pretrained {name}{note}" if asked else f"file {path.name}{note}"
     return Loaded(model, origin, read_metadata(path), source, _labels(model))
 

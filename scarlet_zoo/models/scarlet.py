@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import timm
+import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
@@ -20,6 +22,7 @@ from scarlet_zoo.errors import CheckpointError, ScarletError, looks_like_a_file,
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.models.weights.checkpoint import state_sha256
 from scarlet_zoo.models.weights.matching import arguments_in, read_for
+from scarlet_zoo.models.weights.stated import arch_named
 from scarlet_zoo.models.weights.store import find_shipped, local_weights, require_weights
 from scarlet_zoo.models.weights.strict import load_tensors
 
@@ -63,6 +66,7 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
         kwargs.setdefault("out_indices", tuple(range(_levels(arch))))
     wrapped = features_only and ("feature_cfg" in kwargs or "feature_cls" in kwargs)
     listed = features_only and not wrapped
+    read = dict[str, Tensor]()
     model: nn.Module = build_model_with_cfg(
         _class_of(arch, listed),
         name,
@@ -70,11 +74,18 @@ def _build(name: str, arch: Arch, pretrained: bool, **kwargs: Any) -> nn.Module:
         arch=arch,
         features_only=wrapped,
         pretrained_strict=not listed,
-        pretrained_filter_fn=check_digest,
+        pretrained_filter_fn=partial(_noted, read),
         kwargs_filter=_HEAD_ARGUMENTS if listed else None,
         **kwargs,
     )
+    check_loaded(read, model)
     return model
+
+
+def _noted(read: dict[str, Tensor], state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Check the digest of a file's tensors, and note what was read, for :func:`check_loaded`."""
+    read.update(check_digest(state, model))
+    return state
 
 
 def _class_of(arch: Arch, listed: bool) -> type[nn.Module]:
@@ -101,8 +112,9 @@ def _local_source(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
         return overlay
     own = dict[str, Any](local.config)
     registered = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    if "in_chans" in own and registered is not None:
-        own["input_size"] = (own.pop("in_chans"), *registered.input_size[1:])
+    channels = own.pop("in_chans", None)
+    if channels is not None and registered is not None and "input_size" not in own:
+        own["input_size"] = (channels, *registered.input_size[1:])
     return {**own, **overlay, "file": str(local.path)}
 
 
@@ -119,12 +131,45 @@ def check_digest(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor
     Raises:
         CheckpointError: the configuration has another digest.
     """
+    wanted = _digest_of(model)
+    if wanted is not None and (found := state_sha256(state)) != wanted:
+        raise CheckpointError(f"weights: got tensors with sha256 {found}, wanted {wanted}")
+    return state
+
+
+def check_loaded(read: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Check that a model has the tensors of its weights file, not only that the file is the right one.
+
+    A model that was asked for another number of classes or channels has other tensors, and is not checked.
+
+    Args:
+        read: the tensors of the file.
+        model: the model that was made of them.
+
+    Raises:
+        CheckpointError: the model's tensors have another digest than its configuration says.
+    """
+    own, wanted = model.state_dict(), _digest_of(model)
+    if wanted is None or _form_of(read) != _form_of(own):
+        return
+    if (found := state_sha256(own)) != wanted:
+        apart = next((key for key, tensor in own.items() if not torch.equal(tensor.cpu(), read[key])), "")
+        raise CheckpointError(
+            f"weights: the network's tensors have sha256 {found}, wanted {wanted} of its file: {apart!r} was not loaded"
+        )
+
+
+def _form_of(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    return {key: (tensor.dtype, tensor.shape) for key, tensor in state.items()}
+
+
+def _digest_of(model: nn.Module) -> str | None:
+    """The digest of the weights in a model's configuration (``notes: ["sha256:..."]``), if there is one."""
     notes = (getattr(model, "pretrained_cfg", None) or {}).get("notes") or ()
     for note in (notes,) if isinstance(notes, str) else notes:
-        wanted = str(note).removeprefix(SHA256_NOTE)
-        if wanted != note and state_sha256(state) != wanted:
-            raise CheckpointError(f"weights: got tensors with sha256 {state_sha256(state)}, wanted {wanted}")
-    return state
+        if str(note).startswith(SHA256_NOTE):
+            return str(note).removeprefix(SHA256_NOTE)
+    return None
 
 
 def _entrypoint(name: str) -> Callable[..., nn.Module]:
@@ -150,8 +195,11 @@ def scarlet_net(
     decoded = SearchSpace.from_json(space) if space is not None else None
     parsed = Arch.parse(arch, decoded) if isinstance(arch, str) else arch
     if parsed.space != get_space("scarlet"):
+        # The configuration of a folder or a repository says what its weights are, the space's only what is usual.
+        stored = kwargs.get("pretrained_cfg")
+        stored = stored if isinstance(stored, dict) else {}
         overlay = kwargs.get("pretrained_cfg_overlay") or {}
-        kwargs["pretrained_cfg_overlay"] = {**space_config(parsed.space), **overlay}
+        kwargs["pretrained_cfg_overlay"] = {**space_config(parsed.space), **stored, **overlay}
     return _build("scarlet_net", parsed, pretrained, **kwargs)
 
 
@@ -236,7 +284,7 @@ def _features_from_file(name: str, path: Path, arguments: dict[str, Any]) -> tup
 def _registered(name: str | Arch, kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the name and the arguments by which timm creates a network."""
     if isinstance(name, str) and is_identity_string(name):
-        name = Arch.parse(name)
+        name = arch_named(name)
     if not isinstance(name, Arch):
         return name, kwargs
     registered = name_of(name)

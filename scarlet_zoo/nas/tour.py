@@ -69,7 +69,7 @@ def tour(
     out: Path,
     settings: TourSettings,
     data: DataPlan,
-    space: str = "scarlet-mini",
+    space: str | None = None,
     stage: Callable[[str], None] | None = None,
     progress: Move | None = None,
 ) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def tour(
         out: folder of the tour.
         settings: of the trainings and the search.
         data: which images to use.
-        space: a search space's name or its TOML file.
+        space: a search space's name or its TOML file; the built-in space that suits the data when left out.
         stage: called with the name of each part when it begins.
         progress: called with (done, expected) within a part.
 
@@ -108,7 +108,7 @@ def tour(
     say("fold, export, verify, measure and validate the network")
     deployed = deploy(str(derived.arch), out / "deployed", weights=str(network.path))
     report = {
-        "space": space,
+        "space": space or trained.space.name,
         "data": data.name,
         "supernet": trained.to_dict(),
         "search": {key: front.report[key] for key in ("objectives", "evaluations", "front")},

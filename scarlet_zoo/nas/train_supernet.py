@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.arch.spaces import find_space
+from scarlet_zoo.arch.space_files import check_channels, find_space
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.models.supernet import save_supernet
+from scarlet_zoo.nas.space_of_data import space_of_data
 from scarlet_zoo.nas.strategies.registry import create_strategy
 from scarlet_zoo.training.loop import Progress, train
 from scarlet_zoo.training.run import (
@@ -50,7 +51,7 @@ class TrainedSupernet:
 
 
 def train_supernet(
-    space: SearchSpace | str,
+    space: SearchSpace | str | None = None,
     *,
     data: DataPlan | str | Path,
     out: str | Path,
@@ -65,7 +66,8 @@ def train_supernet(
     The same call continues a stopped training to the same result, bit for bit.
 
     Args:
-        space: a search space, its name, or its TOML file; its number of classes becomes the data's.
+        space: a search space, its name, or its TOML file; its number of classes becomes the data's. The built-in space
+            that suits the data when left out, which a warning names.
         data: a data set's name, a folder that holds a folder of images for each class, or a plan with more choices.
         out: folder of the run.
         settings: how to train; the defaults of :class:`TrainSettings` when left out.
@@ -84,7 +86,10 @@ def train_supernet(
     """
     plan, out = DataPlan.of(data), Path(out)
     settings = (settings or TrainSettings()).for_data(plan.name)
-    asked = space if isinstance(space, SearchSpace) else find_space(space)
+    if space is None:
+        space = space_of_data(plan, out)
+    asked = space if isinstance(space, SearchSpace) else find_space(space, for_images=True)
+    check_channels(asked, f"search space {asked.name!r}: ")
     make_folder(out)
     images = plan.open(space_preprocessing(asked))
     set_up(settings)

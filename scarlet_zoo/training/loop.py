@@ -22,6 +22,7 @@ from scarlet_zoo.data.batches import Batch, Batches, Views
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.errors import DivergedError, ScarletError, TrainingError
 from scarlet_zoo.inference.accuracy import accuracy
+from scarlet_zoo.models.batchnorm import several_values
 from scarlet_zoo.training.acceleration import accelerator_of, shared_value
 from scarlet_zoo.training.learner import Course, Learner, StepBatch
 from scarlet_zoo.training.settings import TrainSettings
@@ -183,7 +184,7 @@ class Loop:
         sums: dict[str, float] = {}
         parts = self.learner.terms(self.model, batch)
         while True:
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), several_values(f"training in {self.out}"):
                 term = next(parts, None)
             if term is None:
                 return archs, sums

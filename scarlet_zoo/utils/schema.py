@@ -18,6 +18,8 @@ _PLAIN = {
     "a valid number": "a number",
     "a valid boolean": "true or false",
     "a valid string": "text",
+    "a valid list": "a list",
+    "a valid tuple": "a list",
     "greater than or equal to": "at least",
     "greater than": "more than",
     "less than or equal to": "at most",

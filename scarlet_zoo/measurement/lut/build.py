@@ -145,7 +145,7 @@ def _calibrated(bundle: Bundle, stamp: Stamp, blocks: dict[str, float], medians:
             block_sum=errors_of(truth, sums[HELD_OUT]),
             macs=errors_of(truth, fit(macs[CALIBRATION], known)(macs[HELD_OUT])),
             covered=float(np.mean(np.abs(truth / predicted - 1) <= error)),
-            repeat=errors_of(*halves),
+            repeat=errors_of(*halves) if len(medians) > 1 else None,
             networks=_networks(archs[HELD_OUT], truth, predicted, steady[HELD_OUT]),
         ),
     )  # fmt: skip

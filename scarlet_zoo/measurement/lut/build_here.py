@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.arch.spaces import find_space
+from scarlet_zoo.arch.space_files import find_space
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.measurement.lut.build import ROUNDS, build_table, measure_bundle
 from scarlet_zoo.measurement.lut.bundle import make_bundle

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError, field_validator
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
@@ -93,7 +93,8 @@ class HeldOut(_Strict):
         block_sum: errors of the plain sum of blocks.
         macs: errors of a line through multiply-adds, fitted to the same calibration networks.
         covered: share of the networks whose latency is inside the predicted interval.
-        repeat: errors of one half of the rounds as a prediction of the other half.
+        repeat: errors of one half of the rounds as a prediction of the other half; None for one round, which has no
+            halves, and None is read for the zeros that early tables of one round hold.
         networks: the held-out networks.
     """
 
@@ -101,8 +102,13 @@ class HeldOut(_Strict):
     block_sum: Errors
     macs: Errors
     covered: Share
-    repeat: Errors
+    repeat: Errors | None
     networks: list[Network]
+
+    @field_validator("repeat")
+    @classmethod
+    def _of_halves(cls, repeat: Errors | None) -> Errors | None:
+        return None if repeat is not None and repeat.largest == 0 else repeat
 
 
 class LatencyTable(_Strict):
@@ -208,6 +214,12 @@ class LatencyTable(_Strict):
     def predict(self, archs: Sequence[Arch]) -> NDArray[np.float64]:
         """Predicted ``p50_ms low_ms high_ms``, (N, 3); the interval covers a share ``calibration.coverage`` of them."""
         return self.predict_encoded(self.encode(archs))
+
+    def parts_ms(self) -> tuple[float, list[NDArray[np.float64]]]:
+        """Predicted milliseconds as a sum: those of every network, and for each decision those of each option."""
+        edge, decisions = self._sums
+        line = self.calibration
+        return line.offset_ms + line.slope * edge, [line.slope * values for values in decisions]
 
     def write(self, path: Path) -> None:
         """Write the table as JSON, atomically."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,15 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from scarlet_zoo.arch.zoo import ZOO, safe_name
+from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.models.weights.cards import WEIGHTS_FOLDER, all_cards, cards_of
-from scarlet_zoo.models.weights.checkpoint import save_weights, state_sha256
+from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights, state_sha256
 from scarlet_zoo.models.weights.strict import load_checkpoint
 from scarlet_zoo.utils.files import cache_folder, file_sha256
+
+# What an imported file keeps of the file that it was made from.
+KEPT = ("labels", "preprocessing", "stabilized", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ def stored_path(name: str) -> Path:
 def import_weights(name: str, model: nn.Module, file: Path) -> StoredWeights:
     """Check a weights file against a network and write it to the store as safetensors, atomically.
 
+    What the file states about its classes, its preprocessing and its stabilizers is stored too.
+
     Args:
         name: name of the network, under which the weights are stored.
         model: the network; it is not changed.
@@ -59,8 +67,9 @@ def import_weights(name: str, model: nn.Module, file: Path) -> StoredWeights:
     model = copy.deepcopy(model)
     found = load_checkpoint(model, file)
     path = stored_path(name)
+    stated = {key: text for key, text in read_metadata(file).items() if key in KEPT}
     provenance = {"name": name, "imported_from": f"{file.name}{found.note}", "imported_sha256": file_sha256(file),
-                  **_input_and_output(model)}  # fmt: skip
+                  **stated, **_input_and_output(model)}  # fmt: skip
     save_weights(model, path, provenance)
     stored = find_weights(name)
     assert stored is not None
@@ -122,12 +131,13 @@ class LocalWeights:
     Attributes:
         path: path of the file.
         origin: where the weights come from, in words that every report repeats.
-        config: ``num_classes`` and ``in_chans`` where the weights' differ from those of the name's configuration.
+        config: what timm's configuration of the name must say of these weights: ``num_classes`` and ``in_chans`` where
+            they differ, and class names and preprocessing where the file states them.
     """
 
     path: Path
     origin: str
-    config: dict[str, int] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 def local_weights(name: str) -> LocalWeights | None:
@@ -145,11 +155,22 @@ def local_weights(name: str) -> LocalWeights | None:
     stored = find_weights(name)
     if stored is not None:
         imported = stored.metadata.get("imported_from", stored.path.name)
-        counts: tuple[str, ...] = ("num_classes", "in_chans")
-        config = {key: int(stored.metadata[key]) for key in counts if key in stored.metadata}
-        return LocalWeights(stored.path, f"imported {imported}, sha256 {stored.sha256[:12]}", config)
+        return LocalWeights(stored.path, f"imported {imported}, sha256 {stored.sha256[:12]}", _config(stored.metadata))
     shipped = find_shipped(name)
     return LocalWeights(shipped, f"shipped {shipped.stem}") if shipped is not None else None
+
+
+def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The entries of timm's configuration that the metadata of imported weights state."""
+    config: dict[str, Any] = {key: int(metadata[key]) for key in ("num_classes", "in_chans") if key in metadata}
+    if "labels" in metadata:
+        labels = json.loads(metadata["labels"])
+        config |= {"label_names": labels, "num_classes": len(labels)}
+    if "preprocessing" in metadata:
+        feed = Preprocessing.from_json(metadata["preprocessing"])
+        config |= {"input_size": (feed.channels, *feed.size), "mean": feed.mean, "std": feed.std, "crop_pct": feed.crop,
+                   "interpolation": feed.interpolation}  # fmt: skip
+    return config
 
 
 def find_shipped(name: str) -> Path | None:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.branches import OFF
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.arch.spaces import space_of
+from scarlet_zoo.arch.space_files import space_of
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.files import write_text
 

@@ -11,7 +11,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.weights.checkpoint import read_metadata, save_state
-from scarlet_zoo.nas.search.front import Front, choose_from, read_front
+from scarlet_zoo.nas.search.front import Front, choose_from, load_front
 from scarlet_zoo.nas.search.objectives import Limit, Values
 from scarlet_zoo.nas.search.scoring import Scoring
 from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_text
@@ -63,34 +63,45 @@ def derive(
         supernet: file of the supernet whose weights the networks get, each with batch norm statistics of its own.
         names: names of the files, one for each network; by default the registered name of the architecture, or the
             space's name with a digest.
-        data: data set for the batch norm statistics; by default the one that the supernet was trained on.
+        data: data set for the batch norm statistics; by default the one that was searched on, else the one that the
+            supernet was trained on.
         data_dir: folder of that data; it is downloaded there if needed.
 
     Raises:
-        TrainingError: the file is no front, nothing on it satisfies the limits, or the number of names differs from the
-            number of networks.
+        TrainingError: the file is no front, or one of other weights than the supernet's; nothing on it satisfies the
+            limits; or the number of names differs from the number of networks.
+        ArchError: the supernet's space has another definition.
     """
     bounds = tuple(Limit.parse(limit) if isinstance(limit, str) else limit for limit in limits)
-    rows = front.keeping(bounds) if isinstance(front, Front) else read_front(Path(front), bounds)
-    chosen, folder = choose_from(rows, choose), Path(out)
+    found = front if isinstance(front, Front) else load_front(Path(front))
+    chosen, folder = choose_from(found.keeping(bounds), choose), Path(out)
     if names is not None and len(names) != len(chosen):
         raise TrainingError(f"names: got {len(names)}, wanted {len(chosen)}, one for each architecture")
     labels = names if names is not None else [safe_name(str(row.arch)) for row in chosen]
+    if supernet is not None:
+        found.check_weights(Path(supernet), read_metadata(Path(supernet)).get("sha256"))
     make_folder(folder)
     networks = [DerivedNetwork(name=name, arch=row.arch, values=row.values)
                 for name, row in zip(labels, chosen, strict=True)]  # fmt: skip
     if supernet is not None:
-        networks = _with_weights(networks, folder, Path(supernet), data, data_dir)
+        networks = _with_weights(networks, folder, Path(supernet), _scoring_of(found, data, data_dir))
     write_text(folder / ARCHS_FILE, json_text([network.to_dict() for network in networks], indent=1) + "\n")
     return tuple(networks)
 
 
+def _scoring_of(front: Front, data: str | None, data_dir: Path | None) -> Scoring:
+    """The images for batch norm statistics: none of those that the search has validated on are among them."""
+    conditions = front.conditions
+    held_out = conditions.get("held_out") if data in (None, conditions.get("data")) else None
+    return Scoring(data=data or conditions.get("data"), data_dir=data_dir, held_out=held_out)
+
+
 def _with_weights(
-    networks: Sequence[DerivedNetwork], out: Path, supernet: Path, data: str | None, data_dir: Path | None
+    networks: Sequence[DerivedNetwork], out: Path, supernet: Path, scoring: Scoring
 ) -> list[DerivedNetwork]:
     from scarlet_zoo.nas.one_shot import OneShot
 
-    images = Scoring(data=data, data_dir=data_dir).evaluation(supernet, None, ("accuracy",)).data
+    images = scoring.evaluation(supernet, None, ("accuracy",)).data
     assert images is not None
     bench, described = OneShot(supernet, images), read_metadata(supernet)
     written = []

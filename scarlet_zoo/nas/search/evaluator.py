@@ -12,10 +12,8 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.measurement.lut.table import LatencyTable, read_table
-from scarlet_zoo.nas.search.objectives import CLOSED_FORM, METRICS, closed_form
+from scarlet_zoo.nas.search.objectives import CLOSED_FORM, METRICS, SCORED, closed_form
 from scarlet_zoo.utils.files import file_sha256
-
-_SCORED = ("accuracy", "score")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         if self._is_scored and (self.supernet is None or self.data is None):
-            name = next(name for name in _SCORED if name in self.metrics)
+            name = next(name for name in self.metrics if name in SCORED)
             raise TrainingError(f"search: the objective {name} needs a supernet and its data, wanted --supernet FILE")
         if self.lut is not None:
             table = read_table(self.lut)
@@ -79,7 +77,7 @@ class Evaluation:
 
     @property
     def _is_scored(self) -> bool:
-        return not set(_SCORED).isdisjoint(self.metrics)
+        return not SCORED.isdisjoint(self.metrics)
 
     @cached_property
     def conditions(self) -> dict[str, Any]:

@@ -18,16 +18,14 @@ import numpy as np
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.nas.search.encoding import Encoded
 from scarlet_zoo.nas.search.engines import Engine, get_engine
 from scarlet_zoo.nas.search.evaluator import Evaluation
 from scarlet_zoo.nas.search.journal import Journal
 from scarlet_zoo.nas.search.nao import nao_generations
 from scarlet_zoo.nas.search.nsga2 import nsga2_generations
-from scarlet_zoo.nas.search.objectives import Values, allowed, non_dominated
-from scarlet_zoo.nas.search.operators import (
-    Encoding,
-    OnlyNew,
-)
+from scarlet_zoo.nas.search.objectives import Limit, Values, non_dominated, shown
+from scarlet_zoo.nas.search.reach import Reach
 from scarlet_zoo.nas.search.settings import Candidate, Generation, Progress, SearchResult, SearchSettings
 from scarlet_zoo.utils.files import write_text
 
@@ -44,8 +42,10 @@ def explore(
         progress: called with (evaluations done, evaluations in all).
 
     Raises:
-        TrainingError: no architecture satisfies the limits, or the journal is of other conditions.
+        TrainingError: no architecture satisfies the limits, which is said before anything is evaluated where the
+            metrics add up over the decisions; or the journal is of other conditions.
     """
+    Reach(evaluation.space, settings.bounds, evaluation.table).check()
     book = Journal(journal, evaluation.conditions)
     engine = get_engine(settings.engine, _on_one_scale(evaluation, journal), settings.workers)
     try:
@@ -62,11 +62,28 @@ def explore(
         book.close()
     feasible = [c for c in evaluated if all(limit.excess(c.values) <= 0 for limit in settings.bounds)]
     if not feasible:
-        limits = ", ".join(map(str, settings.bounds))
-        raise TrainingError(f"search: none of {len(evaluated)} architectures satisfies {limits}, wanted wider limits")
+        raise _none_satisfies(evaluated, settings.bounds, evaluation)
     front = [feasible[i] for i in non_dominated([c.values for c in feasible], settings.goals)]
     front.sort(key=lambda c: settings.goals[0].cost(c.values))
     return SearchResult(tuple(front), tuple(evaluated))
+
+
+def _none_satisfies(evaluated: Sequence[Candidate], limits: Sequence[Limit], evaluation: Evaluation) -> TrainingError:
+    """The error for limits that are known only after an evaluation, with the best values that were found."""
+    known = Reach(evaluation.space, limits, evaluation.table).additive
+    unknown = [limit for limit in limits if all(one.limit != limit for one in known)]
+    best = []
+    for limit in unknown:
+        nearest = min(evaluated, key=lambda candidate: limit.excess(candidate.values))
+        kind = "least" if limit.at_most else "largest"
+        best.append(f"the {kind} {limit.name} of these is {shown(limit.name, nearest.values[limit.name])} "
+                    f"({nearest.arch})")  # fmt: skip
+    if any(limit.name == "latency" for limit in unknown):
+        best.append("the least possible latency cannot be computed without a latency table, --lut FILE")
+    texts = ", ".join(limit.told for limit in limits)
+    return TrainingError(
+        f"search: none of {len(evaluated)} architectures satisfies {texts}; {'; '.join(best)}; wanted wider limits"
+    )
 
 
 def _on_one_scale(evaluation: Evaluation, journal: Path) -> Evaluation:
@@ -96,23 +113,26 @@ def _evaluate(archs: Sequence[Arch], engine: Engine, book: Journal, moved: Calla
 
 
 def _random(evaluation: Evaluation, settings: SearchSettings) -> Iterator[Generation]:
-    """Different architectures, uniform among those that satisfy the limits on closed-form metrics."""
-    encoding, seen = Encoding(evaluation.space), OnlyNew(Encoding(evaluation.space), lambda _: True).seen
+    """Different architectures, uniform among those that keep the limits where random draws find enough of them."""
+    reach = Reach(evaluation.space, settings.bounds, evaluation.table)
+    seen = set[tuple[int, ...]]()
     random = np.random.default_rng(settings.seed)
     left = settings.evaluations
     while left > 0:
-        archs: list[Arch] = []
+        count = min(settings.population, left)
+        rows: dict[tuple[int, ...], Encoded] = {}
         for _ in range(settings.population * settings.max_tries):
-            encoded = encoding.draw(random)
+            encoded = reach.encoding.draw(random)
             key = tuple(encoded.tolist())
-            if key not in seen and allowed(arch := encoding.arch(encoded), settings.bounds):
-                seen.add(key)
-                archs.append(arch)
-            if len(archs) == min(settings.population, left):
+            if key not in seen and key not in rows and reach.keeps(encoded):
+                rows[key] = encoded
+            if len(rows) == count:
                 break
-        if not archs:
+        reach.complete(rows, count, random, seen, tell=not seen)
+        if not rows:
             if not seen:
-                raise TrainingError("search: no random architecture satisfies the limits, wanted wider ones")
+                raise reach.unreached()
             return
-        left -= len(archs)
-        yield archs, lambda _: None
+        seen |= rows.keys()
+        left -= len(rows)
+        yield [reach.encoding.arch(row) for row in rows.values()], lambda _: None

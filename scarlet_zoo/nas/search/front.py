@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.nas.search.objectives import METRICS, Limit, Objective
+from scarlet_zoo.errors import ScarletWarning, TrainingError
+from scarlet_zoo.nas.search.objectives import METRICS, SCORED, Limit, Objective
 from scarlet_zoo.nas.search.settings import Candidate
+from scarlet_zoo.utils.files import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,39 @@ class Front:
             raise TrainingError(f"{self.path}: none of {len(self.candidates)} candidates satisfies {kinds}")
         return found
 
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        """What the values depend on; empty for a front that was written before fronts said so."""
+        conditions = self.report.get("conditions")
+        return conditions if isinstance(conditions, Mapping) else {}
+
+    def check_weights(self, supernet: Path, digest: str | None) -> None:
+        """Check that the front's accuracies are those of a supernet's weights.
+
+        A front of a search without accuracy depends on no weights. A warning says where the front states no digest.
+
+        Args:
+            supernet: file of the supernet.
+            digest: digest of its tensors; that of the file when None, as the search takes it.
+
+        Raises:
+            TrainingError: other weights made the front.
+        """
+        if not any(SCORED & set(candidate.values) for candidate in self.candidates):
+            return
+        wanted, found = self.conditions.get("supernet_sha256"), digest or file_sha256(supernet)
+        if wanted is None:
+            warnings.warn(
+                f"{self.path}: states no digest of a supernet, so it cannot be checked that {supernet} made it",
+                ScarletWarning,
+                stacklevel=3,
+            )
+        elif wanted != found:
+            raise TrainingError(
+                f"{self.path}: is the front of other weights, of a supernet with sha256 {wanted[:12]}, got {supernet} "
+                f"with {found[:12]}, wanted the supernet that was searched"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``front.json`` as JSON values."""
         return dict(self.report)
@@ -65,21 +100,27 @@ def front_of(path: Path, report: Mapping[str, Any]) -> Front:
     return Front(path=path, space=space, candidates=rows, evaluations=int(report["evaluations"]), report=report)
 
 
+def load_front(path: Path) -> Front:
+    """Read a ``front.json``.
+
+    Raises:
+        TrainingError: the file is no front.
+    """
+    try:
+        return front_of(path, json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read: {error.strerror}, wanted the front.json of a search") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{path}: not the front of a search: {type(error).__name__} {error}") from error
+
+
 def read_front(path: Path, limits: Sequence[Limit] = ()) -> list[Candidate]:
     """Read the candidates of a ``front.json`` that satisfy further limits, in the order of the file.
 
     Raises:
         TrainingError: the file is no front, or no candidate satisfies the limits.
     """
-    try:
-        front = front_of(path, json.loads(path.read_text(encoding="utf-8")))
-        return front.keeping(limits)
-    except TrainingError:
-        raise
-    except OSError as error:
-        raise TrainingError(f"{path}: cannot be read: {error.strerror}, wanted the front.json of a search") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path}: not the front of a search: {type(error).__name__} {error}") from error
+    return load_front(path).keeping(limits)
 
 
 def choose_from(rows: Sequence[Candidate], how: str) -> list[Candidate]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.search.evaluator import Evaluation
-from scarlet_zoo.nas.search.objectives import Values, allowed
+from scarlet_zoo.nas.search.objectives import Values
+from scarlet_zoo.nas.search.reach import Reach
 
 if TYPE_CHECKING:
     from scarlet_zoo.nas.search.settings import SearchSettings
@@ -27,17 +28,22 @@ def nao_generations(
     limits.
 
     Raises:
-        TrainingError: no random architecture satisfies the limits.
+        TrainingError: no architecture was found that satisfies the limits.
     """
     from scarlet_zoo.nas.nao.predictor import EpdSettings
     from scarlet_zoo.nas.nao.proposals import draw_different, propose
 
     goal, limits = settings.goals[0], settings.bounds
-    accept = partial(allowed, limits=limits)
+    reach = Reach(evaluation.space, limits, evaluation.table)
+    accept, count = reach.accepts, settings.population
     rng = random.Random(f"{settings.seed} nao")
-    archs = draw_different(evaluation.space, settings.population, rng, accept=accept, max_tries=settings.max_tries)
+    archs = draw_different(evaluation.space, count, rng, accept=accept, max_tries=settings.max_tries)
+    if len(archs) < count:
+        rows = {tuple(row.tolist()): row for row in map(reach.encoding.encode, archs)}
+        reach.complete(rows, count, np.random.default_rng(settings.seed))
+        archs = [reach.encoding.arch(row) for row in rows.values()]
     if not archs:
-        raise TrainingError("search: no random architecture satisfies the limits, wanted wider ones")
+        raise reach.unreached()
     seen: list[tuple[Arch, Values]] = []
     while archs:
 

@@ -17,24 +17,25 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from scarlet_zoo.nas.search.evaluator import Evaluation
 from scarlet_zoo.nas.search.mutation_policy import MutationPolicy
-from scarlet_zoo.nas.search.objectives import Values, allowed
+from scarlet_zoo.nas.search.objectives import Values
 from scarlet_zoo.nas.search.operators import (
     ArchCrossover,
     ArchMutation,
     ArchSampling,
-    Encoding,
     OnlyNew,
     weighted_crowding,
 )
+from scarlet_zoo.nas.search.reach import Reach
 from scarlet_zoo.nas.search.settings import Generation, SearchSettings
 
 
 def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Iterator[Generation]:
     """Yield the generations of pymoo's NSGA-II, each with the function that takes its values."""
-    encoding = Encoding(evaluation.space)
+    reach = Reach(evaluation.space, settings.bounds, evaluation.table)
+    encoding = reach.encoding
     policy = MutationPolicy(encoding.sizes)
-    only_new = OnlyNew(encoding, partial(allowed, limits=settings.bounds))
-    algorithm, problem = _algorithm(encoding, policy, only_new, settings)
+    only_new = OnlyNew(reach)
+    algorithm, problem = _algorithm(reach, policy, only_new, settings)
     left = settings.evaluations
     encoded_seen: list[NDArray[np.int64]] = []
     values_seen: list[Values] = []
@@ -60,10 +61,8 @@ def nsga2_generations(evaluation: Evaluation, settings: SearchSettings) -> Itera
         yield [encoding.arch(row) for row in encoded], tell
 
 
-def _algorithm(
-    encoding: Encoding, policy: MutationPolicy, only_new: OnlyNew, settings: SearchSettings
-) -> tuple[Any, Any]:
-    accept = partial(allowed, limits=settings.bounds)
+def _algorithm(reach: Reach, policy: MutationPolicy, only_new: OnlyNew, settings: SearchSettings) -> tuple[Any, Any]:
+    encoding = reach.encoding
     weights = np.array([objective.weight for objective in settings.goals])
     problem = Problem(
         n_var=len(encoding.sizes), n_obj=len(settings.goals), n_ieq_constr=len(settings.bounds), xl=0,
@@ -71,7 +70,7 @@ def _algorithm(
     )  # fmt: skip
     algorithm = NSGA2(
         pop_size=settings.population,
-        sampling=ArchSampling(encoding, accept, settings.max_tries),
+        sampling=ArchSampling(encoding, reach, settings.max_tries),
         crossover=ArchCrossover(),
         mutation=ArchMutation(encoding, policy, settings.mutated, settings.kinds),
         survival=RankAndCrowding(crowding_func=partial(weighted_crowding, weights=weights)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,26 @@ METRICS: Mapping[str, tuple[str, bool]] = {
 }
 # Computed from the architecture alone, in microseconds.
 CLOSED_FORM = ("macs", "params")
+# Measured with the weights of a supernet.
+SCORED = frozenset({"accuracy", "score"})
+_COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+# The units that a limit may be written in, as multiples of the metric's own.
+_UNITS: Mapping[str, Mapping[str, float]] = {
+    "accuracy": {"": 1.0, "%": 1.0},
+    "score": {"": 1.0},
+    "macs": _COUNTS,
+    "params": _COUNTS,
+    "latency": {"": 1.0, "ms": 1.0, "us": 1e-3, "\N{MICRO SIGN}s": 1e-3, "s": 1e3},
+}
+# How limits and objectives are described, for help texts and errors.
+LIMITS = (
+    "macs<=5M (or 5e6, multiply-adds), params<=1.2M (parameters), latency<=5ms (or 5, milliseconds), accuracy>=90% "
+    "(or 90, percent top-1) and score>=0.5 (the strategy's); each with <= or >="
+)
+OBJECTIVES = (
+    "accuracy (percent top-1), score (the strategy's), macs (multiply-adds), params (parameters), latency "
+    "(milliseconds)"
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +71,7 @@ class Objective:
         """
         found = re.fullmatch(r"(\w+)(?::(max|min))?(?:\*(\d+\.?\d*))?", text.strip())
         if not found or found[1] not in METRICS:
-            raise TrainingError(f"objective {text!r}: wanted one of {' '.join(METRICS)}, such as params:max*0.2")
+            raise TrainingError(f"objective {text!r}: wanted one of {OBJECTIVES}, such as params:max*0.2")
         maximise = found[2] == "max" if found[2] else METRICS[found[1]][1]
         weight = float(found[3]) if found[3] else 1.0
         if weight <= 0:
@@ -75,36 +96,50 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> Limit:
-        """Parse ``name<=number`` or ``name>=number``.
+        """Parse ``name<=number`` or ``name>=number``, with a unit or not: ``macs<=5M``, ``latency<=5ms``.
 
         Raises:
-            TrainingError: the text has another form, or names an unknown metric.
+            TrainingError: the text has another form, or names an unknown metric or a unit of another one.
         """
-        found = re.fullmatch(r"(\w+)\s*(<=|>=)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)", text.strip())
-        if not found or found[1] not in METRICS:
-            raise TrainingError(f"limit {text!r}: wanted one of {' '.join(METRICS)}, such as macs<=5e6")
-        return cls(found[1], found[2] == "<=", float(found[3]))
+        found = re.fullmatch(r"(\w+)\s*(<=|>=)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*([^\W\d_]*|%)", text.strip())
+        if not found or found[1] not in METRICS or found[4].lower() not in _UNITS[found[1]]:
+            raise TrainingError(f"limit {text!r}: wanted one of {LIMITS}")
+        return cls(found[1], found[2] == "<=", float(found[3]) * _UNITS[found[1]][found[4].lower()])
 
     def excess(self, values: Values) -> float:
         """Return how far the values exceed the limit, relative to the bound; at most 0 where the limit is satisfied."""
         over = values[self.name] - self.bound
         return (over if self.at_most else -over) / max(abs(self.bound), 1e-12)
 
+    @property
+    def told(self) -> str:
+        """The limit with its unit, for messages."""
+        return f"{self.name}{'<=' if self.at_most else '>='}{shown(self.name, self.bound, up=self.at_most)}"
+
     def __str__(self) -> str:
         return f"{self.name}{'<=' if self.at_most else '>='}{self.bound:g}"
+
+
+def shown(name: str, value: float, *, up: bool = False) -> str:
+    """Return the value of a metric with its unit, as people read it.
+
+    Args:
+        name: one of :data:`METRICS`.
+        value: the value.
+        up: whether a value that is rounded is rounded up, so that a limit of the shown value can be kept.
+    """
+    if name in CLOSED_FORM:
+        return f"{value:,.0f}"
+    digits = 4 - math.ceil(math.log10(abs(value))) if value else 0
+    rounded = (math.ceil if up else math.floor)(round(value * 10**digits, 6)) / 10**digits
+    unit = {"accuracy": " %", "latency": " ms"}.get(name, "")
+    return f"{rounded:.6g}{unit}"
 
 
 def closed_form(arch: Arch) -> dict[str, float]:
     """Return the multiply-adds and parameters of an architecture, from the cost table of its space."""
     params, macs = cost_table(arch.space).params_and_macs(arch)
     return {"macs": float(macs), "params": float(params)}
-
-
-def allowed(arch: Arch, limits: Iterable[Limit]) -> bool:
-    """Whether an architecture satisfies the limits on closed-form metrics; other limits are ignored."""
-    closed = [limit for limit in limits if limit.name in CLOSED_FORM]
-    values = closed_form(arch) if closed else {}
-    return all(limit.excess(values) <= 0 for limit in closed)
 
 
 def non_dominated(rows: Sequence[Values], objectives: Sequence[Objective]) -> list[int]:

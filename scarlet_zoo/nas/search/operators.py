@@ -1,12 +1,8 @@
-"""Operators of pymoo's NSGA-II on architectures: sampling, crossover, mutation and elimination of duplicates.
-
-The encoding of an architecture is a row of integers: the position of each decision (a layer's token, a branch on or
-off) among the options that the space allows.
-"""
+"""Operators of pymoo's NSGA-II on encoded architectures: sampling, crossover, mutation, elimination of duplicates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,64 +13,37 @@ from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
 from pymoo.core.sampling import Sampling
 
-from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.nas.search.encoding import Encoded, Encoding
 from scarlet_zoo.nas.search.mutation_policy import MutationPolicy
+from scarlet_zoo.nas.search.reach import Reach
 
-Encoded = NDArray[np.int64]
 Random = np.random.Generator
 
 
-class Encoding:
-    """Encodes architectures of a space as rows of integers, and decodes them.
-
-    Attributes:
-        sizes: number of options of each decision.
-    """
-
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
-        self.sizes = np.array([len(allowed) for allowed in space.decisions])
-
-    def encode(self, arch: Arch) -> Encoded:
-        """Encode an architecture: the position of each of its decisions, (decisions,)."""
-        pairs = zip(self.space.decisions, arch.decisions, strict=True)
-        return np.array([allowed.index(token) for allowed, token in pairs], dtype=np.int64)
-
-    def arch(self, encoded: Encoded) -> Arch:
-        """Decode a row of integers into its architecture."""
-        return Arch.of(self.space, (allowed[int(g)] for allowed, g in zip(self.space.decisions, encoded, strict=True)))
-
-    def draw(self, random: Random) -> Encoded:
-        """Draw the encoding of a random architecture, each decision uniformly."""
-        return random.integers(self.sizes)
-
-
 class ArchSampling(Sampling):  # type: ignore[misc]
-    """Samples the first population: different architectures that satisfy the limits, uniformly.
+    """Samples the first population: different architectures that keep the limits, uniformly where that finds enough.
 
     Args:
         encoding: encoding of the space.
-        accept: whether an architecture satisfies the limits on closed-form metrics.
-        max_tries: draws for each place in the population before giving up.
+        reach: the limits.
+        max_tries: draws for each place in the population before it is completed from the extreme architectures on.
     """
 
-    def __init__(self, encoding: Encoding, accept: Callable[[Arch], bool], max_tries: int) -> None:
+    def __init__(self, encoding: Encoding, reach: Reach, max_tries: int) -> None:
         super().__init__()
-        self.encoding, self.accept, self.max_tries = encoding, accept, max_tries
+        self.encoding, self.reach, self.max_tries = encoding, reach, max_tries
 
     def _do(self, problem: Any, n_samples: int, *args: Any, random_state: Random, **kwargs: Any) -> Encoded:
         rows: dict[tuple[int, ...], Encoded] = {}
         for _ in range(n_samples * self.max_tries):
             encoded = self.encoding.draw(random_state)
-            if self.accept(self.encoding.arch(encoded)):
+            if self.reach.keeps(encoded):
                 rows.setdefault(tuple(encoded.tolist()), encoded)
             if len(rows) == n_samples:
                 break
+        self.reach.complete(rows, n_samples, random_state)
         if not rows:
-            tries = n_samples * self.max_tries
-            raise TrainingError(f"search: none of {tries} random architectures satisfies the limits, wanted wider ones")
+            raise self.reach.unreached()
         return np.stack(list(rows.values()))
 
 
@@ -118,9 +87,9 @@ class ArchMutation(Mutation):  # type: ignore[misc]
 class OnlyNew(DuplicateElimination):  # type: ignore[misc]
     """Eliminates children that were evaluated before, are duplicates of others, or break the limits."""
 
-    def __init__(self, encoding: Encoding, accept: Callable[[Arch], bool]) -> None:
+    def __init__(self, reach: Reach) -> None:
         super().__init__()
-        self.encoding, self.accept = encoding, accept
+        self.reach = reach
         self.seen: set[tuple[int, ...]] = set()
 
     def do(self, pop: Any, *others: Any, **kwargs: Any) -> Any:
@@ -131,7 +100,7 @@ class OnlyNew(DuplicateElimination):  # type: ignore[misc]
         remaining = []
         for individual in pop:
             key = tuple(individual.get("X").tolist())
-            if key not in known and self.accept(self.encoding.arch(individual.get("X"))):
+            if key not in known and self.reach.keeps(individual.get("X")):
                 known.add(key)
                 remaining.append(individual)
         return Population.create(*remaining)

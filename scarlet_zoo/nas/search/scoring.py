@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.arch.spaces import find_space
+from scarlet_zoo.arch.space_files import find_space
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.weights.checkpoint import read_metadata
 from scarlet_zoo.nas.search.evaluator import Evaluation
