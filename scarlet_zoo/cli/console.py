@@ -7,10 +7,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from scarlet_zoo.cli.layout import bar as bar
 from scarlet_zoo.cli.layout import pairs as pairs
@@ -20,6 +21,7 @@ from scarlet_zoo.cli.layout import table as table
 from scarlet_zoo.cli.layout import tuning_table as tuning_table
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.utils.files import json_text
+from scarlet_zoo.utils.progress import displayed_by
 
 _NO_WIDTH = 100_000
 
@@ -87,9 +89,20 @@ def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar if stderr is a terminal; yields a function that is called with (done, expected)."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _prints())
     ) as progress:
         task = progress.add_task(what, total=None)
+        with displayed_by(partial(_one_more_bar, progress)):
+            yield lambda done, expected: progress.update(task, completed=done, total=expected)
+
+
+@contextmanager
+def _one_more_bar(progress: Progress, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show the progress of work inside other work as a bar of its own, which goes when the work is done."""
+    task = progress.add_task(what, total=None)
+    try:
         yield lambda done, expected: progress.update(task, completed=done, total=expected)
+    finally:
+        progress.remove_task(task)

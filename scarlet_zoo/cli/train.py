@@ -49,8 +49,24 @@ Ema = Annotated[
     float,
     typer.Option(min=0, max=0.99999, help="Decay of the exponential moving average of weights; 0 turns averaging off."),
 ]
+_AUGMENTATION = (
+    "Augmentation of the training images: usual, none, small (shift, flip), photo (random resized crop, flip) or "
+    "inception (smaller crops, colour jitter); with randaugment, trivialaugment or autoaugment added; and settings "
+    "such as crop=0.2,color-jitter=0.4,erase=0.25,vflip=1 or auto=POLICY (timm's --aa), all separated by commas. "
+    "docs/training.md lists them."
+)
+Augmentation = Annotated[
+    list[str] | None,
+    typer.Option("--augment", help=_AUGMENTATION, metavar="NAME|NAME=VALUE,...", show_default=False),
+]
 Erase = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of training images with a random rectangle blanked out.")
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Share of training images with a random rectangle blanked out; 0 when left out.",
+        show_default=False,
+    ),
 ]
 Crop = Annotated[
     float | None,
@@ -58,7 +74,48 @@ Crop = Annotated[
         min=0.01,
         max=1,
         help="Smallest share of a training image's area that a random crop covers; when left out, 1 (no crop) for "
-        "fashion-mnist and 0.08 for other data.",
+        "inputs of up to 64 pixels and 0.35 for larger ones.",
+        show_default=False,
+    ),
+]
+Mixup = Annotated[
+    float, typer.Option("--mixup", min=0, help="Alpha of mixup, which blends pairs of images; 0 turns it off.")
+]
+CutMix = Annotated[
+    float,
+    typer.Option(
+        "--cutmix",
+        min=0,
+        help="Alpha of CutMix, which puts a part of one image into another; 0 turns it off. With "
+        "--mixup too, each step draws one of the two.",
+    ),
+]
+MixupProb = Annotated[
+    float | None,
+    typer.Option(
+        "--mixup-prob",
+        min=0,
+        max=1,
+        help="Probability that a step's images are mixed; 1 when left out.",
+        show_default=False,
+    ),
+]
+Balance = Annotated[
+    str,
+    typer.Option(
+        "--balance",
+        help="What is done for classes of uneven size: none, loss (weights the loss by class) or sampling (draws all "
+        "classes equally often).",
+    ),
+]
+CacheLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--cache-limit",
+        min=0,
+        help="Largest size in GB of the files in the cache folder that hold decoded images; with 0 images are decoded "
+        "whenever they are needed; 8 when left out.",
+        metavar="GB",
         show_default=False,
     ),
 ]
@@ -93,8 +150,14 @@ class TrainingOptions:
     lr: Rate = 0.1
     weight_decay: Decay = 5e-4
     label_smoothing: Smoothing = 0.1
-    erase: Erase = 0.0
+    augment: Augmentation = None
+    erase: Erase = None
     crop: Crop = None
+    mixup: Mixup = 0.0
+    cutmix: CutMix = 0.0
+    mixup_prob: MixupProb = None
+    balance: Balance = "none"
+    cache_limit: CacheLimit = None
     mixed_precision: MixedPrecision = "no"
     loaders: Loaders = 0
     seed: Seed = 0
@@ -106,18 +169,21 @@ class TrainingOptions:
         """The data set that the options select."""
         from scarlet_zoo.training.run import DataPlan
 
-        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation, images=self.pictures)
+        limit = {} if self.cache_limit is None else {"cache_gb": self.cache_limit}
+        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation, images=self.pictures, **limit)
 
     def settings(self, **own: Any) -> TrainSettings:
         """The settings of a training, with settings ``own`` that only one verb has."""
-        from scarlet_zoo.data.datasets import usual_augment
+        from scarlet_zoo.data.augmentations import augment_plan
         from scarlet_zoo.training.settings import TrainSettings
 
-        crop = {} if self.crop is None else {"crop": self.crop}
+        apply_only(bool(self.mixup or self.cutmix), "--mixup and --cutmix", mixup_prob=self.mixup_prob)
+        plan = augment_plan(self.augment or (), erase=self.erase, crop=self.crop)
+        mixed = 1.0 if self.mixup_prob is None else self.mixup_prob
         return TrainSettings(
             max_steps=self.max_steps, checkpoint_every=self.checkpoint_every, batch_size=self.batch_size, lr=self.lr,
-            weight_decay=self.weight_decay, label_smoothing=self.label_smoothing,
-            augment=usual_augment(self.data, erase=self.erase, **crop), precision=self.mixed_precision,
+            weight_decay=self.weight_decay, label_smoothing=self.label_smoothing, augment=plan, mixup=self.mixup,
+            cutmix=self.cutmix, mixup_prob=mixed, balance=self.balance, precision=self.mixed_precision,
             workers=self.loaders, seed=self.seed, threads=self.threads, tensorboard=self.tensorboard, **own,
         )  # fmt: skip
 

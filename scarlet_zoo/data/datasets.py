@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.cached_split import source_split
 from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
 from scarlet_zoo.data.folders import TEST_PARTS, Dataset, evenly, read_dataset, skipped_line
 from scarlet_zoo.data.preprocessing import Preprocessing
@@ -27,7 +28,7 @@ from scarlet_zoo.data.sources import (
     torchvision_sets,
     torchvision_source,
 )
-from scarlet_zoo.data.splits import ArraySplit, ImageSplit, Some, Split, in_order
+from scarlet_zoo.data.splits import ArraySplit, Some, Split, in_order
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
 
@@ -44,11 +45,13 @@ class ImageData:
         name: the name that the data set was opened with.
         classes: class names in the order of the logits.
         open_part: opens a part (``train``, ``validation``, ``test``) with or without augmentation.
+        preprocessing: the network's preprocessing.
     """
 
     name: str
     classes: tuple[str, ...]
     open_part: Callable[[str, Augment | None], Split]
+    preprocessing: Preprocessing | None = None
 
     def part(self, name: str, augment: Augment | None = None) -> Split:
         """Open one part of the data set.
@@ -62,21 +65,6 @@ class ImageData:
         """
         _check_part(name, self.name)
         return self.open_part(name, augment)
-
-
-def usual_augment(name: str, **settings: Any) -> Augment:
-    """Return the default augmentation of a data set, with some settings replaced.
-
-    Fashion-MNIST's small images are shifted and mirrored. Other data sets are mostly photographs: they are mirrored,
-    and a crop of at least 8 % of the area is stretched to the whole (the random resized crop of Inception,
-    arXiv 1409.4842).
-
-    Args:
-        name: name of the data set, as for :func:`open_data`.
-        settings: fields of :class:`Augment` that replace the defaults.
-    """
-    usual = Augment() if name == "fashion-mnist" else Augment(shift_px=0, crop=0.08)
-    return replace(usual, **settings)
 
 
 def trained_on(data: ImageData, images: int) -> ImageData:
@@ -102,7 +90,11 @@ def trained_on(data: ImageData, images: int) -> ImageData:
 
 
 def open_data(
-    name: str, preprocessing: Preprocessing, folder: Path | None = None, validation: int | None = None
+    name: str,
+    preprocessing: Preprocessing,
+    folder: Path | None = None,
+    validation: int | None = None,
+    cache_gb: float = 0.0,
 ) -> ImageData:
     """Open a data set by name.
 
@@ -114,6 +106,8 @@ def open_data(
         folder: where the data is, or where it is downloaded to.
         validation: number of validation images, taken from the training part; when left out, a twelfth of it, at
             most 5,000.
+        cache_gb: largest size in GB of the files that hold decoded images (:mod:`scarlet_zoo.data.pixel_cache`), for
+            work that needs them many times; with 0 an image is opened whenever it is needed.
 
     Raises:
         DatasetError: the data set is missing or damaged, or has too few images.
@@ -124,19 +118,19 @@ def open_data(
     if kind == "torchvision" and rest:
         sets = torchvision_sets(rest, folder or cache_folder() / "data")
         sources = [torchvision_source(part) for part in sets]
-        return _opened_one_by_one(name, _class_names(sets[0], name), sources, preprocessing, validation)
+        return _of_sources(name, _class_names(sets[0], name), sources, preprocessing, validation, cache_gb)
     if kind == "hf" and rest:
         train, test = hugging_face_sets(rest, folder)
         names = getattr(train.features["label"], "names", None)
         labels = list(range(len(names))) if names else sorted(set(train["label"]))
         sources = [hugging_face_source(part, labels) for part in (train, test) if part is not None]
-        return _opened_one_by_one(name, tuple(map(str, names or labels)), sources, preprocessing, validation)
+        return _of_sources(name, tuple(map(str, names or labels)), sources, preprocessing, validation, cache_gb)
     if not Path(name).is_dir():
         wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder with one folder for each class"
         raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
     if folder is not None:
         raise DatasetError(f"data {name}: is a folder itself, got also the data folder {folder}, wanted no data folder")
-    return _folder(Path(name), preprocessing, validation)
+    return _folder(Path(name), preprocessing, validation, cache_gb)
 
 
 def save_images(name: str, part: str, count: int, out: Path, folder: Path | None = None) -> list[Path]:
@@ -180,7 +174,7 @@ def _fashion_mnist(preprocessing: Preprocessing, folder: Path | None, validation
             pixels, targets = pixels[indices], targets[indices]
         return ArraySplit(pixels, targets, preprocessing, augment)
 
-    return ImageData("fashion-mnist", FASHION_MNIST_CLASSES, open_part)
+    return ImageData("fashion-mnist", FASHION_MNIST_CLASSES, open_part, preprocessing)
 
 
 def folder_part(folder: Path, part: str, validation: int | None = None) -> Dataset:
@@ -213,14 +207,14 @@ def _folder_sets(folder: Path) -> list[Dataset]:
     return sets
 
 
-def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) -> ImageData:
+def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None, cache_gb: float) -> ImageData:
     sets = _folder_sets(folder)
     for part in sets:
         if any(entry.is_lost for entry in part.skipped):
             line = skipped_line(part.folder, part.skipped, len(part.files) + len(part.skipped))
             warnings.warn(line, ScarletWarning, stacklevel=3)
     sources = [folder_source(part.files, part.targets) for part in sets]
-    return _opened_one_by_one(str(folder), sets[0].classes, sources, preprocessing, validation)
+    return _of_sources(str(folder), sets[0].classes, sources, preprocessing, validation, cache_gb)
 
 
 def _test_position(parts: int, name: str) -> int:
@@ -234,22 +228,24 @@ def _check_part(part: str, name: str) -> None:
         raise DatasetError(f"data {name}: got part {part!r}, wanted one of {' '.join(PARTS)}")
 
 
-def _opened_one_by_one(
+def _of_sources(
     name: str,
     classes: Sequence[str],
     parts: Sequence[Source],
     preprocessing: Preprocessing,
     validation: int | None,
+    cache_gb: float,
 ) -> ImageData:
-    """Return a data set whose images are opened one at a time, from a training part and an optional test part."""
+    """Return a data set of a source of training images and an optional one of test images."""
 
     def open_part(part: str, augment: Augment | None) -> Split:
         if part == "test":
             source = parts[_test_position(len(parts), name)]
-            return ImageSplit(range(len(source)), source, preprocessing)
-        return ImageSplit(split_indices(len(parts[0]), validation, name)[part], parts[0], preprocessing, augment)
+            return source_split(np.arange(len(source)), source, preprocessing, None, cache_gb)
+        positions = split_indices(len(parts[0]), validation, name)[part]
+        return source_split(positions, parts[0], preprocessing, augment, cache_gb)
 
-    return ImageData(name, tuple(classes), open_part)
+    return ImageData(name, tuple(classes), open_part, preprocessing)
 
 
 def split_indices(count: int, validation: int | None, name: str) -> dict[str, Any]:

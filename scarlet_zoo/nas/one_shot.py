@@ -12,6 +12,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.datasets import ImageData, open_data
 from scarlet_zoo.data.folders import evenly
+from scarlet_zoo.data.pixel_cache import CACHE_GB
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import TrainingError
@@ -62,7 +63,7 @@ class OneShot:
             TrainingError: supernet and data have different numbers of classes.
         """
         space, (name, folder, validation) = self.supernet.space, self._data
-        images = open_data(name, space_preprocessing(space), folder, validation)
+        images = open_data(name, space_preprocessing(space), folder, validation, CACHE_GB)
         if len(images.classes) != space.num_classes:
             raise TrainingError(f"{self.file}: got a supernet for {space.num_classes} classes, wanted "
                                 f"{len(images.classes)} as in {name}")  # fmt: skip

@@ -16,6 +16,7 @@ from scarlet_zoo.training.loop import Progress, train
 from scarlet_zoo.training.run import (
     RUN_FILE,
     DataPlan,
+    as_begun,
     is_main_process,
     run_metadata,
     run_report,
@@ -83,10 +84,11 @@ def train_supernet(
         DivergedError: the loss is no longer finite.
     """
     plan, out = DataPlan.of(data), Path(out)
-    settings = (settings or TrainSettings()).for_data(plan.name)
+    settings, plan = as_begun(settings or TrainSettings(), plan, out)
     asked = space if isinstance(space, SearchSpace) else find_space(space)
     make_folder(out)
     images = plan.open(space_preprocessing(asked))
+    settings = settings.for_data(images)
     set_up(settings)
     asked = replace(asked, num_classes=len(images.classes))
     recipe = create_strategy(strategy, asked, skip, options or {}, settings.seed)

@@ -18,11 +18,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from scarlet_zoo.data.augmentations import AugmentPlan
+from scarlet_zoo.data.balance import SAMPLING
 from scarlet_zoo.data.batches import Batch, Batches, Views
 from scarlet_zoo.data.datasets import ImageData
+from scarlet_zoo.data.mixing import Mixed
+from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import DivergedError, ScarletError, TrainingError
 from scarlet_zoo.inference.accuracy import accuracy
 from scarlet_zoo.training.acceleration import accelerator_of, shared_value
+from scarlet_zoo.training.former import as_written_now
 from scarlet_zoo.training.learner import Course, Learner, StepBatch
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.training.state import EmaWeights, Spent, StepLog, Writes, read_state, write_state
@@ -89,7 +94,12 @@ class Loop:
     def __init__(
         self, learner: Learner, data: ImageData, settings: TrainSettings, out: Path, identity: Mapping[str, str]
     ) -> None:
-        settings = settings.for_data(data.name)
+        settings = settings.for_data(data)
+        if settings.mixing.is_on and learner.views > 1:
+            raise TrainingError(
+                f"training: got mixup {settings.mixup:g} and cutmix {settings.cutmix:g}, wanted neither: the strategy "
+                f"compares {learner.views} views of each image"
+            )
         self.learner, self.data, self.settings, self.out = learner, data, settings, out
         self.identity = identity
         self.accelerator = accelerator_of(settings, out)
@@ -98,8 +108,11 @@ class Loop:
             if hasattr(module, "inplace"):
                 module.inplace = False  # type: ignore[assignment]
         with self.accelerator.main_process_first():
-            assert settings.augment != "usual"
+            assert not isinstance(settings.augment, (str, AugmentPlan))
             self.split = data.part("train", learner.augment(settings.augment))
+            self.split.prepare()
+            if learner.validated:
+                data.part("validation").prepare()
         self.per_epoch = self._batches(0, 0).per_epoch
         self.planned = settings.epochs * self.per_epoch
         self.images_per_step = min(settings.batch_size, len(self.split))
@@ -120,13 +133,18 @@ class Loop:
 
     def _batches(self, first: int, last: int) -> Batches:
         a = self.accelerator
+        balanced = self.split.targets.numpy() if self.settings.balance == SAMPLING else None
         return Batches(len(self.split), self.settings.batch_size, first, last, self.settings.seed, a.process_index,
-                       a.num_processes)  # fmt: skip
+                       a.num_processes, balanced)  # fmt: skip
+
+    def _mixed(self) -> Split:
+        mixing = self.settings.mixing
+        return Mixed(self.split, mixing, len(self.data.classes)) if mixing.is_on else self.split
 
     def steps(self) -> Iterator[int]:
         """Run the remaining steps and yield after each the number of steps done."""
         loader: Any = torch.utils.data.DataLoader(
-            cast(Any, _ErrorsAsValues(Views(self.split, self.learner.views))),
+            cast(Any, _ErrorsAsValues(Views(self._mixed(), self.learner.views))),
             batch_sampler=cast(Any, self._batches(self.first, self.last)),
             num_workers=self.settings.workers,
             collate_fn=_as_it_is,
@@ -223,7 +241,7 @@ class Loop:
         self.accelerator.wait_for_everyone()
 
     def _restore(self) -> tuple[int, list[float]]:
-        content = read_state(self.out / "checkpoint.pt", self._identity())
+        content = read_state(self.out / "checkpoint.pt", self._identity(), as_written_now)
         if content is None:
             return 0, []
         step = int(content["step"])
@@ -248,7 +266,8 @@ class Loop:
         settings = {key: str(value) for key, value in self.settings.to_dict().items()}
         for key in ("max_steps", "checkpoint_every", "workers", "threads", "tensorboard"):
             del settings[key]
-        seen = {"data": self.data.name, "pictures": str(len(self.split)), "classes": " ".join(self.data.classes)}
+        seen = {"data": self.data.name, "pictures": str(len(self.split)), "classes": " ".join(self.data.classes),
+                "crops_from": str(self.split.crops_from)}  # fmt: skip
         return {**settings, **seen, **self.learner.identity(), **self.identity}
 
     def result(self) -> Training:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.datasets import ImageData, open_data, trained_on
+from scarlet_zoo.data.pixel_cache import CACHE_GB
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.training.former import settings_then
 from scarlet_zoo.training.loop import Training
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import json_text
@@ -28,12 +31,15 @@ class DataPlan:
         validation: number of validation images; the data set's default when None.
         images: number of training images that are used, see :func:`scarlet_zoo.data.datasets.trained_on`; all when
             None.
+        cache_gb: largest size in GB of the files that hold decoded images, see
+            :mod:`scarlet_zoo.data.pixel_cache`; 0 for none.
     """
 
     name: str
     folder: Path | None = None
     validation: int | None = None
     images: int | None = None
+    cache_gb: float = CACHE_GB
 
     @classmethod
     def of(cls, data: DataPlan | str | Path) -> DataPlan:
@@ -46,8 +52,25 @@ class DataPlan:
         Raises:
             DatasetError: no such data, or fewer images than asked for.
         """
-        data = open_data(self.name, preprocessing, self.folder, self.validation)
+        data = open_data(self.name, preprocessing, self.folder, self.validation, self.cache_gb)
         return data if self.images is None else trained_on(data, self.images)
+
+
+def as_begun(settings: TrainSettings, plan: DataPlan, out: Path) -> tuple[TrainSettings, DataPlan]:
+    """Return settings and data for the run in a folder; as they are, unless an earlier version has begun it.
+
+    Earlier versions took crops from the original images.
+
+    Args:
+        settings: the settings that are asked for.
+        plan: the data that is asked for.
+        out: folder of the run.
+    """
+    then = settings_then(settings, plan.name, out)
+    if then is None:
+        return settings, plan
+    cropped = isinstance(then.augment, Augment) and then.augment.crop < 1
+    return then, replace(plan, cache_gb=0.0) if cropped else plan
 
 
 def set_up(settings: TrainSettings) -> None:

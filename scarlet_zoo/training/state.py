@@ -6,7 +6,7 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
@@ -175,12 +175,15 @@ def write_state(path: Path, content: Mapping[str, Any]) -> None:
         torch.save(dict(content), temporary)
 
 
-def read_state(path: Path, run: Mapping[str, str]) -> dict[str, Any] | None:
+def read_state(
+    path: Path, run: Mapping[str, str], as_now: Callable[[Mapping[str, str]], Mapping[str, str]] = dict
+) -> dict[str, Any] | None:
     """Read the checkpoint of a run; None if there is no file.
 
     Args:
         path: the checkpoint.
         run: identity of the run, which must equal the checkpoint's.
+        as_now: what the identity of a checkpoint is called by this version.
 
     Raises:
         TrainingError: the checkpoint is broken or belongs to another run.
@@ -189,7 +192,7 @@ def read_state(path: Path, run: Mapping[str, str]) -> dict[str, Any] | None:
         return None
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        theirs = content["run"]
+        theirs = as_now(content["run"])
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{path}: a broken file, wanted the checkpoint of a training or no file") from error
     differing = [f"{key} {theirs.get(key)!r}, not {value!r}" for key, value in run.items() if theirs.get(key) != value]

@@ -27,6 +27,7 @@ from scarlet_zoo.training.loop import Progress
 from scarlet_zoo.training.run import (
     RUN_FILE,
     DataPlan,
+    as_begun,
     is_main_process,
     run_metadata,
     run_report,
@@ -99,7 +100,7 @@ def train(
         DivergedError: the loss is no longer finite.
     """
     plan, out = DataPlan.of(data), Path(out)
-    settings = (settings or TrainSettings()).for_data(plan.name)
+    settings, plan = as_begun(settings or TrainSettings(), plan, out)
     source = Path(supernet) if supernet is not None else None
     own = network if isinstance(network, nn.Module) else None
     label = name or (type(network).__name__ if isinstance(network, nn.Module) else network)
@@ -110,6 +111,7 @@ def train(
     bare = own if own is not None else create_model(wanted)
     feed = preprocessing_of(bare, input_size)
     images = plan.open(feed)
+    settings = settings.for_data(images)
     start = "scratch"
     if donor is not None and source is not None:
         assert isinstance(wanted, Arch)
