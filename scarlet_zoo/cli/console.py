@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from scarlet_zoo.cli.layout import bar as bar
 from scarlet_zoo.cli.layout import pairs as pairs
@@ -21,7 +21,7 @@ from scarlet_zoo.cli.layout import table as table
 from scarlet_zoo.cli.layout import tuning_table as tuning_table
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.utils.files import json_text
-from scarlet_zoo.utils.progress import displayed_by
+from scarlet_zoo.utils.watching import watching
 
 _NO_WIDTH = 100_000
 
@@ -94,15 +94,14 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _prints())
     ) as progress:
         task = progress.add_task(what, total=None)
-        with displayed_by(partial(_one_more_bar, progress)):
+        with watching(partial(_draw_preparation, progress, {})):
             yield lambda done, expected: progress.update(task, completed=done, total=expected)
 
 
-@contextmanager
-def _one_more_bar(progress: Progress, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show the progress of work inside other work as a bar of its own, which goes when the work is done."""
-    task = progress.add_task(what, total=None)
-    try:
-        yield lambda done, expected: progress.update(task, completed=done, total=expected)
-    finally:
-        progress.remove_task(task)
+def _draw_preparation(progress: Progress, bars: dict[str, TaskID], what: str, done: int, expected: int) -> None:
+    """Draw the bar of work inside other work; it goes when that work is done."""
+    if what not in bars:
+        bars[what] = progress.add_task(what, total=expected)
+    progress.update(bars[what], completed=done)
+    if done >= expected:
+        progress.remove_task(bars.pop(what))

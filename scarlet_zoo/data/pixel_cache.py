@@ -28,7 +28,7 @@ from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sources import Source
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
-from scarlet_zoo.utils.progress import reporting
+from scarlet_zoo.utils.watching import tell_watcher
 
 Pixels = NDArray[np.uint8]
 Positions = Sequence[int] | NDArray[np.int64]
@@ -148,7 +148,6 @@ class PixelCache:
         with (
             self._file(_PIXELS).open("r+b", buffering=0) as pixels,
             self._file(_DONE).open("r+b", buffering=0) as done,
-            reporting("read images") as report,
         ):
             kept = 0
 
@@ -167,7 +166,7 @@ class PixelCache:
                 if number % _CHUNKS_KEPT == 0 or end == len(positions):
                     keep(end)
                     kept = end
-                report(end, len(positions))
+                tell_watcher("decode images", end, len(positions))
 
     def _chunks(self, positions: NDArray[np.int64]) -> Iterator[list[Pixels]]:
         """Decode images in threads (Pillow decodes and resizes outside Python's lock) and yield them in order."""
