@@ -89,7 +89,7 @@ def usual_augment(name: str, size: tuple[int, int] = (224, 224)) -> Augment:
 
 
 def former_augment(name: str) -> Augment:
-    """Return the default augmentation that trainings before version 0.21 had, for those that continue."""
+    """Return the default augmentation that earlier versions trained with, for runs that they began."""
     return Augment() if name == "fashion-mnist" else Augment(shift_px=0, crop=0.08)
 
 

@@ -33,6 +33,47 @@ if TYPE_CHECKING:
 _TOP = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How many of so many images were classified right; as text it says all that the number is worth.
+
+    Attributes:
+        right: number of images whose class has the largest logit.
+        images: number of images, at least one.
+
+    Raises:
+        ScarletError: there are no images, or more right answers than images.
+    """
+
+    right: int
+    images: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.right <= self.images or not self.images:
+            raise ScarletError(f"accuracy: got {self.right} right of {self.images} images, wanted at least one image")
+
+    @property
+    def percent(self) -> float:
+        """The share of right answers, in percent."""
+        return 100 * self.right / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of ``percent`` by Wilson's score, if the images are a random sample."""
+        from scipy.stats import binomtest
+
+        found = binomtest(self.right, self.images).proportion_ci(0.95, method="wilson")
+        return 100 * float(found.low), 100 * float(found.high)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.percent:.2f} % ({self.right:,} of {self.images:,} images, 95 % interval {low:.1f} to {high:.1f})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: ``right images percent interval``."""
+        return {**asdict(self), "percent": self.percent, "interval": list(self.interval)}
+
+
 @dataclass(frozen=True)
 class Validation:
     """The accuracy of a network on labelled images.
@@ -214,8 +255,6 @@ def validate_part(
 def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterable[tuple[Logits, int]], expected: int,
            progress: Progress | None) -> Validation | None:  # fmt: skip
     """Count right answers; None if there are no images."""
-    from scipy.stats import binomtest
-
     first = among = done = 0
     seen = set()
     for logits, target in pairs:
@@ -228,7 +267,7 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
             progress(done, expected)
     if not done:
         return None
-    interval = binomtest(first, done).proportion_ci(0.95, method="wilson")
+    counted = Accuracy(first, done)
     return Validation(
         name=classifier.source,
         weights=classifier.weights,
@@ -241,14 +280,16 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
         matched_by=None,
         images=done,
         skipped=(),
-        top1=100 * first / done,
-        top1_interval=(100 * float(interval.low), 100 * float(interval.high)),
+        top1=counted.percent,
+        top1_interval=counted.interval,
         top5=100 * among / done,
     )
 
 
-def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None) -> float:
-    """The top-1 accuracy of a network on a split, in percent.
+def count_right(
+    model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None
+) -> Accuracy:
+    """Count the images of a split that a network classifies right.
 
     Args:
         model: the network; it is set to eval mode and stays in it.
@@ -270,6 +311,13 @@ def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 5
         for images, targets in in_order(split, batch, limit):
             right += int((model(images.to(device)).argmax(1).cpu() == targets).sum())
             count += len(targets)
-    if not count:
-        raise ScarletError("accuracy: got no images, wanted at least one")
-    return 100 * right / count
+    return Accuracy(right, count)
+
+
+def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None) -> float:
+    """The top-1 accuracy of a network on a split, in percent; the arguments are those of :func:`count_right`.
+
+    Raises:
+        ScarletError: the split holds no images.
+    """
+    return count_right(model, split, device, batch, limit).percent
