@@ -7,8 +7,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scarlet_zoo.errors import TrainingError
+
 NONE, LOSS, SAMPLING = "none", "loss", "sampling"
 BALANCES = (NONE, LOSS, SAMPLING)
+
+
+def check_balance(balance: str) -> None:
+    """Check what is asked for.
+
+    Raises:
+        TrainingError: it is none of :data:`BALANCES`.
+    """
+    if balance not in BALANCES:
+        raise TrainingError(f"balance: got {balance!r}, wanted one of {' '.join(BALANCES)}")
 
 
 def class_weights(targets: Tensor, classes: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torchvision.transforms.v2 import CutMix, MixUp
 from scarlet_zoo.data.auto_augment import seeded
 from scarlet_zoo.data.batches import Batch, mixed_seed
 from scarlet_zoo.data.splits import Split
+from scarlet_zoo.errors import TrainingError
 
 _MIXING = 1  # tells the seed of the mixing from that of the augmentation
 
@@ -36,6 +38,18 @@ class Mixing:
     def is_on(self) -> bool:
         """Whether anything is mixed."""
         return bool(self.mixup or self.cutmix)
+
+    def check(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            TrainingError: one is outside its limits.
+        """
+        for name, most in (("mixup", math.inf), ("cutmix", math.inf), ("prob", 1)):
+            value = getattr(self, name)
+            if not 0 <= value <= most or math.isinf(value):
+                wanted = "0 or more" if math.isinf(most) else f"0 to {most}"
+                raise TrainingError(f"mixing: got {name} {value}, wanted {wanted}")
 
     def __call__(self, images: Tensor, targets: Tensor, classes: int, seed: int) -> tuple[Tensor, Tensor]:
         """Mix the images (N, C, H, W) of a batch, and return them and the share of each class (N, classes).

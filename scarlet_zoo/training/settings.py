@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.augmentations import AugmentPlan
-from scarlet_zoo.data.balance import BALANCES, NONE
+from scarlet_zoo.data.balance import NONE, check_balance
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.mixing import Mixing
 from scarlet_zoo.errors import TrainingError
@@ -131,13 +131,8 @@ class TrainSettings:
             raise TrainingError(f"training: got freeze {self.freeze!r}, wanted backbone or a number of layer groups")
         if self.precision not in ("no", "bf16", "fp16"):
             raise TrainingError(f"training: got precision {self.precision!r}, wanted no, bf16 or fp16")
-        for name in ("mixup", "cutmix"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise TrainingError(f"training: got {name} {getattr(self, name)}, wanted 0 or more")
-        if not 0 <= self.mixup_prob <= 1:
-            raise TrainingError(f"training: got mixup_prob {self.mixup_prob}, wanted 0 to 1")
-        if self.balance not in BALANCES:
-            raise TrainingError(f"training: got balance {self.balance!r}, wanted one of {' '.join(BALANCES)}")
+        self.mixing.check()
+        check_balance(self.balance)
 
     def for_data(self, data: ImageData) -> TrainSettings:
         """Return these settings for a data set, with ``usual`` or a plan replaced by its augmentation."""
