@@ -50,7 +50,7 @@ class CachedSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         """Height and width of the images that crops are taken from; None without crops."""
         if self.augment is None or self.augment.crop == 1:
             return None
-        return "x".join(map(str, self._cache.preprocessing.size))
+        return "x".join(map(str, self._cache.size))
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -64,7 +64,8 @@ class CachedSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         index = np.asarray(batch.indices, np.int64)
         pixels = torch.from_numpy(self._pixels(self._cache.rows(self._positions[index]), batch.seed))
         images = pixels.float().div_(255).sub_(self._mean).div_(self._std)
-        return images.permute(0, 3, 1, 2), self.targets[torch.from_numpy(index)]
+        images = images.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        return images, self.targets[torch.from_numpy(index)]
 
     def _pixels(self, rows: Pixels, seed: int) -> Pixels:
         augment = self.augment
@@ -93,15 +94,14 @@ def source_split(
         cache_gb: largest size of all caches in GB; 0 for none.
     """
     if cache_gb:
-        stored = cached_size(source, preprocessing, augment)
-        cache = pixel_cache(source, stored, cache_gb)
+        cache = pixel_cache(source, preprocessing, cached_size(source, preprocessing, augment), cache_gb)
         if cache is not None:
             return CachedSplit(positions, cache, preprocessing, augment)
     return ImageSplit(positions, source, preprocessing, augment)
 
 
-def cached_size(source: Source, preprocessing: Preprocessing, augment: Augment | None) -> Preprocessing:
-    """Return the preprocessing that images are cached with: the network's, at a larger size if crops are taken.
+def cached_size(source: Source, preprocessing: Preprocessing, augment: Augment | None) -> tuple[int, int]:
+    """Return the height and width that images are cached with: the network's, or larger ones if crops are taken.
 
     A crop of a quarter of the area is stretched to the whole input. From an image of the input's size it would be
     stretched twofold and show none of the original's detail. So images are cached larger, up to where the smallest crop
@@ -110,12 +110,12 @@ def cached_size(source: Source, preprocessing: Preprocessing, augment: Augment |
     of which a few are opened: that would only fill the disk.
     """
     if augment is None or augment.crop == 1:
-        return preprocessing
+        return preprocessing.size
     wanted = min(1 / math.sqrt(augment.crop), _LARGEST_MARGIN)
     original = max(_scale(source.open(position).size, preprocessing) for position in evenly(len(source), _SAMPLE))
     margin = max(min(wanted, original), 1.0)
     height, width = (round(side * margin) for side in preprocessing.size)
-    return replace(preprocessing, size=(height, width))
+    return height, width
 
 
 def _scale(size: tuple[int, int], preprocessing: Preprocessing) -> float:

@@ -22,6 +22,7 @@ import numpy as np
 import PIL
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from PIL import Image
 
 from scarlet_zoo.data.image_io import strict_decoders
 from scarlet_zoo.data.preprocessing import Preprocessing
@@ -54,26 +55,28 @@ class PixelCache:
 
     Attributes:
         source: the images.
-        preprocessing: gives the size (H, W), the interpolation and the crop of the pixels.
+        preprocessing: gives the part of an image that a network sees, and the interpolation.
+        size: (H, W) of the pixels; the preprocessing's own, or a larger one to take random crops from.
         folder: folder of the two files.
     """
 
     source: Source
     preprocessing: Preprocessing
+    size: tuple[int, int]
     folder: Path
 
     @cached_property
     def key(self) -> str:
         """The name of the two files without their endings."""
         feed = self.preprocessing
-        facts = [_FORMAT, PIL.__version__, self.source.digest, len(self.source), feed.size, feed.channels,
-                 feed.interpolation, feed.crop]  # fmt: skip
+        facts = [_FORMAT, PIL.__version__, self.source.digest, len(self.source), self.size, feed.size,
+                 feed.channels, feed.interpolation, feed.crop]  # fmt: skip
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """The shape of all pixels, (N, H, W, C)."""
-        return (len(self.source), *self.preprocessing.size, self.preprocessing.channels)
+        return (len(self.source), *self.size, self.preprocessing.channels)
 
     @property
     def bytes(self) -> int:
@@ -172,11 +175,16 @@ class PixelCache:
         """Decode images in threads (Pillow decodes and resizes outside Python's lock) and yield them in order."""
 
         def decoded(chunk: NDArray[np.int64]) -> list[Pixels]:
-            return [self.preprocessing.pixels(self.source.open(int(position))) for position in chunk]
+            return [self._prepared(self.source.open(int(position))) for position in chunk]
 
         parts = [positions[start : start + _CHUNK] for start in range(0, len(positions), _CHUNK)]
         with strict_decoders(), ThreadPoolExecutor(os.cpu_count()) as pool:
             yield from pool.map(decoded, parts)
+
+    def _prepared(self, image: Image.Image) -> Pixels:
+        if self.size == self.preprocessing.size:
+            return self.preprocessing.pixels(image)
+        return self.preprocessing.part(image, (0, 0, 1, 1), self.size)
 
 
 def _write(file: int, content: bytes, offset: int) -> None:
@@ -190,19 +198,22 @@ def _on_disk(file: Path) -> int:
     return file.stat().st_blocks * 512 if file.is_file() else 0
 
 
-def pixel_cache(source: Source, preprocessing: Preprocessing, limit_gb: float = CACHE_GB) -> PixelCache | None:
+def pixel_cache(
+    source: Source, preprocessing: Preprocessing, size: tuple[int, int], limit_gb: float = CACHE_GB
+) -> PixelCache | None:
     """Return the cache of a source's images, or None if they must be opened each time.
 
     All caches together stay within the limit: to make room, those that were not used for the longest time are deleted.
 
     Args:
         source: the images; one without a digest is never cached, since nothing tells whether it has changed.
-        preprocessing: gives the size and the interpolation.
+        preprocessing: gives the part of an image that a network sees, and the interpolation.
+        size: (H, W) of the pixels.
         limit_gb: largest size of all caches in GB (10**9 bytes); 0 turns them off.
     """
     if source.digest is None or not limit_gb:
         return None
-    cache = PixelCache(source, preprocessing, cache_folder() / "pixels")
+    cache = PixelCache(source, preprocessing, size, cache_folder() / "pixels")
     limit = round(limit_gb * _GB)
     if cache.bytes <= limit:
         make_folder(cache.folder)
@@ -212,7 +223,7 @@ def pixel_cache(source: Source, preprocessing: Preprocessing, limit_gb: float = 
         reason = f"the {shutil.disk_usage(cache.folder).free / _GB:.1f} GB that are free in {cache.folder}"
     else:
         reason = f"the limit of {limit_gb:g} GB (--cache-limit)"
-    height, width = preprocessing.size
+    height, width = size
     warnings.warn(
         f"{len(source)} images of {height} x {width} pixels take {cache.bytes / _GB:.1f} GB, more than {reason}: they "
         "are opened again whenever they are needed; --loaders gives the number of processes that do it",
