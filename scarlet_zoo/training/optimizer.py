@@ -32,7 +32,7 @@ def make_optimizer(
     """
     name = settings.opt.lower()
     if name not in list_optimizers():
-        raise unknown_name("optimizer", settings.opt, ("sgd", "adamw", "rmsprop", *list_optimizers()))
+        raise unknown_name("optimizer", settings.opt, ("sgd", "adamw", "rmsprop", *map(str, list_optimizers())))
     if get_optimizer_info(name).second_order:
         raise TrainingError(f"optimizer {settings.opt}: needs second derivatives, wanted one that needs gradients only")
     try:
@@ -46,9 +46,7 @@ def make_optimizer(
         raise TrainingError(f"optimizer {settings.opt}: cannot be used here: {reason}") from error
 
 
-def parameter_groups(
-    model: nn.Module, settings: TrainSettings, scales: Mapping[str, float]
-) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, settings: TrainSettings, scales: Mapping[str, float]) -> list[dict[str, Any]]:
     """Divide the parameters that need a gradient by learning rate, and by whether weights decay.
 
     Tensors with one dimension, which are biases and norms, have no weight decay.

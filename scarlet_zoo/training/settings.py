@@ -10,10 +10,10 @@ from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.datasets import usual_augment
 from scarlet_zoo.errors import TrainingError
 
-
 SGD_RATE, ADAPTIVE_RATE = 0.1, 0.001
 _SGD = ("sgd", "momentum", "nesterov")
 BACKBONE = "backbone"
+_NETWORKS_ONLY = ("layer_decay", "head_lr", "freeze", "patience", "teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +116,18 @@ class TrainSettings:
             raise TrainingError(f"training: got freeze {self.freeze!r}, wanted backbone or a number of layer groups")
         if self.precision not in ("no", "bf16", "fp16"):
             raise TrainingError(f"training: got precision {self.precision!r}, wanted no, bf16 or fp16")
+
+    def for_supernet(self) -> TrainSettings:
+        """Return these settings, if a supernet can be trained by them.
+
+        Raises:
+            TrainingError: a setting is for networks only; the message names it.
+        """
+        for name in _NETWORKS_ONLY:
+            value = getattr(self, name)
+            if value != getattr(TrainSettings, name):
+                raise TrainingError(f"supernet: got {name} {value}, which is for the training of a network only")
+        return self
 
     def for_data(self, name: str) -> TrainSettings:
         """Return these settings for a data set by name or folder, with ``usual`` replaced by its augmentation."""

@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import pickle
+import sys
 import time
 from collections.abc import Mapping
 from io import TextIOWrapper
@@ -18,6 +19,8 @@ from torch import nn
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
+
+STEPS_FILE = "steps.jsonl"
 
 
 class Spent:
@@ -170,15 +173,18 @@ def _whole_lines(path: Path, before: int) -> list[str]:
     return lines
 
 
+def read_losses(path: Path) -> list[float]:
+    """Return the loss of each step that a log of steps holds, in order; none where there is no log."""
+    return [float(json.loads(line)["loss"]) for line in _whole_lines(path, sys.maxsize)]
+
+
 def write_state(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically."""
     with replacing(path) as temporary:
         torch.save(dict(content), temporary)
 
 
-def read_state(
-    path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] | None = None
-) -> dict[str, Any] | None:
+def read_state(path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """Read the checkpoint of a run; None if there is no file.
 
     Args:

@@ -120,7 +120,9 @@ _Found = tuple[TeacherNetwork, int, Sequence[str] | None]
 def _network_in(path: Path) -> str:
     described = read_metadata(path)
     if not path.is_file():
-        raise TrainingError(f"teacher {path}: no such file, wanted a weights file, an exported file or a network's name")
+        raise TrainingError(
+            f"teacher {path}: no such file, wanted a weights file, an exported file or a network's name"
+        )
     if "name" not in described:
         raise TrainingError(f"teacher {path}: does not say which network it is for, wanted NAME={path}")
     return described["name"]
