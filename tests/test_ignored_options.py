@@ -122,7 +122,7 @@ def test_what_is_asked_for_reaches_the_training_of_a_folder(scarlet, folders, tm
 
 def test_both_trainings_share_their_options_and_show_them_all():
     how = train.TrainingOptions(data="fashion-mnist", erase=0.25, lr=0.3, loaders=2)
-    settings = how.settings(epochs=3, ema=0.9)
+    settings = how.settings(pretrained=False, epochs=3, ema=0.9)
     assert (settings.epochs, settings.ema, settings.lr, settings.workers) == (3, 0.9, 0.3, 2)
     assert settings.augment.for_data("fashion-mnist", (28, 28)) == Augment(erase=0.25)
     shared = ("data", "data-dir", "validation", "pictures", "max-steps", "checkpoint-every", "batch-size", "lr",

@@ -226,11 +226,9 @@ class NetworkLearner(Learner):
         loss, how = self.criterion(logits, batch.targets), self._settings.teacher
         if self._teacher is not None and how is not None:
             network, feed = self._teacher
-            soft = [
-                (answers.float() / how.temperature).log_softmax(1)
-                for answers in (logits, network.logits(batch.images, feed))
-            ]
-            apart = nn.functional.kl_div(*soft, reduction="batchmean", log_target=True)
+            taught = (network.logits(batch.images, feed) / how.temperature).log_softmax(1)
+            own = (logits.float() / how.temperature).log_softmax(1)
+            apart = nn.functional.kl_div(own, taught, reduction="batchmean", log_target=True)
             loss = (1 - how.weight) * loss + how.weight * how.temperature**2 * apart
         yield LossTerm("cross_entropy", loss, getattr(self.model, "arch", None))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -26,59 +26,25 @@ from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.mixing import Mixed
 from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import DivergedError, ScarletError, TrainingError
-from scarlet_zoo.inference.accuracy import accuracy
+from scarlet_zoo.inference.accuracy import count_right
 from scarlet_zoo.training.acceleration import accelerator_of, shared_value
 from scarlet_zoo.training.early_stopping import BestEpoch
 from scarlet_zoo.training.learner import Course, Learner, StepBatch
 from scarlet_zoo.training.optimizer import SCALE, make_optimizer
+from scarlet_zoo.training.outcome import Seen, Training, Watch, accuracy_of
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.training.state import EmaWeights, Spent, StepLog, Writes, read_state, write_state
+from scarlet_zoo.training.state import (
+    STEPS_FILE,
+    EmaWeights,
+    Spent,
+    StepLog,
+    Writes,
+    read_losses,
+    read_state,
+    write_state,
+)
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What can be told of a training while it runs.
-
-    Attributes:
-        step: number of steps done.
-        last: number of steps in all; smaller than planned once early stopping has ended the training.
-        loss: loss of the last step.
-        top1: validation accuracies so far, in percent.
-    """
-
-    step: int
-    last: int
-    loss: float
-    top1: tuple[float, ...]
-
-
-Watch = Callable[[Seen], None]
-
-
-@dataclass(frozen=True)
-class Training:
-    """A finished training.
-
-    Attributes:
-        state: the trained weights; the averaged ones if the settings have ``ema``, those of the best epoch if they
-            have ``patience``.
-        steps: number of steps, over all sessions.
-        seconds: wall-clock time of these steps.
-        core_seconds: processor time of these steps in this process.
-        top1: validation accuracy in percent after each epoch, for a network.
-        epoch: number of the epoch whose weights these are, from 1; 0 where none was validated.
-        stopped_early: whether training stopped because no epoch was better.
-    """
-
-    state: dict[str, Tensor]
-    steps: int
-    seconds: float
-    core_seconds: float
-    top1: tuple[float, ...]
-    epoch: int = 0
-    stopped_early: bool = False
 
 
 def train(
@@ -144,6 +110,7 @@ class Loop:
             self.split.prepare()
             if learner.validated:
                 data.part("validation").prepare()
+        self.validation_images = len(data.part("validation")) if learner.validated else 0
         self.per_epoch = self._batches(0, 0).per_epoch
         self.planned = settings.epochs * self.per_epoch
         self.images_per_step = min(settings.batch_size, len(self.split))
@@ -182,7 +149,7 @@ class Loop:
         )
         main = self.accelerator.is_main_process
         self.spent.begin()
-        with StepLog(self.out / "steps.jsonl", self.first, enabled=main) as log:
+        with StepLog(self.out / STEPS_FILE, self.first, enabled=main) as log:
             self.learner.train_mode()
             for step, (views, targets) in enumerate(_raising(loader), start=self.first):
                 row = self._step(step, views, targets)
@@ -195,7 +162,7 @@ class Loop:
                 self.spent.mark()
                 if done % self.settings.checkpoint_every == 0 or done == self.last:
                     self._save(done)
-                yield Seen(done, self.last, row["loss"], tuple(self.top1))
+                yield Seen(done, self.last, row["loss"], tuple(self.top1), self.validation_images)
                 if done == self.last:
                     break
 
@@ -260,7 +227,8 @@ class Loop:
                 self.last = done
 
     def _accuracy(self) -> float:
-        return accuracy(self.learner.model, self.data.part("validation"), self.accelerator.device)
+        split = self.data.part("validation")
+        return count_right(self.learner.model, split, self.accelerator.device).percent
 
     def _weights(self) -> dict[str, Tensor]:
         return self.ema.state if self.ema is not None else self.learner.model.state_dict()
@@ -283,7 +251,7 @@ class Loop:
         self.accelerator.wait_for_everyone()
 
     def _restore(self) -> tuple[int, list[float]]:
-        defaults = {**TrainSettings().to_dict(), "augment": asdict(Augment()), "crops_from": "None"}
+        defaults = {**TrainSettings().to_dict(), "start": "scratch", "augment": asdict(Augment()), "crops_from": "None"}
         content = read_state(self.out / "checkpoint.pt", self._identity(), defaults)
         if content is None:
             return 0, []
@@ -320,8 +288,14 @@ class Loop:
         """Return the trained weights, the time spent and the validation accuracies."""
         epoch, weights = self.best.chosen(self.top1, self._weights())
         state = {key: value.detach().cpu() for key, value in self.learner.result(weights).items()}
-        return Training(state, self.last, self.spent.seconds, self.spent.core_seconds, tuple(self.top1), epoch,
-                        self.last < self.planned and self.best.is_over(self.top1))  # fmt: skip
+        losses = read_losses(self.out / STEPS_FILE)[-self.per_epoch :]
+        return Training(
+            state=state, steps=self.last, seconds=self.spent.seconds, core_seconds=self.spent.core_seconds,
+            top1=tuple(self.top1), epoch=epoch,
+            accuracy=accuracy_of(self.top1[epoch - 1], self.validation_images) if epoch else None,
+            stopped_early=self.last < self.planned and self.best.is_over(self.top1),
+            loss=sum(losses) / len(losses) if losses else math.nan,
+        )  # fmt: skip
 
 
 class _ErrorsAsValues:

@@ -32,7 +32,7 @@ def make_optimizer(
     """
     name = settings.opt.lower()
     if name not in list_optimizers():
-        raise unknown_name("optimizer", settings.opt, ("sgd", "adamw", "rmsprop", *list_optimizers()))
+        raise unknown_name("optimizer", settings.opt, ("sgd", "adamw", "rmsprop", *map(str, list_optimizers())))
     if get_optimizer_info(name).second_order:
         raise TrainingError(f"optimizer {settings.opt}: needs second derivatives, wanted one that needs gradients only")
     try:

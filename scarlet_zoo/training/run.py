@@ -10,15 +10,16 @@ from typing import Any
 import torch
 
 from scarlet_zoo.data.augment import Augment
-from scarlet_zoo.data.datasets import ImageData, open_data, trained_on
+from scarlet_zoo.data.datasets import ImageData, trained_on
+from scarlet_zoo.data.own_validation import open_with_validation
 from scarlet_zoo.data.pixel_cache import CACHE_GB
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.training.former import settings_then
-from scarlet_zoo.training.loop import Training
+from scarlet_zoo.training.outcome import Training
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import json_text
 
-RUN_FILE = "run.json"
+NETWORK_FILE, RUN_FILE = "model.safetensors", "run.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,9 @@ class DataPlan:
     Attributes:
         name: name of a data set, or a folder that holds a folder of images for each class.
         folder: where the files of a named data set are; its usual place when None.
-        validation: number of validation images; the data set's default when None.
+        validation: number of training images set aside for validation; the data set's default when None.
+        validation_data: folder of your own validation images, see :mod:`scarlet_zoo.data.own_validation`; then no
+            training images are set aside.
         images: number of training images that are used, see :func:`scarlet_zoo.data.datasets.trained_on`; all when
             None.
         cache_gb: largest size in GB of the files that hold decoded images, see
@@ -38,6 +41,7 @@ class DataPlan:
     name: str
     folder: Path | None = None
     validation: int | None = None
+    validation_data: str | Path | None = None
     images: int | None = None
     cache_gb: float = CACHE_GB
 
@@ -52,7 +56,9 @@ class DataPlan:
         Raises:
             DatasetError: no such data, or fewer images than asked for.
         """
-        data = open_data(self.name, preprocessing, self.folder, self.validation, self.cache_gb)
+        data = open_with_validation(
+            self.name, preprocessing, self.folder, self.validation, self.validation_data, self.cache_gb
+        )
         return data if self.images is None else trained_on(data, self.images)
 
 
@@ -95,8 +101,17 @@ def run_report(data: ImageData, settings: TrainSettings, done: Training) -> dict
         "steps": done.steps,
         "seconds": round(done.seconds, 1),
         "core_seconds": round(done.core_seconds, 1),
+        "loss": done.loss,
+        **_outcome(done),
         "settings": settings.to_dict(),
     }
+
+
+def _outcome(done: Training) -> dict[str, Any]:
+    """The validation accuracy of the result, for a network; a supernet has none."""
+    if done.accuracy is None:
+        return {}
+    return {"epoch": done.epoch, "stopped_early": done.stopped_early, "accuracy": done.accuracy.to_dict()}
 
 
 def run_metadata(plan: DataPlan, data: ImageData, settings: TrainSettings) -> dict[str, str]:
@@ -104,6 +119,7 @@ def run_metadata(plan: DataPlan, data: ImageData, settings: TrainSettings) -> di
     return {
         "data": plan.name,
         "validation": str(len(data.part("validation"))),
+        **({"validation_data": str(plan.validation_data)} if plan.validation_data is not None else {}),
         "labels": json.dumps(list(data.classes)),
         "settings": json_text(settings.to_dict()),
     }

@@ -19,6 +19,7 @@ _UNKNOWN_SIZE = (32, 32)  # of data that somebody else opened, for a network of 
 SGD_RATE, ADAPTIVE_RATE = 0.1, 0.001
 _SGD = ("sgd", "momentum", "nesterov")
 BACKBONE = "backbone"
+_NETWORKS_ONLY = ("layer_decay", "head_lr", "freeze", "patience", "teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,18 @@ class TrainSettings:
             raise TrainingError(f"training: got precision {self.precision!r}, wanted no, bf16 or fp16")
         self.mixing.check()
         check_balance(self.balance)
+
+    def for_supernet(self) -> TrainSettings:
+        """Return these settings, if a supernet can be trained by them.
+
+        Raises:
+            TrainingError: a setting is for networks only; the message names it.
+        """
+        for name in _NETWORKS_ONLY:
+            value = getattr(self, name)
+            if value != getattr(TrainSettings, name):
+                raise TrainingError(f"supernet: got {name} {value}, which is for the training of a network only")
+        return self
 
     def for_data(self, data: ImageData) -> TrainSettings:
         """Return these settings for a data set, with ``usual`` or a plan replaced by its augmentation."""

@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import pickle
+import sys
 import time
 from collections.abc import Mapping
 from io import TextIOWrapper
@@ -18,6 +19,8 @@ from torch import nn
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
+
+STEPS_FILE = "steps.jsonl"
 
 
 class Spent:
@@ -170,6 +173,11 @@ def _whole_lines(path: Path, before: int) -> list[str]:
     return lines
 
 
+def read_losses(path: Path) -> list[float]:
+    """Return the loss of each step that a log of steps holds, in order; none where there is no log."""
+    return [float(json.loads(line)["loss"]) for line in _whole_lines(path, sys.maxsize)]
+
+
 def write_state(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically."""
     with replacing(path) as temporary:
@@ -198,7 +206,7 @@ def read_state(path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] |
     differing = [
         f"{key} {theirs.get(key)!r}, not {value!r}"
         for key, value in run.items()
-        if not _is_same(theirs.get(key), value, (defaults or {}).get(key))
+        if not _is_same(theirs.get(key), value, (defaults or {}).get(key, _NO_DEFAULT))
     ]
     if differing:
         differences = "; ".join(differing)[:300]
@@ -209,10 +217,13 @@ def read_state(path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] |
     return content
 
 
+_NO_DEFAULT = object()
+
+
 def _is_same(theirs: str | None, ours: str, default: Any) -> bool:
     """Whether a fact of a run is that of its checkpoint; what an older checkpoint lacks must have its default."""
     if theirs is None or theirs == ours:
-        return theirs == ours or (default is not None and ours == str(default))
+        return theirs == ours or (default is not _NO_DEFAULT and ours == str(default))
     try:
         old, new = ast.literal_eval(theirs), ast.literal_eval(ours)
     except (ValueError, SyntaxError):
