@@ -94,6 +94,15 @@ def test_a_policy_moves_small_images_by_at_most_what_timm_does():
     assert policy("rand-m9", 224).ops[0].hparams["translate_const"] == 100
 
 
+@pytest.mark.parametrize("auto", ["rand-m10-inc1", "rand-m9-mstd0.5-inc1", "v0", "originalr", "augmix-m10-w1-d1", "3a"])
+def test_every_image_of_a_policy_comes_out(auto):
+    """Pillow 12 refuses to posterize to 0 bits, which timm asks for at its strongest: such images keep one bit."""
+    same = torch.arange(3 * 64).view(1, 3, 8, 8).to(torch.uint8).expand(400, -1, -1, -1)
+    made = Augment(**STILL, auto=auto).arrays(same, 0)
+    assert made.shape == same.shape
+    assert len({image.numpy().tobytes() for image in made}) > 4
+
+
 TEXTS = {
     (): usual_augment("x", (32, 32)),
     ("none",): None,

@@ -90,12 +90,31 @@ def policy(auto: str, side: int) -> Change:
     moved = {"translate_pct": 0.3} if "augmix" in auto else {"translate_const": int(side * 0.45)}
     try:
         change: Change = make(auto, {"img_mean": _GREY, **moved})
+        _keep_a_bit(change)
         with seeded(0):
             change(Image.new("RGB", (8, 8)))
     except Exception as error:  # timm asserts, and raises what float() and its tables do
         wanted = f"wanted {TRIVIAL} or a policy of timm such as {RANDAUGMENT}, original, augmix-m3-w3 or 3a"
         raise TrainingError(f"augmentation: got auto={auto}, {wanted}") from error
     return change
+
+
+def _keep_a_bit(change: Any) -> None:
+    """Let a policy of timm posterize to one bit where it would to none.
+
+    The strongest posterizing of timm keeps 0 bits of a colour, which made black images with Pillow up to 11 and is an
+    error since.
+    """
+    from timm.data.auto_augment import posterize
+
+    def posterize_to_a_bit(image: Image.Image, bits: int, **rest: Any) -> Image.Image:
+        kept: Image.Image = posterize(image, max(bits, 1), **rest)
+        return kept
+
+    nested = change.policy if hasattr(change, "policy") else [change.ops]
+    for step in (step for steps in nested for step in steps):
+        if step.aug_fn is posterize:
+            step.aug_fn = posterize_to_a_bit
 
 
 @lru_cache(maxsize=8)
