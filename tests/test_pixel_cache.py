@@ -1,6 +1,7 @@
 """The pixel cache: the same pixels as from the files, each decoded once, whoever is killed and whatever changes."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -129,7 +130,27 @@ def test_files_that_are_not_whole_are_made_again(pictures):
     rows = cache.rows(range(24))
     for ending in (".pixels", ".done"):
         os.truncate(cache.folder / f"{cache.key}{ending}", 5)
-        assert np.array_equal(cache.rows(range(24)), rows)
+        assert np.array_equal(cache_of(pictures).rows(range(24)), rows)
+
+
+def test_deleted_files_stay_readable_and_are_made_again_for_others(pictures):
+    cache, opened = counted(cache_of(pictures))
+    rows = cache.rows(range(12))
+    opened.clear()
+    for file in cache.folder.iterdir():
+        file.unlink()
+    assert np.array_equal(cache.rows(range(12)), rows)
+    assert not opened
+    assert len(cache.rows(range(24))) == 24
+    assert sorted(opened) == list(range(24))
+
+
+def test_a_process_that_gets_the_cache_opens_it_for_itself(pictures):
+    cache = cache_of(pictures)
+    rows = cache.rows(range(24))
+    sent = pickle.loads(pickle.dumps(cache))
+    assert not sent._opened
+    assert np.array_equal(sent.rows(range(24)), rows)
 
 
 SLOW = """

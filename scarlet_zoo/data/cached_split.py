@@ -19,7 +19,7 @@ from scarlet_zoo.data.folders import evenly
 from scarlet_zoo.data.pixel_cache import PixelCache, Pixels, pixel_cache
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sources import Source
-from scarlet_zoo.data.splits import ImageSplit, Split, augmented, augmented_parts
+from scarlet_zoo.data.splits import ImageSplit, Split, augmented, augmented_parts, normalised
 
 _LARGEST_MARGIN = 1.5
 _SAMPLE = 16  # images that are opened to see how large the originals are
@@ -42,8 +42,6 @@ class CachedSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self._positions, self._cache, self.preprocessing, self.augment = positions, cache, preprocessing, augment
         self.targets = torch.from_numpy(cache.source.targets[positions])
-        mean, std = (torch.tensor(v, dtype=torch.float32) for v in (preprocessing.mean, preprocessing.std))
-        self._mean, self._std = mean, std
 
     @property
     def crops_from(self) -> str | None:
@@ -62,12 +60,10 @@ class CachedSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return normalised images float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
         index = np.asarray(batch.indices, np.int64)
-        pixels = torch.from_numpy(self._pixels(self._cache.rows(self._positions[index]), batch.seed))
-        images = pixels.float().div_(255).sub_(self._mean).div_(self._std)
-        images = images.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-        return images, self.targets[torch.from_numpy(index)]
+        pixels = self._pixels(self._cache.rows(self._positions[index]), batch.seed)
+        return normalised(pixels, self.preprocessing), self.targets[torch.from_numpy(index)]
 
-    def _pixels(self, rows: Pixels, seed: int) -> Pixels:
+    def _pixels(self, rows: Pixels, seed: int) -> Tensor:
         augment = self.augment
         if augment is None or augment.crop == 1:
             return augmented(rows, augment, seed)

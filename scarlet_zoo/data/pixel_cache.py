@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -99,12 +100,23 @@ class PixelCache:
             DatasetError: the cache cannot be written.
         """
         picked = np.asarray(positions, np.int64)
-        while True:
+        while not self._opened or not self._opened[1][picked].all():
             self.fill(picked)
-            try:
-                return np.asarray(np.memmap(self._file(_PIXELS), np.uint8, "r", shape=self.shape))[picked]
-            except FileNotFoundError:  # another process has made room for its own cache just now
-                continue
+            with suppress(FileNotFoundError):  # another process may have made room for its own cache just now
+                self._opened[:] = self._mapped(_PIXELS, self.shape), self._mapped(_DONE, self.shape[:1])
+        return self._opened[0][picked]
+
+    @cached_property
+    def _opened(self) -> list[Pixels]:
+        """The memory maps of pixels and marks once they were needed; deleted files stay readable through them."""
+        return []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the memory maps, which a process opens for itself."""
+        return {key: value for key, value in self.__dict__.items() if key != "_opened"}
+
+    def _mapped(self, ending: str, shape: tuple[int, ...]) -> Pixels:
+        return np.asarray(np.memmap(self._file(ending), np.uint8, "r", shape=shape))
 
     def fill(self, positions: Positions) -> None:
         """Decode those of the images at positions of the source that the cache does not hold; they are shared.
@@ -129,8 +141,7 @@ class PixelCache:
         """Those of the positions whose images are not held, sorted."""
         if not self._whole():
             return np.unique(positions)
-        done = np.memmap(self._file(_DONE), np.uint8, "r", shape=self.shape[:1])
-        return np.unique(positions[done[positions] == 0])
+        return np.unique(positions[self._mapped(_DONE, self.shape[:1])[positions] == 0])
 
     def _whole(self) -> bool:
         """Whether both files are there, at their full length."""

@@ -161,26 +161,26 @@ class ImageSplit(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return normalised images float32 (N, C, H, W), in channels-last memory, and targets (N,)."""
         opened = [self._source.open(int(self._positions[index])) for index in batch.indices]
-        images = torch.from_numpy(self.preprocessing.normalize(self._pixels(opened, batch.seed)))
-        return images.contiguous(memory_format=torch.channels_last), self.targets[torch.as_tensor(batch.indices)]
+        images = normalised(self._pixels(opened, batch.seed), self.preprocessing)
+        return images, self.targets[torch.as_tensor(batch.indices)]
 
-    def _pixels(self, opened: Sequence[Image.Image], seed: int) -> Pixels:
-        """Return pixels at the network's size (N, H, W, C), augmented if this split has an augmentation."""
+    def _pixels(self, opened: Sequence[Image.Image], seed: int) -> Tensor:
+        """Return pixels at the network's size (N, C, H, W), augmented if this split has an augmentation."""
         feed, augment = self.preprocessing, self.augment
         if augment is None or augment.crop == 1:
             return augmented(np.stack([feed.pixels(image) for image in opened]), augment, seed)
         return augmented_parts([partial(feed.part, image) for image in opened], augment, seed)
 
 
-def augmented(pixels: Pixels, augment: Augment | None, seed: int) -> Pixels:
-    """Augment pixels at the network's size (N, H, W, C) without a crop; None leaves them as they are."""
+def augmented(pixels: Pixels, augment: Augment | None, seed: int) -> Tensor:
+    """Augment pixels at the network's size (N, H, W, C) without a crop; returns (N, C, H, W), unchanged for None."""
     if augment is None:
-        return pixels
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
     return _after_crop(pixels, augment, torch.Generator().manual_seed(seed))
 
 
-def augmented_parts(stretched: Sequence[Callable[[Sequence[float]], Pixels]], augment: Augment, seed: int) -> Pixels:
-    """Augment images with a random crop; return pixels at the network's size (N, H, W, C).
+def augmented_parts(stretched: Sequence[Callable[[Sequence[float]], Pixels]], augment: Augment, seed: int) -> Tensor:
+    """Augment images with a random crop; returns pixels at the network's size (N, C, H, W).
 
     Args:
         stretched: for each image, what makes pixels (H, W, C) of a part, as :meth:`Preprocessing.part`.
@@ -192,6 +192,11 @@ def augmented_parts(stretched: Sequence[Callable[[Sequence[float]], Pixels]], au
     return _after_crop(np.stack([part(box) for part, box in zip(stretched, boxes, strict=True)]), augment, random)
 
 
-def _after_crop(pixels: Pixels, augment: Augment, random: torch.Generator) -> Pixels:
-    altered = augment.after_crop(torch.from_numpy(pixels.transpose(0, 3, 1, 2)), random)
-    return np.ascontiguousarray(altered.numpy().transpose(0, 2, 3, 1))
+def _after_crop(pixels: Pixels, augment: Augment, random: torch.Generator) -> Tensor:
+    return augment.after_crop(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), random)
+
+
+def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Return pixels (N, C, H, W) as the network's input, bit for bit as :meth:`Preprocessing.normalize` does."""
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    return pixels.float().div_(255).sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
