@@ -95,7 +95,7 @@ def _read_and_train(reader: Iterator[tuple[Tensor, Tensor]], step: Callable[[tup
 def _training_step(network: str) -> Callable[[tuple[Tensor, Tensor]], None]:
     """A step of a network's training on colour images, as the training loop does it."""
     model = create_model(network, in_chans=3)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, nesterov=True, weight_decay=5e-4)
     criterion = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
 
