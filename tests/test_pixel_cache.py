@@ -303,6 +303,14 @@ def test_data_that_says_nothing_of_changes_is_not_cached():
     assert isinstance(cached_split.source_split(np.arange(3), source, COLOUR, None, 1.0), ImageSplit)
 
 
+def test_a_picked_source_is_told_by_what_was_picked(pictures):
+    source = folder_source(files(pictures), range(24))
+    some, same, others = (source.picked(np.array(places)) for places in ([3, 5], [3, 5], [3, 6]))
+    assert some.digest == same.digest != others.digest
+    assert some.targets.tolist() == [3, 5]
+    assert np.array_equal(pixel_cache.pixel_cache(some, COLOUR, (32, 32)).rows([1])[0], COLOUR.pixels(source.open(5)))
+
+
 def test_torchvision_and_hugging_face_say_when_they_change(tmp_path):
     from scarlet_zoo.data.sources import torchvision_source
 

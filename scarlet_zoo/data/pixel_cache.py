@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,9 +69,9 @@ class PixelCache:
     @cached_property
     def key(self) -> str:
         """The name of the two files without their endings."""
-        feed = self.preprocessing
-        facts = [_FORMAT, PIL.__version__, self.source.digest, len(self.source), self.size, feed.size,
-                 feed.channels, feed.interpolation, feed.crop]  # fmt: skip
+        # All of the preprocessing but the colours, which are normalised after the cache.
+        seen = {key: value for key, value in asdict(self.preprocessing).items() if key not in ("mean", "std")}
+        facts = [_FORMAT, PIL.__version__, self.source.digest, self.shape, seen]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
     @property

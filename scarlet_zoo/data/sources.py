@@ -36,6 +36,10 @@ class Source:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def picked(self, places: NDArray[np.int64]) -> Source:
+        """Return the source of the images at some positions."""
+        return Source(self.targets[places], partial(_open_at, self, places), partial(_picked_digest, self, places))
+
     @cached_property
     def digest(self) -> str | None:
         """A text that changes whenever an image may have changed; None where nothing tells."""
@@ -73,6 +77,16 @@ def _digest(kind: str, texts: Iterable[str]) -> str:
     for text in texts:
         made.update(b"\0" + os.fsencode(text))
     return made.hexdigest()
+
+
+def _open_at(source: Source, places: NDArray[np.int64], index: int) -> Image.Image:
+    return source.open(int(places[index]))
+
+
+def _picked_digest(source: Source, places: NDArray[np.int64]) -> str | None:
+    return (
+        None if source.digest is None else _digest("picked", [source.digest, places.astype(np.int64).tobytes().hex()])
+    )
 
 
 def _files_digest(files: Sequence[Path]) -> str:
