@@ -15,6 +15,7 @@ from scarlet_zoo.data import fashion_mnist as files
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.augmentations import usual_augment
 from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.cached_split import CachedSplit
 from scarlet_zoo.data.datasets import open_data, split_indices
 from scarlet_zoo.data.fashion_mnist import fashion_mnist
 from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
@@ -259,6 +260,9 @@ def test_hugging_face_and_torchvision_sets(tmp_path, monkeypatch):
     assert [len(data.part(name)) for name in ("train", "validation", "test")] == [20, 4, 5]
     _, targets = next(in_order(data.part("test"), 5))
     assert targets.tolist() == [0, 1, 2, 0, 1]
+    cached = open_data(f"hf:{tmp_path / 'hf'}", COLOUR, validation=4, cache_gb=1)
+    assert isinstance(cached.part("train"), CachedSplit)
+    assert torch.equal(next(in_order(cached.part("train"), 20))[0], next(in_order(data.part("train"), 20))[0])
     with pytest.raises(DatasetError, match="hf:"):
         open_data(f"hf:{tmp_path}", COLOUR)
 
