@@ -121,6 +121,9 @@ Data = Annotated[str, typer.Option(help=_DATA)]
 DataOrNone = Annotated[str | None, typer.Option("--data", help=_DATA)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder where the data set is, or where a download is stored.")]
 Held = Annotated[int | None, typer.Option(min=1, help="Number of training images to set aside for validation.")]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out image files that cannot be read, instead of refusing them.")
+]
 Pictures = Annotated[
     int | None,
     typer.Option(min=1, help="Number of training images to use, spread evenly over the data; all when left out."),

@@ -21,6 +21,7 @@ from scarlet_zoo.cli.options import (
     Pictures,
     Rate,
     Seed,
+    SkipBroken,
     Space,
     SpaceOrNone,
     StrategyOrNone,
@@ -87,6 +88,7 @@ class TrainingOptions:
     data_dir: DataDir = None
     validation: Held = None
     pictures: Pictures = None
+    skip_broken: SkipBroken = False
     max_steps: MaxSteps = None
     checkpoint_every: CheckpointEvery = 500
     batch_size: BatchSize = 128
@@ -106,7 +108,8 @@ class TrainingOptions:
         """The data set that the options select."""
         from scarlet_zoo.training.run import DataPlan
 
-        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation, images=self.pictures)
+        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation, images=self.pictures,
+                        skip_broken=self.skip_broken)  # fmt: skip
 
     def settings(self, **own: Any) -> TrainSettings:
         """The settings of a training, with settings ``own`` that only one verb has."""

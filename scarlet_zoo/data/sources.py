@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from scarlet_zoo.data.image_io import open_image
+from scarlet_zoo.data.image_io import as_the_camera_was_held, open_image
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.installing import install_command
 
@@ -23,7 +23,7 @@ class Source:
 
     Attributes:
         targets: class index of each image, int64 (N,).
-        open: opens the image at a position, as it lies in its file.
+        open: opens the image at a position, upright if the source was asked for that.
     """
 
     targets: NDArray[np.int64]
@@ -32,38 +32,44 @@ class Source:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def numbered(self, index: Sequence[int]) -> Source:
+        """The same images with other class indices, given for each of the former ones."""
+        return replace(self, targets=np.asarray(index, np.int64)[self.targets])
 
-def folder_source(files: Sequence[Path], targets: Sequence[int]) -> Source:
+
+def folder_source(files: Sequence[Path], targets: Sequence[int], *, upright: bool = True) -> Source:
     """Return the images of image files, given the class index of each."""
-    return Source(np.asarray(targets, np.int64), partial(_open_file, files))
+    return Source(np.asarray(targets, np.int64), partial(_open_file, files, upright))
 
 
-def torchvision_source(part: Any) -> Source:
+def torchvision_source(part: Any, *, upright: bool = True) -> Source:
     """Return the images of one part of a torchvision data set."""
     targets = getattr(part, "targets", None)
     # Most data sets list their targets; for the others every image is opened once.
     known = targets if targets is not None else [part[position][1] for position in range(len(part))]
-    return Source(np.asarray(known, np.int64), partial(_open_pair, part))
+    return Source(np.asarray(known, np.int64), partial(_open_pair, part, upright))
 
 
-def hugging_face_source(part: Any, labels: Sequence[Any]) -> Source:
+def hugging_face_source(part: Any, labels: Sequence[Any], *, upright: bool = True) -> Source:
     """Return the images of a Hugging Face split; the class index of an image is the position of its label."""
     index = {label: position for position, label in enumerate(labels)}
-    return Source(np.asarray([index[label] for label in part["label"]], np.int64), partial(_open_row, part))
+    return Source(np.asarray([index[label] for label in part["label"]], np.int64), partial(_open_row, part, upright))
 
 
-def _open_file(files: Sequence[Path], index: int) -> Image.Image:
-    return open_image(files[index], upright=False)
+def _open_file(files: Sequence[Path], upright: bool, index: int) -> Image.Image:
+    return open_image(files[index], upright=upright)
 
 
-def _open_pair(part: Any, index: int) -> Image.Image:
-    image: Image.Image = part[index][0]
-    return image
+def _open_pair(part: Any, upright: bool, index: int) -> Image.Image:
+    return _as_asked(part[index][0], upright=upright)
 
 
-def _open_row(part: Any, index: int) -> Image.Image:
-    image: Image.Image = part[index]["image"]
-    return image
+def _open_row(part: Any, upright: bool, index: int) -> Image.Image:
+    return _as_asked(part[index]["image"], upright=upright)
+
+
+def _as_asked(image: Image.Image, *, upright: bool) -> Image.Image:
+    return as_the_camera_was_held(image.copy()) if upright and image.getexif() else image
 
 
 def torchvision_sets(name: str, folder: Path) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.class_folders import Logits
 from scarlet_zoo.data.datasets import ImageData, open_data
 from scarlet_zoo.data.folders import evenly
+from scarlet_zoo.data.held_out import TrainingImages
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import TrainingError
@@ -60,12 +63,17 @@ class OneShot:
 
         Raises:
             TrainingError: supernet and data have different numbers of classes.
+            DatasetError: a class that the supernet does not know, or other images or another number of validation
+                images than it was trained with.
         """
         space, (name, folder, validation) = self.supernet.space, self._data
-        images = open_data(name, space_preprocessing(space), folder, validation)
+        labels = json.loads(self.metadata["labels"]) if "labels" in self.metadata else None
+        logits = None if labels is None else Logits(str(self.file), space.num_classes, labels)
+        images = open_data(name, space_preprocessing(space), folder, validation, logits=logits)
         if len(images.classes) != space.num_classes:
             raise TrainingError(f"{self.file}: got a supernet for {space.num_classes} classes, wanted "
                                 f"{len(images.classes)} as in {name}")  # fmt: skip
+        TrainingImages(str(self.file), self.metadata).require(images.division, name, validation)
         return images
 
     @cached_property

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from scarlet_zoo.data.class_folders import Logits
 from scarlet_zoo.data.datasets import ImageData, open_data, trained_on
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.training.loop import Training
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import json_text
@@ -28,25 +31,37 @@ class DataPlan:
         validation: number of validation images; the data set's default when None.
         images: number of training images that are used, see :func:`scarlet_zoo.data.datasets.trained_on`; all when
             None.
+        skip_broken: whether image files that cannot be read are left out; otherwise they are refused.
     """
 
     name: str
     folder: Path | None = None
     validation: int | None = None
     images: int | None = None
+    skip_broken: bool = False
 
     @classmethod
     def of(cls, data: DataPlan | str | Path) -> DataPlan:
         """Return a plan unchanged, or the plan of a data set's name or folder."""
         return data if isinstance(data, DataPlan) else cls(name=str(data))
 
-    def open(self, preprocessing: Preprocessing) -> ImageData:
-        """Open the data set for a network with this preprocessing.
+    def open(self, preprocessing: Preprocessing, logits: Logits | None = None) -> ImageData:
+        """Open the data set for a network with this preprocessing, and warn of what may spoil the training.
+
+        Args:
+            preprocessing: the network's preprocessing.
+            logits: logits that the classes are matched to by their names; None for the data's own order.
 
         Raises:
-            DatasetError: no such data, or fewer images than asked for.
+            DatasetError: no such data, images that cannot be read, fewer images than asked for, or one class only.
         """
-        data = open_data(self.name, preprocessing, self.folder, self.validation)
+        data = open_data(self.name, preprocessing, self.folder, self.validation, skip_broken=self.skip_broken,
+                         logits=logits)  # fmt: skip
+        if len(data.classes) < 2:
+            raise DatasetError(f"data {self.name}: got images of one class only ({' '.join(data.classes)}), wanted two "
+                               "or more, each in a folder of its own")  # fmt: skip
+        for line in data.remarks:
+            warnings.warn(line, ScarletWarning, stacklevel=3)
         return data if self.images is None else trained_on(data, self.images)
 
 
@@ -69,6 +84,7 @@ def run_report(data: ImageData, settings: TrainSettings, done: Training) -> dict
         "classes": len(data.classes),
         "pictures": len(data.part("train")),
         "validation_pictures": len(data.part("validation")),
+        "split": None if data.division is None else asdict(data.division),
         "steps": done.steps,
         "seconds": round(done.seconds, 1),
         "core_seconds": round(done.core_seconds, 1),
@@ -83,6 +99,7 @@ def run_metadata(plan: DataPlan, data: ImageData, settings: TrainSettings) -> di
         "validation": str(len(data.part("validation"))),
         "labels": json.dumps(list(data.classes)),
         "settings": json_text(settings.to_dict()),
+        **({} if data.division is None else {"split": data.division.to_json()}),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from torch import nn
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.zoo import ZOO
+from scarlet_zoo.data.class_folders import Logits
 from scarlet_zoo.data.datasets import ImageData
+from scarlet_zoo.data.held_out import TrainingImages
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArchError, TrainingError
 from scarlet_zoo.models.blocks import Stabilizer
@@ -109,10 +112,11 @@ def train(
     wanted = _network_of(label, source, donor[0].space if donor else space) if own is None else label
     bare = own if own is not None else create_model(wanted)
     feed = preprocessing_of(bare, input_size)
-    images = plan.open(feed)
+    images = plan.open(feed, _logits_of(source, donor) if donor is not None else None)
     start = "scratch"
     if donor is not None and source is not None:
         assert isinstance(wanted, Arch)
+        TrainingImages(str(source), donor[1]).require(images.division, plan.name, plan.validation)
         bare, start = _subnet(source, donor[0], wanted, images), f"supernet {donor[1].get('sha256', '')[:12]}"
     elif own is None:
         # Initialise again from the seed: the first network has drawn random numbers and may have other classes.
@@ -161,6 +165,13 @@ def _network_of(name: str, supernet: Path | None, space: SearchSpace | None) -> 
     if supernet is not None:
         raise ArchError(f"network {name!r}: not an architecture of a search space, wanted one of the supernet's space")
     return name
+
+
+def _logits_of(file: Path | None, donor: tuple[Supernet, Mapping[str, str]]) -> Logits | None:
+    """The logits of a supernet, in whose order the classes are wanted; None if its file does not name them."""
+    supernet, described = donor
+    labels = json.loads(described["labels"]) if "labels" in described else None
+    return None if labels is None else Logits(str(file), supernet.space.num_classes, labels)
 
 
 def _subnet(file: Path, supernet: Supernet, arch: Arch, data: ImageData) -> nn.Module:
