@@ -317,7 +317,7 @@ def test_training_leaves_out_what_is_no_image_by_its_name_or_size(tmp_path):
 
 def test_broken_images_are_named_before_a_training_starts_or_are_skipped(scarlet, tmp_path):
     """Which images a step sees follows from the seed alone, so none is left out on the way."""
-    folder = filled(tmp_path / "data", "abc")
+    folder = filled(tmp_path / "data", "abcde")
     broken = [folder / name / "half.png" for name in "ab"]
     for file in broken:
         photos(2)[1].resize((64, 64)).save(file.parent / "two.png")
@@ -327,14 +327,14 @@ def test_broken_images_are_named_before_a_training_starts_or_are_skipped(scarlet
                "--out", tmp_path / "run", "--json")  # fmt: skip
     code, out, err = scarlet(*command)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"error: {folder}: 2 of 7 images cannot be read: {broken[0]} (broken image file: ")
+    assert err.startswith(f"error: {folder}: 2 of 9 images cannot be read: {broken[0]} (broken image file: ")
     assert str(broken[1]) in err
     assert err.endswith("; wanted readable images, or --skip-broken\n")
     code, out, err = scarlet(*command, "--skip-broken")
     said = json.loads(out)
-    assert (code, said["pictures"], said["validation_pictures"], said["classes"]) == (0, 3, 2, 3)
-    assert f"{folder}: skipped 2 of 7 files (broken image: half.png, half.png)" in err
-    assert f"{folder}: no validation image of c, so nothing is measured of it" in err
+    assert (code, said["pictures"], said["validation_pictures"], said["classes"]) == (0, 5, 2, 5)
+    assert f"{folder}: skipped 2 of 9 files (broken image: half.png, half.png)" in err
+    assert f"{folder}: no validation image of c, d, e, so nothing is measured of it" in err
 
 
 def test_an_image_beside_the_class_folders_is_of_none(tmp_path):

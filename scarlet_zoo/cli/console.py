@@ -20,6 +20,7 @@ from scarlet_zoo.cli.layout import table as table
 from scarlet_zoo.cli.layout import tuning_table as tuning_table
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.utils.files import json_text
+from scarlet_zoo.utils.watching import watching
 
 _NO_WIDTH = 100_000
 
@@ -92,4 +93,9 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _prints())
     ) as progress:
         task = progress.add_task(what, total=None)
-        yield lambda done, expected: progress.update(task, completed=done, total=expected)
+
+        def show(doing: str, done: int, expected: int) -> None:
+            progress.update(task, description=doing, completed=done, total=expected)
+
+        with watching(show):
+            yield lambda done, expected: show(what, done, expected)

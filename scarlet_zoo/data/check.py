@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +130,14 @@ class _Memory:
         try:
             if entry is None or entry[0] != _stamp(file):
                 return None
-            fields: dict[str, Any] = dict(entry[1])
-            return ImageFacts(**{**fields, "mean": tuple(fields["mean"]), "square": tuple(fields["square"])})
+            width, height, mode, kind, turned, digest, mean, square = entry[1]
+            return ImageFacts(width, height, mode, kind, turned, digest, tuple(mean), tuple(square))
         except (OSError, ValueError, TypeError, LookupError):
             return None
 
     def add(self, file: Path, facts: ImageFacts) -> None:
         """Remember what is known of a file."""
-        self._entries[_key(file)] = [_stamp(file), asdict(facts)]
+        self._entries[_key(file)] = [_stamp(file), list(astuple(facts))]
 
     def save(self, files: Sequence[Path] | None) -> None:
         """Write the cache's file, with these image files only; all that are known when None."""
@@ -145,11 +145,11 @@ class _Memory:
             kept = set(map(_key, files))
             self._entries = {key: entry for key, entry in self._entries.items() if key in kept}
         make_folder(self._file.parent)
-        write_text(self._file, json.dumps({"format": _FORMAT, "files": self._entries}))
+        write_text(self._file, json.dumps({"format": _FORMAT, "files": self._entries}, separators=(",", ":")))
 
 
 def _key(file: Path) -> str:
-    return os.fsencode(os.path.abspath(file)).decode("utf-8", "backslashreplace")  # noqa: PTH100 links are kept
+    return os.path.abspath(file)  # noqa: PTH100 links are kept
 
 
 def _stamp(file: Path) -> list[int]:

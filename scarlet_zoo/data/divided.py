@@ -131,12 +131,26 @@ def read_divided(
     checked = check_parts(parts, preprocessing)
     if not skip_broken:
         refuse_broken(path, checked.broken, sum(len(part.files) for part in parts.datasets.values()))
+    return divide(parts, checked, validation)
+
+
+def divide(parts: Parts, checked: Checked, validation: int | None = None) -> Divided:
+    """Divide the readable images of a folder or a manifest.
+
+    Args:
+        parts: the images.
+        checked: which of them can be read.
+        validation: number of validation images, as for :func:`read_divided`.
+
+    Raises:
+        DatasetError: a class all of whose training images cannot be read, or too few images.
+    """
     kept = parts.mapped(lambda part: part.without(checked.broken))
     left = set(kept.train.targets)
     lost = [name for index, name in enumerate(kept.train.classes) if index not in left]
     if lost:
-        raise DatasetError(f"{path}: no training image of {listed(lost)} can be read, wanted one at least: "
-                           f"{skipped_line(path, checked.broken, len(parts.train.files))}")  # fmt: skip
+        raise DatasetError(f"{parts.source}: no training image of {listed(lost)} can be read, wanted one at least: "
+                           f"{skipped_line(parts.source, checked.broken, len(parts.train.files))}")  # fmt: skip
     kept = _with_validation(kept, validation)
     assert kept.validation is not None
     train, held = (_lines(part, checked) for part in (kept.train, kept.validation))

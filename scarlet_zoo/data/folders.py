@@ -7,9 +7,10 @@ listed with the reason.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from scarlet_zoo.data.image_io import ImageError, printable
@@ -80,7 +81,22 @@ def list_images(folder: Path) -> tuple[list[Path], list[Skipped]]:
     Raises:
         DatasetError: a folder cannot be read.
     """
-    images, skipped, seen = [], [], set()
+    images, skipped = [], []
+    for file, kind in _walked(folder):
+        if kind is None:
+            images.append(file)
+        else:
+            skipped.append(Skipped(file, kind))
+    # By the parts of their paths, as paths compare; the key makes it ten times faster.
+    return sorted(images, key=_parts), sorted(skipped, key=lambda entry: entry.file.parts)
+
+
+_parts = attrgetter("parts")
+
+
+def _walked(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """Yield the files of a folder and its subfolders, each with the reason why it is no image; None for an image."""
+    seen = set()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
         here, known = Path(place), os.path.realpath(place)
         if known in seen:  # a link back to a folder that it lies in
@@ -89,12 +105,7 @@ def list_images(folder: Path) -> tuple[list[Path], list[Skipped]]:
         seen.add(known)
         hidden = any(map(_is_hidden_folder, here.relative_to(folder).parts))
         for file in map(here.joinpath, names):
-            kind = _HIDDEN if hidden else _unusable(file)
-            if kind is None:
-                images.append(file)
-            else:
-                skipped.append(Skipped(file, kind))
-    return sorted(images), sorted(skipped, key=lambda entry: entry.file)
+            yield file, _HIDDEN if hidden else _unusable(file)
 
 
 def _unreadable(error: OSError) -> None:
@@ -111,9 +122,13 @@ def _unusable(file: Path) -> str | None:
         return _HIDDEN
     if file.suffix.lower() not in EXTENSIONS:
         return _OTHER
-    if not file.is_file():
+    try:
+        status = file.stat()
+    except OSError:
         return "no regular file"
-    return None if file.stat().st_size else "empty file"
+    if not stat.S_ISREG(status.st_mode):
+        return "no regular file"
+    return None if status.st_size else "empty file"
 
 
 @dataclass(frozen=True)
@@ -165,7 +180,9 @@ class Dataset:
 
     def name_of(self, file: Path) -> str:
         """The name of a file in the data set: its path from the folder, with slashes."""
-        return Path(os.path.relpath(file, self.folder)).as_posix()
+        text, start = os.fspath(file), os.path.join(self.folder, "")  # noqa: PTH118 fast, for very many files
+        inside = text[len(start) :] if text.startswith(start) else os.path.relpath(text, self.folder)
+        return inside.replace(os.sep, "/")
 
 
 def evenly(count: int, limit: int) -> tuple[int, ...]:
@@ -198,10 +215,7 @@ def folders_in(folder: Path) -> list[str]:
 
 def holds_images(folder: Path) -> bool:
     """Whether a folder or one of its subfolders has an image, by name and size."""
-    with suppress(OSError):
-        if any(_unusable(file) is None for file in folder.iterdir() if not file.is_dir()):
-            return True
-    return bool(list_images(folder)[0])
+    return any(kind is None for _, kind in _walked(folder))
 
 
 def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
