@@ -113,8 +113,8 @@ def validate_network(
     data: Annotated[
         str,
         typer.Argument(
-            help="Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, or a "
-            "folder with such folders named train and val or test.",
+            help="Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, a "
+            "folder with such folders named train and val or test, or a list of images (CSV or JSON).",
             metavar="DATA",
         ),
     ],

@@ -12,7 +12,12 @@ from scarlet_zoo.errors import DatasetError, ScarletWarning
 
 # Its division has always been a function of the number of validation images alone.
 _FIXED = "fashion-mnist"
-KEYS = ("data", "validation", "split")
+_KEYS = ("data", "validation", "split")
+
+
+def stated_training(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What the metadata of a weights file or an exported file state about the images of the training."""
+    return {key: metadata[key] for key in _KEYS if key in metadata}
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,15 @@ class TrainingImages:
         Raises:
             DatasetError: the divisions differ.
         """
-        if here is None or self.data is None:
+        if here is None:
             return
         if "split" not in self.metadata:
             self._require_number(here, data)
             return
         trained = Division.from_json(self.metadata["split"], self.source)
         if others and trained.images != here.images and not self.are_of(data):
-            warnings.warn(f"{data}: {self.source} was trained on other images ({self.data}), and it cannot be checked "
+            named = f" ({self.data})" if self.data is not None else ""
+            warnings.warn(f"{data}: {self.source} was trained on other images{named}, and it cannot be checked "
                           "whether these are among them", ScarletWarning, stacklevel=3)  # fmt: skip
             return
         check_division(trained, here, self.source, data, held)

@@ -71,6 +71,11 @@ def is_on_disk(path: Path) -> bool:
     return path.is_dir() or (path.is_file() and is_manifest(path))
 
 
+def is_named_data(data: str) -> bool:
+    """Whether a text is the name of a data set and not the path of a folder or a manifest."""
+    return not Path(data).exists() and (data == "fashion-mnist" or data.startswith(("torchvision:", "hf:")))
+
+
 def read_parts(path: Path) -> Parts:
     """List the labelled images at a path; no image is opened.
 

@@ -17,11 +17,12 @@ from scarlet_zoo.data.class_folders import AUTO, match_folders
 from scarlet_zoo.data.class_folders import Logits as ClassLogits
 from scarlet_zoo.data.folders import Dataset, Skipped, skipped_line
 from scarlet_zoo.data.image_io import ImageError, printable, strict_decoders
+from scarlet_zoo.data.layout import is_named_data
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletError, ScarletWarning
 from scarlet_zoo.inference.answers import Logits, Progress, answers, likeliest
 from scarlet_zoo.inference.classifier import Classifier
-from scarlet_zoo.inference.counted import counted_images, is_named_data, logits_of_classes, training_images
+from scarlet_zoo.inference.counted import counted_images, logits_of_classes, training_images
 from scarlet_zoo.inference.load import load
 
 if TYPE_CHECKING:

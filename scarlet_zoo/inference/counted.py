@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from scarlet_zoo.data.datasets import ImageData
 
 
-def is_named_data(data: str) -> bool:
-    """Whether a text is the name of a data set and not the path of a folder."""
-    return not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
-
-
 def training_images(classifier: Classifier) -> TrainingImages:
     """What a classifier's file states about the images that it was trained on."""
     return TrainingImages(classifier.source, classifier.training)

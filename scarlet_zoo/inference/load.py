@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_zoo.data.held_out import KEYS
+from scarlet_zoo.data.held_out import stated_training
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.image_feed import AnyPreprocessing, feed_of, settings_of
 from scarlet_zoo.errors import ArtifactError, ScarletError
@@ -104,7 +104,7 @@ def _open_onnx(path: Path, preprocessing: AnyPreprocessing | None, trained_only:
 
     batch = None if network.dynamic_batch else network.batch
     found = _checked(str(path), artifact.weights, trained, feed, _carried_labels(artifact), batch, run)
-    return replace(found, training={key: artifact.metadata[key] for key in KEYS if key in artifact.metadata})
+    return replace(found, training=stated_training(artifact.metadata))
 
 
 def _open_other(path: Path, preprocessing: AnyPreprocessing | None, trained_only: bool) -> Classifier:
@@ -123,7 +123,8 @@ def _open_other(path: Path, preprocessing: AnyPreprocessing | None, trained_only
         return network.run(images, size)[0]
 
     feed = _completed(preprocessing, network.described.preprocessing)
-    return _checked(str(path), weights, trained, feed, labels, network.batch, run)
+    found = _checked(str(path), weights, trained, feed, labels, network.batch, run)
+    return replace(found, training=stated_training(metadata))
 
 
 def _completed(given: AnyPreprocessing | None, own: Preprocessing) -> Preprocessing:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.data.held_out import KEYS
+from scarlet_zoo.data.held_out import stated_training
 from scarlet_zoo.data.labels import labels_of
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
@@ -103,7 +103,7 @@ def load_network(
         preprocessing=preprocessing,
         labels=_labels(loaded, labels, classes, name),
         source=loaded.source,
-        training={key: loaded.metadata[key] for key in KEYS if key in loaded.metadata},
+        training=stated_training(loaded.metadata),
     )
 
 
