@@ -20,8 +20,8 @@ _OUT = "Folder to write into; created if it is missing."
 _TARGET = "Deployment target to write the network for; 'scarlet-zoo doctor' lists the targets."
 _INPUT_SIZE = "Side of the input image in pixels; the network's own when left out."
 _CALIBRATION = (
-    "Images to calibrate int8 on: a folder, a list of images, the name of a data set, or 'random' for noise, which gives "
-    "no realistic ranges."
+    "Images to calibrate int8 on: a folder, a list of images, the name of a data set, or 'random' for noise, which "
+    "gives no realistic ranges."
 )
 _CALIBRATION_IMAGES = "Number of calibration images to use, spread over the folder."
 _PREPROCESSING = (
@@ -31,8 +31,8 @@ _PREPROCESSING = (
 )
 _RANGES = "Method that chooses the ranges of int8: auto, minmax, percentile or mse."
 _DATA = (
-    "Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, or a list of images "
-    "(CSV or JSON with path and label)."
+    "Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, or a list of "
+    "images (CSV or JSON with path and label)."
 )
 _BATCH_SIZE = "Number of images in a batch, summed over all processes."
 _SPLIT = "Part of the data set: validation, or test, which is meant for the final evaluation only."

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scarlet_zoo.data.folders import EXTENSIONS, Skipped, evenly, list_images, skipped_line
 from scarlet_zoo.data.image_io import ImageError, prepare_image_file, printable, strict_decoders
-from scarlet_zoo.data.layout import is_named_data, is_on_disk, read_parts
+from scarlet_zoo.data.layout import is_on_disk, read_parts
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 
@@ -68,9 +68,8 @@ def read_calibration(source: str, feed: Preprocessing, limit: int) -> Calibratio
     result is also given as a :class:`ScarletWarning`.
 
     Args:
-        source: a folder, of which all images count, those of its subfolders too; a manifest or the name of a data set,
-            as for :func:`scarlet_zoo.data.datasets.open_data`, of which the training images count; or ``random`` for
-            standard normal noise, which does not represent real value ranges.
+        source: a folder, of which all images count, those of its subfolders too; a manifest, of which the training
+            images count; or ``random`` for standard normal noise, which does not represent real value ranges.
         feed: the network's preprocessing.
         limit: largest number of images; they are spread evenly over the folder.
 
@@ -81,8 +80,6 @@ def read_calibration(source: str, feed: Preprocessing, limit: int) -> Calibratio
         random = np.random.default_rng(0)
         shape = (min(limit, _RANDOM_IMAGES), feed.channels, *feed.size)
         return CalibrationImages(source, random.standard_normal(shape).astype(np.float32))
-    if is_named_data(source):
-        return _of_named_data(source, feed, limit)
     folder = Path(source)
     found, skipped = _listed(folder)
     files, images, broken = _read(found, feed, limit)
@@ -104,18 +101,8 @@ def _listed(source: Path) -> tuple[list[Path], list[Skipped]]:
         return list(read_parts(source).train.files), []
     if not source.is_dir():
         found = "is a file" if source.exists() else "no such folder"
-        raise DatasetError(f"{source}: {found}, wanted a folder of images, a manifest or the name of a data set")
+        raise DatasetError(f"{source}: {found}, wanted a folder of images, or a manifest")
     return list_images(source)
-
-
-def _of_named_data(name: str, feed: Preprocessing, limit: int) -> CalibrationImages:
-    # Opening a data set by name loads torch, which a calibration on files does not need.
-    from scarlet_zoo.data.datasets import open_data
-    from scarlet_zoo.data.splits import in_order
-
-    split = open_data(name, feed).part("train")
-    images, _ = next(in_order(split, limit, limit))
-    return CalibrationImages(name, np.ascontiguousarray(images.numpy()))
 
 
 def _read(

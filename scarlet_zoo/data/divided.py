@@ -33,17 +33,6 @@ class Divided:
     division: Division
     checked: Checked
 
-    def part(self, name: str) -> Dataset:
-        """The images of one part.
-
-        Raises:
-            DatasetError: there is no such part.
-        """
-        check_part(name, str(self.parts.source))
-        if name not in self.parts.datasets:
-            raise no_test_part(str(self.parts.source))
-        return self.parts.datasets[name]
-
     @property
     def skipped_lines(self) -> tuple[str, ...]:
         """One line for each folder in which files were left out that are meant as images."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scarlet_zoo.data.class_folders import Logits, match_folders
-from scarlet_zoo.data.divided import read_divided
+from scarlet_zoo.data.divided import check_part, no_test_part, read_divided
 from scarlet_zoo.data.folders import Dataset
 from scarlet_zoo.data.held_out import TrainingImages
 from scarlet_zoo.data.layout import read_parts
@@ -56,12 +56,17 @@ def counted_images(
                           "validation counts the others", ScarletWarning, stacklevel=3)  # fmt: skip
         return replace(parts.train, folder=path), None
     part = split or "validation"
-    divided = read_divided(path, validation)
-    for line in divided.parts.remarks:
+    check_part(part, str(data))
+    for line in parts.remarks:
         warnings.warn(line, ScarletWarning, stacklevel=3)
+    if part == "test":
+        if parts.test is None:
+            raise no_test_part(str(data))
+        return replace(parts.test, folder=path), part
+    divided = read_divided(path, validation)
     if part == "validation":
         trained.require(divided.division, str(data), validation, others=True)
-    return replace(divided.part(part), folder=path), part
+    return replace(divided.parts.datasets[part], folder=path), part
 
 
 def logits_of_classes(classifier: Classifier, data: ImageData) -> list[int]:
