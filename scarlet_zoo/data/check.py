@@ -94,9 +94,13 @@ def _look(file: Path) -> ImageFacts | ImageError:
 
 def broken_line(source: Path, broken: Sequence[Skipped], files: int) -> str:
     """Say in one line which images cannot be read and why; the first ones of very many."""
-    names = [f"{printable(entry.file)} ({entry.detail or entry.kind})" for entry in broken[:_NAMED]]
+    kinds: dict[str, list[str]] = {}
+    for entry in broken[:_NAMED]:
+        inside = entry.file.relative_to(source) if entry.file.is_relative_to(source) else entry.file
+        kinds.setdefault(entry.kind, []).append(printable(inside))
+    named = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items())
     more = f" and {len(broken) - _NAMED:,} more, which 'scarlet-zoo data check' lists" if len(broken) > _NAMED else ""
-    return f"{printable(source)}: {len(broken):,} of {files:,} images cannot be read: {'; '.join(names)}{more}"
+    return f"{printable(source)}: {len(broken):,} of {files:,} images cannot be read: {named}{more}"
 
 
 def refuse_broken(source: Path, broken: Sequence[Skipped], files: int) -> None:

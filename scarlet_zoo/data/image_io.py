@@ -60,7 +60,7 @@ def check_image_path(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise ImageError(f"{path}: cannot be read: {error}, wanted an image file") from error
     name_them = ", name the files in it" if path.is_dir() else ""
-    raise ImageError(f"{path}: {found}, wanted an image file{name_them}")
+    raise ImageError(f"{path}: {found}, wanted an image file{name_them}", found)
 
 
 def printable(path: Path) -> str:
