@@ -94,6 +94,7 @@ class Validation:
         images: number of images.
         skipped: the files of the folder that were not counted, because they are no images or broken.
         top1: percentage of the images whose class has the largest logit.
+        right: number of these images.
         top1_interval: 95 % confidence interval (Wilson's) of ``top1``, if the images are a random sample.
         top5: percentage of the images whose class is among the five largest logits, or among all if there are fewer.
     """
@@ -110,8 +111,14 @@ class Validation:
     images: int
     skipped: tuple[Skipped, ...]
     top1: float
+    right: int
     top1_interval: tuple[float, float]
     top5: float
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """The top-1 accuracy with its number of images."""
+        return Accuracy(self.right, self.images)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values; ``skipped`` is a number, and ``skipped_files`` has each file with the reason."""
@@ -262,6 +269,7 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
         images=done,
         skipped=(),
         top1=counted.percent,
+        right=counted.right,
         top1_interval=counted.interval,
         top5=100 * among / done,
     )
