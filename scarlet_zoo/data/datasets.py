@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.cached_split import source_split
 from scarlet_zoo.data.class_folders import Logits, match_folders
 from scarlet_zoo.data.divided import PARTS, check_part, no_test_part, read_divided
 from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
 from scarlet_zoo.data.folders import evenly
 from scarlet_zoo.data.layout import is_on_disk
-from scarlet_zoo.data.partition import Division, split_indices, stratified_indices
+from scarlet_zoo.data.partition import Division, divided_indices, split_indices
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sources import (
     Source,
@@ -33,7 +33,7 @@ from scarlet_zoo.data.sources import (
     torchvision_sets,
     torchvision_source,
 )
-from scarlet_zoo.data.splits import ArraySplit, ImageSplit, Some, Split, in_order
+from scarlet_zoo.data.splits import ArraySplit, Some, Split, in_order
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
 
@@ -48,6 +48,8 @@ class ImageData:
         open_part: opens a part (``train``, ``validation``, ``test``) with or without augmentation.
         division: which training images are set aside for validation; None if that is not known.
         remarks: what may be dangerous when a network is trained on it, one line each.
+        preprocessing: the network's preprocessing.
+        contents: of image files, the digest of each image's bytes, for each part.
     """
 
     name: str
@@ -55,6 +57,8 @@ class ImageData:
     open_part: Callable[[str, Augment | None], Split]
     division: Division | None = None
     remarks: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+    contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def part(self, name: str, augment: Augment | None = None) -> Split:
         """Open one part of the data set.
@@ -68,21 +72,6 @@ class ImageData:
         """
         check_part(name, self.name)
         return self.open_part(name, augment)
-
-
-def usual_augment(name: str, **settings: Any) -> Augment:
-    """Return the default augmentation of a data set, with some settings replaced.
-
-    Fashion-MNIST's small images are shifted and mirrored. Other data sets are mostly photographs: they are mirrored,
-    and a crop of at least 8 % of the area is stretched to the whole (the random resized crop of Inception,
-    arXiv 1409.4842).
-
-    Args:
-        name: name of the data set, as for :func:`open_data`.
-        settings: fields of :class:`Augment` that replace the defaults.
-    """
-    usual = Augment() if name == "fashion-mnist" else Augment(shift_px=0, crop=0.08)
-    return replace(usual, **settings)
 
 
 def trained_on(data: ImageData, images: int) -> ImageData:
@@ -112,9 +101,12 @@ def open_data(
     preprocessing: Preprocessing,
     folder: Path | None = None,
     validation: int | None = None,
+    cache_gb: float = 0.0,
     *,
     skip_broken: bool = True,
     logits: Logits | None = None,
+    set_aside: bool = True,
+    by_class: bool = True,
 ) -> ImageData:
     """Open a data set by name, by its folder or by its list of images.
 
@@ -129,35 +121,42 @@ def open_data(
         folder: where the data is, or where it is downloaded to.
         validation: number of validation images, taken from the training part. When left out, it is a twelfth of it, at
             most 5,000, and for other data than Fashion-MNIST at least one for each class.
+        cache_gb: largest size in GB of the files that hold decoded images (:mod:`scarlet_zoo.data.pixel_cache`), for
+            work that needs them many times; with 0 an image is opened whenever it is needed.
         skip_broken: whether image files that cannot be read are left out with a warning, or refused.
         logits: a network's logits, in whose order the classes are wanted; they are matched by their names.
+        set_aside: whether validation images are set aside; otherwise all training images are of the part ``train``.
+        by_class: whether they are taken from every class in proportion, or without regard to classes, as it was done
+            before files stated which images these are.
 
     Raises:
         DatasetError: the data set is missing or damaged, has too few images or some that cannot be read, or has classes
             that the network does not know.
     """
+    how = Opening(preprocessing, validation, logits, cache_gb, skip_broken=skip_broken, set_aside=set_aside,
+                  by_class=by_class)  # fmt: skip
     kind, _, rest = name.partition(":")
     if is_on_disk(Path(name)):
         if folder is not None:
             raise DatasetError(
                 f"data {name}: is a folder itself, got also the data folder {folder}, wanted no data folder"
             )
-        return _on_disk(Path(name), preprocessing, validation, skip_broken, logits)
+        return _on_disk(Path(name), how)
     if name == "fashion-mnist":
-        data = _fashion_mnist(preprocessing, folder, validation)
+        data = _fashion_mnist(preprocessing, folder, validation, set_aside=set_aside)
         return data if logits is None else _in_order_of(data, logits)
     upright = preprocessing.upright
     if kind == "torchvision" and rest:
         sets = torchvision_sets(rest, folder or cache_folder() / "data")
         both = [torchvision_source(part, upright=upright) for part in sets]
-        return _named(name, _class_names(sets[0], name), both[0], both[1], preprocessing, validation, logits)
+        return _named(name, _class_names(sets[0], name), both[0], both[1], how)
     if kind == "hf" and rest:
         first, last = hugging_face_sets(rest, folder)
         names = getattr(first.features["label"], "names", None)
         labels = list(range(len(names))) if names else sorted(set(first["label"]))
         train = hugging_face_source(first, labels, upright=upright)
         test = None if last is None else hugging_face_source(last, labels, upright=upright)
-        return _named(name, tuple(map(str, names or labels)), train, test, preprocessing, validation, logits)
+        return _named(name, tuple(map(str, names or labels)), train, test, how)
     wanted = "fashion-mnist, torchvision:NAME, hf:NAME, a folder with one folder for each class, or a manifest"
     raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
 
@@ -209,82 +208,109 @@ def save_images(name: str, part: str, count: int, out: Path, folder: Path | None
     return files
 
 
-def _fashion_mnist(preprocessing: Preprocessing, folder: Path | None, validation: int | None) -> ImageData:
+def _fashion_mnist(
+    preprocessing: Preprocessing, folder: Path | None, validation: int | None, *, set_aside: bool
+) -> ImageData:
+    _, targets = fashion_mnist("train", folder)
+    everything = {"train": np.arange(len(targets)), "validation": np.arange(0)}
+    places = split_indices(len(targets), validation, "fashion-mnist") if set_aside else everything
+
     def open_part(name: str, augment: Augment | None) -> Split:
         pixels, targets = fashion_mnist("test" if name == "test" else "train", folder)
         if name != "test":
-            indices = split_indices(len(targets), validation, "fashion-mnist")[name]
-            pixels, targets = pixels[indices], targets[indices]
+            pixels, targets = pixels[places[name]], targets[places[name]]
         return ArraySplit(pixels, targets, preprocessing, augment)
 
-    _, targets = fashion_mnist("train", folder)
-    places = split_indices(len(targets), validation, "fashion-mnist")
-    division = Division.of(*([f"{place}:{targets[place]}" for place in places[part]] for part in PARTS[:2]))
-    return ImageData("fashion-mnist", FASHION_MNIST_CLASSES, open_part, division)
+    lines = [f"{place}:{target}" for place, target in enumerate(targets.tolist())]
+    division = Division.of(*([lines[place] for place in places[part]] for part in PARTS[:2]))
+    return ImageData("fashion-mnist", FASHION_MNIST_CLASSES, open_part, division, preprocessing=preprocessing)
 
 
-def _on_disk(path: Path, preprocessing: Preprocessing, validation: int | None, skip_broken: bool,
-             logits: Logits | None) -> ImageData:  # fmt: skip
-    divided = read_divided(path, validation, skip_broken=skip_broken, preprocessing=preprocessing)
-    parts = divided.parts
-    for line in (*parts.remarks, *divided.skipped_lines):
+@dataclass(frozen=True)
+class Opening:
+    """How a data set is opened; the fields are the arguments of :func:`open_data`."""
+
+    preprocessing: Preprocessing
+    validation: int | None
+    logits: Logits | None
+    cache_gb: float
+    skip_broken: bool
+    set_aside: bool
+    by_class: bool
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images of a part: some of those of a source."""
+
+    source: Source
+    places: NDArray[np.int64]
+
+
+def _on_disk(path: Path, how: Opening) -> ImageData:
+    divided = read_divided(path, how.validation, skip_broken=how.skip_broken, preprocessing=how.preprocessing,
+                           set_aside=how.set_aside, by_class=how.by_class)  # fmt: skip
+    datasets = divided.parts.datasets
+    for line in (*divided.parts.remarks, *divided.skipped_lines):
         warnings.warn(line, ScarletWarning, stacklevel=4)
-    classes = parts.train.classes
-    sources = {
-        name: folder_source(part.files, part.targets, upright=preprocessing.upright)
-        for name, part in parts.datasets.items()
-    }
-    data = _image_data(str(path), classes, sources, preprocessing, divided.division, logits, parts.train.names)
-    return replace(data, remarks=divided.dangers)
+    # What is divided is one source, so that what is decoded of it serves every division.
+    training = [pair for part in PARTS[:2] if part in datasets
+                for pair in zip(datasets[part].files, datasets[part].targets, strict=True)]  # fmt: skip
+    files, targets = zip(*sorted(training, key=lambda pair: pair[0].parts), strict=True)
+    place = {file: number for number, file in enumerate(files)}
+    upright = how.preprocessing.upright
+    whole = folder_source(files, targets, upright=upright)
+    parts = {name: _Part(whole, np.asarray([place[file] for file in datasets[name].files], np.int64))
+             for name in PARTS[:2] if name in datasets}  # fmt: skip
+    if "test" in datasets:
+        test = folder_source(datasets["test"].files, datasets["test"].targets, upright=upright)
+        parts["test"] = _Part(test, np.arange(len(test)))
+    data = _image_data(str(path), divided.parts.train.classes, parts, divided.division, how, divided.parts.train.names)
+    contents = {name: tuple(divided.checked.facts[file].sha256 for file in part.files)
+                for name, part in datasets.items()}  # fmt: skip
+    return replace(data, remarks=divided.dangers, contents=contents)
 
 
-def _named(name: str, classes: Sequence[str], train: Source, test: Source | None, preprocessing: Preprocessing,
-           validation: int | None, logits: Logits | None) -> ImageData:  # fmt: skip
+def _named(name: str, classes: Sequence[str], train: Source, test: Source | None, how: Opening) -> ImageData:
     """A data set by name, whose training images are divided by class."""
-    places = stratified_indices(train.targets, validation, name)
+    places = {"train": np.arange(len(train)), "validation": np.arange(0)}
+    if how.set_aside:
+        places = divided_indices(train.targets, how.validation, name, by_class=how.by_class)
     # The images of a named data set are always the same, so that position and class tell which one it is.
     lines = [f"{place}:{target}" for place, target in enumerate(train.targets.tolist())]
-    division = Division.of(*([lines[place] for place in places[part]] for part in ("train", "validation")))
-    sources = {part: _picked(train, places[part]) for part in ("train", "validation")}
+    division = Division.of(*([lines[place] for place in places[part]] for part in PARTS[:2]))
+    parts = {part: _Part(train, places[part]) for part in PARTS[:2]}
     if test is not None:
-        sources["test"] = test
-    return _image_data(name, classes, sources, preprocessing, division, logits, classes)
+        parts["test"] = _Part(test, np.arange(len(test)))
+    return _image_data(name, classes, parts, division, how, classes)
 
 
-def _picked(source: Source, places: NDArray[np.int64]) -> Source:
-    return Source(source.targets[places], partial(_open_at, source, places))
-
-
-def _open_at(source: Source, places: NDArray[np.int64], index: int) -> Image.Image:
-    return source.open(int(places[index]))
-
-
-def _image_data(name: str, classes: Sequence[str], sources: Mapping[str, Source], preprocessing: Preprocessing,
-                division: Division, logits: Logits | None, names: Sequence[str]) -> ImageData:  # fmt: skip
-    """The data set of the images of each part, which are opened one at a time.
+def _image_data(name: str, classes: Sequence[str], parts: Mapping[str, _Part], division: Division, how: Opening,
+                names: Sequence[str]) -> ImageData:  # fmt: skip
+    """The data set of the images of each part.
 
     Args:
         name: name of the data set.
         classes: its classes, in the order of the sources' indices.
-        sources: the images of each part.
-        preprocessing: the network's preprocessing.
+        parts: the images of each part.
         division: how the training images were divided.
-        logits: the logits that the classes are matched to; None for an order of their own.
+        how: how the data set is opened; its logits give the classes their indices.
         names: names of all class folders, those without an image too.
     """
+    logits = how.logits
     if logits is not None:
         matched = match_folders(name, names, classes, logits, offer_sorted=False)
         index = [matched.index[own] for own in classes]
-        sources = {part: source.numbered(index) for part, source in sources.items()}
+        parts = {key: _Part(part.source.numbered(index), part.places) for key, part in parts.items()}
         classes = logits.labels if logits.labels is not None else classes
 
     def open_part(part: str, augment: Augment | None) -> Split:
-        if part not in sources:
+        if part not in parts:
             raise no_test_part(name)
-        source = sources[part]
-        return ImageSplit(range(len(source)), source, preprocessing, None if part == "test" else augment)
+        own = None if part == "test" else augment
+        return source_split(parts[part].places, parts[part].source, how.preprocessing, own, how.cache_gb)
 
-    return ImageData(name, tuple(classes), open_part, division)
+    return ImageData(name, tuple(classes), open_part, division, preprocessing=how.preprocessing)
 
 
 def _class_names(part: Any, name: str) -> tuple[str, ...]:

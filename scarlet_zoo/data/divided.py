@@ -12,7 +12,7 @@ from scarlet_zoo.data.check import Checked, check_images, refuse_broken
 from scarlet_zoo.data.folders import Dataset, Skipped, skipped_line
 from scarlet_zoo.data.image_io import ImageError, ImageFacts, check_narrowness, printable
 from scarlet_zoo.data.layout import Parts, listed, read_parts
-from scarlet_zoo.data.partition import Division, stratified_indices
+from scarlet_zoo.data.partition import Division, divided_indices
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError
 
@@ -102,6 +102,8 @@ def read_divided(
     *,
     skip_broken: bool = True,
     preprocessing: Preprocessing | None = None,
+    set_aside: bool = True,
+    by_class: bool = True,
 ) -> Divided:
     """Read which images lie at a path, check that each can be read, and divide the training images.
 
@@ -111,6 +113,8 @@ def read_divided(
             :func:`scarlet_zoo.data.partition.stratified_indices`.
         skip_broken: whether images that cannot be read are left out, or refused.
         preprocessing: a network's preprocessing, to find images too narrow for it.
+        set_aside: whether validation images are set aside.
+        by_class: whether they are taken from every class, as for :func:`scarlet_zoo.data.datasets.open_data`.
 
     Raises:
         DatasetError: images that cannot be read and are not to be skipped, a class all of whose training images cannot
@@ -120,16 +124,17 @@ def read_divided(
     checked = check_parts(parts, preprocessing)
     if not skip_broken:
         refuse_broken(path, checked.broken, sum(len(part.files) for part in parts.datasets.values()))
-    return divide(parts, checked, validation)
+    return divide(parts, checked, validation, set_aside=set_aside, by_class=by_class)
 
 
-def divide(parts: Parts, checked: Checked, validation: int | None = None) -> Divided:
+def divide(parts: Parts, checked: Checked, validation: int | None = None, *, set_aside: bool = True,
+           by_class: bool = True) -> Divided:  # fmt: skip
     """Divide the readable images of a folder or a manifest.
 
     Args:
         parts: the images.
         checked: which of them can be read.
-        validation: number of validation images, as for :func:`read_divided`.
+        validation, set_aside, by_class: as for :func:`read_divided`.
 
     Raises:
         DatasetError: a class all of whose training images cannot be read, or too few images.
@@ -140,9 +145,8 @@ def divide(parts: Parts, checked: Checked, validation: int | None = None) -> Div
     if lost:
         raise DatasetError(f"{parts.source}: no training image of {listed(lost)} can be read, wanted one at least: "
                            f"{skipped_line(parts.source, checked.broken, len(parts.train.files))}")  # fmt: skip
-    kept = _with_validation(kept, validation)
-    assert kept.validation is not None
-    train, held = (_lines(part, checked) for part in (kept.train, kept.validation))
+    kept = _with_validation(kept, validation, by_class=by_class) if set_aside else kept
+    train, held = (_lines(part, checked) if part is not None else [] for part in (kept.train, kept.validation))
     return Divided(kept, Division.of(train, held), checked)
 
 
@@ -161,13 +165,14 @@ def check_parts(parts: Parts, preprocessing: Preprocessing | None = None) -> Che
     return replace(checked, broken=(*checked.broken, *narrow))
 
 
-def _with_validation(parts: Parts, validation: int | None) -> Parts:
+def _with_validation(parts: Parts, validation: int | None, *, by_class: bool) -> Parts:
     if parts.validation is not None:
         if validation is not None:
             raise DatasetError(f"{parts.source}: says itself which images are for validation, got also {validation} "
                                "validation images, wanted no --validation")  # fmt: skip
         return parts
-    places = stratified_indices(np.asarray(parts.train.targets, np.int64), validation, str(parts.source))
+    targets = np.asarray(parts.train.targets, np.int64)
+    places = divided_indices(targets, validation, str(parts.source), by_class=by_class)
     train, held = (parts.train.picked(places[part].tolist()) for part in ("train", "validation"))
     return replace(parts, train=train, validation=held)
 

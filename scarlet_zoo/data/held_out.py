@@ -37,6 +37,11 @@ class TrainingImages:
         """The name or the folder of the data set; None if the file does not state it."""
         return self.metadata.get("data")
 
+    @property
+    def by_class(self) -> bool:
+        """Whether validation images were taken from every class, as they are since files state which ones these are."""
+        return self.data is None or "split" in self.metadata
+
     def are_of(self, data: str) -> bool:
         """Whether the network was trained on the data set of this name or folder."""
         if self.data is None or not (Path(data).exists() and Path(self.data).exists()):

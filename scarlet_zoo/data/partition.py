@@ -38,6 +38,10 @@ class Division:
         """The division into images that are trained on and that are set aside, each known by a line of text."""
         return cls(len(train), len(validation), _digest(sorted([*train, *validation])), _digest(sorted(validation)))
 
+    def with_validation(self, other: Division) -> Division:
+        """The division of images that are all trained on, with all of another data set for validation."""
+        return Division(self.train, other.train, _digest([self.images, other.images]), other.images)
+
     def to_json(self) -> str:
         """One line of JSON; :meth:`from_json` reads it."""
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -110,6 +114,15 @@ def split_indices(count: int, validation: int | None, name: str) -> dict[str, An
         raise DatasetError(f"data {name}: got {held} validation images, wanted 1 to {count - 1}")
     order = np.random.default_rng(_SPLIT_SEED).permutation(count)
     return {"validation": np.sort(order[:held]), "train": np.sort(order[held:])}
+
+
+def divided_indices(
+    targets: NDArray[np.int64], validation: int | None, name: str, *, by_class: bool
+) -> dict[str, NDArray[np.int64]]:
+    """Divide images by :func:`stratified_indices`, or without regard to classes by :func:`split_indices`."""
+    if by_class:
+        return stratified_indices(targets, validation, name)
+    return split_indices(len(targets), validation, name)
 
 
 def stratified_indices(targets: NDArray[np.int64], validation: int | None, name: str) -> dict[str, NDArray[np.int64]]:

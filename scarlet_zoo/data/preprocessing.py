@@ -105,12 +105,13 @@ class Preprocessing:
         cropped = self._crop(converted.resize(self._resized(converted.size), FILTERS[self.interpolation]))
         return np.asarray(cropped, dtype=np.uint8).reshape(*self.size, self.channels)
 
-    def part(self, image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8]:
+    def part(self, image: Image.Image, box: Sequence[float], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Stretch a part of the crop of :meth:`pixels`, taken from the original image, to uint8 (H, W, C).
 
         Args:
             image: an image of any size.
             box: left, top, right and bottom of the part, in shares of the sides of that crop.
+            size: (H, W) of the result; the network's input size when left out.
         """
         converted = image.convert("L" if self.channels == 1 else "RGB")
         height, width = self.size
@@ -122,8 +123,9 @@ class Preprocessing:
             inside = ((start + share * shown) * side / resized for share in (low, high))
             edges.append([min(max(edge, 0.0), side) for edge in inside])
         (left, right), (top, bottom) = edges
+        height, width = size or self.size
         stretched = converted.resize((width, height), FILTERS[self.interpolation], (left, top, right, bottom))
-        return np.asarray(stretched, dtype=np.uint8).reshape(*self.size, self.channels)
+        return np.asarray(stretched, dtype=np.uint8).reshape(height, width, self.channels)
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Convert pixels (N, H, W, C) to the network's input, float32 of shape (N, C, H, W)."""

@@ -69,17 +69,16 @@ def export(
         ParityError: the file does not compute what the network computes.
     """
     recipe, wanted, path = recipe or Recipe(), get_target(target), Path(out)
-    size = recipe.input_size[0] if recipe.input_size else None
     if isinstance(model, nn.Module):
         stated = "not stated" if weights == "auto" else weights
         network = network_of(model, name=name, weights=stated, preprocessing=preprocessing, labels=labels,
-                             input_size=size)  # fmt: skip
+                             input_size=recipe.input_size)  # fmt: skip
     elif isinstance(model, Network):
         network = model if labels is None else replace(model, labels=tuple(labels))
     else:
         if preprocessing is not None:
             raise ExportError(f"export of {str(model)!r}: got preprocessing, wanted a torch model where it is given")
-        network = load_network(model, weights, input_size=size, features=features, labels=labels,
+        network = load_network(model, weights, input_size=recipe.input_size, features=features, labels=labels,
                                num_classes=num_classes, in_chans=in_chans)  # fmt: skip
     images = None
     if isinstance(calibration, np.ndarray):

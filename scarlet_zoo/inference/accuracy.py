@@ -173,10 +173,11 @@ def validate(
             raise DatasetError(f"class-folders {class_folders}: would be ignored, it is for a folder, got {where}")
         from scarlet_zoo.data.datasets import open_data
 
-        parts = open_data(str(data), opened.preprocessing, data_dir, validation)
-        part = split or "validation"
+        trained, part = training_images(opened), split or "validation"
+        by_class = trained.by_class or not trained.are_of(str(data))
+        parts = open_data(str(data), opened.preprocessing, data_dir, validation, by_class=by_class)
         if part == "validation":
-            training_images(opened).require(parts.division, str(data), validation, others=True)
+            trained.require(parts.division, str(data), validation, others=True)
         return validate_part(opened, parts, part, batch=batch, limit=limit, progress=progress)
     dataset, chosen = counted_images(opened, data, split, validation)
     return _validate_folder(opened, dataset, chosen, class_folders, limit, batch, progress)

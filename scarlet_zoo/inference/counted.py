@@ -63,7 +63,7 @@ def counted_images(
         if parts.test is None:
             raise no_test_part(str(data))
         return replace(parts.test, folder=path), part
-    divided = read_divided(path, validation)
+    divided = read_divided(path, validation, by_class=trained.by_class or not trained.are_of(str(data)))
     if part == "validation":
         trained.require(divided.division, str(data), validation, others=True)
     return replace(divided.parts.datasets[part], folder=path), part

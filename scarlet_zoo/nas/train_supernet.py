@@ -10,12 +10,16 @@ from typing import Any
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import find_space
 from scarlet_zoo.data.preprocessing import space_preprocessing
+from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.nas.strategies.registry import create_strategy
+from scarlet_zoo.nas.supernet_start import SupernetStart
 from scarlet_zoo.training.loop import Progress, train
+from scarlet_zoo.training.outcome import Watch
 from scarlet_zoo.training.run import (
     RUN_FILE,
     DataPlan,
+    as_begun,
     is_main_process,
     run_metadata,
     run_report,
@@ -50,7 +54,7 @@ class TrainedSupernet:
 
 
 def train_supernet(
-    space: SearchSpace | str,
+    space: SearchSpace | str | None,
     *,
     data: DataPlan | str | Path,
     out: str | Path,
@@ -58,14 +62,17 @@ def train_supernet(
     strategy: str | None = None,
     skip: str | None = None,
     options: Mapping[str, str] | None = None,
+    start: str | Path | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> TrainedSupernet:
     """Train the supernet of a search space; ``out`` gets ``supernet.safetensors``, ``run.json`` and ``steps.jsonl``.
 
     The same call continues a stopped training to the same result, bit for bit.
 
     Args:
-        space: a search space, its name, or its TOML file; its number of classes becomes the data's.
+        space: a search space, its name, or its TOML file; its number of classes becomes the data's. None for that of
+            ``start``.
         data: a data set's name, a folder that holds a folder of images for each class, or a plan with more choices.
         out: folder of the run.
         settings: how to train; the defaults of :class:`TrainSettings` when left out.
@@ -74,7 +81,10 @@ def train_supernet(
         skip: the module on skips, see :class:`scarlet_zoo.models.supernet.Supernet`; the strategy's default when left
             out.
         options: options of the strategy, by name, as text.
+        start: file of a trained supernet of the same space, whose weights this one starts from; its classifier too if
+            it is for the same classes. Strategy and skips are its own when left out.
         progress: called with (steps done, steps in all).
+        watch: called after each step with what can be told of it.
 
     Raises:
         TrainingError: ``out`` holds another run, or the strategy refuses an option or a setting.
@@ -83,21 +93,32 @@ def train_supernet(
         DivergedError: the loss is no longer finite.
     """
     plan, out = DataPlan.of(data), Path(out)
-    settings = (settings or TrainSettings()).for_data(plan.name)
-    asked = space if isinstance(space, SearchSpace) else find_space(space)
+    settings, plan = as_begun(settings or TrainSettings(), plan, out)
+    settings = settings.for_supernet()
+    donor = SupernetStart.read(Path(start)) if start is not None else None
+    if space is None and donor is None:
+        raise TrainingError("supernet: got no space, wanted one, or a supernet to start from")
+    asked = donor.space if space is None and donor is not None else space
+    asked = asked if isinstance(asked, SearchSpace) else find_space(str(asked))
     make_folder(out)
     images = plan.open(space_preprocessing(asked))
+    settings = settings.for_data(images)
     set_up(settings)
     asked = replace(asked, num_classes=len(images.classes))
+    strategy, skip = (strategy, skip) if donor is None else (strategy or donor.strategy, skip or donor.skip)
     recipe = create_strategy(strategy, asked, skip, options or {}, settings.seed)
     supernet = recipe.supernet
-    done = train(recipe, images, settings, out, progress)
+    facts = donor.load_into(supernet, images) if donor is not None else {"weights": f"random, seed {settings.seed}"}
+    words = donor.words(facts) if donor is not None else "scratch"
+    done = train(recipe, images, settings, out, progress, {"start": words}, watch)
     report = {
         "space": recipe.space.name,
         "strategy": recipe.name,
         "options": asdict(recipe.options),
         "skip": supernet.skip,
         "batch_share": recipe.batch_share,
+        "from": words,
+        "start": facts,
         "params": sum(parameter.numel() for parameter in supernet.parameters()),
         **run_report(images, settings, done),
         "path": str(out / SUPERNET_FILE),

@@ -90,9 +90,10 @@ def _with_weights(
 ) -> list[DerivedNetwork]:
     from scarlet_zoo.nas.one_shot import OneShot
 
-    images = Scoring(data=data, data_dir=data_dir).evaluation(supernet, None, ("accuracy",)).data
-    assert images is not None
-    bench, described = OneShot(supernet, images), read_metadata(supernet)
+    scored = Scoring(data=data, data_dir=data_dir).evaluation(supernet, None, ("accuracy",))
+    assert scored.data is not None
+    bench = OneShot(supernet, scored.data, validation_data=scored.validation_data)
+    described = read_metadata(supernet)
     training: dict[str, str] = {key: described[key] for key in ("validation", "split") if key in described}
     written = []
     for network in networks:
