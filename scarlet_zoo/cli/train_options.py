@@ -36,8 +36,8 @@ Optimizer = Annotated[
     str,
     typer.Option(
         "--opt",
-        help="Optimizer: sgd, adamw, rmsprop, or another name of timm's. Without --lr the peak learning rate is 0.1 for "
-        "sgd and 0.001 for others, and a tenth of it where training starts from trained weights.",
+        help="Optimizer: sgd, adamw, rmsprop, or another name of timm's. Without --lr the peak learning rate is 0.1 "
+        "for sgd and 0.001 for others, and a tenth of it where training starts from trained weights.",
         metavar="NAME",
     ),
 ]
