@@ -5,6 +5,7 @@ import json
 import math
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_rates_fall_by_layer_and_the_classifier_has_its_own(data, tmp_path):
     rate = {names[id(p)]: group["lr"] for group in loop.optimizer.param_groups for p in group["params"]}
     assert rate["classifier.weight"] == pytest.approx(0.08)
     layers = ["conv_stem.weight", "blocks.0.0.conv.weight", "blocks.1.0.conv_exp.weight"]
-    assert [rate[b] / rate[a] for a, b in zip(layers, layers[1:], strict=False)] == pytest.approx([2, 2])
+    assert [rate[b] / rate[a] for a, b in pairwise(layers)] == pytest.approx([2, 2])
     assert len(rate) == len(names)
 
 

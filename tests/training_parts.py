@@ -30,12 +30,10 @@ def album(folder, classes=CLASSES, each=8, side=40, first=0):
 
 
 def settings(**kwargs):
-    return TrainSettings(
-        **{"batch_size": 4, "epochs": 3, "lr": 0.01, "checkpoint_every": 100, "augment": None, **kwargs}
-    )
+    return TrainSettings(**{"batch_size": 4, "epochs": 3, "lr": 0.01, "augment": None, **kwargs})
 
 
-def network(classes=len(CLASSES), name=NET, **kwargs):
+def network(classes=3, name=NET, **kwargs):
     torch.manual_seed(0)
     return create_model(name, num_classes=classes, **kwargs)
 
