@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def trained(folder, out, cache_gb=1.0, by_class=True, **settings):
     return (out / "steps.jsonl").read_text().splitlines()
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "usual": {},
     "cropped": {"augment": Augment(shift_px=0, crop=0.3, color_jitter=0.4)},
     "mixed": {"augment": augment_plan(["randaugment"]), "mixup": 0.2, "cutmix": 1.0, "balance": "sampling"},
@@ -109,10 +110,17 @@ def test_a_run_of_an_earlier_version_goes_on_with_its_crops_of_the_originals(fol
     assert trained(folder, tmp_path / "new") != whole
 
 
+LOSSES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "loss": {"balance": "loss"},
+    "sampling": {"balance": "sampling"},
+    "mixed": {"mixup": 1.0},
+}
+
+
 def test_what_is_mixed_and_balanced_reaches_the_loss(folder, tmp_path):
     losses = [json.loads(trained(folder, tmp_path / name, max_steps=1, **how)[0])["loss"]
-              for name, how in {"plain": {}, "loss": {"balance": "loss"}, "sampling": {"balance": "sampling"},
-                                "mixed": {"mixup": 1.0}}.items()]  # fmt: skip
+              for name, how in LOSSES.items()]  # fmt: skip
     assert len(set(losses)) == 4
     data = open_data(str(folder), COLOUR, validation=6)
     learner = NetworkLearner(network())
