@@ -13,8 +13,9 @@ from PIL import Image
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.data import fashion_mnist as files
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.augmentations import usual_augment
 from scarlet_zoo.data.batches import Batch
-from scarlet_zoo.data.datasets import open_data, split_indices, usual_augment
+from scarlet_zoo.data.datasets import open_data, split_indices
 from scarlet_zoo.data.fashion_mnist import fashion_mnist
 from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
 from scarlet_zoo.data.sample_images import photos
@@ -221,9 +222,9 @@ def test_a_crop_of_a_file_is_that_of_an_array_taken_from_the_picture_itself(as_f
 
 
 def test_what_training_does_by_default_depends_on_the_data():
-    assert usual_augment("fashion-mnist", erase=0.5) == Augment(erase=0.5)
-    assert usual_augment("folder") == Augment(shift_px=0, crop=0.08)
-    assert usual_augment("hf:x", crop=0.5).crop == 0.5
+    assert usual_augment("fashion-mnist", (28, 28)) == Augment(shift_px=1, flip=True)
+    assert usual_augment("folder", (32, 32)) == Augment(shift_px=4, flip=True)
+    assert usual_augment("hf:x", (224, 224)) == Augment(shift_px=0, flip=True, crop=0.35)
 
 
 @pytest.mark.slow

@@ -7,10 +7,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from scarlet_zoo.cli.layout import bar as bar
 from scarlet_zoo.cli.layout import pairs as pairs
@@ -20,6 +21,7 @@ from scarlet_zoo.cli.layout import table as table
 from scarlet_zoo.cli.layout import tuning_table as tuning_table
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.utils.files import json_text
+from scarlet_zoo.utils.watching import watching
 
 _NO_WIDTH = 100_000
 
@@ -107,4 +109,14 @@ def progress_bar(what: str) -> Iterator[Bar]:
         def draw(done: int, expected: int, note: str = "") -> None:
             progress.update(task, completed=done, total=expected, note=note)
 
-        yield draw
+        with watching(partial(_draw_preparation, progress, {})):
+            yield draw
+
+
+def _draw_preparation(progress: Progress, bars: dict[str, TaskID], what: str, done: int, expected: int) -> None:
+    """Draw the bar of work inside other work; it goes when that work is done."""
+    if what not in bars:
+        bars[what] = progress.add_task(what, total=expected, note="")
+    progress.update(bars[what], completed=done)
+    if done >= expected:
+        progress.remove_task(bars.pop(what))

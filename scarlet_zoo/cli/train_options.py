@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scarlet_zoo.cli.image_options import (
+    Augmentation,
+    Balance,
+    CacheLimit,
+    Crop,
+    CutMix,
+    Erase,
+    Mixup,
+    MixupProb,
+)
 from scarlet_zoo.cli.options import (
     BatchSize,
     Data,
@@ -16,6 +26,7 @@ from scarlet_zoo.cli.options import (
     Pictures,
     Plot,
     Seed,
+    SkipBroken,
     TorchThreads,
     ValidationData,
     apply_only,
@@ -109,19 +120,6 @@ Ema = Annotated[
     float,
     typer.Option(min=0, max=0.99999, help="Decay of the exponential moving average of weights; 0 turns averaging off."),
 ]
-Erase = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of training images with a random rectangle blanked out.")
-]
-Crop = Annotated[
-    float | None,
-    typer.Option(
-        min=0.01,
-        max=1,
-        help="Smallest share of a training image's area that a random crop covers; when left out, 1 (no crop) for "
-        "fashion-mnist and 0.08 for other data.",
-        show_default=False,
-    ),
-]
 MixedPrecision = Annotated[
     str, typer.Option("--mixed-precision", help="Mixed precision: no, bf16 or fp16; on a CPU, no is usually fastest.")
 ]
@@ -143,6 +141,7 @@ class TrainingOptions:
     validation: Held = None
     validation_data: ValidationData = None
     pictures: Pictures = None
+    skip_broken: SkipBroken = False
     max_steps: MaxSteps = None
     checkpoint_every: CheckpointEvery = 500
     batch_size: BatchSize = 128
@@ -152,8 +151,14 @@ class TrainingOptions:
     warmup: Warmup = 0.1
     weight_decay: Decay = 5e-4
     label_smoothing: Smoothing = 0.1
-    erase: Erase = 0.0
+    augment: Augmentation = None
+    erase: Erase = None
     crop: Crop = None
+    mixup: Mixup = 0.0
+    cutmix: CutMix = 0.0
+    mixup_prob: MixupProb = None
+    balance: Balance = "none"
+    cache_limit: CacheLimit = None
     mixed_precision: MixedPrecision = "no"
     loaders: Loaders = 0
     seed: Seed = 0
@@ -166,8 +171,10 @@ class TrainingOptions:
         """The data set that the options select."""
         from scarlet_zoo.training.run import DataPlan
 
-        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation,
-                        validation_data=self.validation_data, images=self.pictures)  # fmt: skip
+        plan = DataPlan(name=self.data, folder=self.data_dir, validation=self.validation,
+                        validation_data=self.validation_data, images=self.pictures,
+                        skip_broken=self.skip_broken)  # fmt: skip
+        return plan if self.cache_limit is None else replace(plan, cache_gb=self.cache_limit)
 
     def settings(self, *, pretrained: bool, **own: Any) -> TrainSettings:
         """The settings of a training, with settings ``own`` that only one verb has.
@@ -176,17 +183,19 @@ class TrainingOptions:
             pretrained: whether the training starts from trained weights.
             own: the settings of the verb.
         """
-        from scarlet_zoo.data.datasets import usual_augment
+        from scarlet_zoo.data.augmentations import augment_plan
         from scarlet_zoo.training.settings import TrainSettings, usual_rate
 
-        crop = {} if self.crop is None else {"crop": self.crop}
+        apply_only(bool(self.mixup or self.cutmix), "--mixup and --cutmix", mixup_prob=self.mixup_prob)
+        plan = augment_plan(self.augment or (), erase=self.erase, crop=self.crop)
         return TrainSettings(
             max_steps=self.max_steps, checkpoint_every=self.checkpoint_every, batch_size=self.batch_size,
             opt=self.opt, lr=usual_rate(self.opt, pretrained=pretrained) if self.lr is None else self.lr,
             momentum=self.momentum, warmup=self.warmup, weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            augment=usual_augment(self.data, erase=self.erase, **crop), precision=self.mixed_precision,
-            workers=self.loaders, seed=self.seed, threads=self.threads, tensorboard=self.tensorboard, **own,
+            label_smoothing=self.label_smoothing, augment=plan, mixup=self.mixup, cutmix=self.cutmix,
+            mixup_prob=1.0 if self.mixup_prob is None else self.mixup_prob, balance=self.balance,
+            precision=self.mixed_precision, workers=self.loaders, seed=self.seed, threads=self.threads,
+            tensorboard=self.tensorboard, **own,
         )  # fmt: skip
 
 

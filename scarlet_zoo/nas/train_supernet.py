@@ -19,6 +19,7 @@ from scarlet_zoo.training.outcome import Watch
 from scarlet_zoo.training.run import (
     RUN_FILE,
     DataPlan,
+    as_begun,
     is_main_process,
     run_metadata,
     run_report,
@@ -92,7 +93,8 @@ def train_supernet(
         DivergedError: the loss is no longer finite.
     """
     plan, out = DataPlan.of(data), Path(out)
-    settings = (settings or TrainSettings()).for_data(plan.name).for_supernet()
+    settings, plan = as_begun(settings or TrainSettings(), plan, out)
+    settings = settings.for_supernet()
     donor = SupernetStart.read(Path(start)) if start is not None else None
     if space is None and donor is None:
         raise TrainingError("supernet: got no space, wanted one, or a supernet to start from")
@@ -100,6 +102,7 @@ def train_supernet(
     asked = asked if isinstance(asked, SearchSpace) else find_space(str(asked))
     make_folder(out)
     images = plan.open(space_preprocessing(asked))
+    settings = settings.for_data(images)
     set_up(settings)
     asked = replace(asked, num_classes=len(images.classes))
     strategy, skip = (strategy, skip) if donor is None else (strategy or donor.strategy, skip or donor.skip)

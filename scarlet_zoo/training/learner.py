@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.balance import LOSS, class_weights
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import TrainingError
@@ -27,7 +28,7 @@ class StepBatch:
     Attributes:
         step: number of the step, from 0.
         views: the augmented images, a tensor (N, C, H, W) for each of the learner's views.
-        targets: class indices (N,).
+        targets: class indices (N,), or the share of each class (N, classes) if the images are mixed.
     """
 
     step: int
@@ -99,7 +100,7 @@ class Learner:
         traced: whether the log of steps lists the tensors that each step has changed.
         validated: whether the validation accuracy is measured after each epoch.
         course: the training; set by :meth:`set_up`.
-        criterion: cross-entropy with the label smoothing of the settings; set by :meth:`set_up`.
+        criterion: cross-entropy with the label smoothing and the class weights of the settings; set by :meth:`set_up`.
     """
 
     views: int = 1
@@ -113,7 +114,10 @@ class Learner:
     def set_up(self, course: Course) -> None:
         """Prepare for a training; called once, when the model is on its device."""
         self.course = course
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=course.settings.label_smoothing)
+        weight = None
+        if course.settings.balance == LOSS:
+            weight = class_weights(course.data.part("train").targets, len(course.data.classes)).to(course.device)
+        self.criterion = nn.CrossEntropyLoss(weight, label_smoothing=course.settings.label_smoothing)
 
     def scales(self) -> Mapping[str, float]:
         """Return the learning rate of parameters by name over that of the step; 1 for those that are left out."""

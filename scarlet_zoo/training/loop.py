@@ -19,8 +19,12 @@ import torch
 from torch import Tensor
 
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.augmentations import AugmentPlan
+from scarlet_zoo.data.balance import SAMPLING
 from scarlet_zoo.data.batches import Batch, Batches, Views
 from scarlet_zoo.data.datasets import ImageData
+from scarlet_zoo.data.mixing import Mixed
+from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import DivergedError, ScarletError, TrainingError
 from scarlet_zoo.inference.accuracy import count_right
 from scarlet_zoo.training.acceleration import accelerator_of, shared_value
@@ -87,7 +91,12 @@ class Loop:
     def __init__(
         self, learner: Learner, data: ImageData, settings: TrainSettings, out: Path, identity: Mapping[str, str]
     ) -> None:
-        settings = settings.for_data(data.name)
+        settings = settings.for_data(data)
+        if settings.mixing.is_on and learner.views > 1:
+            raise TrainingError(
+                f"training: got mixup {settings.mixup:g} and cutmix {settings.cutmix:g}, wanted neither: the strategy "
+                f"compares {learner.views} views of each image"
+            )
         self.learner, self.data, self.settings, self.out = learner, data, settings, out
         self.identity = identity
         self.accelerator = accelerator_of(settings, out)
@@ -96,8 +105,11 @@ class Loop:
             if hasattr(module, "inplace"):
                 module.inplace = False  # type: ignore[assignment]
         with self.accelerator.main_process_first():
-            assert settings.augment != "usual"
+            assert not isinstance(settings.augment, (str, AugmentPlan))
             self.split = data.part("train", learner.augment(settings.augment))
+            self.split.prepare()
+            if learner.validated:
+                data.part("validation").prepare()
         self.validation_images = len(data.part("validation")) if learner.validated else 0
         self.per_epoch = self._batches(0, 0).per_epoch
         self.planned = settings.epochs * self.per_epoch
@@ -119,13 +131,18 @@ class Loop:
 
     def _batches(self, first: int, last: int) -> Batches:
         a = self.accelerator
+        balanced = self.split.targets.numpy() if self.settings.balance == SAMPLING else None
         return Batches(len(self.split), self.settings.batch_size, first, last, self.settings.seed, a.process_index,
-                       a.num_processes)  # fmt: skip
+                       a.num_processes, balanced)  # fmt: skip
+
+    def _mixed(self) -> Split:
+        mixing = self.settings.mixing
+        return Mixed(self.split, mixing, len(self.data.classes)) if mixing.is_on else self.split
 
     def steps(self) -> Iterator[Seen]:
         """Run the remaining steps and yield after each what can be told."""
         loader: Any = torch.utils.data.DataLoader(
-            cast(Any, _ErrorsAsValues(Views(self.split, self.learner.views))),
+            cast(Any, _ErrorsAsValues(Views(self._mixed(), self.learner.views))),
             batch_sampler=cast(Any, self._batches(self.first, self.last)),
             num_workers=self.settings.workers,
             collate_fn=_as_it_is,
@@ -234,7 +251,8 @@ class Loop:
         self.accelerator.wait_for_everyone()
 
     def _restore(self) -> tuple[int, list[float]]:
-        defaults = {**TrainSettings().to_dict(), "start": "scratch", "augment": asdict(Augment())}
+        defaults = {**TrainSettings().to_dict(), "start": "scratch", "augment": asdict(Augment()), "crops_from": "None",
+                    "split": self._split()}  # fmt: skip
         content = read_state(self.out / "checkpoint.pt", self._identity(), defaults)
         if content is None:
             return 0, []
@@ -258,12 +276,18 @@ class Loop:
             self.last = step
         return step, list(whole)
 
+    def _split(self) -> str:
+        """The digests of the images and of their division; earlier runs do not state them."""
+        division = self.data.division
+        return "not known" if division is None else f"{division.images} {division.digest}"
+
     def _identity(self) -> dict[str, str]:
         """What must be unchanged for a run to continue; its length, checkpoints, workers and threads may change."""
         settings = {key: str(value) for key, value in self.settings.to_dict().items()}
         for key in ("max_steps", "checkpoint_every", "workers", "threads", "tensorboard"):
             del settings[key]
-        seen = {"data": self.data.name, "pictures": str(len(self.split)), "classes": " ".join(self.data.classes)}
+        seen = {"data": self.data.name, "pictures": str(len(self.split)), "classes": " ".join(self.data.classes),
+                "crops_from": str(self.split.crops_from), "split": self._split()}  # fmt: skip
         return {**settings, **seen, **self.learner.identity(), **self.identity}
 
     def result(self) -> Training:

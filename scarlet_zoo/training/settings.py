@@ -7,8 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from scarlet_zoo.data.augment import Augment
-from scarlet_zoo.data.datasets import usual_augment
+from scarlet_zoo.data.augmentations import AugmentPlan
+from scarlet_zoo.data.balance import NONE, check_balance
+from scarlet_zoo.data.datasets import ImageData
+from scarlet_zoo.data.mixing import Mixing
 from scarlet_zoo.errors import TrainingError
+
+_UNKNOWN_SIZE = (32, 32)  # of data that somebody else opened, for a network of the zoo
+
 
 SGD_RATE, ADAPTIVE_RATE = 0.1, 0.001
 _SGD = ("sgd", "momentum", "nesterov")
@@ -66,7 +72,13 @@ class TrainSettings:
         teacher: the network to learn from, besides the labels.
         clip_norm: largest norm of a step's gradient; 0 for no clipping.
         augment: augmentation of the training images; ``usual`` is the one that suits the data, see
-            :func:`scarlet_zoo.data.datasets.usual_augment`; None is no augmentation.
+            :func:`scarlet_zoo.data.augmentations.usual_augment`; a plan is one that may build on it; None is no
+            augmentation.
+        mixup: alpha of mixup, see :class:`scarlet_zoo.data.mixing.Mixing`; 0 for none.
+        cutmix: alpha of CutMix; 0 for none.
+        mixup_prob: probability that the images of a step are mixed, if ``mixup`` or ``cutmix`` is given.
+        balance: what is done for classes of uneven size: ``none``; ``loss`` weights the loss of each class by the
+            inverse of its number of images; ``sampling`` draws all classes equally often.
         precision: ``no`` (float32), ``bf16`` or ``fp16``.
         checkpoint_every: number of steps between checkpoints.
         workers: number of processes that load images; 0 loads them in the training process.
@@ -91,7 +103,11 @@ class TrainSettings:
     patience: int = 0
     teacher: Teacher | None = None
     clip_norm: float = 0.0
-    augment: Augment | Literal["usual"] | None = "usual"
+    augment: Augment | AugmentPlan | Literal["usual"] | None = "usual"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mixup_prob: float = 1.0
+    balance: str = NONE
     precision: str = "no"
     checkpoint_every: int = 500
     workers: int = 0
@@ -116,6 +132,8 @@ class TrainSettings:
             raise TrainingError(f"training: got freeze {self.freeze!r}, wanted backbone or a number of layer groups")
         if self.precision not in ("no", "bf16", "fp16"):
             raise TrainingError(f"training: got precision {self.precision!r}, wanted no, bf16 or fp16")
+        self.mixing.check()
+        check_balance(self.balance)
 
     def for_supernet(self) -> TrainSettings:
         """Return these settings, if a supernet can be trained by them.
@@ -129,9 +147,18 @@ class TrainSettings:
                 raise TrainingError(f"supernet: got {name} {value}, which is for the training of a network only")
         return self
 
-    def for_data(self, name: str) -> TrainSettings:
-        """Return these settings for a data set by name or folder, with ``usual`` replaced by its augmentation."""
-        return replace(self, augment=usual_augment(name)) if self.augment == "usual" else self
+    def for_data(self, data: ImageData) -> TrainSettings:
+        """Return these settings for a data set, with ``usual`` or a plan replaced by its augmentation."""
+        plan = AugmentPlan() if self.augment == "usual" else self.augment
+        if not isinstance(plan, AugmentPlan):
+            return self
+        size = data.preprocessing.size if data.preprocessing is not None else _UNKNOWN_SIZE
+        return replace(self, augment=plan.for_data(data.name, size))
+
+    @property
+    def mixing(self) -> Mixing:
+        """How the images of a step are mixed."""
+        return Mixing(self.mixup, self.cutmix, self.mixup_prob)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON values."""

@@ -26,6 +26,7 @@ from scarlet_zoo.training.run import (
     NETWORK_FILE,
     RUN_FILE,
     DataPlan,
+    as_begun,
     is_main_process,
     run_metadata,
     run_report,
@@ -118,12 +119,13 @@ def train(
         DivergedError: the loss is no longer finite.
     """
     plan, out = DataPlan.of(data), Path(out)
-    settings = (settings or TrainSettings()).for_data(plan.name)
+    settings, plan = as_begun(settings or TrainSettings(), plan, out)
     label = name or (type(network).__name__ if isinstance(network, nn.Module) else network)
     make_folder(out)
     set_up(settings)
     sources = {"supernet": supernet, "weights": weights, "continue_from": continue_from}
     start = _start(network, plan.open, input_size, space, settings.seed, sources)
+    settings = settings.for_data(start.images)
     _try_out(start.model, start.feed, label)
     teacher = (load_teacher(settings.teacher, start.images), start.feed) if settings.teacher is not None else None
     learner = NetworkLearner(start.model, settings, teacher, label)
