@@ -11,6 +11,7 @@ import pytest
 import torch
 from training_parts import CLASSES, FEED, NET, album, learner, network, rows, same, settings, trained
 
+from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ScarletWarning, TrainingError, UnknownNameError
@@ -303,7 +304,7 @@ def aged(path):
 
 
 def test_a_run_begun_before_with_fewer_settings_goes_on(folder, tmp_path):
-    how = replace(settings(epochs=1), augment="usual").for_data(str(folder))
+    how = settings(epochs=1, augment=Augment())
     whole = trained(folder, how, tmp_path / "whole")
     trained(folder, replace(how, max_steps=2), tmp_path / "old")
     aged(tmp_path / "old" / "checkpoint.pt")
