@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from conftest import FASHION
 from PIL import Image
 
 from scarlet_zoo.data import image_io
@@ -56,7 +57,10 @@ LAYOUTS = {
     "train and test and val": (
         {"train": {"a": 4, "b": 4}, "test": {"a": 1, "b": 1}, "val": {"a": 1, "b": 1}},
         "test",
-        ("val: is not used, test is the test part, and validation images are taken out of train",),
+        (
+            "val: is used with --validation-data only: test is the test part, and validation images are otherwise taken "
+            "out of train",
+        ),
     ),
     "capitals, and the names of others": ({"Train": {"a": 4, "b": 4}, "Valid": {"b": 2}}, "test", ()),
     "train alone": ({"train": {"a": 4, "b": 4}}, None, ()),
@@ -404,4 +408,16 @@ def test_data_check_says_what_a_folder_holds(scarlet, tmp_path):
     assert "1 of 15 images cannot be read" in err
     assert scarlet("data", "check", tmp_path, "--skip-broken")[0] == 0
     code, out, err = scarlet("data", "check", tmp_path / "none")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_data_check_tells_classes_and_colours_of_a_data_set_by_name(scarlet):
+    code, out, err = scarlet("data", "check", "fashion-mnist", "--data-dir", FASHION, "--json")
+    said = json.loads(out)
+    assert (code, err) == (0, "")
+    assert said["parts"] == {"train": 55000, "validation": 5000, "test": 10000}
+    assert said["classes"]["bag"]["test"] == 1000
+    assert said["mean"] == pytest.approx([0.286] * 3, abs=0.01)
+    assert said["split"]["validation"] == 5000
+    code, out, err = scarlet("data", "check", "fashion", "--json")
     assert (code, out, err.count("\n")) == (2, "", 1)

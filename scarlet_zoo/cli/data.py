@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
-from scarlet_zoo.cli.options import Held, Json, SkipBroken
+from scarlet_zoo.cli.options import DataDir, Held, Json, SkipBroken
 from scarlet_zoo.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -32,14 +31,15 @@ def _data() -> None:
 
 def check_data(
     data: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Folder with one subfolder for each class, a folder with such folders named train and test or val, or "
-            "a list of images (CSV or JSON with path and label).",
+            help="Folder with one subfolder for each class, a folder with such folders named train and test or val, a "
+            "list of images (CSV or JSON with path and label), or the name of a data set.",
             metavar="DATA",
         ),
     ],
     as_json: Json = False,
+    data_dir: DataDir = None,
     validation: Held = None,
     skip_broken: SkipBroken = False,
 ) -> None:
@@ -49,10 +49,10 @@ def check_data(
     and what a training would do. The exit code is 1 if a training would refuse the data. What was found is remembered,
     so that a training does not read unchanged images again.
     """
-    from scarlet_zoo.data.summary import summarize
+    from scarlet_zoo.data import summary as made
 
-    with progress_bar("check images"):
-        summary = summarize(data, validation, skip_broken=skip_broken)
+    with progress_bar("check"):
+        summary = made.check_data(data, data_dir=data_dir, validation=validation, skip_broken=skip_broken)
     emit(as_json, summary.to_dict(), lambda console: _render(console, summary))
     if summary.refusal is not None:
         raise CheckFailedError(f"a training would refuse this: {summary.refusal}")

@@ -101,7 +101,7 @@ def _listed(source: Path) -> tuple[list[Path], list[Skipped]]:
         return list(read_parts(source).train.files), []
     if not source.is_dir():
         found = "is a file" if source.exists() else "no such folder"
-        raise DatasetError(f"{source}: {found}, wanted a folder of images, or a manifest")
+        raise DatasetError(f"{source}: {found}, wanted a folder or a list of images")
     return list_images(source)
 
 

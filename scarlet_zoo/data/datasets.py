@@ -157,7 +157,7 @@ def open_data(
         train = hugging_face_source(first, labels, upright=upright)
         test = None if last is None else hugging_face_source(last, labels, upright=upright)
         return _named(name, tuple(map(str, names or labels)), train, test, how)
-    wanted = "fashion-mnist, torchvision:NAME, hf:NAME, a folder with one folder for each class, or a manifest"
+    wanted = "fashion-mnist, torchvision:NAME, hf:NAME, a folder with one folder for each class, or a list of images"
     raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
 
 

@@ -92,8 +92,8 @@ def read_parts(path: Path) -> Parts:
         return _from_manifest(path, path)
     if not path.is_dir():
         found = "is a file" if path.exists() else "no such folder"
-        raise DatasetError(f"{path}: {found}, wanted a folder with one folder for each class, or a manifest "
-                           "(.csv .tsv .json .jsonl)")  # fmt: skip
+        raise DatasetError(f"{path}: {found}, wanted a folder with one folder for each class, or a list of "
+                           "images (.csv .tsv .json .jsonl)")  # fmt: skip
     listing = metadata_in(path)
     if listing is not None:
         return _from_manifest(listing, path)
@@ -136,8 +136,8 @@ def _from_part_folders(folder: Path, train: Path, tests: Sequence[Path], others:
         elif found is None:
             found = part
         else:
-            remarks.append(f"{printable(part)}: is not used, {found.name} is the test part, and validation images are "
-                           f"taken out of {train.name}")  # fmt: skip
+            remarks.append(f"{printable(part)}: is used with --validation-data only: {found.name} is the test part, "
+                           f"and validation images are otherwise taken out of {train.name}")  # fmt: skip
     test = _with_classes_of(own, _part(found)) if found is not None else None
     read_as = f"{train.name} (training images)" + (f" and {found.name} (test images)" if found is not None else "")
     return Parts(folder, read_as, own, None, test, divided=True, remarks=tuple(remarks))
