@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.data.augment import Augment as Augment
     from scarlet_zoo.data.folders import read_dataset as read_dataset
     from scarlet_zoo.data.preprocessing import Preprocessing as Preprocessing
+    from scarlet_zoo.data.summary import check_data as check_data
     from scarlet_zoo.deployment.deploy import Deployment as Deployment
     from scarlet_zoo.deployment.deploy import deploy as deploy
     from scarlet_zoo.deployment.export import export as export
@@ -93,6 +94,7 @@ _HOME = {
     "data.augment": ("Augment",),
     "data.folders": ("read_dataset",),
     "data.preprocessing": ("Preprocessing",),
+    "data.summary": ("check_data",),
     "deployment.deploy": ("Deployment", "deploy"),
     "deployment.export": ("export",),
     "deployment.optimize": ("Optimized", "optimize"),

@@ -32,7 +32,7 @@ def folders(tmp_path_factory):
 
 
 def validated(scarlet, *arguments):
-    code, out, err = scarlet("validate", "scarlet_mini_s", *arguments, "--json")
+    code, out, err = scarlet("validate", "scarlet_mini_s", *arguments, "--class-folders", "sorted", "--json")
     assert code == 0, err
     report = json.loads(out)
     return report["part"], report["images"]
@@ -41,10 +41,10 @@ def validated(scarlet, *arguments):
 def test_validate_counts_the_part_of_a_folder_that_it_is_asked_for(scarlet, folders):
     plain, parts = folders / "plain", folders / "parts"
     assert validated(scarlet, plain) == (None, 40)
-    assert validated(scarlet, plain, "--split", "validation") == ("validation", 3)
+    assert validated(scarlet, plain, "--split", "validation") == ("validation", 10)
     assert validated(scarlet, plain, "--validation", 7) == ("validation", 7)
     assert validated(scarlet, plain, "--split", "validation", "--validation", 7, "--limit", 5) == ("validation", 5)
-    assert validated(scarlet, parts) == ("validation", 2)
+    assert validated(scarlet, parts) == ("validation", 10)
     assert validated(scarlet, parts, "--split", "test") == ("test", 10)
     assert validated(scarlet, parts, "--validation", 6) == ("validation", 6)
     code, _, err = scarlet("validate", "scarlet_mini_s", plain, "--split", "test")

@@ -38,9 +38,9 @@ def network():
     return torch.nn.Sequential(*layers, torch.nn.Linear(8, 3))
 
 
-def trained(folder, out, cache_gb=1.0, **settings):
+def trained(folder, out, cache_gb=1.0, by_class=True, **settings):
     """Train, and return the lines of the log."""
-    plan = DataPlan(name=str(folder), validation=6, cache_gb=cache_gb)
+    plan = DataPlan(name=str(folder), validation=6, cache_gb=cache_gb, by_class=by_class)
     how = TrainSettings(**{"batch_size": 8, "epochs": 4, "threads": 1, **settings})
     how, plan = as_begun(how, plan, out)
     loop.train(NetworkLearner(network()), plan.open(COLOUR), how, out)
@@ -89,7 +89,7 @@ def as_an_earlier_version_wrote(out):
     file = out / "checkpoint.pt"
     content = torch.load(file, weights_only=True)
     run = content["run"]
-    for key in ("mixup", "cutmix", "mixup_prob", "balance", "crops_from"):
+    for key in ("mixup", "cutmix", "mixup_prob", "balance", "crops_from", "split"):
         del run[key]
     augment = {key: value for key, value in asdict(FORMER).items() if key not in ("vflip", "color_jitter", "auto")}
     assert list(augment) == ["shift_px", "flip", "erase", "crop", "jitter"]
@@ -102,8 +102,9 @@ FORMER = Augment(shift_px=0, crop=0.08)
 
 def test_a_run_of_an_earlier_version_goes_on_with_its_crops_of_the_originals(folder, tmp_path):
     """The default was a crop of 8 %, taken from the files; the same command, without a word of either, continues it."""
-    whole = trained(folder, tmp_path / "whole", cache_gb=0.0, augment=FORMER)
-    trained(folder, tmp_path / "parts", cache_gb=0.0, augment=FORMER, max_steps=5)
+    before = {"cache_gb": 0.0, "by_class": False, "augment": FORMER}
+    whole = trained(folder, tmp_path / "whole", **before)
+    trained(folder, tmp_path / "parts", max_steps=5, **before)
     as_an_earlier_version_wrote(tmp_path / "parts")
     assert trained(folder, tmp_path / "parts") == whole
     assert trained(folder, tmp_path / "new") != whole

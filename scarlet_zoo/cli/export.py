@@ -72,7 +72,7 @@ def export(
     The network is folded and written in the target's graph variant. int8 files are calibrated; files of runtimes other
     than ONNX Runtime are verified.
     """
-    from scarlet_zoo.data.calibration import read_calibration
+    from scarlet_zoo.data.calibration_sets import read_any_calibration
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
     from scarlet_zoo.graph.quantization.quantize import Int8
@@ -95,7 +95,7 @@ def export(
         feed = network.preprocessing
 
         def images() -> Any:
-            read = read_calibration(calibration, feed, calibration_images)
+            read = read_any_calibration(calibration, feed, calibration_images)
             described["calibration"] = read.to_dict()
             return read.images
 

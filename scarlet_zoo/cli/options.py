@@ -31,7 +31,10 @@ _INPUT_SIZE = (
     "Side of the input image in pixels, or height and width such as 96x128; the network's or the weights' own when "
     "left out."
 )
-_CALIBRATION = "Images to calibrate int8 on: a folder, or 'random' for noise, which gives no realistic ranges."
+_CALIBRATION = (
+    "Images to calibrate int8 on: a folder, a list of images, the name of a data set, or 'random' for noise, which "
+    "gives no realistic ranges."
+)
 _CALIBRATION_IMAGES = "Number of calibration images to use, spread over the folder."
 _PREPROCESSING = (
     "How images are prepared: imagenet or inception (their mean and deviation), settings such as "
@@ -39,7 +42,10 @@ _PREPROCESSING = (
     "configuration; what is left out is the network's own."
 )
 _RANGES = "Method that chooses the ranges of int8: auto, minmax, percentile or mse."
-_DATA = "Data set: fashion-mnist, torchvision:NAME, hf:NAME, or a folder with one subfolder for each class."
+_DATA = (
+    "Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, or a list of "
+    "images (CSV or JSON with path and label)."
+)
 _BATCH_SIZE = "Number of images in a batch, summed over all processes."
 _SPLIT = "Part of the data set: validation, or test, which is meant for the final evaluation only."
 _MAX_IMAGES = "Largest number of images to use."
@@ -137,6 +143,9 @@ Data = Annotated[str, typer.Option(help=_DATA)]
 DataOrNone = Annotated[str | None, typer.Option("--data", help=_DATA)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder where the data set is, or where a download is stored.")]
 Held = Annotated[int | None, typer.Option(min=1, help="Number of training images to set aside for validation.")]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out image files that cannot be read, instead of refusing them.")
+]
 ValidationData = Annotated[
     Path | None,
     typer.Option(

@@ -104,12 +104,12 @@ def train_network(
     epochs: Epochs = 20,
     ema: Ema = 0.998,
 ) -> None:
-    """Train one network: from scratch, from a supernet, or from trained weights (fine-tuning).
+    """Train one network, or fine-tune one that is trained.
 
-    Writes model.safetensors and run.json. Running the same command again continues the run. With --supernet, training
-    starts from the supernet's weights; with --weights from trained ones, with a new classifier if the classes differ;
-    with --continue-from from the result of a finished run. --space gives the search space of an identity string, if it
-    is not a registered one.
+    Writes model.safetensors and run.json. Running the same command again continues the run. Training starts from
+    scratch; with --supernet from the supernet's weights; with --weights from trained ones, with a new classifier if
+    the classes differ; with --continue-from from the result of a finished run. --space gives the search space of an
+    identity string, if it is not a registered one.
     """
     from scarlet_zoo.arch.architecture import is_identity_string
     from scarlet_zoo.arch.spaces import find_space

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +26,7 @@ from scarlet_zoo.cli.options import (
     Pictures,
     Plot,
     Seed,
+    SkipBroken,
     TorchThreads,
     ValidationData,
     apply_only,
@@ -140,6 +141,7 @@ class TrainingOptions:
     validation: Held = None
     validation_data: ValidationData = None
     pictures: Pictures = None
+    skip_broken: SkipBroken = False
     max_steps: MaxSteps = None
     checkpoint_every: CheckpointEvery = 500
     batch_size: BatchSize = 128
@@ -169,9 +171,10 @@ class TrainingOptions:
         """The data set that the options select."""
         from scarlet_zoo.training.run import DataPlan
 
-        limit = {} if self.cache_limit is None else {"cache_gb": self.cache_limit}
-        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation,
-                        validation_data=self.validation_data, images=self.pictures, **limit)  # fmt: skip
+        plan = DataPlan(name=self.data, folder=self.data_dir, validation=self.validation,
+                        validation_data=self.validation_data, images=self.pictures,
+                        skip_broken=self.skip_broken)  # fmt: skip
+        return plan if self.cache_limit is None else replace(plan, cache_gb=self.cache_limit)
 
     def settings(self, *, pretrained: bool, **own: Any) -> TrainSettings:
         """The settings of a training, with settings ``own`` that only one verb has.

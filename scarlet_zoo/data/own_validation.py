@@ -11,64 +11,47 @@ from torch import Tensor
 
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.class_folders import Logits
 from scarlet_zoo.data.datasets import ImageData, open_data
+from scarlet_zoo.data.layout import listed
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import DatasetError
 
-_PARTS = ("train", "validation")
-
 
 @dataclass(frozen=True)
-class Joined:
-    """Several splits one after the other.
+class Numbered:
+    """A split with other class indices.
 
     Attributes:
-        splits: the splits.
-        index: the class index that each of theirs becomes; None where they stay.
+        split: the split.
+        index: the class index that each of its own becomes.
     """
 
-    splits: Sequence[Split]
-    index: tuple[int, ...] | None = None
+    split: Split
+    index: tuple[int, ...]
 
     @property
     def targets(self) -> Tensor:
         """The class index of each image, int64 (N,)."""
-        return self._numbered(torch.cat([split.targets for split in self.splits]))
+        return torch.tensor(self.index)[self.split.targets]
 
     @property
     def crops_from(self) -> str | None:
-        """As of the splits, which are parts of one data set."""
-        return self.splits[0].crops_from
+        """As of the split."""
+        return self.split.crops_from
 
     def __len__(self) -> int:
-        return sum(map(len, self.splits))
+        return len(self.split)
 
     def prepare(self, indices: Sequence[int] | None = None) -> None:
-        """Prepare the images of these indices, or all, in their splits."""
-        start = 0
-        for split in self.splits:
-            own = None if indices is None else [index - start for index in indices if 0 <= index - start < len(split)]
-            split.prepare(own)
-            start += len(split)
+        """Prepare the images of these indices, or all."""
+        self.split.prepare(indices)
 
     def __getitems__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the images and targets of a batch, in its order, as the splits give them."""
-        parts, places, start = [], [], 0
-        for split in self.splits:
-            own = [place for place, index in enumerate(batch.indices) if 0 <= index - start < len(split)]
-            if own:
-                # Each split has its own random numbers, so that their images are not altered alike.
-                inside = tuple(batch.indices[place] - start for place in own)
-                parts.append(split.__getitems__(Batch(inside, batch.seed + start)))
-                places += own
-            start += len(split)
-        order = torch.argsort(torch.tensor(places))
-        images, targets = (torch.cat(kind)[order] for kind in zip(*parts, strict=True))
-        return images.contiguous(memory_format=torch.channels_last), self._numbered(targets)
-
-    def _numbered(self, targets: Tensor) -> Tensor:
-        return targets if self.index is None else torch.tensor(self.index)[targets]
+        """Return the images and targets of a batch."""
+        images, targets = self.split.__getitems__(batch)
+        return images, torch.tensor(self.index)[targets]
 
 
 def open_with_validation(
@@ -78,13 +61,17 @@ def open_with_validation(
     held: int | None,
     own: str | Path | None,
     cache_gb: float = 0.0,
+    *,
+    skip_broken: bool = True,
+    logits: Logits | None = None,
+    by_class: bool = True,
 ) -> ImageData:
     """Open a data set, with the images of a folder as its validation part where one is given.
 
     Args:
         name, preprocessing, folder: as for :func:`scarlet_zoo.data.datasets.open_data`.
         held: number of training images that are set aside for validation; None for the usual number.
-        cache_gb: as for :func:`scarlet_zoo.data.datasets.open_data`.
+        cache_gb, skip_broken, logits, by_class: as for :func:`scarlet_zoo.data.datasets.open_data`.
         own: a folder, or another name of a data set, whose training images are the validation images. Its classes are
             found by their names; it need not have all of them. No training image is then set aside.
 
@@ -92,11 +79,13 @@ def open_with_validation(
         DatasetError: no such data, a class that the training images lack, or both kinds of validation images.
     """
     if own is None:
-        return open_data(name, preprocessing, folder, held, cache_gb)
+        return open_data(name, preprocessing, folder, held, cache_gb, skip_broken=skip_broken, logits=logits,
+                         by_class=by_class)  # fmt: skip
     if held is not None:
         raise DatasetError(f"validation {held}: would be ignored, because the validation images are those of {own}")
-    whole = open_data(name, preprocessing, folder, None, cache_gb)
-    other = open_data(str(own), preprocessing, None, 1, cache_gb)
+    whole = open_data(name, preprocessing, folder, None, cache_gb, skip_broken=skip_broken, logits=logits,
+                      set_aside=False)  # fmt: skip
+    other = open_data(str(own), preprocessing, None, None, cache_gb, skip_broken=skip_broken, set_aside=False)
     places = {label: place for place, label in enumerate(whole.classes)}
     unknown = [label for label in other.classes if label not in places]
     if unknown:
@@ -107,9 +96,22 @@ def open_with_validation(
 
     def open_part(part: str, augment: Augment | None) -> Split:
         if part == "validation":
-            return Joined([other.part(piece) for piece in _PARTS], index)
-        if part == "train":
-            return Joined([whole.part(piece, augment) for piece in _PARTS])
+            return Numbered(other.part("train"), index)
         return whole.part(part, augment)
 
-    return replace(whole, open_part=open_part)
+    assert whole.division is not None
+    assert other.division is not None
+    return replace(whole, open_part=open_part, division=whole.division.with_validation(other.division),
+                   remarks=(*whole.remarks, *_dangers(whole, other)))  # fmt: skip
+
+
+def _dangers(whole: ImageData, other: ImageData) -> list[str]:
+    """What may spoil a choice by these validation images, one line each."""
+    lost = [label for label in whole.classes if label not in other.classes]
+    known = set(whole.contents.get("train", ()))
+    both = sum(content in known for content in other.contents.get("train", ()))
+    said = [f"{other.name}: no validation image of {listed(lost)}, so nothing is measured of it"] if lost else []
+    if both:
+        said.append(f"{other.name}: {both:,} of the validation images are training images too, so accuracy on them "
+                    "says too much")  # fmt: skip
+    return said

@@ -37,6 +37,8 @@ class Preprocessing:
         mean, std: mean and deviation of each channel, for values in [0, 1].
         interpolation: Pillow's ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
         crop: side of the crop over the side that the image is resized to.
+        upright: whether the camera's rotation, which the EXIF data state, is applied before. Published accuracies on
+            ImageNet were measured without it.
     """
 
     size: tuple[int, int]
@@ -44,6 +46,7 @@ class Preprocessing:
     std: tuple[float, ...]
     interpolation: str
     crop: float
+    upright: bool = True
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
@@ -62,8 +65,13 @@ class Preprocessing:
         return len(self.mean)
 
     def to_json(self) -> str:
-        """Return one line of JSON with the keys ``size mean std interpolation crop``."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        """Return one line of JSON with the keys ``size mean std interpolation crop``, and ``upright`` if false.
+
+        A text without ``upright`` means true, as those that were written before there was this key.
+        """
+        fields = asdict(self)
+        return json.dumps({key: fields[key] for key in fields if key != "upright" or not self.upright},
+                          separators=(",", ":"))  # fmt: skip
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:
@@ -76,7 +84,8 @@ class Preprocessing:
             fields = json.loads(text)
             height, width = fields["size"]
             mean, std = tuple(map(float, fields["mean"])), tuple(map(float, fields["std"]))
-            read = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]))
+            read = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]),
+                       _truth(fields.get("upright", True)))  # fmt: skip
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ArtifactError(f"preprocessing: {type(error).__name__}: {error}") from error
         if read.interpolation not in FILTERS or len(read.mean) != len(read.std) or not 0 < read.crop <= 1:
@@ -151,6 +160,12 @@ class Preprocessing:
         left = round((image.width - width) / 2)
         top = round((image.height - height) / 2)
         return image.crop((left, top, left + width, top + height))
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"upright: got {value!r}, wanted true or false")
+    return value
 
 
 def space_preprocessing(space: SearchSpace) -> Preprocessing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from scarlet_zoo.data.image_io import open_image
+from scarlet_zoo.data.image_io import as_the_camera_was_held, open_image
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.installing import install_command
 
@@ -25,7 +25,7 @@ class Source:
 
     Attributes:
         targets: class index of each image, int64 (N,).
-        open: opens the image at a position, as it lies in its file.
+        open: opens the image at a position, upright if the source was asked for that.
         fingerprint: gives :attr:`digest`.
     """
 
@@ -35,6 +35,10 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def numbered(self, index: Sequence[int]) -> Source:
+        """Return the same images with other class indices, given for each of the former ones."""
+        return replace(self, targets=np.asarray(index, np.int64)[self.targets])
 
     def picked(self, places: NDArray[np.int64]) -> Source:
         """Return the source of the images at some positions."""
@@ -46,24 +50,24 @@ class Source:
         return self.fingerprint()
 
 
-def folder_source(files: Sequence[Path], targets: Sequence[int]) -> Source:
+def folder_source(files: Sequence[Path], targets: Sequence[int], *, upright: bool = True) -> Source:
     """Return the images of image files, given the class index of each."""
-    return Source(np.asarray(targets, np.int64), partial(_open_file, files), partial(_files_digest, files))
+    return Source(np.asarray(targets, np.int64), partial(_open_file, files, upright), partial(_files_digest, files))
 
 
-def torchvision_source(part: Any) -> Source:
+def torchvision_source(part: Any, *, upright: bool = True) -> Source:
     """Return the images of one part of a torchvision data set."""
     targets = getattr(part, "targets", None)
     # Most data sets list their targets; for the others every image is opened once.
     known = targets if targets is not None else [part[position][1] for position in range(len(part))]
-    return Source(np.asarray(known, np.int64), partial(_open_pair, part), partial(_torchvision_digest, part))
+    return Source(np.asarray(known, np.int64), partial(_open_pair, part, upright), partial(_torchvision_digest, part))
 
 
-def hugging_face_source(part: Any, labels: Sequence[Any]) -> Source:
+def hugging_face_source(part: Any, labels: Sequence[Any], *, upright: bool = True) -> Source:
     """Return the images of a Hugging Face split; the class index of an image is the position of its label."""
     index = {label: position for position, label in enumerate(labels)}
     targets = np.asarray([index[label] for label in part["label"]], np.int64)
-    return Source(targets, partial(_open_row, part), partial(_hugging_face_digest, part))
+    return Source(targets, partial(_open_row, part, upright), partial(_hugging_face_digest, part))
 
 
 def _state(file: Path) -> str:
@@ -112,18 +116,20 @@ def _torchvision_digest(part: Any) -> str | None:
     return _digest("torchvision", [*facts, *map(_state, files)])
 
 
-def _open_file(files: Sequence[Path], index: int) -> Image.Image:
-    return open_image(files[index], upright=False)
+def _open_file(files: Sequence[Path], upright: bool, index: int) -> Image.Image:
+    return open_image(files[index], upright=upright)
 
 
-def _open_pair(part: Any, index: int) -> Image.Image:
-    image: Image.Image = part[index][0]
-    return image
+def _open_pair(part: Any, upright: bool, index: int) -> Image.Image:
+    return _as_asked(part[index][0], upright=upright)
 
 
-def _open_row(part: Any, index: int) -> Image.Image:
-    image: Image.Image = part[index]["image"]
-    return image
+def _open_row(part: Any, upright: bool, index: int) -> Image.Image:
+    return _as_asked(part[index]["image"], upright=upright)
+
+
+def _as_asked(image: Image.Image, *, upright: bool) -> Image.Image:
+    return as_the_camera_was_held(image.copy()) if upright and image.getexif() else image
 
 
 def torchvision_sets(name: str, folder: Path) -> tuple[Any, Any]:

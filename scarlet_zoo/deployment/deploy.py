@@ -116,6 +116,7 @@ def deploy(
     artifact = export_onnx(
         folded, path, recipe, weights=network.weights, labels=network.labels, preprocessing=network.preprocessing,
         source=network.source,
+        split=network.training.get("split"),
     )  # fmt: skip
     begin("verify")
     timing, failure = None, None

@@ -12,7 +12,7 @@ from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.zoo import safe_name
-from scarlet_zoo.data.calibration import calibration_images
+from scarlet_zoo.data.calibration_sets import any_calibration_images
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.targets import get_target
 from scarlet_zoo.deployment.to_target import Exported, export_network
@@ -84,7 +84,7 @@ def export(
     if isinstance(calibration, np.ndarray):
         images = lambda: calibration  # noqa: E731
     elif calibration is not None:
-        images = lambda: calibration_images(str(calibration), network.preprocessing, _CALIBRATION_IMAGES)  # noqa: E731
+        images = lambda: any_calibration_images(str(calibration), network.preprocessing, _CALIBRATION_IMAGES)  # noqa: E731
     file = path if path.name.endswith(wanted.suffix) else None
     if file is None and name is not None:
         file = path / f"{safe_name(name.removesuffix(wanted.suffix))}{wanted.suffix}"

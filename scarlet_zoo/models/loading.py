@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import timm.data
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.data.held_out import stated_training
 from scarlet_zoo.data.labels import labels_of
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
@@ -38,6 +39,7 @@ class Network:
         preprocessing: how an image becomes its input.
         labels: class names in the order of the logits; None for random weights or unknown names.
         source: for a network of a folder or of the hub the name that creates it again, from any working folder.
+        training: what the weights file states about the images of the training: ``data``, ``validation`` and ``split``.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Network:
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None = None
     source: str | None = None
+    training: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def trained(self) -> bool:
@@ -102,6 +105,7 @@ def load_network(
         preprocessing=preprocessing,
         labels=_labels(loaded, labels, classes, name),
         source=loaded.source,
+        training=stated_training(loaded.metadata),
     )
 
 

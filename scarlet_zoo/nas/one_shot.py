@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.class_folders import Logits
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.folders import evenly
+from scarlet_zoo.data.held_out import TrainingImages
 from scarlet_zoo.data.own_validation import open_with_validation
 from scarlet_zoo.data.pixel_cache import CACHE_GB
 from scarlet_zoo.data.preprocessing import space_preprocessing
@@ -65,13 +68,20 @@ class OneShot:
 
         Raises:
             TrainingError: supernet and data have different numbers of classes.
+            DatasetError: a class that the supernet does not know, or other images or another number of validation
+                images than it was trained with.
         """
         space, (name, folder, validation) = self.supernet.space, self._data
         feed = space_preprocessing(space)
-        images = open_with_validation(name, feed, folder, validation, self._validation_data, CACHE_GB)
+        labels = json.loads(self.metadata["labels"]) if "labels" in self.metadata else None
+        logits = None if labels is None else Logits(str(self.file), space.num_classes, labels)
+        trained = TrainingImages(str(self.file), self.metadata)
+        images = open_with_validation(name, feed, folder, validation, self._validation_data, CACHE_GB, logits=logits,
+                                      by_class=trained.by_class)  # fmt: skip
         if len(images.classes) != space.num_classes:
             raise TrainingError(f"{self.file}: got a supernet for {space.num_classes} classes, wanted "
                                 f"{len(images.classes)} as in {name}")  # fmt: skip
+        trained.require(images.division, name, validation)
         return images
 
     @cached_property

@@ -251,7 +251,8 @@ class Loop:
         self.accelerator.wait_for_everyone()
 
     def _restore(self) -> tuple[int, list[float]]:
-        defaults = {**TrainSettings().to_dict(), "start": "scratch", "augment": asdict(Augment()), "crops_from": "None"}
+        defaults = {**TrainSettings().to_dict(), "start": "scratch", "augment": asdict(Augment()), "crops_from": "None",
+                    "split": self._split()}  # fmt: skip
         content = read_state(self.out / "checkpoint.pt", self._identity(), defaults)
         if content is None:
             return 0, []
@@ -275,13 +276,18 @@ class Loop:
             self.last = step
         return step, list(whole)
 
+    def _split(self) -> str:
+        """The digests of the images and of their division; earlier runs do not state them."""
+        division = self.data.division
+        return "not known" if division is None else f"{division.images} {division.digest}"
+
     def _identity(self) -> dict[str, str]:
         """What must be unchanged for a run to continue; its length, checkpoints, workers and threads may change."""
         settings = {key: str(value) for key, value in self.settings.to_dict().items()}
         for key in ("max_steps", "checkpoint_every", "workers", "threads", "tensorboard"):
             del settings[key]
         seen = {"data": self.data.name, "pictures": str(len(self.split)), "classes": " ".join(self.data.classes),
-                "crops_from": str(self.split.crops_from)}  # fmt: skip
+                "crops_from": str(self.split.crops_from), "split": self._split()}  # fmt: skip
         return {**settings, **seen, **self.learner.identity(), **self.identity}
 
     def result(self) -> Training:

@@ -46,7 +46,8 @@ def _draw_losses(axes: Any, losses: Sequence[float]) -> None:
     means = [(min(start + width, len(losses)), fmean(losses[start : start + width]))
              for start in range(0, len(losses), width)]  # fmt: skip
     axes.plot(range(1, len(losses) + 1), losses, color="0.8", linewidth=0.6, label="step")
-    axes.plot(*zip(*means, strict=True), color="#2166ac", linewidth=1.6, label=f"mean of {width} steps")
+    if width > 1:
+        axes.plot(*zip(*means, strict=True), color="#2166ac", linewidth=1.6, label=f"mean of {width} steps")
     axes.set(xlabel="step", ylabel="loss")
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
@@ -59,6 +60,7 @@ def _draw_accuracies(axes: Any, top1: Sequence[float], report: dict[str, Any]) -
     axes.fill_between(epochs, *zip(*bounds, strict=True), color="#b2182b", alpha=0.15, label="95 % interval")
     axes.plot(epochs, top1, "o-", color="#b2182b", markersize=3, linewidth=1)
     axes.plot([best], [top1[best - 1]], "*", color="black", markersize=10, label=f"result: epoch {best}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch", ylabel=f"accuracy on {images:,} validation images (%)")
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)

@@ -17,6 +17,7 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.data.class_folders import Logits, match_folders
 from scarlet_zoo.data.datasets import ImageData
+from scarlet_zoo.data.held_out import TrainingImages
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArchError, DatasetError, ScarletWarning, TrainingError
 from scarlet_zoo.models.loading import InputSize, Network, load_network, preprocessing_of, sized
@@ -25,7 +26,8 @@ from scarlet_zoo.models.supernet import load_supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata
 from scarlet_zoo.training.run import NETWORK_FILE, RUN_FILE
 
-Open = Callable[[Preprocessing], ImageData]
+# Opens the data for a preprocessing, and for logits that the classes are matched to.
+Open = Callable[[Preprocessing, Logits | None], ImageData]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Start:
 def own_model(model: nn.Module, opened: Open, size: InputSize | None) -> Start:
     """Start from a torch model as it is."""
     feed = preprocessing_of(model, size)
-    return Start(model, feed, opened(feed), "scratch", {"weights": "the model's own"})
+    return Start(model, feed, opened(feed, None), "scratch", {"weights": "the model's own"})
 
 
 def from_scratch(name: str, opened: Open, size: InputSize | None, space: SearchSpace | None, seed: int) -> Start:
@@ -61,7 +63,7 @@ def from_scratch(name: str, opened: Open, size: InputSize | None, space: SearchS
     """
     wanted = _network_of(name, space)
     feed = preprocessing_of(create_model(wanted), size)
-    images = opened(feed)
+    images = opened(feed, None)
     # Initialise again from the seed: the first network has drawn random numbers and may have other classes.
     torch.manual_seed(seed)
     model = create_model(wanted, num_classes=len(images.classes))
@@ -80,7 +82,8 @@ def from_supernet(name: str, opened: Open, size: InputSize | None, file: Path) -
     if not isinstance(arch, Arch):
         raise ArchError(f"network {name!r}: not an architecture of a search space, wanted one of the supernet's space")
     feed = preprocessing_of(create_model(arch), size)
-    images = opened(feed)
+    labels = json.loads(described["labels"]) if "labels" in described else None
+    images = opened(feed, None if labels is None else Logits(str(file), supernet.space.num_classes, labels))
     classes = supernet.space.num_classes
     if classes != len(images.classes):
         raise TrainingError(
@@ -115,7 +118,7 @@ def from_weights(
     if not network.trained:
         return from_scratch(name, opened, size, space, seed)
     feed = sized(network.preprocessing, size)
-    images = opened(feed)
+    images = opened(feed, None)
     described = read_metadata(Path(weights))
     warn_of_other_split(Path(weights), described, images)
     kept = is_head_of(network, images)
@@ -170,19 +173,17 @@ def is_head_of(network: Network, images: ImageData) -> bool:
 
 
 def warn_of_other_split(file: Path, described: Mapping[str, str], images: ImageData) -> None:
-    """Warn if weights were trained on this data with another number of validation images.
+    """Warn if weights were trained on some of the validation images of this data, as far as their file tells.
 
-    Some of the validation images were then trained on, and the accuracy is too high.
+    The accuracy is then too high.
     """
-    held = described.get("validation")
-    now = len(images.part("validation"))
-    if described.get("data") == images.name and held is not None and held != str(now):
-        warnings.warn(
-            f"{file}: was trained on {images.name} with {held} validation images, now {now}: images that it was "
-            "trained on are among them, so that the validation accuracy is too high",
-            ScarletWarning,
-            stacklevel=2,
-        )
+    trained = TrainingImages(str(file), described)
+    if not trained.are_of(images.name):
+        return
+    try:
+        trained.require(images.division, images.name, None)
+    except DatasetError as error:
+        warnings.warn(f"{error}; the validation accuracy is too high", ScarletWarning, stacklevel=2)
 
 
 def _network_of(name: str, space: SearchSpace | None) -> Arch | str:

@@ -21,6 +21,8 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 
 STEPS_FILE = "steps.jsonl"
+# The default of a fact that has none: every checkpoint must have it.
+_NEEDED = object()
 
 
 class Spent:
@@ -206,7 +208,7 @@ def read_state(path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] |
     differing = [
         f"{key} {theirs.get(key)!r}, not {value!r}"
         for key, value in run.items()
-        if not _is_same(theirs.get(key), value, (defaults or {}).get(key, _NO_DEFAULT))
+        if not _is_same(theirs.get(key), value, (defaults or {}).get(key, _NEEDED))
     ]
     if differing:
         differences = "; ".join(differing)[:300]
@@ -217,13 +219,10 @@ def read_state(path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] |
     return content
 
 
-_NO_DEFAULT = object()
-
-
 def _is_same(theirs: str | None, ours: str, default: Any) -> bool:
     """Whether a fact of a run is that of its checkpoint; what an older checkpoint lacks must have its default."""
     if theirs is None or theirs == ours:
-        return theirs == ours or (default is not _NO_DEFAULT and ours == str(default))
+        return theirs == ours or (default is not _NEEDED and ours == str(default))
     try:
         old, new = ast.literal_eval(theirs), ast.literal_eval(ours)
     except (ValueError, SyntaxError):

@@ -94,11 +94,13 @@ def _with_weights(
     assert scored.data is not None
     bench = OneShot(supernet, scored.data, validation_data=scored.validation_data)
     described = read_metadata(supernet)
+    training: dict[str, str] = {key: described[key] for key in ("validation", "split") if key in described}
     written = []
     for network in networks:
         path = out / f"{network.name}.safetensors"
         metadata = {"name": network.name, "arch": str(network.arch), "space": network.arch.space.to_json(),
                     "labels": described["labels"], "data": described["data"],
+                    **training,
                     "stabilized": str(bench.supernet.skip != "plain"),
                     "supernet_sha256": described["sha256"]}  # fmt: skip
         save_state(bench.network(network.arch).state_dict(), path, metadata)
