@@ -302,8 +302,8 @@ def aged(path):
     torch.save(content, path)
 
 
-def test_a_run_begun_before_with_fewer_settings_goes_on(folder, tmp_path):
-    how = replace(settings(epochs=1), augment="usual").for_data(str(folder))
+def test_a_run_begun_before_with_fewer_settings_goes_on(folder, data, tmp_path):
+    how = replace(settings(epochs=1), augment="usual").for_data(data)
     whole = trained(folder, how, tmp_path / "whole")
     trained(folder, replace(how, max_steps=2), tmp_path / "old")
     aged(tmp_path / "old" / "checkpoint.pt")
