@@ -1,8 +1,8 @@
 """Fine-tune EfficientNet-Lite0 on 5,000 JPEG images of CIFAR-10, and train it from scratch for the same time.
 
 Run it again to continue: a finished row is not made again, on another machine neither. A row that was interrupted
-continues from its checkpoint in WORK (41 MB: weights, their average and the momentum, all of which the same bits need).
-Without that folder, on another machine, the row begins anew; so each of the two rows is best run in one go.
+continues from its checkpoint in WORK. That is 41 to 55 MB (weights, their average and the optimizer's moments, all of
+which the same bits need); without it a row begins anew, so each of the two is best run in one go.
 """
 
 import argparse

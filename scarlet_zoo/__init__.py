@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.nas.train_supernet import TrainedSupernet as TrainedSupernet
     from scarlet_zoo.nas.train_supernet import train_supernet as train_supernet
     from scarlet_zoo.training.run import DataPlan as DataPlan
+    from scarlet_zoo.training.settings import Teacher as Teacher
     from scarlet_zoo.training.settings import TrainSettings as TrainSettings
     from scarlet_zoo.training.train_network import TrainedNetwork as TrainedNetwork
     from scarlet_zoo.training.train_network import train as train
@@ -130,7 +131,7 @@ _HOME = {
     "nas.search.settings": ("Candidate", "SearchSettings"),
     "nas.train_supernet": ("TrainedSupernet", "train_supernet"),
     "training.run": ("DataPlan",),
-    "training.settings": ("TrainSettings",),
+    "training.settings": ("Teacher", "TrainSettings"),
     "training.train_network": ("TrainedNetwork", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

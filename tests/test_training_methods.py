@@ -11,7 +11,6 @@ import pytest
 import torch
 from training_parts import CLASSES, FEED, NET, album, learner, network, rows, same, settings, trained
 
-from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ScarletWarning, TrainingError, UnknownNameError
@@ -303,8 +302,8 @@ def aged(path):
     torch.save(content, path)
 
 
-def test_a_run_begun_before_with_fewer_settings_goes_on(folder, tmp_path):
-    how = settings(epochs=1, augment=Augment())
+def test_a_run_begun_before_with_fewer_settings_goes_on(folder, data, tmp_path):
+    how = replace(settings(epochs=1), augment="usual").for_data(data)
     whole = trained(folder, how, tmp_path / "whole")
     trained(folder, replace(how, max_steps=2), tmp_path / "old")
     aged(tmp_path / "old" / "checkpoint.pt")
