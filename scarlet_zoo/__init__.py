@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.data.augment import Augment as Augment
     from scarlet_zoo.data.folders import read_dataset as read_dataset
     from scarlet_zoo.data.preprocessing import Preprocessing as Preprocessing
+    from scarlet_zoo.data.summary import check_data as check_data
     from scarlet_zoo.deployment.deploy import Deployment as Deployment
     from scarlet_zoo.deployment.deploy import deploy as deploy
     from scarlet_zoo.deployment.export import export as export
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.nas.train_supernet import TrainedSupernet as TrainedSupernet
     from scarlet_zoo.nas.train_supernet import train_supernet as train_supernet
     from scarlet_zoo.training.run import DataPlan as DataPlan
+    from scarlet_zoo.training.settings import Teacher as Teacher
     from scarlet_zoo.training.settings import TrainSettings as TrainSettings
     from scarlet_zoo.training.train_network import TrainedNetwork as TrainedNetwork
     from scarlet_zoo.training.train_network import train as train
@@ -93,6 +95,7 @@ _HOME = {
     "data.augment": ("Augment",),
     "data.folders": ("read_dataset",),
     "data.preprocessing": ("Preprocessing",),
+    "data.summary": ("check_data",),
     "deployment.deploy": ("Deployment", "deploy"),
     "deployment.export": ("export",),
     "deployment.optimize": ("Optimized", "optimize"),
@@ -128,7 +131,7 @@ _HOME = {
     "nas.search.settings": ("Candidate", "SearchSettings"),
     "nas.train_supernet": ("TrainedSupernet", "train_supernet"),
     "training.run": ("DataPlan",),
-    "training.settings": ("TrainSettings",),
+    "training.settings": ("Teacher", "TrainSettings"),
     "training.train_network": ("TrainedNetwork", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

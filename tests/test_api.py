@@ -20,7 +20,7 @@ from scarlet_zoo.errors import ArtifactError, DatasetError, ExportError, Scarlet
 VERBS = {
     "create_model", "fold", "export", "load", "quantize_int8", "optimize", "inspect", "verify", "measure", "bench",
     "compare", "Supernet", "train_supernet", "search", "derive", "train", "predict", "validate", "build_lut",
-    "recommend", "deploy",
+    "recommend", "deploy", "check_data",
 }  # fmt: skip
 FUNCTIONS = [name for name in zoo.__all__ if inspect.isfunction(getattr(zoo, name))]
 
@@ -218,6 +218,10 @@ def test_validate_takes_folders_and_refuses_what_is_not_for_them(foreign_file, t
         zoo.validate(predictor, tmp_path, split="test")
     with pytest.raises(DatasetError, match="would be ignored, it is for a named data set"):
         zoo.validate(predictor, tmp_path, data_dir=tmp_path)
+    with pytest.raises(DatasetError, match="got no class with two images"):
+        zoo.validate(predictor, tmp_path, validation=2)
+    for index in range(2):
+        photos(9)[7 + index].save(tmp_path / str(index) / "two.png")
     assert zoo.validate(predictor, tmp_path, validation=2).images == 2
 
 

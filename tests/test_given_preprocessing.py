@@ -96,7 +96,7 @@ def test_what_is_not_done_is_said():
         ("", "got '', which is no file"),
         ("none.json", "got 'none.json', which is no file"),
         ("size=224,crop", "got 'crop'"),
-        ("sise=224", "unknown setting 'sise', wanted size mean std interpolation crop, did you mean size?"),
+        ("sise=224", "unknown setting 'sise', wanted size mean std interpolation crop upright, did you mean size?"),
         ("size=big", "size: got 'big'"),
         ("size=0", "size: got '0'"),
         ("size=1/2/3/4", "size: got '1/2/3/4'"),

@@ -1,6 +1,7 @@
 """No option is ignored in silence: it does what it says, or one line says why it would do nothing."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 from conftest import FASHION, ROOT
@@ -31,7 +32,7 @@ def folders(tmp_path_factory):
 
 
 def validated(scarlet, *arguments):
-    code, out, err = scarlet("validate", "scarlet_mini_s", *arguments, "--json")
+    code, out, err = scarlet("validate", "scarlet_mini_s", *arguments, "--class-folders", "sorted", "--json")
     assert code == 0, err
     report = json.loads(out)
     return report["part"], report["images"]
@@ -40,10 +41,10 @@ def validated(scarlet, *arguments):
 def test_validate_counts_the_part_of_a_folder_that_it_is_asked_for(scarlet, folders):
     plain, parts = folders / "plain", folders / "parts"
     assert validated(scarlet, plain) == (None, 40)
-    assert validated(scarlet, plain, "--split", "validation") == ("validation", 3)
+    assert validated(scarlet, plain, "--split", "validation") == ("validation", 10)
     assert validated(scarlet, plain, "--validation", 7) == ("validation", 7)
     assert validated(scarlet, plain, "--split", "validation", "--validation", 7, "--limit", 5) == ("validation", 5)
-    assert validated(scarlet, parts) == ("validation", 2)
+    assert validated(scarlet, parts) == ("validation", 10)
     assert validated(scarlet, parts, "--split", "test") == ("test", 10)
     assert validated(scarlet, parts, "--validation", 6) == ("validation", 6)
     code, _, err = scarlet("validate", "scarlet_mini_s", plain, "--split", "test")
@@ -113,19 +114,20 @@ def test_what_is_asked_for_reaches_the_training_of_a_folder(scarlet, folders, tm
         code, out, err = scarlet(*command, *options, "--out", tmp_path / name, "--json")
         assert code == 0, err
         recorded[name] = json.loads(out)["settings"]["augment"]
-    assert recorded["usual"] == {"shift_px": 0, "flip": True, "erase": 0.0, "crop": 0.08, "jitter": 0.0}
-    assert recorded["asked"] == {"shift_px": 0, "flip": True, "erase": 0.5, "crop": 0.4, "jitter": 0.0}
+    assert recorded["usual"] == asdict(Augment(shift_px=3))
+    assert recorded["asked"] == asdict(Augment(shift_px=3, erase=0.5, crop=0.4))
     losses = [(tmp_path / name / "steps.jsonl").read_text() for name in recorded]
     assert losses[0] != losses[1]
 
 
 def test_both_trainings_share_their_options_and_show_them_all():
     how = train.TrainingOptions(data="fashion-mnist", erase=0.25, lr=0.3, loaders=2)
-    settings = how.settings(epochs=3, ema=0.9)
+    settings = how.settings(pretrained=False, epochs=3, ema=0.9)
     assert (settings.epochs, settings.ema, settings.lr, settings.workers) == (3, 0.9, 0.3, 2)
-    assert settings.augment == Augment(erase=0.25)
+    assert settings.augment.for_data("fashion-mnist", (28, 28)) == Augment(erase=0.25)
     shared = ("data", "data-dir", "validation", "pictures", "max-steps", "checkpoint-every", "batch-size", "lr",
-              "weight-decay", "label-smoothing", "erase", "crop", "mixed-precision", "loaders", "seed", "threads",
+              "weight-decay", "label-smoothing", "augment", "erase", "crop", "mixup", "cutmix", "mixup-prob", "balance",
+              "cache-limit", "mixed-precision", "loaders", "seed", "threads",
               "tensorboard")  # fmt: skip
     for verb, own in (
         (("train",), ("supernet", "space", "input-size", "epochs", "ema", "json", "out")),

@@ -13,8 +13,10 @@ from PIL import Image
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.data import fashion_mnist as files
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.augmentations import usual_augment
 from scarlet_zoo.data.batches import Batch
-from scarlet_zoo.data.datasets import open_data, split_indices, usual_augment
+from scarlet_zoo.data.cached_split import CachedSplit
+from scarlet_zoo.data.datasets import open_data, split_indices
 from scarlet_zoo.data.fashion_mnist import fashion_mnist
 from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
 from scarlet_zoo.data.sample_images import photos
@@ -221,9 +223,9 @@ def test_a_crop_of_a_file_is_that_of_an_array_taken_from_the_picture_itself(as_f
 
 
 def test_what_training_does_by_default_depends_on_the_data():
-    assert usual_augment("fashion-mnist", erase=0.5) == Augment(erase=0.5)
-    assert usual_augment("folder") == Augment(shift_px=0, crop=0.08)
-    assert usual_augment("hf:x", crop=0.5).crop == 0.5
+    assert usual_augment("fashion-mnist", (28, 28)) == Augment(shift_px=1, flip=True)
+    assert usual_augment("folder", (32, 32)) == Augment(shift_px=4, flip=True)
+    assert usual_augment("hf:x", (224, 224)) == Augment(shift_px=0, flip=True, crop=0.35)
 
 
 @pytest.mark.slow
@@ -258,6 +260,9 @@ def test_hugging_face_and_torchvision_sets(tmp_path, monkeypatch):
     assert [len(data.part(name)) for name in ("train", "validation", "test")] == [20, 4, 5]
     _, targets = next(in_order(data.part("test"), 5))
     assert targets.tolist() == [0, 1, 2, 0, 1]
+    cached = open_data(f"hf:{tmp_path / 'hf'}", COLOUR, validation=4, cache_gb=1)
+    assert isinstance(cached.part("train"), CachedSplit)
+    assert torch.equal(next(in_order(cached.part("train"), 20))[0], next(in_order(data.part("train"), 20))[0])
     with pytest.raises(DatasetError, match="hf:"):
         open_data(f"hf:{tmp_path}", COLOUR)
 

@@ -296,37 +296,44 @@ def test_no_image_is_lost_in_silence(tmp_path, scarlet):
     assert f"{count} files" in out
     assert "5 in 5 of 10 classes" in out
     assert "95 % interval" in out
-    (folder / "Coat" / "half.jpg").write_bytes((folder / "Coat" / "words.png").read_bytes())
+    for name in names:
+        photos(2)[1].resize((64, 64)).save(folder / name / "two.png")
     code, out, err = scarlet("validate", "scarlet_mini_s", folder, "--validation", 3, "--json")
     part = json.loads(out)
-    assert (code, part["part"], part["matched_by"]) == (0, "validation", "label")
+    assert (code, part["part"], part["matched_by"], part["images"]) == (0, "validation", "label", 3)
 
 
 def test_training_leaves_out_what_is_no_image_by_its_name_or_size(tmp_path):
     folder = filled(tmp_path / "data", "abcde")
+    photos(2)[1].resize((64, 64)).save(folder / "c" / "two.png")
     rubbish(folder / "a", folder / "b" / "one.png")
-    with pytest.warns(ScarletWarning, match="skipped 7 of 14 files"):
+    with pytest.warns(ScarletWarning, match="skipped 9 of 15 files"):
         data = open_data(str(folder), FEED, validation=1)
     assert data.classes == tuple("abcde")
+    assert [len(data.part(name)) for name in ("train", "validation")] == [5, 1]
     files = [file.name for file in read_dataset(folder).files]
-    assert files == ["half.jpg", "one.png", "words.png", *["one.png"] * 4]
+    assert files == ["half.jpg", "one.png", "words.png", "one.png", "one.png", "two.png", *["one.png"] * 2]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("loaders", [0, 1])
-def test_a_broken_image_ends_a_training_with_its_name(scarlet, tmp_path, loaders):
+def test_broken_images_are_named_before_a_training_starts_or_are_skipped(scarlet, tmp_path):
     """Which images a step sees follows from the seed alone, so none is left out on the way."""
     folder = filled(tmp_path / "data", "abcde")
-    for name in "abcd":
-        whole = (folder / name / "one.png").read_bytes()
-        (folder / name / "one.png").write_bytes(whole[: len(whole) // 2])
-    code, out, err = scarlet("supernet", "train", "--space", "scarlet-mini-7", "--data", folder, "--validation", 1,
-                             "--max-steps", 2, "--batch-size", 4, "--loaders", loaders, "--out", tmp_path / "run",
-                             "--json")  # fmt: skip
+    broken = [folder / name / "half.png" for name in "ab"]
+    for file in broken:
+        photos(2)[1].resize((64, 64)).save(file.parent / "two.png")
+        whole = (file.parent / "one.png").read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+    command = ("supernet", "train", "--space", "scarlet-mini-7", "--data", folder, "--max-steps", 1, "--batch-size", 4,
+               "--out", tmp_path / "run", "--json")  # fmt: skip
+    code, out, err = scarlet(*command)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"error: {folder}/")
-    assert ": broken image file: " in err
-    assert "File " not in err
+    assert err.startswith(f"error: {folder}: 2 of 9 images cannot be read: broken image: a/half.png, b/half.png; ")
+    assert err.endswith("; wanted readable images, or --skip-broken\n")
+    code, out, err = scarlet(*command, "--skip-broken")
+    said = json.loads(out)
+    assert (code, said["pictures"], said["validation_pictures"], said["classes"]) == (0, 5, 2, 5)
+    assert f"{folder}: skipped 2 of 9 files (broken image: half.png, half.png)" in err
+    assert f"{folder}: no validation image of c, d, e, so nothing is measured of it" in err
 
 
 def test_an_image_beside_the_class_folders_is_of_none(tmp_path):

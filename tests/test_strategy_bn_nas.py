@@ -144,7 +144,7 @@ def test_scoring_opens_no_data(supernet, tmp_path, monkeypatch):
     save_supernet(strategy.supernet, tmp_path / "s.safetensors", said)
     assert habits_of(None, tmp_path / "s.safetensors") == ("score", "nsga2")
     opened = []
-    monkeypatch.setattr(one_shot, "open_data", lambda *told: opened.append(told))
+    monkeypatch.setattr(one_shot, "open_with_validation", lambda *told, **_: opened.append(told))
     bench = OneShot(tmp_path / "s.safetensors", ("nowhere", None, None))
     arch = Arch.of(MINI, (layer[0] for layer in MINI.decisions))
     assert BnNas.scorer(bench)(arch)["score"] == len(MINI.decisions)  # scales begin as 1
@@ -155,7 +155,7 @@ def test_pictures_of_other_classes_are_refused_when_they_are_asked_for(tmp_path,
     strategy = strategy_of("bn-nas", replace(MINI, num_classes=7))
     save_supernet(strategy.supernet, tmp_path / "s.safetensors", {})
     data = datasets.ImageData("d", tuple("0123456789"), lambda *_: None)
-    monkeypatch.setattr(one_shot, "open_data", lambda *_: data)
+    monkeypatch.setattr(one_shot, "open_with_validation", lambda *_, **__: data)
     bench = OneShot(tmp_path / "s.safetensors", ("d", None, None))
     with pytest.raises(TrainingError, match="for 7 classes, wanted 10 as in d"):
         bench.accuracy(Arch.of(strategy.space, (layer[0] for layer in MINI.decisions)))

@@ -19,6 +19,7 @@ from scarlet_zoo.cli.options import (
     Mode,
     Models,
     NumClasses,
+    Plot,
     RunsOrMode,
     SaveToOrNone,
     SecondsOrMode,
@@ -206,9 +207,7 @@ def profile_model(
     calibration: Calibration = None,
     shape: Shapes = None,
     operators: Annotated[bool, typer.Option("--operators", help="Show every operator instead of blocks.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="File to draw the profile to, as .png or .svg.", metavar="FILE")
-    ] = None,
+    plot: Plot = None,
 ) -> None:
     """Show where a network's time goes, block by block.
 

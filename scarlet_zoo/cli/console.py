@@ -7,10 +7,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from scarlet_zoo.cli.layout import bar as bar
 from scarlet_zoo.cli.layout import pairs as pairs
@@ -20,6 +21,7 @@ from scarlet_zoo.cli.layout import table as table
 from scarlet_zoo.cli.layout import tuning_table as tuning_table
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.utils.files import json_text
+from scarlet_zoo.utils.watching import watching
 
 _NO_WIDTH = 100_000
 
@@ -83,13 +85,38 @@ def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class Bar(Protocol):
+    """A progress bar, which is called with what is done and expected, and with a note of what is seen."""
+
+    def __call__(self, done: int, expected: int, note: str = "") -> None:
+        """Draw the bar."""
+
+
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar if stderr is a terminal; yields a function that is called with (done, expected)."""
+def progress_bar(what: str) -> Iterator[Bar]:
+    """Show a progress bar with the time that has passed and that is left, if stderr is a terminal.
+
+    Yields a function that is called with (done, expected), and if there is something to tell with a note.
+    """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
+               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
     with Progress(
         *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _prints())
     ) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, expected: progress.update(task, completed=done, total=expected)
+        task = progress.add_task(what, total=None, note="")
+
+        def draw(done: int, expected: int, note: str = "") -> None:
+            progress.update(task, completed=done, total=expected, note=note)
+
+        with watching(partial(_draw_preparation, progress, {})):
+            yield draw
+
+
+def _draw_preparation(progress: Progress, bars: dict[str, TaskID], what: str, done: int, expected: int) -> None:
+    """Draw the bar of work inside other work; it goes when that work is done."""
+    if what not in bars:
+        bars[what] = progress.add_task(what, total=expected, note="")
+    progress.update(bars[what], completed=done)
+    if done >= expected:
+        progress.remove_task(bars.pop(what))

@@ -76,7 +76,7 @@ def export(
     than ONNX Runtime are verified.
     """
     from scarlet_zoo.cli.quantize import int8_of
-    from scarlet_zoo.data.calibration import read_calibration
+    from scarlet_zoo.data.calibration_sets import read_any_calibration
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
     from scarlet_zoo.models.loading import load_network
@@ -101,7 +101,7 @@ def export(
         feed = network.preprocessing
 
         def images() -> Any:
-            read = read_calibration(calibration, feed, calibration_images)
+            read = read_any_calibration(calibration, feed, calibration_images)
             described["calibration"] = read.to_dict()
             return read.images
 

@@ -10,7 +10,7 @@ GROUPS = {
     "Networks": ("list", "show", "fold", "export", "deploy", "weights", "predict", "validate", "pictures"),
     "Files of any exporter": ("verify", "optimize", "inspect", "sensitivity", "snippet", "doctor"),
     "Measuring": ("bench", "compare", "replay", "profile", "lut"),
-    "Training and search": ("supernet", "search", "derive", "train", "rank", "tour"),
+    "Training and search": ("data", "supernet", "search", "derive", "train", "rank", "tour"),
     "Phones and browsers": ("serve", "web", "device", "recommend"),
 }
 

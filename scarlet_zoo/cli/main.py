@@ -18,6 +18,7 @@ import wrapt
 import scarlet_zoo
 from scarlet_zoo.cli import (
     bench,
+    data,
     deploy,
     device,
     export,
@@ -53,8 +54,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    show, deploy, export, verify, bench, optimize, predict, snippet, weights, train, search, rank, lut, serve, device,
-    recommend, tour,
+    show, deploy, export, verify, bench, optimize, predict, snippet, weights, data, train, search, rank, lut, serve,
+    device, recommend, tour,
 )  # fmt: skip
 for verb in VERBS:
     verb.register(app)

@@ -157,7 +157,7 @@ def sensitivity(
     Layers are listed with their signal-to-noise ratio (SQNR in dB), the worst first. Writes sensitivity.json and
     sensitivity.png.
     """
-    from scarlet_zoo.data.calibration import calibration_images
+    from scarlet_zoo.data.calibration_sets import any_calibration_images
     from scarlet_zoo.deployment.image_feed import feed_of_file
     from scarlet_zoo.graph.quantization.sensitivity import plot_sensitivities, sensitivities
     from scarlet_zoo.utils.files import json_text, write_text
@@ -167,7 +167,7 @@ def sensitivity(
     for line in feed.remarks(file):
         remark(line)
     with progress_bar("measure layers") as progress:
-        rows = sensitivities(file, calibration_images(calibration, feed.preprocessing, images), progress=progress)
+        rows = sensitivities(file, any_calibration_images(calibration, feed.preprocessing, images), progress=progress)
     value = [row.to_dict() for row in rows]
     write_text(out / "sensitivity.json", json_text(value, indent=1) + "\n")
     plot_sensitivities(rows, out / "sensitivity.png")

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from scarlet_zoo.errors import ExportError, ScarletError
+
+
+def size_in_pixels(text: object) -> int | tuple[int, int]:
+    """Read a side in pixels, or height and width such as ``96x128``."""
+    sides = str(text).lower().split("x")
+    if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise typer.BadParameter(f"{text!r} is not a side in pixels, or height and width such as 96x128.")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
 
 # A flag that several verbs share has one meaning and is described once, here. The verb's own description says what the
 # verb does when the flag is left out.
@@ -18,8 +27,14 @@ _WEIGHTS = (
 )
 _OUT = "Folder to write into; created if it is missing."
 _TARGET = "Deployment target to write the network for; 'scarlet-zoo doctor' lists the targets."
-_INPUT_SIZE = "Side of the input image in pixels; the network's own when left out."
-_CALIBRATION = "Images to calibrate int8 on: a folder, or 'random' for noise, which gives no realistic ranges."
+_INPUT_SIZE = (
+    "Side of the input image in pixels, or height and width such as 96x128; the network's or the weights' own when "
+    "left out."
+)
+_CALIBRATION = (
+    "Images to calibrate int8 on: a folder, a list of images, the name of a data set, or 'random' for noise, which "
+    "gives no realistic ranges."
+)
 _CALIBRATION_IMAGES = "Number of calibration images to use, spread over the folder."
 _PREPROCESSING = (
     "How images are prepared: imagenet or inception (their mean and deviation), settings such as "
@@ -27,7 +42,10 @@ _PREPROCESSING = (
     "configuration; what is left out is the network's own."
 )
 _RANGES = "Method that chooses the ranges of int8: auto, minmax, percentile or mse."
-_DATA = "Data set: fashion-mnist, torchvision:NAME, hf:NAME, or a folder with one subfolder for each class."
+_DATA = (
+    "Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, or a list of "
+    "images (CSV or JSON with path and label)."
+)
 _BATCH_SIZE = "Number of images in a batch, summed over all processes."
 _SPLIT = "Part of the data set: validation, or test, which is meant for the final evaluation only."
 _MAX_IMAGES = "Largest number of images to use."
@@ -90,8 +108,9 @@ Target = Annotated[str, typer.Option(help=_TARGET)]
 Targets = Annotated[list[str] | None, typer.Option("--target", help=f"{_TARGET}{REPEATABLE}")]
 Opset = Annotated[int, typer.Option(help="ONNX opset version, 17 to 20.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Fixed batch size of the file; dynamic when left out.")]
-InputSize = Annotated[int | None, typer.Option(min=1, help=_INPUT_SIZE)]
-TrainInputSize = Annotated[int | None, typer.Option("--input-size", min=8, help=_INPUT_SIZE)]
+InputSize = Annotated[
+    Any, typer.Option("--input-size", parser=size_in_pixels, help=_INPUT_SIZE, metavar="N|NxN", show_default=False)
+]
 Exporter = Annotated[str, typer.Option(help="Which of torch's two exporters to use: torchscript or dynamo.")]
 Features = Annotated[
     str | None,
@@ -106,6 +125,9 @@ CalibrationImagesOrUsual = Annotated[int | None, typer.Option("--calibration-ima
 CalibrationImages = Annotated[int, typer.Option("--calibration-images", min=1, help=_CALIBRATION_IMAGES)]
 PreprocessingOrOwn = Annotated[
     str | None, typer.Option("--preprocessing", help=_PREPROCESSING, metavar="SETTINGS|FILE")
+]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", help="File to draw the result to, as .png or .svg.", metavar="FILE")
 ]
 Isa = Annotated[
     str | None,
@@ -128,6 +150,18 @@ Data = Annotated[str, typer.Option(help=_DATA)]
 DataOrNone = Annotated[str | None, typer.Option("--data", help=_DATA)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder where the data set is, or where a download is stored.")]
 Held = Annotated[int | None, typer.Option(min=1, help="Number of training images to set aside for validation.")]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out image files that cannot be read, instead of refusing them.")
+]
+ValidationData = Annotated[
+    Path | None,
+    typer.Option(
+        "--validation-data",
+        help="Folder of your own validation images, with one subfolder for each class or for some; no training images "
+        "are then set aside.",
+        metavar="FOLDER",
+    ),
+]
 Pictures = Annotated[
     int | None,
     typer.Option(min=1, help="Number of training images to use, spread evenly over the data; all when left out."),

@@ -113,8 +113,8 @@ def validate_network(
     data: Annotated[
         str,
         typer.Argument(
-            help="Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, or a "
-            "folder with such folders named train and val or test.",
+            help="Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, a "
+            "folder with such folders named train and val or test, or a list of images (CSV or JSON).",
             metavar="DATA",
         ),
     ],
@@ -145,14 +145,13 @@ def validate_network(
                           batch=batch_size, progress=progress, class_folders=class_folders)  # fmt: skip
 
     def render(console: Console) -> None:
-        low, high = result.top1_interval
         facts: list[tuple[str, object]] = [
             ("weights", result.weights),
             ("preprocessing", result.preprocessing.to_json()),
             ("images", f"{result.images:,} in {result.classes_seen:,} of {result.classes:,} classes"),
             *([("class folders", f"taken by {result.matched_by}")] if result.matched_by else []),
             *([("skipped", f"{len(result.skipped):,} files")] if result.skipped else []),
-            ("top-1", f"{result.top1:.3f} % (95 % interval {low:.2f} to {high:.2f})"),
+            ("top-1", str(result.accuracy)),
             (f"top-{min(5, result.classes)}", f"{result.top5:.3f} %"),
         ]
         if not result.trained:

@@ -23,6 +23,7 @@ from scarlet_zoo.cli.options import (
     StrategyOrNone,
     SupernetFile,
     Threads,
+    ValidationData,
     ValidationImagesOrAll,
     WorkersOrNone,
     apply_only,
@@ -71,6 +72,7 @@ def search_space(
     data: DataOrNone = None,
     data_dir: DataDir = None,
     validation: Held = None,
+    validation_data: ValidationData = None,
     validation_images: ValidationImagesOrAll = None,
     bn_images: BatchNormImagesOrUsual = None,
     engine: Annotated[
@@ -105,11 +107,13 @@ def search_space(
     apply_only("latency" in metrics, "latency among the objectives or limits", lut=lut)
     apply_only(
         not {"accuracy", "score"}.isdisjoint(metrics), "accuracy or score among the objectives or limits", data=data,
-        data_dir=data_dir, validation=validation, validation_images=validation_images, bn_images=bn_images,
+        data_dir=data_dir, validation=validation, validation_data=validation_data, validation_images=validation_images,
+        bn_images=bn_images,
     )  # fmt: skip
     scoring = Scoring(
         data=data, data_dir=data_dir, held_out=validation, validation=validation_images,
         calibration=bn_images or 2000, threads=threads, lut=lut, strategy=strategy,
+        validation_data=validation_data,
     )  # fmt: skip
     with progress_bar("search") as progress:
         report = search(supernet, out=out, settings=settings, scoring=scoring, space=space, progress=progress).to_dict()

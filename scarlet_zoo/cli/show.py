@@ -76,7 +76,7 @@ def show(
     emit(as_json, value, lambda console: _draw(console, value, cost))
 
 
-def _look_up(name: str, input_size: int | None, **counts: Any) -> tuple[Arch | None, Cost]:
+def _look_up(name: str, input_size: int | tuple[int, int] | None, **counts: Any) -> tuple[Arch | None, Cost]:
     """Look up architecture and cost: in closed form for our architectures, else by building and running the model."""
     from scarlet_zoo.arch.architecture import is_identity_string
     from scarlet_zoo.arch.cost import arch_cost
@@ -88,11 +88,13 @@ def _look_up(name: str, input_size: int | None, **counts: Any) -> tuple[Arch | N
 
         network = load_network(name, input_size=input_size, **counts)
         return network.arch, network_cost(network)
+    arch: Arch | None = None
     if name in ZOO:
         arch = get_arch(name)
     elif is_identity_string(name):
         arch = _parsed(name)
-    else:
+    # The closed form is for square images.
+    if arch is None or isinstance(input_size, tuple):
         from scarlet_zoo.models.cost import model_cost
         from scarlet_zoo.models.loading import preprocessing_of
         from scarlet_zoo.models.scarlet import create_model

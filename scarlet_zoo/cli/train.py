@@ -2,123 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar
+from scarlet_zoo.cli.console import Bar, emit, pairs, progress_bar
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
-    BatchSize,
-    Data,
-    DataDir,
-    Held,
+    InputSize,
     Json,
     Name,
     Out,
-    Pictures,
-    Rate,
-    Seed,
+    SourceWeights,
     SpaceOrNone,
     StrategyOrNone,
     SupernetFile,
-    TorchThreads,
-    TrainInputSize,
     apply_only,
 )
 from scarlet_zoo.cli.shared import with_shared_options
+from scarlet_zoo.cli.train_options import ContinueFrom, Ema, Epochs, NetworkOptions, TrainingOptions
 from scarlet_zoo.errors import TrainingError
 
 if TYPE_CHECKING:
-    from scarlet_zoo.training.run import DataPlan
-    from scarlet_zoo.training.settings import TrainSettings
+    from scarlet_zoo.training.outcome import Watch
 
-Epochs = Annotated[int, typer.Option(min=1, help="Number of passes over the training images.")]
-MaxSteps = Annotated[
-    int | None, typer.Option(min=1, help="Largest number of training steps; all epochs when left out.")
-]
-CheckpointEvery = Annotated[int, typer.Option(min=1, help="Number of steps between checkpoints.", metavar="STEPS")]
-Decay = Annotated[float, typer.Option(min=0, help="Weight decay of the optimizer.")]
-Smoothing = Annotated[
-    float, typer.Option(min=0, max=1, help="Label smoothing: probability that is spread over all classes.")
-]
-Ema = Annotated[
-    float,
-    typer.Option(min=0, max=0.99999, help="Decay of the exponential moving average of weights; 0 turns averaging off."),
-]
-Erase = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of training images with a random rectangle blanked out.")
-]
-Crop = Annotated[
-    float | None,
+Start = Annotated[
+    Path | None,
     typer.Option(
-        min=0.01,
-        max=1,
-        help="Smallest share of a training image's area that a random crop covers; when left out, 1 (no crop) for "
-        "fashion-mnist and 0.08 for other data.",
-        show_default=False,
+        "--from",
+        help="Supernet file whose weights the training starts from; its classes may be others.",
+        metavar="FILE",
     ),
 ]
-MixedPrecision = Annotated[
-    str, typer.Option("--mixed-precision", help="Mixed precision: no, bf16 or fp16; on a CPU, no is usually fastest.")
-]
-Loaders = Annotated[
-    int,
-    typer.Option(
-        "--loaders", min=0, help="Number of processes that load images; with 0 the training process loads them."
-    ),
-]
-Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard event files.")]
-
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", help="Option of the strategy. It may be given several times.", metavar="NAME=VALUE"),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """Options that both kinds of training share: the data, the duration and the method."""
-
-    data: Data
-    data_dir: DataDir = None
-    validation: Held = None
-    pictures: Pictures = None
-    max_steps: MaxSteps = None
-    checkpoint_every: CheckpointEvery = 500
-    batch_size: BatchSize = 128
-    lr: Rate = 0.1
-    weight_decay: Decay = 5e-4
-    label_smoothing: Smoothing = 0.1
-    erase: Erase = 0.0
-    crop: Crop = None
-    mixed_precision: MixedPrecision = "no"
-    loaders: Loaders = 0
-    seed: Seed = 0
-    threads: TorchThreads = 0
-    tensorboard: Board = False
-
-    @property
-    def images(self) -> DataPlan:
-        """The data set that the options select."""
-        from scarlet_zoo.training.run import DataPlan
-
-        return DataPlan(name=self.data, folder=self.data_dir, validation=self.validation, images=self.pictures)
-
-    def settings(self, **own: Any) -> TrainSettings:
-        """The settings of a training, with settings ``own`` that only one verb has."""
-        from scarlet_zoo.data.datasets import usual_augment
-        from scarlet_zoo.training.settings import TrainSettings
-
-        crop = {} if self.crop is None else {"crop": self.crop}
-        return TrainSettings(
-            max_steps=self.max_steps, checkpoint_every=self.checkpoint_every, batch_size=self.batch_size, lr=self.lr,
-            weight_decay=self.weight_decay, label_smoothing=self.label_smoothing,
-            augment=usual_augment(self.data, erase=self.erase, **crop), precision=self.mixed_precision,
-            workers=self.loaders, seed=self.seed, threads=self.threads, tensorboard=self.tensorboard, **own,
-        )  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -136,6 +59,7 @@ def train_supernet_of_space(
     how: TrainingOptions,
     space: SpaceOrNone = None,
     as_json: Json = False,
+    start: Start = None,
     strategy: StrategyOrNone = None,
     option: Options = None,
     skip: Annotated[
@@ -151,14 +75,17 @@ def train_supernet_of_space(
 
     Writes supernet.safetensors and steps.jsonl. Running the same command again continues the run. Without --space, the
     space is the built-in one that suits the channels, size and number of the images, and is named in one line. Without
-    --strategy, the strategy is scarlet with plain skips.
+    --strategy, the strategy is scarlet with plain skips. With --from, training starts from the weights of another
+    supernet, and space, strategy and skips are those of that one when left out; a classifier for other classes is new.
     """
     from scarlet_zoo.nas.train_supernet import train_supernet
 
     options = given_options(option)
-    with progress_bar("train") as progress:
-        trained = train_supernet(space, data=how.images, out=out, settings=how.settings(epochs=epochs),
-                                 strategy=strategy, skip=skip, options=options, progress=progress)  # fmt: skip
+    with _drawn(how.plot, out), progress_bar("train") as bar:
+        trained = train_supernet(
+            space, data=how.images, out=out, settings=how.settings(pretrained=start is not None, epochs=epochs),
+            strategy=strategy, skip=skip, options=options, start=start, watch=_watch(bar),
+        )  # fmt: skip
     _print_report(trained.to_dict(), as_json)
 
 
@@ -166,19 +93,22 @@ def train_supernet_of_space(
 def train_network(
     name: Name,
     out: Out,
-    how: TrainingOptions,
+    how: NetworkOptions,
     as_json: Json = False,
     supernet: SupernetFile = None,
     space: SpaceOrNone = None,
-    input_size: TrainInputSize = None,
+    weights: SourceWeights = None,
+    continue_from: ContinueFrom = None,
+    input_size: InputSize = None,
     epochs: Epochs = 20,
     ema: Ema = 0.998,
 ) -> None:
-    """Train one network, from scratch or from a supernet.
+    """Train one network, or fine-tune one that is trained.
 
-    Writes model.safetensors and run.json. Running the same command again continues the run. With --supernet, training
-    starts from the supernet's weights. --space gives the search space of an identity string, if it is not a registered
-    one.
+    Writes model.safetensors and run.json. Running the same command again continues the run. Training starts from
+    scratch; with --supernet from the supernet's weights; with --weights from trained ones, with a new classifier if
+    the classes differ; with --continue-from from the result of a finished run. --space gives the search space of an
+    identity string, if it is not a registered one.
     """
     from scarlet_zoo.arch.architecture import is_identity_string
     from scarlet_zoo.arch.space_files import find_space
@@ -186,9 +116,13 @@ def train_network(
 
     apply_only(supernet is None and is_identity_string(name), "an identity string without --supernet", space=space)
     declared = find_space(space, for_images=True) if space else None
-    with progress_bar("train") as progress:
-        trained = train(name, data=how.images, out=out, settings=how.settings(epochs=epochs, ema=ema),
-                        supernet=supernet, space=declared, input_size=input_size, progress=progress)  # fmt: skip
+    pretrained = weights not in (None, "random") or continue_from is not None
+    with _drawn(how.plot, out), progress_bar("train") as bar:
+        trained = train(
+            name, data=how.images, out=out, settings=how.of_network(pretrained=pretrained, epochs=epochs, ema=ema),
+            supernet=supernet, weights=weights, continue_from=continue_from, space=declared, input_size=input_size,
+            watch=_watch(bar),
+        )  # fmt: skip
     _print_report(trained.to_dict(), as_json)
 
 
@@ -201,9 +135,39 @@ def given_options(texts: list[str] | None) -> dict[str, str]:
     return {name: value for name, _, value in pairs_given}
 
 
+@contextmanager
+def _drawn(file: Path | None, out: Path) -> Iterator[None]:
+    """Draw the curves of the training in the ``with`` block, if a file is given; finds first whether they can be."""
+    if file is None:
+        yield
+        return
+    from scarlet_zoo.training.plots import plot_training
+    from scarlet_zoo.training.run import is_main_process
+    from scarlet_zoo.utils.plotting import kind_of, new_figure
+
+    kind_of(file)
+    new_figure(1, 1)
+    yield
+    if is_main_process():
+        plot_training(out, file)
+
+
+def _watch(bar: Bar) -> Watch:
+    return lambda seen: bar(seen.step, seen.last, str(seen))
+
+
 def _print_report(report: dict[str, Any], as_json: bool) -> None:
+    from scarlet_zoo.inference.accuracy import Accuracy
+
     def render(console: Console) -> None:
-        shown = {key: value for key, value in report.items() if not isinstance(value, (dict, list))}
+        shown = {
+            key: value for key, value in report.items() if value is not None and not isinstance(value, (dict, list))
+        }
+        if "accuracy" in report:
+            epochs, best = len(report["top1"]), shown.pop("epoch")
+            stopped = ", stopped early" if shown.pop("stopped_early") else ""
+            accuracy = Accuracy(report["accuracy"]["right"], report["accuracy"]["images"])
+            shown |= {"validation accuracy": str(accuracy), "epoch of the weights": f"{best} of {epochs}{stopped}"}
         console.print(pairs(shown.items()))
 
     emit(as_json, report, render)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scarlet_zoo.data.auto_augment import altered
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -20,6 +22,11 @@ class Augment:
         crop: smallest share of the area that a random crop keeps and stretches to the whole image, with sides from
             3:4 to 4:3 (the random resized crop of Inception, arXiv 1409.4842); 1 turns cropping off.
         jitter: brightness, then contrast, is multiplied by a factor from 1 - jitter to 1 + jitter.
+        vflip: whether each image is turned upside down with probability one half, for images without an up.
+        color_jitter: brightness, contrast and saturation are multiplied, in a random order, by factors from 1 -
+            color_jitter to 1 + color_jitter (torchvision's ``ColorJitter``; timm's ``--color-jitter``).
+        auto: a policy of :mod:`scarlet_zoo.data.auto_augment`: ``trivial``, or the text of timm's ``--aa``, such as
+            ``rand-m9-mstd0.5-inc1``; empty for none.
     """
 
     shift_px: int = 1
@@ -27,6 +34,9 @@ class Augment:
     erase: float = 0.0
     crop: float = 1.0
     jitter: float = 0.0
+    vflip: bool = False
+    color_jitter: float = 0.0
+    auto: str = ""
 
     def arrays(self, pixels: Tensor, seed: int) -> Tensor:
         """Augment a batch of pixels from 0 to 255 (N, C, H, W), each image with its own random values."""
@@ -34,14 +44,20 @@ class Augment:
         return self.after_crop(self._cropped(pixels, random) if self.crop < 1 else pixels, random)
 
     def after_crop(self, pixels: Tensor, random: torch.Generator) -> Tensor:
-        """Augment a batch of pixels (N, C, H, W) without the crop: jitter, shift, flip and erase, in this order."""
+        """Augment a batch of pixels (N, C, H, W) without the crop: colours, shift, flip and erase, in this order."""
         # An option that is off draws no random values, so it does not change the other options' values.
+        if self.auto or self.color_jitter:
+            seed = int(torch.randint(2**31, (), generator=random))
+            pixels = altered(pixels, self.auto, self.color_jitter, seed)
         pixels = self._jittered(pixels, random) if self.jitter else pixels
         count, channels, height, width = pixels.shape
         rows, columns = (self._window(count, side, random) for side in (height, width))
         if self.flip:
             mirrored = torch.rand(count, generator=random) < 0.5
             columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+        if self.vflip:
+            turned = torch.rand(count, generator=random) < 0.5
+            rows = torch.where(turned[:, None], rows.flip(1), rows)
         pad = self.shift_px
         padded = torch.nn.functional.pad(pixels, (pad,) * 4)
         flat = (rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]).view(count, 1, -1)

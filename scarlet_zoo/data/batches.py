@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
+
+from scarlet_zoo.data.balance import balanced_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Batches:
     """The batches of one training process: a batch sampler for a ``DataLoader``.
 
     Every epoch is a new permutation; an incomplete batch at its end is dropped. Each process takes
-    every ``processes``-th image of a batch.
+    every ``processes``-th image of a batch. With ``balanced``, an epoch has as many images, but equally many of each
+    class.
 
     Attributes:
         images: number of images in the split.
@@ -35,6 +39,7 @@ class Batches:
         first, last: numbers of the first step, and of the one after the last.
         seed: seed of permutations and augmentation.
         process, processes: position of this process, and the number of processes.
+        balanced: class index of each image, to draw all classes equally often; None to draw every image once.
     """
 
     images: int
@@ -44,6 +49,7 @@ class Batches:
     seed: int
     process: int = 0
     processes: int = 1
+    balanced: NDArray[np.int64] | None = None
 
     @property
     def per_epoch(self) -> int:
@@ -58,13 +64,18 @@ class Batches:
         for step in range(self.first, self.last):
             if step // self.per_epoch != epoch:
                 epoch = step // self.per_epoch
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
+                order = self._order(np.random.default_rng((self.seed, epoch)))
             start = step % self.per_epoch * self.batch_size
             own = order[start : start + self.batch_size][self.process :: self.processes]
-            yield Batch(tuple(own.tolist()), _mixed(self.seed, step, self.process))
+            yield Batch(tuple(own.tolist()), mixed_seed(self.seed, step, self.process))
+
+    def _order(self, random: np.random.Generator) -> NDArray[np.int64]:
+        if self.balanced is None:
+            return random.permutation(self.images)
+        return balanced_order(self.balanced, random)
 
 
-def _mixed(*numbers: int) -> int:
+def mixed_seed(*numbers: int) -> int:
     """Combine several numbers into one seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
@@ -85,6 +96,6 @@ class Views:
 
     def __getitems__(self, batch: Batch) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the views and the targets of a batch; the first view is the one that the split itself gives."""
-        seeds = [batch.seed, *(_mixed(batch.seed, view) for view in range(1, self._views))]
+        seeds = [batch.seed, *(mixed_seed(batch.seed, view) for view in range(1, self._views))]
         views = [self._split.__getitems__(Batch(batch.indices, seed)) for seed in seeds]
         return tuple(images for images, _ in views), views[0][1]

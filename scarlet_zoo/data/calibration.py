@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scarlet_zoo.data.folders import EXTENSIONS, Skipped, evenly, list_images, skipped_line
 from scarlet_zoo.data.image_io import ImageError, prepare_image_file, printable, strict_decoders
+from scarlet_zoo.data.layout import is_on_disk, read_parts
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 
@@ -61,13 +62,14 @@ def calibration_images(source: str, feed: Preprocessing, limit: int) -> NDArray[
 
 
 def read_calibration(source: str, feed: Preprocessing, limit: int) -> CalibrationImages:
-    """Read the images of a folder and its subfolders as network input.
+    """Read images without regard to their labels as network input.
 
     Files that are no images, or broken ones, are skipped, and others are read in their place. Every remark of the
     result is also given as a :class:`ScarletWarning`.
 
     Args:
-        source: a folder; or ``random`` for standard normal noise, which does not represent real value ranges.
+        source: a folder, of which all images count, those of its subfolders too; a manifest, of which the training
+            images count; or ``random`` for standard normal noise, which does not represent real value ranges.
         feed: the network's preprocessing.
         limit: largest number of images; they are spread evenly over the folder.
 
@@ -79,11 +81,7 @@ def read_calibration(source: str, feed: Preprocessing, limit: int) -> Calibratio
         shape = (min(limit, _RANDOM_IMAGES), feed.channels, *feed.size)
         return CalibrationImages(source, random.standard_normal(shape).astype(np.float32))
     folder = Path(source)
-    if not folder.is_dir():
-        raise DatasetError(
-            f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, wanted a folder of images"
-        )
-    found, skipped = list_images(folder)
+    found, skipped = _listed(folder)
     files, images, broken = _read(found, feed, limit)
     skipped = sorted([*skipped, *broken], key=lambda entry: entry.file)
     said = [skipped_line(folder, skipped, len(found) + len(skipped) - len(broken))] if skipped else []
@@ -95,6 +93,16 @@ def read_calibration(source: str, feed: Preprocessing, limit: int) -> Calibratio
     for remark in remarks:
         warnings.warn(remark, ScarletWarning, stacklevel=2)
     return CalibrationImages(source, stacked, tuple(skipped), remarks)
+
+
+def _listed(source: Path) -> tuple[list[Path], list[Skipped]]:
+    """The image files of a folder, or the training images of a manifest."""
+    if source.is_file() and is_on_disk(source):
+        return list(read_parts(source).train.files), []
+    if not source.is_dir():
+        found = "is a file" if source.exists() else "no such folder"
+        raise DatasetError(f"{source}: {found}, wanted a folder or a list of images")
+    return list_images(source)
 
 
 def _read(

@@ -21,6 +21,7 @@ RULES = (*_FORMS, SORTED)
 # A function of a folder's name that gives the classes that it may stand for, none if it is not of a rule's form.
 _Rule = Callable[[str], frozenset[int]]
 _NONE: frozenset[int] = frozenset()
+_NAMED = 5  # labels that a message names
 _WORDNET_ID = r"n\d{8}"
 
 
@@ -38,6 +39,11 @@ class Logits:
     classes: int
     labels: Sequence[str] | None = None
 
+    @property
+    def states_labels(self) -> bool:
+        """Whether the network has class names of its own, other than ImageNet's, which are assumed for 1000 classes."""
+        return self.labels is not None and (self.classes != IMAGENET_CLASSES or tuple(self.labels) != imagenet_labels())
+
 
 @dataclass(frozen=True)
 class Matched:
@@ -53,22 +59,24 @@ class Matched:
     index: Mapping[str, int]
 
 
-def match_folders(folder: Path, names: Sequence[str], used: Sequence[str], logits: Logits, rule: str = AUTO) -> Matched:
+def match_folders(folder: Path | str, names: Sequence[str], used: Sequence[str], logits: Logits, rule: str = AUTO, *,
+                  offer_sorted: bool = True) -> Matched:  # fmt: skip
     """Find the logit of each class folder.
 
     All names are read by one rule, the first that fits all of them: a label of the network; an index (``7``,
     ``007``); a WordNet id (``n01440764``, also with words behind it); or index and WordNet id joined by ``_``, in
     either order. Labels are compared exactly; if that does not fit, without regard to case and to characters other than
     letters and digits; and at last by one of several names that a label gives (``tench`` of ``tench, Tinca tinca``). If
-    no name fits by any rule and there are as many folders as logits, the folders are numbered in the order of their
-    names.
+    the network states no labels, no name fits by any rule and there are as many folders as logits, the folders are
+    numbered in the order of their names.
 
     Args:
-        folder: the folder of the class folders, for messages.
-        names: names of all class folders, sorted.
+        folder: the folder of the class folders, or the name of the data set, for messages.
+        names: names of all class folders or classes, in their order.
         used: names of those that hold images.
         logits: the network's logits.
         rule: one of :data:`RULES`, to read the names by this one only; ``auto`` tries them.
+        offer_sorted: whether an error offers the rule ``sorted``, which only some verbs take.
 
     Raises:
         DatasetError: a name fits no class, or more than one; or two folders are for one class.
@@ -88,9 +96,11 @@ def match_folders(folder: Path, names: Sequence[str], used: Sequence[str], logit
         raise DatasetError(f"{folder}: {logits.source} has no labels to compare with the {len(names)} class folders")
     # Digits alone prove nothing: of the folders 1 to 10 of ten classes all but one are an index.
     proven = any(any(fits.values()) for key, fits in found.items() if key != INDEX)
-    if rule in (AUTO, SORTED) and not proven and len(names) == logits.classes:
+    # Their order says nothing where the network knows its classes: a folder that was renamed would shift all others.
+    guessed = rule == AUTO and not proven and not logits.states_labels
+    if (rule == SORTED or guessed) and len(names) == logits.classes:
         return Matched(SORTED, {name: position for position, name in enumerate(names)})
-    raise DatasetError(_misfit(folder, len(names), found, logits))
+    raise DatasetError(_misfit(folder, len(names), found, logits, offer_sorted=offer_sorted))
 
 
 def _by_index(logits: Logits) -> _Rule:
@@ -160,7 +170,7 @@ def _words(text: str) -> str:
     return " ".join(re.split(r"[\W_]+", text.casefold())).strip()
 
 
-def _one_each(folder: Path, fits: Mapping[str, frozenset[int]], logits: Logits) -> dict[str, int]:
+def _one_each(folder: Path | str, fits: Mapping[str, frozenset[int]], logits: Logits) -> dict[str, int]:
     """The one class of each name.
 
     Raises:
@@ -181,7 +191,7 @@ def _one_each(folder: Path, fits: Mapping[str, frozenset[int]], logits: Logits) 
     return index
 
 
-def _warn_of_other_order(folder: Path) -> None:
+def _warn_of_other_order(folder: Path | str) -> None:
     warnings.warn(
         f"{folder}: class folders are taken by index; a network that was trained on folders in the order of their "
         "names (10 before 2, as torchvision's ImageFolder numbers them) needs --class-folders sorted",
@@ -190,12 +200,16 @@ def _warn_of_other_order(folder: Path) -> None:
     )
 
 
-def _misfit(folder: Path, count: int, found: Mapping[str, Mapping[str, frozenset[int]]], logits: Logits) -> str:
+def _misfit(folder: Path | str, count: int, found: Mapping[str, Mapping[str, frozenset[int]]], logits: Logits, *,
+            offer_sorted: bool) -> str:  # fmt: skip
     """The message about a name that fits no class, or about the number of folders."""
-    several = f"{folder}: got {count} class folders, but {logits.source} gives {logits.classes} logits"
+    noun, one = ("class folders", "folder") if isinstance(folder, Path) else ("classes", "class")
+    several = f"{folder}: got {count} {noun}, but {logits.source} gives {logits.classes} logits"
     if not found:
         return f"{several}, wanted the same number of both"
     closest = max(found, key=lambda key: sum(map(bool, found[key].values())))
     name = next(name for name, classes in found[closest].items() if not classes)
-    forms = [_FORMS[key] for key in found] + ["--class-folders sorted"] * (count == logits.classes)
-    return f"{several}, and folder {name!r} fits no class, wanted {' or '.join(forms)}"
+    forms = [_FORMS[key] for key in found] + ["--class-folders sorted"] * (offer_sorted and count == logits.classes)
+    known = f" ({', '.join(logits.labels[:_NAMED])}{' ...' * (len(logits.labels) > _NAMED)})" if logits.labels else ""
+    forms = [form + known * (form == _FORMS[LABEL]) for form in forms]
+    return f"{several}, and {one} {name!r} fits no class, wanted {' or '.join(forms)}"

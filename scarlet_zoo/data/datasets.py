@@ -7,17 +7,23 @@ every choice is made on them. The test images are read only at the end.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.cached_split import source_split
+from scarlet_zoo.data.class_folders import Logits, match_folders
+from scarlet_zoo.data.divided import PARTS, check_part, no_test_part, read_divided
 from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
-from scarlet_zoo.data.folders import TEST_PARTS, Dataset, evenly, read_dataset, skipped_line
+from scarlet_zoo.data.folders import evenly
+from scarlet_zoo.data.layout import is_on_disk
+from scarlet_zoo.data.partition import Division, divided_indices, split_indices
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sources import (
     Source,
@@ -27,13 +33,9 @@ from scarlet_zoo.data.sources import (
     torchvision_sets,
     torchvision_source,
 )
-from scarlet_zoo.data.splits import ArraySplit, ImageSplit, Some, Split, in_order
+from scarlet_zoo.data.splits import ArraySplit, Some, Split, in_order
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
-
-VALIDATION_IMAGES = 5_000
-_SPLIT_SEED = 0
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,19 @@ class ImageData:
         name: the name that the data set was opened with.
         classes: class names in the order of the logits.
         open_part: opens a part (``train``, ``validation``, ``test``) with or without augmentation.
+        division: which training images are set aside for validation; None if that is not known.
+        remarks: what may be dangerous when a network is trained on it, one line each.
+        preprocessing: the network's preprocessing.
+        contents: of image files, the digest of each image's bytes, for each part.
     """
 
     name: str
     classes: tuple[str, ...]
     open_part: Callable[[str, Augment | None], Split]
+    division: Division | None = None
+    remarks: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+    contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def part(self, name: str, augment: Augment | None = None) -> Split:
         """Open one part of the data set.
@@ -60,23 +70,8 @@ class ImageData:
         Raises:
             DatasetError: there is no such part.
         """
-        _check_part(name, self.name)
+        check_part(name, self.name)
         return self.open_part(name, augment)
-
-
-def usual_augment(name: str, **settings: Any) -> Augment:
-    """Return the default augmentation of a data set, with some settings replaced.
-
-    Fashion-MNIST's small images are shifted and mirrored. Other data sets are mostly photographs: they are mirrored,
-    and a crop of at least 8 % of the area is stretched to the whole (the random resized crop of Inception,
-    arXiv 1409.4842).
-
-    Args:
-        name: name of the data set, as for :func:`open_data`.
-        settings: fields of :class:`Augment` that replace the defaults.
-    """
-    usual = Augment() if name == "fashion-mnist" else Augment(shift_px=0, crop=0.08)
-    return replace(usual, **settings)
 
 
 def trained_on(data: ImageData, images: int) -> ImageData:
@@ -102,41 +97,82 @@ def trained_on(data: ImageData, images: int) -> ImageData:
 
 
 def open_data(
-    name: str, preprocessing: Preprocessing, folder: Path | None = None, validation: int | None = None
+    name: str,
+    preprocessing: Preprocessing,
+    folder: Path | None = None,
+    validation: int | None = None,
+    cache_gb: float = 0.0,
+    *,
+    skip_broken: bool = True,
+    logits: Logits | None = None,
+    set_aside: bool = True,
+    by_class: bool = True,
 ) -> ImageData:
-    """Open a data set by name.
+    """Open a data set by name, by its folder or by its list of images.
+
+    All image files of a folder or a list are read once, and what is known of them is remembered
+    (:mod:`scarlet_zoo.data.check`).
 
     Args:
         name: ``fashion-mnist``; ``torchvision:CIFAR10`` or another data set of torchvision; ``hf:NAME`` or
-            ``hf:FOLDER`` (Hugging Face ``datasets``); or a folder that holds one folder for each class, or
-            ``train`` and ``val`` or ``test`` with one folder for each class.
+            ``hf:FOLDER`` (Hugging Face ``datasets``); or a folder or a manifest, as
+            :func:`scarlet_zoo.data.layout.read_parts` reads it.
         preprocessing: the network's preprocessing.
         folder: where the data is, or where it is downloaded to.
-        validation: number of validation images, taken from the training part; when left out, a twelfth of it, at
-            most 5,000.
+        validation: number of validation images, taken from the training part. When left out, it is a twelfth of it, at
+            most 5,000, and for other data than Fashion-MNIST at least one for each class.
+        cache_gb: largest size in GB of the files that hold decoded images (:mod:`scarlet_zoo.data.pixel_cache`), for
+            work that needs them many times; with 0 an image is opened whenever it is needed.
+        skip_broken: whether image files that cannot be read are left out with a warning, or refused.
+        logits: a network's logits, in whose order the classes are wanted; they are matched by their names.
+        set_aside: whether validation images are set aside; otherwise all training images are of the part ``train``.
+        by_class: whether they are taken from every class in proportion, or without regard to classes, as it was done
+            before files stated which images these are.
 
     Raises:
-        DatasetError: the data set is missing or damaged, or has too few images.
+        DatasetError: the data set is missing or damaged, has too few images or some that cannot be read, or has classes
+            that the network does not know.
     """
+    how = Opening(preprocessing, validation, logits, cache_gb, skip_broken=skip_broken, set_aside=set_aside,
+                  by_class=by_class)  # fmt: skip
     kind, _, rest = name.partition(":")
+    if is_on_disk(Path(name)):
+        if folder is not None:
+            raise DatasetError(
+                f"data {name}: is a folder itself, got also the data folder {folder}, wanted no data folder"
+            )
+        return _on_disk(Path(name), how)
     if name == "fashion-mnist":
-        return _fashion_mnist(preprocessing, folder, validation)
+        data = _fashion_mnist(preprocessing, folder, validation, set_aside=set_aside)
+        return data if logits is None else _in_order_of(data, logits)
+    upright = preprocessing.upright
     if kind == "torchvision" and rest:
         sets = torchvision_sets(rest, folder or cache_folder() / "data")
-        sources = [torchvision_source(part) for part in sets]
-        return _opened_one_by_one(name, _class_names(sets[0], name), sources, preprocessing, validation)
+        both = [torchvision_source(part, upright=upright) for part in sets]
+        return _named(name, _class_names(sets[0], name), both[0], both[1], how)
     if kind == "hf" and rest:
-        train, test = hugging_face_sets(rest, folder)
-        names = getattr(train.features["label"], "names", None)
-        labels = list(range(len(names))) if names else sorted(set(train["label"]))
-        sources = [hugging_face_source(part, labels) for part in (train, test) if part is not None]
-        return _opened_one_by_one(name, tuple(map(str, names or labels)), sources, preprocessing, validation)
-    if not Path(name).is_dir():
-        wanted = "fashion-mnist, torchvision:NAME, hf:NAME or a folder with one folder for each class"
-        raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
-    if folder is not None:
-        raise DatasetError(f"data {name}: is a folder itself, got also the data folder {folder}, wanted no data folder")
-    return _folder(Path(name), preprocessing, validation)
+        first, last = hugging_face_sets(rest, folder)
+        names = getattr(first.features["label"], "names", None)
+        labels = list(range(len(names))) if names else sorted(set(first["label"]))
+        train = hugging_face_source(first, labels, upright=upright)
+        test = None if last is None else hugging_face_source(last, labels, upright=upright)
+        return _named(name, tuple(map(str, names or labels)), train, test, how)
+    wanted = "fashion-mnist, torchvision:NAME, hf:NAME, a folder with one folder for each class, or a list of images"
+    raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
+
+
+def _in_order_of(data: ImageData, logits: Logits) -> ImageData:
+    """Fashion-MNIST, whose arrays have an order of their own, for a network that has the same one.
+
+    Raises:
+        DatasetError: the network has other classes, or the same in another order.
+    """
+    matched = match_folders(data.name, data.classes, data.classes, logits, offer_sorted=False)
+    if [matched.index[name] for name in data.classes] != list(range(logits.classes)):
+        raise DatasetError(
+            f"{data.name}: {logits.source} has its classes in another order, wanted that of the data set"
+        )
+    return data
 
 
 def save_images(name: str, part: str, count: int, out: Path, folder: Path | None = None) -> list[Path]:
@@ -172,102 +208,109 @@ def save_images(name: str, part: str, count: int, out: Path, folder: Path | None
     return files
 
 
-def _fashion_mnist(preprocessing: Preprocessing, folder: Path | None, validation: int | None) -> ImageData:
+def _fashion_mnist(
+    preprocessing: Preprocessing, folder: Path | None, validation: int | None, *, set_aside: bool
+) -> ImageData:
+    _, targets = fashion_mnist("train", folder)
+    everything = {"train": np.arange(len(targets)), "validation": np.arange(0)}
+    places = split_indices(len(targets), validation, "fashion-mnist") if set_aside else everything
+
     def open_part(name: str, augment: Augment | None) -> Split:
         pixels, targets = fashion_mnist("test" if name == "test" else "train", folder)
         if name != "test":
-            indices = split_indices(len(targets), validation, "fashion-mnist")[name]
-            pixels, targets = pixels[indices], targets[indices]
+            pixels, targets = pixels[places[name]], targets[places[name]]
         return ArraySplit(pixels, targets, preprocessing, augment)
 
-    return ImageData("fashion-mnist", FASHION_MNIST_CLASSES, open_part)
+    lines = [f"{place}:{target}" for place, target in enumerate(targets.tolist())]
+    division = Division.of(*([lines[place] for place in places[part]] for part in PARTS[:2]))
+    return ImageData("fashion-mnist", FASHION_MNIST_CLASSES, open_part, division, preprocessing=preprocessing)
 
 
-def folder_part(folder: Path, part: str, validation: int | None = None) -> Dataset:
-    """List the image files of one part of a folder, as :func:`open_data` divides it.
+@dataclass(frozen=True)
+class Opening:
+    """How a data set is opened; the fields are the arguments of :func:`open_data`."""
+
+    preprocessing: Preprocessing
+    validation: int | None
+    logits: Logits | None
+    cache_gb: float
+    skip_broken: bool
+    set_aside: bool
+    by_class: bool
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images of a part: some of those of a source."""
+
+    source: Source
+    places: NDArray[np.int64]
+
+
+def _on_disk(path: Path, how: Opening) -> ImageData:
+    divided = read_divided(path, how.validation, skip_broken=how.skip_broken, preprocessing=how.preprocessing,
+                           set_aside=how.set_aside, by_class=how.by_class)  # fmt: skip
+    datasets = divided.parts.datasets
+    for line in (*divided.parts.remarks, *divided.skipped_lines):
+        warnings.warn(line, ScarletWarning, stacklevel=4)
+    # What is divided is one source, so that what is decoded of it serves every division.
+    training = [pair for part in PARTS[:2] if part in datasets
+                for pair in zip(datasets[part].files, datasets[part].targets, strict=True)]  # fmt: skip
+    files, targets = zip(*sorted(training, key=lambda pair: pair[0].parts), strict=True)
+    place = {file: number for number, file in enumerate(files)}
+    upright = how.preprocessing.upright
+    whole = folder_source(files, targets, upright=upright)
+    parts = {name: _Part(whole, np.asarray([place[file] for file in datasets[name].files], np.int64))
+             for name in PARTS[:2] if name in datasets}  # fmt: skip
+    if "test" in datasets:
+        test = folder_source(datasets["test"].files, datasets["test"].targets, upright=upright)
+        parts["test"] = _Part(test, np.arange(len(test)))
+    data = _image_data(str(path), divided.parts.train.classes, parts, divided.division, how, divided.parts.train.names)
+    contents = {name: tuple(divided.checked.facts[file].sha256 for file in part.files)
+                for name, part in datasets.items()}  # fmt: skip
+    return replace(data, remarks=divided.dangers, contents=contents)
+
+
+def _named(name: str, classes: Sequence[str], train: Source, test: Source | None, how: Opening) -> ImageData:
+    """A data set by name, whose training images are divided by class."""
+    places = {"train": np.arange(len(train)), "validation": np.arange(0)}
+    if how.set_aside:
+        places = divided_indices(train.targets, how.validation, name, by_class=how.by_class)
+    # The images of a named data set are always the same, so that position and class tell which one it is.
+    lines = [f"{place}:{target}" for place, target in enumerate(train.targets.tolist())]
+    division = Division.of(*([lines[place] for place in places[part]] for part in PARTS[:2]))
+    parts = {part: _Part(train, places[part]) for part in PARTS[:2]}
+    if test is not None:
+        parts["test"] = _Part(test, np.arange(len(test)))
+    return _image_data(name, classes, parts, division, how, classes)
+
+
+def _image_data(name: str, classes: Sequence[str], parts: Mapping[str, _Part], division: Division, how: Opening,
+                names: Sequence[str]) -> ImageData:  # fmt: skip
+    """The data set of the images of each part.
 
     Args:
-        folder: holds one folder for each class, or ``train`` and ``val`` or ``test`` with one folder for each class.
-        part: ``train``, ``validation`` or ``test``.
-        validation: number of validation images, as for :func:`open_data`.
-
-    Raises:
-        DatasetError: there is no such part, or the folder has too few images.
+        name: name of the data set.
+        classes: its classes, in the order of the sources' indices.
+        parts: the images of each part.
+        division: how the training images were divided.
+        how: how the data set is opened; its logits give the classes their indices.
+        names: names of all class folders, those without an image too.
     """
-    _check_part(part, str(folder))
-    sets = _folder_sets(folder)
-    if part == "test":
-        return sets[_test_position(len(sets), str(folder))]
-    return sets[0].picked(split_indices(len(sets[0].files), validation, str(folder))[part].tolist())
-
-
-def _folder_sets(folder: Path) -> list[Dataset]:
-    """The training part of a folder, and its test part if it has one."""
-    train = folder / "train" if (folder / "train").is_dir() else folder
-    test = next((folder / name for name in TEST_PARTS if (folder / name).is_dir()), None)
-    sets = [read_dataset(part) for part in ((train, test) if train != folder and test else (train,))]
-    if len({part.classes for part in sets}) > 1:
-        raise DatasetError(
-            f"{folder}: got different class folders in {train.name} and {sets[1].folder.name}, wanted the same"
-        )
-    return sets
-
-
-def _folder(folder: Path, preprocessing: Preprocessing, validation: int | None) -> ImageData:
-    sets = _folder_sets(folder)
-    for part in sets:
-        if any(entry.is_lost for entry in part.skipped):
-            line = skipped_line(part.folder, part.skipped, len(part.files) + len(part.skipped))
-            warnings.warn(line, ScarletWarning, stacklevel=3)
-    sources = [folder_source(part.files, part.targets) for part in sets]
-    return _opened_one_by_one(str(folder), sets[0].classes, sources, preprocessing, validation)
-
-
-def _test_position(parts: int, name: str) -> int:
-    if parts < 2:
-        raise DatasetError(f"data {name}: got no test part, wanted a folder test or val beside train")
-    return 1
-
-
-def _check_part(part: str, name: str) -> None:
-    if part not in PARTS:
-        raise DatasetError(f"data {name}: got part {part!r}, wanted one of {' '.join(PARTS)}")
-
-
-def _opened_one_by_one(
-    name: str,
-    classes: Sequence[str],
-    parts: Sequence[Source],
-    preprocessing: Preprocessing,
-    validation: int | None,
-) -> ImageData:
-    """Return a data set whose images are opened one at a time, from a training part and an optional test part."""
+    logits = how.logits
+    if logits is not None:
+        matched = match_folders(name, names, classes, logits, offer_sorted=False)
+        index = [matched.index[own] for own in classes]
+        parts = {key: _Part(part.source.numbered(index), part.places) for key, part in parts.items()}
+        classes = logits.labels if logits.labels is not None else classes
 
     def open_part(part: str, augment: Augment | None) -> Split:
-        if part == "test":
-            source = parts[_test_position(len(parts), name)]
-            return ImageSplit(range(len(source)), source, preprocessing)
-        return ImageSplit(split_indices(len(parts[0]), validation, name)[part], parts[0], preprocessing, augment)
+        if part not in parts:
+            raise no_test_part(name)
+        own = None if part == "test" else augment
+        return source_split(parts[part].places, parts[part].source, how.preprocessing, own, how.cache_gb)
 
-    return ImageData(name, tuple(classes), open_part)
-
-
-def split_indices(count: int, validation: int | None, name: str) -> dict[str, Any]:
-    """Divide the training part into ``train`` and ``validation`` indices; the result is always the same.
-
-    Args:
-        count: number of images in the training part.
-        validation: number of validation images; when left out, a twelfth of the images, at most 5,000.
-        name: name of the data set, for the error message.
-
-    Raises:
-        DatasetError: more validation images than the training part has, or none.
-    """
-    held = min(count // 12, VALIDATION_IMAGES) if validation is None else validation
-    if not 0 < held < count:
-        raise DatasetError(f"data {name}: got {held} validation images, wanted 1 to {count - 1}")
-    order = np.random.default_rng(_SPLIT_SEED).permutation(count)
-    return {"validation": np.sort(order[:held]), "train": np.sort(order[held:])}
+    return ImageData(name, tuple(classes), open_part, division, preprocessing=how.preprocessing)
 
 
 def _class_names(part: Any, name: str) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ EXAMPLE = "size=224,mean=0.485/0.456/0.406,std=0.229/0.224/0.225,interpolation=b
 _WANTED = f"wanted imagenet, inception, settings such as {EXAMPLE}, or JSON with timm's data configuration"
 # Timm's names of the settings, and ours.
 _NAMES = {"input_size": "size", "crop_pct": "crop"}
-_KEYS = ("size", "mean", "std", "interpolation", "crop", "crop_mode")
+_WORDS = ("interpolation", "crop_mode", "upright")  # settings whose value is one word
+_KEYS = ("size", "mean", "std", "interpolation", "crop", "upright", "crop_mode")
 # Keys of a timm pretrained_cfg that say nothing about preprocessing.
 _OTHER_KEYS = {
     "url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict", "architecture", "tag", "custom_load",
@@ -40,7 +41,7 @@ class GivenPreprocessing:
     Attributes:
         size: (height, width) in pixels.
         mean, std: values of each channel, or one value for all, for pixels in [0, 1].
-        interpolation, crop: as in :class:`scarlet_zoo.data.preprocessing.Preprocessing`.
+        interpolation, crop, upright: as in :class:`scarlet_zoo.data.preprocessing.Preprocessing`.
         channels: number of channels that the configuration is for.
         firm: whether the size was asked for, and is not only the usual one of a configuration.
         notes: what the configuration asks for and is not done, in sentences.
@@ -51,6 +52,7 @@ class GivenPreprocessing:
     std: tuple[float, ...] | None = None
     interpolation: str | None = None
     crop: float | None = None
+    upright: bool | None = None
     channels: int | None = None
     firm: bool = False
     notes: tuple[str, ...] = ()
@@ -80,6 +82,7 @@ class GivenPreprocessing:
             size=fixed_size or self.size or other.size,
             interpolation=self.interpolation or other.interpolation,
             crop=other.crop if self.crop is None else self.crop,
+            upright=other.upright if self.upright is None else self.upright,
             **values,
         )
 
@@ -151,7 +154,7 @@ def _from_settings(text: str) -> GivenPreprocessing:
         else:
             several = [number.strip() for number in value.replace("x", "/").split("/")]
             named = _NAMES.get(key, key)
-            found[key.strip()] = value.strip() if named in ("interpolation", "crop_mode") else several
+            found[key.strip()] = value.strip() if named in _WORDS else several
     return replace(_from_mapping(found), firm="size" in found or "input_size" in found)
 
 
@@ -170,7 +173,7 @@ def _from_mapping(given: Mapping[str, Any]) -> GivenPreprocessing:
             if key not in _OTHER_KEYS:
                 near = difflib.get_close_matches(key, (*_KEYS, *_NAMES), n=1)
                 hint = f", did you mean {near[0]}?" if near else ""
-                raise ScarletError(f"preprocessing: unknown setting {key!r}, wanted {' '.join(_KEYS[:5])}{hint}")
+                raise ScarletError(f"preprocessing: unknown setting {key!r}, wanted {' '.join(_KEYS[:6])}{hint}")
         elif value is not None:
             fields[name] = value
     return _checked(fields, notes)
@@ -194,7 +197,18 @@ def _checked(fields: Mapping[str, Any], notes: tuple[str, ...]) -> GivenPreproce
     if mode != "center":
         notes += (f"crop_mode {mode!r} is not done: the centre of the image is cropped",)
     return GivenPreprocessing(size=size, mean=mean, std=std, interpolation=interpolation,
-                              crop=None if crop is None else crop[0], channels=channels, notes=notes)  # fmt: skip
+                              crop=None if crop is None else crop[0], upright=_truth(fields.get("upright")),
+                              channels=channels, notes=notes)  # fmt: skip
+
+
+def _truth(value: Any) -> bool | None:
+    """The value of ``upright``, which is true or false in JSON and a word in settings."""
+    if value is None or isinstance(value, bool):
+        return value
+    words = {"true": True, "false": False}
+    if str(value).lower() not in words:
+        raise ScarletError(f"preprocessing: upright: got {value!r}, wanted true or false")
+    return words[str(value).lower()]
 
 
 def _size(value: Any) -> tuple[int | None, tuple[int, int]]:

@@ -1,17 +1,20 @@
 """Open image files as 8-bit RGB, in the same way for every runtime.
 
-The steps, in this order: take the first frame of an animation; apply the rotation in the camera's EXIF
-data; place transparent parts on white; divide 16-bit grey by 257; convert CMYK, palette and grey to RGB
-with Pillow (colour profiles are not applied). HEIC files, as phones write them, need the package pillow-heif.
+The steps, in this order: take the first frame of an animation; apply the rotation in the camera's EXIF data, where the
+network's preprocessing says so; place transparent parts on white; divide 16-bit grey by 257; convert CMYK, palette and
+grey to RGB with Pillow (colour profiles are not applied). HEIC files, as phones write them, need pillow-heif.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,8 @@ _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "JPEG2000
 # Bytes 4 to 12 of a HEIC file: the box "ftyp" and the kind of file.
 _HEIC_KINDS = tuple(b"ftyp" + kind for kind in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _LARGEST_16_BIT = 65535
+_ORIENTATION = 0x0112  # EXIF's tag
+_LOOKED_AT = 128  # pixels of the longer side of which means are taken
 _BROKEN = "broken image"
 
 
@@ -55,7 +60,7 @@ def check_image_path(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise ImageError(f"{path}: cannot be read: {error}, wanted an image file") from error
     name_them = ", name the files in it" if path.is_dir() else ""
-    raise ImageError(f"{path}: {found}, wanted an image file{name_them}")
+    raise ImageError(f"{path}: {found}, wanted an image file{name_them}", found)
 
 
 def printable(path: Path) -> str:
@@ -76,17 +81,82 @@ def open_image(path: Path, *, upright: bool = True) -> Image.Image:
             or has samples whose range is unknown.
     """
     check_image_path(path)
-    try:
+    with _errors_of(path):
         if _is_heic(path):
             _open_heic_with_pillow(path)
         with Image.open(path, formats=_readable()) as image:
             image.load()
-            if upright:
-                # In place, so that the rotation stays if the EXIF data cannot be written back. The EXIF parser raises
-                # many kinds of exceptions; the pixels are valid in every case.
-                with suppress(Exception):
-                    ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image, path)
+            return _to_rgb(as_the_camera_was_held(image) if upright else image, path)
+
+
+def as_the_camera_was_held(image: Image.Image) -> Image.Image:
+    """Apply the rotation that an image's EXIF data state, in place; an image without it stays as it is."""
+    # In place, so that the rotation stays if the EXIF data cannot be written back. The EXIF parser raises many kinds of
+    # exceptions; the pixels are valid in every case.
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What is known of an image file that was read completely.
+
+    Attributes:
+        width, height: its sides in pixels, as they lie in the file.
+        mode: Pillow's name of its kind of pixels, such as ``RGB``, ``L``, ``CMYK`` or ``I;16``.
+        format: Pillow's name of its format.
+        turned: whether its EXIF data state a rotation or a reflection.
+        sha256: the first 32 digits of the digest of its bytes.
+        mean: mean of the red, green and blue pixels, of values in [0, 1].
+        square: mean of their squares.
+    """
+
+    width: int
+    height: int
+    mode: str
+    format: str
+    turned: bool
+    sha256: str
+    mean: tuple[float, ...]
+    square: tuple[float, ...]
+
+
+def look_at_image(path: Path) -> ImageFacts:
+    """Read an image file completely and return what is known of it; means are of the image at 128 pixels or less.
+
+    Raises:
+        ImageError: as for :func:`open_image`.
+    """
+    check_image_path(path)
+    with _errors_of(path):
+        if _is_heic(path):
+            _open_heic_with_pillow(path)
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=_readable()) as image:
+            (width, height), mode, kind, turned = image.size, image.mode, str(image.format), _is_turned(image)
+            # A JPEG is decoded at a smaller size, which is faster and reads it to its end too.
+            image.draft(None, (2 * _LOOKED_AT, 2 * _LOOKED_AT))
+            image.load()
+            small = _to_rgb(image, path)
+        small.thumbnail((_LOOKED_AT, _LOOKED_AT), Image.Resampling.BOX)
+        pixels = np.asarray(small, np.float32).reshape(-1, 3) / np.float32(255)
+        mean, square = ([round(float(value), 5) for value in part.mean(0)] for part in (pixels, pixels * pixels))
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    return ImageFacts(width, height, mode, kind, turned, digest, tuple(mean), tuple(square))
+
+
+def _is_turned(image: Image.Image) -> bool:
+    with suppress(Exception):
+        return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    return False
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Raise what Pillow raises on a broken file as ImageError."""
+    try:
+        yield
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -104,13 +174,13 @@ def open_image(path: Path, *, upright: bool = True) -> Image.Image:
         raise ImageError(f"{path}: broken image file: {_first_line(error)}") from error
 
 
-def prepare_image_file(path: Path, preprocessing: Preprocessing, *, upright: bool = True) -> NDArray[np.float32]:
+def prepare_image_file(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Read an image file as a network's input, float32 of shape (C, H, W).
 
     Raises:
         ImageError: the file cannot be opened, or the image is so narrow that resizing it would fill the memory.
     """
-    return prepare_image(open_image(path, upright=upright), preprocessing, str(path))
+    return prepare_image(open_image(path, upright=preprocessing.upright), preprocessing, str(path))
 
 
 def prepare_image(image: Image.Image, preprocessing: Preprocessing, name: str = "image") -> NDArray[np.float32]:
@@ -124,13 +194,22 @@ def prepare_image(image: Image.Image, preprocessing: Preprocessing, name: str = 
     Raises:
         ImageError: the image is so narrow that resizing it would fill the memory.
     """
+    check_narrowness(*image.size, preprocessing, name)
+    return preprocessing(image)
+
+
+def check_narrowness(width: int, height: int, preprocessing: Preprocessing, name: str) -> None:
+    """Check that an image's sides can be resized for a network.
+
+    Raises:
+        ImageError: the image is so narrow that resizing it would fill the memory.
+    """
     if preprocessing.size[0] == preprocessing.size[1] and Image.MAX_IMAGE_PIXELS is not None:
         # The shorter side is resized to a fixed length; the longer one has no limit.
         short = preprocessing.size[0] / preprocessing.crop
-        resized = short * short * max(image.size) / min(image.size)
+        resized = short * short * max(width, height) / min(width, height)
         if resized > 2 * Image.MAX_IMAGE_PIXELS:
-            raise ImageError(f"{name}: {image.width} x {image.height} pixels, too narrow to be resized", "too narrow")
-    return preprocessing(image)
+            raise ImageError(f"{name}: {width} x {height} pixels, too narrow to be resized", "too narrow")
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class Preprocessing:
         mean, std: mean and deviation of each channel, for values in [0, 1].
         interpolation: Pillow's ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
         crop: side of the crop over the side that the image is resized to.
+        upright: whether the camera's rotation, which the EXIF data state, is applied before. Published accuracies on
+            ImageNet were measured without it.
     """
 
     size: tuple[int, int]
@@ -44,6 +46,7 @@ class Preprocessing:
     std: tuple[float, ...]
     interpolation: str
     crop: float
+    upright: bool = True
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
@@ -62,8 +65,13 @@ class Preprocessing:
         return len(self.mean)
 
     def to_json(self) -> str:
-        """Return one line of JSON with the keys ``size mean std interpolation crop``."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        """Return one line of JSON with the keys ``size mean std interpolation crop``, and ``upright`` if false.
+
+        A text without ``upright`` means true, as those that were written before there was this key.
+        """
+        fields = asdict(self)
+        return json.dumps({key: fields[key] for key in fields if key != "upright" or not self.upright},
+                          separators=(",", ":"))  # fmt: skip
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:
@@ -76,7 +84,8 @@ class Preprocessing:
             fields = json.loads(text)
             height, width = fields["size"]
             mean, std = tuple(map(float, fields["mean"])), tuple(map(float, fields["std"]))
-            read = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]))
+            read = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]),
+                       _truth(fields.get("upright", True)))  # fmt: skip
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ArtifactError(f"preprocessing: {type(error).__name__}: {error}") from error
         if read.interpolation not in FILTERS or len(read.mean) != len(read.std) or not 0 < read.crop <= 1:
@@ -96,12 +105,13 @@ class Preprocessing:
         cropped = self._crop(converted.resize(self._resized(converted.size), FILTERS[self.interpolation]))
         return np.asarray(cropped, dtype=np.uint8).reshape(*self.size, self.channels)
 
-    def part(self, image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8]:
+    def part(self, image: Image.Image, box: Sequence[float], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Stretch a part of the crop of :meth:`pixels`, taken from the original image, to uint8 (H, W, C).
 
         Args:
             image: an image of any size.
             box: left, top, right and bottom of the part, in shares of the sides of that crop.
+            size: (H, W) of the result; the network's input size when left out.
         """
         converted = image.convert("L" if self.channels == 1 else "RGB")
         height, width = self.size
@@ -113,8 +123,9 @@ class Preprocessing:
             inside = ((start + share * shown) * side / resized for share in (low, high))
             edges.append([min(max(edge, 0.0), side) for edge in inside])
         (left, right), (top, bottom) = edges
+        height, width = size or self.size
         stretched = converted.resize((width, height), FILTERS[self.interpolation], (left, top, right, bottom))
-        return np.asarray(stretched, dtype=np.uint8).reshape(*self.size, self.channels)
+        return np.asarray(stretched, dtype=np.uint8).reshape(height, width, self.channels)
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Convert pixels (N, H, W, C) to the network's input, float32 of shape (N, C, H, W)."""
@@ -149,6 +160,12 @@ class Preprocessing:
         left = round((image.width - width) / 2)
         top = round((image.height - height) / 2)
         return image.crop((left, top, left + width, top + height))
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"upright: got {value!r}, wanted true or false")
+    return value
 
 
 def space_preprocessing(space: SearchSpace) -> Preprocessing:

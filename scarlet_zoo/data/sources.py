@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from scarlet_zoo.data.image_io import open_image
+from scarlet_zoo.data.image_io import as_the_camera_was_held, open_image
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.installing import install_command
 
@@ -23,47 +25,111 @@ class Source:
 
     Attributes:
         targets: class index of each image, int64 (N,).
-        open: opens the image at a position, as it lies in its file.
+        open: opens the image at a position, upright if the source was asked for that.
+        fingerprint: gives :attr:`digest`.
     """
 
     targets: NDArray[np.int64]
     open: Callable[[int], Image.Image]
+    fingerprint: Callable[[], str | None] = lambda: None
 
     def __len__(self) -> int:
         return len(self.targets)
 
+    def numbered(self, index: Sequence[int]) -> Source:
+        """Return the same images with other class indices, given for each of the former ones."""
+        return replace(self, targets=np.asarray(index, np.int64)[self.targets])
 
-def folder_source(files: Sequence[Path], targets: Sequence[int]) -> Source:
+    def picked(self, places: NDArray[np.int64]) -> Source:
+        """Return the source of the images at some positions."""
+        return Source(self.targets[places], partial(_open_at, self, places), partial(_picked_digest, self, places))
+
+    @cached_property
+    def digest(self) -> str | None:
+        """A text that changes whenever an image may have changed; None where nothing tells."""
+        return self.fingerprint()
+
+
+def folder_source(files: Sequence[Path], targets: Sequence[int], *, upright: bool = True) -> Source:
     """Return the images of image files, given the class index of each."""
-    return Source(np.asarray(targets, np.int64), partial(_open_file, files))
+    return Source(np.asarray(targets, np.int64), partial(_open_file, files, upright), partial(_files_digest, files))
 
 
-def torchvision_source(part: Any) -> Source:
+def torchvision_source(part: Any, *, upright: bool = True) -> Source:
     """Return the images of one part of a torchvision data set."""
     targets = getattr(part, "targets", None)
     # Most data sets list their targets; for the others every image is opened once.
     known = targets if targets is not None else [part[position][1] for position in range(len(part))]
-    return Source(np.asarray(known, np.int64), partial(_open_pair, part))
+    return Source(np.asarray(known, np.int64), partial(_open_pair, part, upright), partial(_torchvision_digest, part))
 
 
-def hugging_face_source(part: Any, labels: Sequence[Any]) -> Source:
+def hugging_face_source(part: Any, labels: Sequence[Any], *, upright: bool = True) -> Source:
     """Return the images of a Hugging Face split; the class index of an image is the position of its label."""
     index = {label: position for position, label in enumerate(labels)}
-    return Source(np.asarray([index[label] for label in part["label"]], np.int64), partial(_open_row, part))
+    targets = np.asarray([index[label] for label in part["label"]], np.int64)
+    return Source(targets, partial(_open_row, part, upright), partial(_hugging_face_digest, part))
 
 
-def _open_file(files: Sequence[Path], index: int) -> Image.Image:
-    return open_image(files[index], upright=False)
+def _state(file: Path) -> str:
+    """What changes when a file is changed: its path, size in bytes and time of modification."""
+    status = file.stat()
+    return f"{file.absolute()} {status.st_size} {status.st_mtime_ns}"
 
 
-def _open_pair(part: Any, index: int) -> Image.Image:
-    image: Image.Image = part[index][0]
-    return image
+def _digest(kind: str, texts: Iterable[str]) -> str:
+    made = hashlib.sha256(kind.encode())
+    for text in texts:
+        made.update(b"\0" + os.fsencode(text))
+    return made.hexdigest()
 
 
-def _open_row(part: Any, index: int) -> Image.Image:
-    image: Image.Image = part[index]["image"]
-    return image
+def _open_at(source: Source, places: NDArray[np.int64], index: int) -> Image.Image:
+    return source.open(int(places[index]))
+
+
+def _picked_digest(source: Source, places: NDArray[np.int64]) -> str | None:
+    return (
+        None if source.digest is None else _digest("picked", [source.digest, places.astype(np.int64).tobytes().hex()])
+    )
+
+
+def _files_digest(files: Sequence[Path]) -> str:
+    return _digest("files", map(_state, files))
+
+
+def _hugging_face_digest(part: Any) -> str:
+    files = [Path(entry["filename"]) for entry in part.cache_files]
+    return _digest("hf", [part._fingerprint, *map(_state, files)])
+
+
+def _torchvision_digest(part: Any) -> str | None:
+    """The digest of a data set's pixels if it holds them in memory, else of the files in its folder, if it has one."""
+    facts = [type(part).__qualname__, str(len(part)), str(getattr(part, "train", ""))]
+    held = getattr(part, "data", None)
+    if hasattr(held, "tobytes") or hasattr(held, "numpy"):
+        pixels = np.ascontiguousarray(held)
+        return _digest("torchvision", [*facts, str(pixels.shape), hashlib.sha256(pixels.tobytes()).hexdigest()])
+    root = getattr(part, "root", None)
+    if not isinstance(root, (str, Path)) or not Path(root).is_dir():
+        return None
+    files = sorted(file for file in Path(root).rglob("*") if file.is_file())
+    return _digest("torchvision", [*facts, *map(_state, files)])
+
+
+def _open_file(files: Sequence[Path], upright: bool, index: int) -> Image.Image:
+    return open_image(files[index], upright=upright)
+
+
+def _open_pair(part: Any, upright: bool, index: int) -> Image.Image:
+    return _as_asked(part[index][0], upright=upright)
+
+
+def _open_row(part: Any, upright: bool, index: int) -> Image.Image:
+    return _as_asked(part[index]["image"], upright=upright)
+
+
+def _as_asked(image: Image.Image, *, upright: bool) -> Image.Image:
+    return as_the_camera_was_held(image.copy()) if upright and image.getexif() else image
 
 
 def torchvision_sets(name: str, folder: Path) -> tuple[Any, Any]:

@@ -103,20 +103,20 @@ def deploy(
     recipe, folder = recipe or Recipe(), Path(out)
     begin = stage or (lambda _: None)
     begin(f"create {name}")
-    size = recipe.input_size[0] if recipe.input_size else None
     path = folder / f"{file_name.removesuffix('.onnx') if file_name else safe_name(name)}.onnx"
     reports = (folder / "report.json", folder / "report.md")
     for file in (path, *reports):
         if file.is_dir():
             raise ExportError(f"{file}: is a folder, wanted a file's path")
-    network = load_network(name, weights, input_size=size, features=features, labels=labels, num_classes=num_classes,
-                           in_chans=in_chans)  # fmt: skip
+    network = load_network(name, weights, input_size=recipe.input_size, features=features, labels=labels,
+                           num_classes=num_classes, in_chans=in_chans)  # fmt: skip
     begin("fold")
     folded = fold(network.model)
     begin("export")
     artifact = export_onnx(
         folded, path, recipe, weights=network.weights, labels=network.labels, preprocessing=network.preprocessing,
         source=network.source,
+        split=network.training.get("split"),
     )  # fmt: skip
     begin("verify")
     timing, failure = None, None

@@ -12,7 +12,7 @@ from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.zoo import safe_name
-from scarlet_zoo.data.calibration import calibration_images
+from scarlet_zoo.data.calibration_sets import any_calibration_images
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.targets import get_target
 from scarlet_zoo.deployment.to_target import Exported, export_network
@@ -69,23 +69,22 @@ def export(
         ParityError: the file does not compute what the network computes.
     """
     recipe, wanted, path = recipe or Recipe(), get_target(target), Path(out)
-    size = recipe.input_size[0] if recipe.input_size else None
     if isinstance(model, nn.Module):
         stated = "not stated" if weights == "auto" else weights
         network = network_of(model, name=name, weights=stated, preprocessing=preprocessing, labels=labels,
-                             input_size=size)  # fmt: skip
+                             input_size=recipe.input_size)  # fmt: skip
     elif isinstance(model, Network):
         network = model if labels is None else replace(model, labels=tuple(labels))
     else:
         if preprocessing is not None:
             raise ExportError(f"export of {str(model)!r}: got preprocessing, wanted a torch model where it is given")
-        network = load_network(model, weights, input_size=size, features=features, labels=labels,
+        network = load_network(model, weights, input_size=recipe.input_size, features=features, labels=labels,
                                num_classes=num_classes, in_chans=in_chans)  # fmt: skip
     images = None
     if isinstance(calibration, np.ndarray):
         images = lambda: calibration  # noqa: E731
     elif calibration is not None:
-        images = lambda: calibration_images(str(calibration), network.preprocessing, _CALIBRATION_IMAGES)  # noqa: E731
+        images = lambda: any_calibration_images(str(calibration), network.preprocessing, _CALIBRATION_IMAGES)  # noqa: E731
     file = path if path.name.endswith(wanted.suffix) else None
     if file is None and name is not None:
         file = path / f"{safe_name(name.removesuffix(wanted.suffix))}{wanted.suffix}"

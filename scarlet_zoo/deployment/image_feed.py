@@ -57,7 +57,7 @@ def settings_of(given: AnyPreprocessing) -> GivenPreprocessing:
     """
     if isinstance(given, Preprocessing):
         return GivenPreprocessing(size=given.size, mean=given.mean, std=given.std, interpolation=given.interpolation,
-                                  crop=given.crop, channels=given.channels)  # fmt: skip
+                                  crop=given.crop, upright=given.upright, channels=given.channels)  # fmt: skip
     return read_preprocessing(given)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.data.calibration import calibration_images
+from scarlet_zoo.data.calibration_sets import any_calibration_images
 from scarlet_zoo.deployment.image_feed import ASSUMED, ImageFeed
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.graph.artifact import read_artifact
@@ -65,7 +65,7 @@ def quantize_file(
         ArtifactError, ExportError, DatasetError: as for
             :func:`scarlet_zoo.graph.quantization.quantize.quantize_int8`.
     """
-    images = calibration_images(calibration, feed.preprocessing, limit)
+    images = any_calibration_images(calibration, feed.preprocessing, limit)
     known = None if feed.origin == ASSUMED else feed.preprocessing
     with replacing(path) as temporary:
         made = quantize_int8(source, temporary, images, how, progress, preprocessing=known)

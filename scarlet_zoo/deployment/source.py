@@ -49,7 +49,7 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
         own or source,
         where,
         # The batch norm statistics of random weights depend on the input size.
-        input_size=described.size[0] if described is not None else None,
+        input_size=described.size if described is not None else None,
         features=tuple(level["level"] for level in levels) if levels else None,
         **given,
     )

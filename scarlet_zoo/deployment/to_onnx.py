@@ -41,6 +41,7 @@ def export_onnx(
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     source: str | None = None,
+    split: str | None = None,
 ) -> Artifact:
     """Export a network to ONNX, folded, in a graph variant that ONNX Runtime fuses.
 
@@ -57,6 +58,7 @@ def export_onnx(
         labels: class names in the order of the logits, for the file's metadata.
         preprocessing: how the network's images are prepared; timm's configuration of it when left out.
         source: for a network of a folder or of the hub the name that creates it again, for the file's metadata.
+        split: which images were set aside for validation, as a training states it, for the file's metadata.
 
     Raises:
         ExportError: the model is in train mode, does not take the input size, or gives a graph that ONNX's checker
@@ -78,7 +80,7 @@ def export_onnx(
     if recipe.float16_weights:
         store_float16_weights(graph)
     _describe(graph, folded, recipe, weights, labels, replace(feed, size=size))
-    graph.metadata_props.update(_remade_by(folded.model, source))
+    graph.metadata_props.update(_remade_by(folded.model, source) | ({} if split is None else {"split": split}))
     norms_left = sum(_is_norm(folded.model, skipped.site) for skipped in folded.skipped)
     return _write(graph, path, recipe, _Expected(output_names(folded.model), norms_left))
 

@@ -142,6 +142,7 @@ def _onnx(network: Network, path: Path, recipe: Recipe) -> Artifact:
         labels=network.labels,
         preprocessing=network.preprocessing,
         source=network.source,
+        split=network.training.get("split"),
     )
 
 
@@ -182,7 +183,8 @@ def _convert(network: Network, path: Path, target: str, wanted: Target, recipe: 
         feed,
         {"weights": network.weights, "weights_sha256": network.weights_sha256, "model": network.name,
          **({"arch": str(network.arch)} if network.arch is not None else {}),
-         **({"labels": json.dumps(network.labels)} if network.labels is not None else {}), **versions(wanted.runtime)},
+         **({"labels": json.dumps(network.labels)} if network.labels is not None else {}),
+         **{key: network.training[key] for key in ("split",) if key in network.training}, **versions(wanted.runtime)},
     )  # fmt: skip
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:

@@ -1,8 +1,8 @@
 """Measure a network's accuracy on a folder of labelled images, on a split of a data set, and during training.
 
 A folder holds one subfolder for each class, which is matched to its logit by its name
-(:mod:`scarlet_zoo.data.class_folders`). Images are opened like in torchvision's ``ImageFolder``: EXIF rotation is not
-applied, since published accuracies were measured without it.
+(:mod:`scarlet_zoo.data.class_folders`). Images are prepared as the network's preprocessing says, in the same way as for
+a prediction.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from scarlet_zoo.data.class_folders import AUTO, match_folders
 from scarlet_zoo.data.class_folders import Logits as ClassLogits
-from scarlet_zoo.data.folders import Dataset, Skipped, has_parts, read_dataset, skipped_line
+from scarlet_zoo.data.folders import Dataset, Skipped, skipped_line
 from scarlet_zoo.data.image_io import ImageError, printable, strict_decoders
+from scarlet_zoo.data.layout import is_named_data
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletError, ScarletWarning
 from scarlet_zoo.inference.answers import Logits, Progress, answers, likeliest
 from scarlet_zoo.inference.classifier import Classifier
+from scarlet_zoo.inference.counted import counted_images, logits_of_classes, training_images
 from scarlet_zoo.inference.load import load
 
 if TYPE_CHECKING:
@@ -31,6 +33,47 @@ if TYPE_CHECKING:
 
 
 _TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How many of so many images were classified right; as text it says all that the number is worth.
+
+    Attributes:
+        right: number of images whose class has the largest logit.
+        images: number of images, at least one.
+
+    Raises:
+        ScarletError: there are no images, or more right answers than images.
+    """
+
+    right: int
+    images: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.right <= self.images or not self.images:
+            raise ScarletError(f"accuracy: got {self.right} right of {self.images} images, wanted at least one image")
+
+    @property
+    def percent(self) -> float:
+        """The share of right answers, in percent."""
+        return 100 * self.right / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of ``percent`` by Wilson's score, if the images are a random sample."""
+        from scipy.stats import binomtest
+
+        found = binomtest(self.right, self.images).proportion_ci(0.95, method="wilson")
+        return 100 * float(found.low), 100 * float(found.high)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.percent:.2f} % ({self.right:,} of {self.images:,} images, 95 % interval {low:.1f} to {high:.1f})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: ``right images percent interval``."""
+        return {**asdict(self), "percent": self.percent, "interval": list(self.interval)}
 
 
 @dataclass(frozen=True)
@@ -51,6 +94,7 @@ class Validation:
         images: number of images.
         skipped: the files of the folder that were not counted, because they are no images or broken.
         top1: percentage of the images whose class has the largest logit.
+        right: number of these images.
         top1_interval: 95 % confidence interval (Wilson's) of ``top1``, if the images are a random sample.
         top5: percentage of the images whose class is among the five largest logits, or among all if there are fewer.
     """
@@ -67,8 +111,14 @@ class Validation:
     images: int
     skipped: tuple[Skipped, ...]
     top1: float
+    right: int
     top1_interval: tuple[float, float]
     top5: float
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """The top-1 accuracy with its number of images."""
+        return Accuracy(self.right, self.images)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values; ``skipped`` is a number, and ``skipped_files`` has each file with the reason."""
@@ -96,7 +146,7 @@ def validate(
     Args:
         network: a classifier from :func:`scarlet_zoo.load`, a file, or a name; random weights are allowed.
         data: a folder with a subfolder of images for each class or for some, or what :func:`read_dataset` returns of
-            one; or the name of a data set, as for :func:`scarlet_zoo.data.datasets.open_data`.
+            one; or a manifest or the name of a data set, as for :func:`scarlet_zoo.data.datasets.open_data`.
         split: ``validation``, taken from the training images, or ``test``, for the final figure only. When left out,
             ``validation``, or all images of a folder without splits.
         data_dir: folder of a named data set, or folder to download it to.
@@ -108,8 +158,8 @@ def validate(
             :func:`scarlet_zoo.data.class_folders.match_folders`.
 
     Raises:
-        DatasetError: no such data or split, no readable image in it, a class folder that fits no class, or a data set
-            with another number of classes than the network has.
+        DatasetError: no such data or split, no readable image in it, a class that fits none of the network's, or images
+            that are divided otherwise than they were for the network's training.
     """
     opened = network if isinstance(network, Classifier) else load(network)
     where = data.folder if isinstance(data, Dataset) else data
@@ -123,30 +173,14 @@ def validate(
             raise DatasetError(f"class-folders {class_folders}: would be ignored, it is for a folder, got {where}")
         from scarlet_zoo.data.datasets import open_data
 
-        parts = open_data(str(data), opened.preprocessing, data_dir, validation)
-        return validate_part(opened, parts, split or "validation", batch=batch, limit=limit, progress=progress)
-    dataset, part = _images_of(data, split, validation)
-    return _validate_folder(opened, dataset, part, class_folders, limit, batch, progress)
-
-
-def is_named_data(data: str) -> bool:
-    """Whether a text is the name of a data set and not the path of a folder."""
-    return not Path(data).exists() and (data == "fashion-mnist" or ":" in data)
-
-
-def _images_of(data: Dataset | str | Path, split: str | None, validation: int | None) -> tuple[Dataset, str | None]:
-    """The images of a folder or of its split, and the split's name; None for all images of a folder."""
-    whole = split is None and validation is None
-    if isinstance(data, Dataset):
-        if not whole:
-            raise DatasetError(f"{data.folder}: got a Dataset with split or validation, wanted the path of its folder")
-        return data, None
-    if whole and not has_parts(Path(data)):
-        return read_dataset(Path(data)), None
-    from scarlet_zoo.data.datasets import folder_part
-
-    part = split or "validation"
-    return replace(folder_part(Path(data), part, validation), folder=Path(data)), part
+        trained, part = training_images(opened), split or "validation"
+        by_class = trained.by_class or not trained.are_of(str(data))
+        parts = open_data(str(data), opened.preprocessing, data_dir, validation, by_class=by_class)
+        if part == "validation":
+            trained.require(parts.division, str(data), validation, others=True)
+        return validate_part(opened, parts, part, batch=batch, limit=limit, progress=progress)
+    dataset, chosen = counted_images(opened, data, split, validation)
+    return _validate_folder(opened, dataset, chosen, class_folders, limit, batch, progress)
 
 
 def _validate_folder(classifier: Classifier, dataset: Dataset, part: str | None, rule: str, limit: int | None,
@@ -154,7 +188,7 @@ def _validate_folder(classifier: Classifier, dataset: Dataset, part: str | None,
     folder, names = dataset.folder, dataset.classes
     used = [names[target] for target in sorted(set(dataset.targets))]
     logits = ClassLogits(classifier.source, classifier.classes, classifier.given_labels)
-    matched = match_folders(folder, names, used, logits, rule)
+    matched = match_folders(folder, dataset.names, used, logits, rule)
     counted = dataset.numbered(matched.index).limited(limit)
     target_of, skipped = dict(zip(counted.files, counted.targets, strict=True)), list(dataset.skipped)
 
@@ -162,7 +196,7 @@ def _validate_folder(classifier: Classifier, dataset: Dataset, part: str | None,
         skipped.append(Skipped.because(file, error))
 
     with strict_decoders():
-        rows = answers(classifier, counted.files, batch=batch, upright=False, skip=skip)
+        rows = answers(classifier, counted.files, batch=batch, skip=skip)
         pairs = ((logits, target_of[file]) for file, logits in rows)
         result = _count(classifier, folder, part, pairs, len(counted.files), progress)
     files = len(counted.files) + len(dataset.skipped)
@@ -193,17 +227,13 @@ def validate_part(
     """
     from scarlet_zoo.data.splits import in_order
 
-    if len(data.classes) != classifier.classes:
-        raise DatasetError(
-            f"{data.name}: got {len(data.classes)} classes, but {classifier.source} gives {classifier.classes} logits, "
-            "wanted the same number of both"
-        )
+    index = logits_of_classes(classifier, data)
     split = data.part(part)
     count = len(split) if limit is None else min(limit, len(split))
     pairs = (
-        pair
+        (logits, index[target])
         for images, targets in in_order(split, batch, count)
-        for pair in zip(classifier.logits(images.contiguous().numpy()), targets.tolist(), strict=True)
+        for logits, target in zip(classifier.logits(images.contiguous().numpy()), targets.tolist(), strict=True)
     )
     result = _count(classifier, Path(data.name), part, pairs, count, progress)
     if result is None:
@@ -214,8 +244,6 @@ def validate_part(
 def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterable[tuple[Logits, int]], expected: int,
            progress: Progress | None) -> Validation | None:  # fmt: skip
     """Count right answers; None if there are no images."""
-    from scipy.stats import binomtest
-
     first = among = done = 0
     seen = set()
     for logits, target in pairs:
@@ -228,7 +256,7 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
             progress(done, expected)
     if not done:
         return None
-    interval = binomtest(first, done).proportion_ci(0.95, method="wilson")
+    counted = Accuracy(first, done)
     return Validation(
         name=classifier.source,
         weights=classifier.weights,
@@ -241,14 +269,17 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
         matched_by=None,
         images=done,
         skipped=(),
-        top1=100 * first / done,
-        top1_interval=(100 * float(interval.low), 100 * float(interval.high)),
+        top1=counted.percent,
+        right=counted.right,
+        top1_interval=counted.interval,
         top5=100 * among / done,
     )
 
 
-def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None) -> float:
-    """The top-1 accuracy of a network on a split, in percent.
+def count_right(
+    model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None
+) -> Accuracy:
+    """Count the images of a split that a network classifies right.
 
     Args:
         model: the network; it is set to eval mode and stays in it.
@@ -270,6 +301,13 @@ def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 5
         for images, targets in in_order(split, batch, limit):
             right += int((model(images.to(device)).argmax(1).cpu() == targets).sum())
             count += len(targets)
-    if not count:
-        raise ScarletError("accuracy: got no images, wanted at least one")
-    return 100 * right / count
+    return Accuracy(right, count)
+
+
+def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None) -> float:
+    """The top-1 accuracy of a network on a split, in percent; the arguments are those of :func:`count_right`.
+
+    Raises:
+        ScarletError: the split holds no images.
+    """
+    return count_right(model, split, device, batch, limit).percent

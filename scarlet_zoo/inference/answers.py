@@ -15,6 +15,7 @@ from PIL import Image
 
 from scarlet_zoo.data.image_io import (
     ImageError,
+    as_the_camera_was_held,
     check_image_path,
     open_image,
     prepare_image,
@@ -103,7 +104,6 @@ def answers(
     images: Sequence[Given],
     *,
     batch: int,
-    upright: bool = True,
     skip: Callable[[Given, ImageError], None] | None = None,
 ) -> Iterator[tuple[Given, Logits]]:
     """Give each image with its logits (classes), in order; threads prepare images while the network runs.
@@ -112,7 +112,6 @@ def answers(
         network: the network.
         images: the images.
         batch: images in a batch.
-        upright: whether to apply EXIF rotation to files.
         skip: called with an image that is broken and the error, and the image is left out; without it the error is
             raised.
 
@@ -123,8 +122,8 @@ def answers(
 
     def prepare(image: Given) -> Array:
         if isinstance(image, (str, Path)):
-            return prepare_image_file(Path(image), network.preprocessing, upright=upright)
-        return prepare_image(_as_image(image), network.preprocessing)
+            return prepare_image_file(Path(image), network.preprocessing)
+        return prepare_image(_as_image(image, upright=network.preprocessing.upright), network.preprocessing)
 
     waiting: deque[Future[Array]] = deque()
     rest = iter(images)
@@ -172,14 +171,14 @@ def name_of_image(image: AnyImage) -> str:
     return f"image of {' x '.join(map(str, sides))}"
 
 
-def _as_image(image: Any) -> Image.Image:
-    """A Pillow image as it is, or one of a uint8 array, RGB or grey.
+def _as_image(image: Any, *, upright: bool = False) -> Image.Image:
+    """A Pillow image, with the rotation in its EXIF data applied if that is asked for, or one of a uint8 array.
 
     Raises:
         ImageError: an array of another dtype or shape.
     """
     if isinstance(image, Image.Image):
-        return image
+        return as_the_camera_was_held(image.copy()) if upright and image.getexif() else image
     if not isinstance(image, np.ndarray):
         raise ImageError(f"image: got {type(image).__name__}, wanted a path, a Pillow image or a uint8 array")
     grey, colour = image.ndim == 2, image.ndim == 3 and image.shape[2] in (1, 3)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -41,6 +41,8 @@ class Classifier:
         batch: the only batch size that it takes; None if it takes any.
         run: a function of images (N, C, H, W) and a batch size, which gives logits (N, classes).
         gives_probabilities: whether its outputs are probabilities already, because it ends in a softmax.
+        training: what its file states about the images that it was trained on, see
+            :class:`scarlet_zoo.data.held_out.TrainingImages`.
     """
 
     source: str
@@ -52,6 +54,7 @@ class Classifier:
     batch: int | None
     run: Callable[[Array, int], Logits]
     gives_probabilities: bool = False
+    training: Mapping[str, str] = field(default_factory=dict)
 
     def logits(self, images: Array) -> Logits:
         """Logits (N, classes) of prepared images, float32 (N, C, H, W)."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scarlet_zoo.data.held_out import stated_training
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.image_feed import AnyPreprocessing, feed_of, settings_of
 from scarlet_zoo.errors import ArtifactError, ScarletError
@@ -104,7 +105,8 @@ def _open_onnx(path: Path, preprocessing: AnyPreprocessing | None, trained_only:
         return output.reshape(output.shape[:2]) if output.shape[2:] in ((1,), (1, 1)) else output
 
     batch = None if network.dynamic_batch else network.batch
-    return _checked(str(path), artifact.weights, trained, feed, _carried_labels(artifact), batch, run)
+    found = _checked(str(path), artifact.weights, trained, feed, _carried_labels(artifact), batch, run)
+    return replace(found, training=stated_training(artifact.metadata))
 
 
 def _open_other(path: Path, preprocessing: AnyPreprocessing | None, trained_only: bool) -> Classifier:
@@ -123,7 +125,8 @@ def _open_other(path: Path, preprocessing: AnyPreprocessing | None, trained_only
         return network.run(images, size)[0]
 
     feed = _completed(preprocessing, network.described.preprocessing)
-    return _checked(str(path), weights, trained, feed, labels, network.batch, run)
+    found = _checked(str(path), weights, trained, feed, labels, network.batch, run)
+    return replace(found, training=stated_training(metadata))
 
 
 def _completed(given: AnyPreprocessing | None, own: Preprocessing) -> Preprocessing:
@@ -166,7 +169,8 @@ def _open_name(name: str, weights: str, preprocessing: AnyPreprocessing | None, 
         return torch.cat(parts).double().numpy()
 
     feed = _completed(preprocessing, network.preprocessing)
-    return _checked(name, network.weights, network.trained, feed, network.labels, None, run)
+    found = _checked(name, network.weights, network.trained, feed, network.labels, None, run)
+    return replace(found, training=network.training)
 
 
 def _refusal(source: str, wanted: str) -> str:

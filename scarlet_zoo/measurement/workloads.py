@@ -149,10 +149,10 @@ def _kept(network: Network, weights: str) -> str:
 
 
 def _export(network: Network, folder: Path, target: str, calibration: str | None, say: Callable[[str], None]) -> Path:
-    from scarlet_zoo.data.calibration import calibration_images
+    from scarlet_zoo.data.calibration_sets import any_calibration_images
     from scarlet_zoo.deployment.to_target import export_network
     from scarlet_zoo.deployment.trace import Recipe
 
-    images = None if calibration is None else lambda: calibration_images(calibration, network.preprocessing, 32)
+    images = None if calibration is None else lambda: any_calibration_images(calibration, network.preprocessing, 32)
     say(f"export {network.name} for {target}")
     return export_network(network, folder, target, Recipe(), images).path

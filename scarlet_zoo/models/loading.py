@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import timm.data
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.data.held_out import stated_training
 from scarlet_zoo.data.labels import labels_of
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
@@ -21,6 +22,8 @@ from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS, randomize
 from scarlet_zoo.models.weights.checkpoint import state_sha256
 
 _CALIBRATION_PHOTOS = 12
+# A side of a square input in pixels, or (height, width).
+InputSize = int | tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Network:
         preprocessing: how an image becomes its input.
         labels: class names in the order of the logits; None for random weights or unknown names.
         source: for a network of a folder or of the hub the name that creates it again, from any working folder.
+        training: what the weights file states about the images of the training: ``data``, ``validation`` and ``split``.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Network:
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None = None
     source: str | None = None
+    training: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def trained(self) -> bool:
@@ -57,7 +62,7 @@ def load_network(
     name: str | Arch,
     weights: str = "auto",
     *,
-    input_size: int | None = None,
+    input_size: InputSize | None = None,
     features: tuple[int, ...] | None = None,
     labels: Sequence[str] | None = None,
     **kwargs: Any,
@@ -71,7 +76,7 @@ def load_network(
             weights imported for the name, else those that this package ships, else those that timm has registered,
             which are downloaded, or those in the folder or repository; or ``auto``, the same, but a network that
             has no pretrained weights anywhere gets random ones.
-        input_size: side of the square input in pixels; that of the model when left out.
+        input_size: side of the input in pixels, or (height, width); that of the model when left out.
         features: feature levels; the network is then a feature extractor instead of a classifier.
         labels: class names in the order of the logits; those that belong to the weights when left out.
         kwargs: further arguments of ``timm.create_model``; ``num_classes`` and ``in_chans`` are those of a weights
@@ -100,6 +105,7 @@ def load_network(
         preprocessing=preprocessing,
         labels=_labels(loaded, labels, classes, name),
         source=loaded.source,
+        training=stated_training(loaded.metadata),
     )
 
 
@@ -132,7 +138,7 @@ def network_of(
     weights: str = "not stated",
     preprocessing: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
-    input_size: int | None = None,
+    input_size: InputSize | None = None,
 ) -> Network:
     """Describe any torch model as a :class:`Network`, so that it can be exported, verified and measured.
 
@@ -142,7 +148,7 @@ def network_of(
         weights: where its weights come from, for reports and files.
         preprocessing: how an image becomes its input; timm's configuration of the model when left out.
         labels: class names in the order of the logits.
-        input_size: side of the square input in pixels; that of the preprocessing when left out.
+        input_size: side of the input in pixels, or (height, width); that of the preprocessing when left out.
     """
     feed = preprocessing or preprocessing_of(model)
     registered = (getattr(model, "pretrained_cfg", None) or {}).get("architecture")
@@ -152,16 +158,22 @@ def network_of(
         arch=getattr(model, "arch", None),
         weights=weights,
         weights_sha256=state_sha256(model.state_dict()),
-        preprocessing=replace(feed, size=(input_size, input_size)) if input_size else feed,
+        preprocessing=sized(feed, input_size),
         labels=tuple(labels) if labels is not None else None,
     )
 
 
-def _preprocessing(model: nn.Module, metadata: Mapping[str, str], input_size: int | None) -> Preprocessing:
+def _preprocessing(model: nn.Module, metadata: Mapping[str, str], input_size: InputSize | None) -> Preprocessing:
     if "preprocessing" not in metadata:
         return preprocessing_of(model, input_size)
-    feed = Preprocessing.from_json(metadata["preprocessing"])
-    return replace(feed, size=(input_size, input_size)) if input_size else feed
+    return sized(Preprocessing.from_json(metadata["preprocessing"]), input_size)
+
+
+def sized(preprocessing: Preprocessing, input_size: InputSize | None) -> Preprocessing:
+    """Return a preprocessing with another size of the input; None leaves it as it is."""
+    if input_size is None:
+        return preprocessing
+    return replace(preprocessing, size=(input_size, input_size) if isinstance(input_size, int) else input_size)
 
 
 def _labels(loaded: Loaded, given: Sequence[str] | None, classes: int, name: str) -> tuple[str, ...] | None:
@@ -184,17 +196,17 @@ def _randomize(model: nn.Module, preprocessing: Preprocessing, name: str) -> Non
         raise ScarletError(f"model {name!r}: fails on an image of {height} x {width} pixels: {reason}") from error
 
 
-def preprocessing_of(model: nn.Module, input_size: int | None = None) -> Preprocessing:
+def preprocessing_of(model: nn.Module, input_size: InputSize | None = None) -> Preprocessing:
     """Return a model's preprocessing, from its timm configuration.
 
     Args:
         model: the model.
-        input_size: side of the square input in pixels; that of the configuration when left out.
+        input_size: side of the input in pixels, or (height, width); that of the configuration when left out.
     """
     config = timm.data.resolve_model_data_config(model)
     channels = getattr(model, "in_chans", config["input_size"][0])
-    height, width = (input_size, input_size) if input_size else config["input_size"][1:]
-    return Preprocessing.from_config({**config, "input_size": (channels, height, width)})
+    own = Preprocessing.from_config({**config, "input_size": (channels, *config["input_size"][1:])})
+    return sized(own, input_size)
 
 
 def calibration_images(preprocessing: Preprocessing) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -10,8 +11,12 @@ from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.batches import Batch
-from scarlet_zoo.data.datasets import ImageData, open_data
+from scarlet_zoo.data.class_folders import Logits
+from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.folders import evenly
+from scarlet_zoo.data.held_out import TrainingImages
+from scarlet_zoo.data.own_validation import open_with_validation
+from scarlet_zoo.data.pixel_cache import CACHE_GB
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import TrainingError
@@ -34,6 +39,7 @@ class OneShot:
         calibration: number of training images for the batch norm statistics.
         validation: number of validation images that are used; all when None.
         threads: torch's threads.
+        validation_data: folder of one's own validation images.
 
     Attributes:
         supernet: the supernet of the file.
@@ -48,11 +54,13 @@ class OneShot:
         calibration: int = 2000,
         validation: int | None = None,
         threads: int = 1,
+        validation_data: str | None = None,
     ) -> None:
         torch.set_num_threads(threads)
         self.file = file
         self.supernet, self.metadata = load_supernet(file)
         self._data, self._calibration, self.limit = data, calibration, validation
+        self._validation_data = validation_data
 
     @cached_property
     def images(self) -> ImageData:
@@ -60,12 +68,20 @@ class OneShot:
 
         Raises:
             TrainingError: supernet and data have different numbers of classes.
+            DatasetError: a class that the supernet does not know, or other images or another number of validation
+                images than it was trained with.
         """
         space, (name, folder, validation) = self.supernet.space, self._data
-        images = open_data(name, space_preprocessing(space), folder, validation)
+        feed = space_preprocessing(space)
+        labels = json.loads(self.metadata["labels"]) if "labels" in self.metadata else None
+        logits = None if labels is None else Logits(str(self.file), space.num_classes, labels)
+        trained = TrainingImages(str(self.file), self.metadata)
+        images = open_with_validation(name, feed, folder, validation, self._validation_data, CACHE_GB, logits=logits,
+                                      by_class=trained.by_class)  # fmt: skip
         if len(images.classes) != space.num_classes:
             raise TrainingError(f"{self.file}: got a supernet for {space.num_classes} classes, wanted "
                                 f"{len(images.classes)} as in {name}")  # fmt: skip
+        trained.require(images.division, name, validation)
         return images
 
     @cached_property

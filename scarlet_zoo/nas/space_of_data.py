@@ -10,12 +10,11 @@ from pathlib import Path
 from statistics import median_low
 
 import torch
-from PIL import Image
 
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.arch.usual_space import usual_space
-from scarlet_zoo.data.datasets import folder_part
+from scarlet_zoo.data.divided import read_divided
 from scarlet_zoo.data.folders import evenly
 from scarlet_zoo.data.sources import hugging_face_sets, hugging_face_source, torchvision_sets, torchvision_source
 from scarlet_zoo.errors import ScarletWarning
@@ -79,10 +78,10 @@ def space_of_data(plan: DataPlan, out: Path) -> SearchSpace:
 
 
 def look_at(plan: DataPlan) -> Look:
-    """Look at some images of a data set, without decoding those of a folder.
+    """Look at some images of a data set; what is known of those of a folder was remembered when they were checked.
 
     Raises:
-        DatasetError: no such data.
+        DatasetError: no such data, or images that cannot be read and are not to be skipped.
     """
     if plan.name == FASHION_MNIST:
         return Look(1, 28, 55_000)
@@ -103,15 +102,11 @@ def _images_of(plan: DataPlan) -> tuple[int, Iterator[tuple[tuple[int, int], str
             source = hugging_face_source(train, sorted(set(train["label"])))
         images = (source.open(place) for place in evenly(len(source), _LOOKED_AT))
         return plan.images or len(source), ((image.size, image.mode) for image in images)
-    files = folder_part(Path(plan.name), "train", plan.validation).files
-    return plan.images or len(files), _headers([files[place] for place in evenly(len(files), _LOOKED_AT)])
-
-
-def _headers(files: list[Path]) -> Iterator[tuple[tuple[int, int], str]]:
-    """Size and mode of image files by their headers; what cannot be opened is left to the training to report."""
-    for file in files:
-        with suppress(OSError, Image.DecompressionBombError, SyntaxError, ValueError), Image.open(file) as image:
-            yield image.size, image.mode
+    divided = read_divided(Path(plan.name), plan.validation, skip_broken=plan.skip_broken,
+                           set_aside=plan.validation_data is None, by_class=plan.by_class)  # fmt: skip
+    files = divided.parts.train.files
+    facts = (divided.checked.facts[files[place]] for place in evenly(len(files), _LOOKED_AT))
+    return plan.images or len(files), (((fact.width, fact.height), fact.mode) for fact in facts)
 
 
 def _begun_space(checkpoint: Path) -> SearchSpace | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.data.datasets import open_data, usual_augment
+from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.deployment.deploy import deploy
 from scarlet_zoo.inference.accuracy import validate_part
 from scarlet_zoo.inference.load import load
@@ -46,22 +46,20 @@ class TourSettings:
     validation: int | None = 2000
 
     @classmethod
-    def usual(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:
-        """Return the usual settings, with the data's usual augmentation.
+    def usual(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:  # noqa: ARG003
+        """Return the usual settings; their augmentation follows the data, so they are the same for all.
 
         A tour of Fashion-MNIST then takes under half an hour on a laptop's processor.
         """
-        augment = usual_augment(data)
         return cls(
-            supernet=TrainSettings(epochs=2, batch_size=64, augment=augment, threads=threads),
-            network=TrainSettings(epochs=4, batch_size=64, lr=0.2, ema=0.998, augment=augment, threads=threads),
+            supernet=TrainSettings(epochs=2, batch_size=64, threads=threads),
+            network=TrainSettings(epochs=4, batch_size=64, lr=0.2, ema=0.998, threads=threads),
         )
 
     @classmethod
-    def smoke(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:
+    def smoke(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:  # noqa: ARG003
         """Return settings that run every part for a moment, to check that all of them work."""
-        short = TrainSettings(epochs=1, max_steps=12, batch_size=32, lr=0.2, checkpoint_every=6, threads=threads,
-                              augment=usual_augment(data))  # fmt: skip
+        short = TrainSettings(epochs=1, max_steps=12, batch_size=32, lr=0.2, checkpoint_every=6, threads=threads)
         return cls(supernet=short, network=short, evaluations=4, population=4, validation=200)
 
 

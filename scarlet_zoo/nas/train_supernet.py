@@ -13,10 +13,13 @@ from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.nas.space_of_data import space_of_data
 from scarlet_zoo.nas.strategies.registry import create_strategy
+from scarlet_zoo.nas.supernet_start import SupernetStart
 from scarlet_zoo.training.loop import Progress, train
+from scarlet_zoo.training.outcome import Watch
 from scarlet_zoo.training.run import (
     RUN_FILE,
     DataPlan,
+    as_begun,
     is_main_process,
     run_metadata,
     run_report,
@@ -59,15 +62,17 @@ def train_supernet(
     strategy: str | None = None,
     skip: str | None = None,
     options: Mapping[str, str] | None = None,
+    start: str | Path | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> TrainedSupernet:
     """Train the supernet of a search space; ``out`` gets ``supernet.safetensors``, ``run.json`` and ``steps.jsonl``.
 
     The same call continues a stopped training to the same result, bit for bit.
 
     Args:
-        space: a search space, its name, or its TOML file; its number of classes becomes the data's. The built-in space
-            that suits the data when left out, which a warning names.
+        space: a search space, its name, or its TOML file; its number of classes becomes the data's. When left out, that
+            of ``start``, else the built-in space that suits the data, which a warning names.
         data: a data set's name, a folder that holds a folder of images for each class, or a plan with more choices.
         out: folder of the run.
         settings: how to train; the defaults of :class:`TrainSettings` when left out.
@@ -76,7 +81,10 @@ def train_supernet(
         skip: the module on skips, see :class:`scarlet_zoo.models.supernet.Supernet`; the strategy's default when left
             out.
         options: options of the strategy, by name, as text.
+        start: file of a trained supernet of the same space, whose weights this one starts from; its classifier too if
+            it is for the same classes. Strategy and skips are its own when left out.
         progress: called with (steps done, steps in all).
+        watch: called after each step with what can be told of it.
 
     Raises:
         TrainingError: ``out`` holds another run, or the strategy refuses an option or a setting.
@@ -85,24 +93,32 @@ def train_supernet(
         DivergedError: the loss is no longer finite.
     """
     plan, out = DataPlan.of(data), Path(out)
-    settings = (settings or TrainSettings()).for_data(plan.name)
+    settings, plan = as_begun(settings or TrainSettings(), plan, out)
+    settings = settings.for_supernet()
+    donor = SupernetStart.read(Path(start)) if start is not None else None
     if space is None:
-        space = space_of_data(plan, out)
+        space = donor.space if donor is not None else space_of_data(plan, out)
     asked = space if isinstance(space, SearchSpace) else find_space(space, for_images=True)
     check_channels(asked, f"search space {asked.name!r}: ")
     make_folder(out)
     images = plan.open(space_preprocessing(asked))
+    settings = settings.for_data(images)
     set_up(settings)
     asked = replace(asked, num_classes=len(images.classes))
+    strategy, skip = (strategy, skip) if donor is None else (strategy or donor.strategy, skip or donor.skip)
     recipe = create_strategy(strategy, asked, skip, options or {}, settings.seed)
     supernet = recipe.supernet
-    done = train(recipe, images, settings, out, progress)
+    facts = donor.load_into(supernet, images) if donor is not None else {"weights": f"random, seed {settings.seed}"}
+    words = donor.words(facts) if donor is not None else "scratch"
+    done = train(recipe, images, settings, out, progress, {"start": words}, watch)
     report = {
         "space": recipe.space.name,
         "strategy": recipe.name,
         "options": asdict(recipe.options),
         "skip": supernet.skip,
         "batch_share": recipe.batch_share,
+        "from": words,
+        "start": facts,
         "params": sum(parameter.numel() for parameter in supernet.parameters()),
         **run_report(images, settings, done),
         "path": str(out / SUPERNET_FILE),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.training.settings import TrainSettings
@@ -40,12 +43,19 @@ def accelerator_of(settings: TrainSettings, out: Path) -> Any:
             f"training: TensorBoard is not installed; install it with: {install_command('tensorboard')}"
         )
     try:
-        accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=handlers, **boards)
+        # Without this Accelerate takes each of the processes that torchrun starts on a CPU for the only one.
+        on_cpu = _started() > 1 and not torch.accelerator.is_available()
+        accelerator = Accelerator(cpu=on_cpu, mixed_precision=settings.precision, kwargs_handlers=handlers, **boards)
         if settings.tensorboard:
             accelerator.init_trackers("tensorboard")
         return accelerator
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"training: {str(error).splitlines()[0]}") from error
+
+
+def _started() -> int:
+    """Number of processes that torchrun or accelerate have started; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def shared_value(accelerator: Any, make: Callable[[], Any]) -> Any:

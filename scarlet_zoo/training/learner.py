@@ -11,8 +11,14 @@ from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.balance import LOSS, class_weights
 from scarlet_zoo.data.datasets import ImageData
+from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.training.freezing import freeze, head_names, train_mode
+from scarlet_zoo.training.optimizer import layer_scales
 from scarlet_zoo.training.settings import TrainSettings, learning_rate
+from scarlet_zoo.training.teacher import TeacherNetwork
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class StepBatch:
     Attributes:
         step: number of the step, from 0.
         views: the augmented images, a tensor (N, C, H, W) for each of the learner's views.
-        targets: class indices (N,).
+        targets: class indices (N,), or the share of each class (N, classes) if the images are mixed.
     """
 
     step: int
@@ -94,7 +100,7 @@ class Learner:
         traced: whether the log of steps lists the tensors that each step has changed.
         validated: whether the validation accuracy is measured after each epoch.
         course: the training; set by :meth:`set_up`.
-        criterion: cross-entropy with the label smoothing of the settings; set by :meth:`set_up`.
+        criterion: cross-entropy with the label smoothing and the class weights of the settings; set by :meth:`set_up`.
     """
 
     views: int = 1
@@ -108,7 +114,18 @@ class Learner:
     def set_up(self, course: Course) -> None:
         """Prepare for a training; called once, when the model is on its device."""
         self.course = course
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=course.settings.label_smoothing)
+        weight = None
+        if course.settings.balance == LOSS:
+            weight = class_weights(course.data.part("train").targets, len(course.data.classes)).to(course.device)
+        self.criterion = nn.CrossEntropyLoss(weight, label_smoothing=course.settings.label_smoothing)
+
+    def scales(self) -> Mapping[str, float]:
+        """Return the learning rate of parameters by name over that of the step; 1 for those that are left out."""
+        return {}
+
+    def train_mode(self) -> None:
+        """Set the model to train mode, before the first step and after each validation."""
+        self.model.train()
 
     def augment(self, asked: Augment | None) -> Augment | None:
         """Return the augmentation of the training images, given the one of the settings; None for no augmentation."""
@@ -151,16 +168,72 @@ class Learner:
 
 
 class NetworkLearner(Learner):
-    """Trains one network by cross-entropy."""
+    """Trains one network by cross-entropy, and from a teacher's answers where there is one.
+
+    Args:
+        model: the network.
+        settings: give what is frozen, and the learning rates of its parts; nothing of both when left out.
+        teacher: the teacher, and the network's own preprocessing.
+        label: the network's name, for errors.
+
+    Raises:
+        TrainingError: the part of the network that is to be frozen does not exist.
+    """
 
     validated = True
 
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainSettings | None = None,
+        teacher: tuple[TeacherNetwork, Preprocessing] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(model)
+        self._settings, self._teacher = settings or TrainSettings(), teacher
+        freeze(model, self._settings.freeze, label or type(model).__name__)
+        if self._settings.head_lr is not None and not head_names(model):
+            raise TrainingError(f"network {label!r}: does not say what its classifier is, so it takes no head_lr")
+
+    def set_up(self, course: Course) -> None:
+        """Prepare for a training; moves the teacher to the model's device."""
+        super().set_up(course)
+        if self._teacher is not None:
+            self._teacher[0].to(course.device)
+
+    def scales(self) -> Mapping[str, float]:
+        """Return the factors of the layers' and the classifier's learning rates."""
+        how = self._settings
+        scales = layer_scales(self.model, how.layer_decay)
+        if how.head_lr is not None:
+            scales |= dict.fromkeys(head_names(self.model), how.head_lr / how.lr)
+        return scales
+
+    def train_mode(self) -> None:
+        """Set the network to train mode, except for what is frozen."""
+        if self._settings.freeze is None:
+            self.model.train()
+        else:
+            train_mode(self.model)
+
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
-        """Yield the cross-entropy of the batch, the only term."""
-        loss = self.criterion(model(batch.images), batch.targets)
+        """Yield the loss of the batch, the only term: cross-entropy, mixed with the teacher's where there is one.
+
+        The teacher's part is the Kullback-Leibler divergence of the softened answers, times the temperature squared,
+        so that its gradient does not shrink with the temperature (arXiv 1503.02531, section 2).
+        """
+        logits = model(batch.images)
+        loss, how = self.criterion(logits, batch.targets), self._settings.teacher
+        if self._teacher is not None and how is not None:
+            network, feed = self._teacher
+            taught = (network.logits(batch.images, feed) / how.temperature).log_softmax(1)
+            own = (logits.float() / how.temperature).log_softmax(1)
+            apart = nn.functional.kl_div(own, taught, reduction="batchmean", log_target=True)
+            loss = (1 - how.weight) * loss + how.weight * how.temperature**2 * apart
         yield LossTerm("cross_entropy", loss, getattr(self.model, "arch", None))
 
     def identity(self) -> dict[str, str]:
-        """Return the network's identity string, or its class name if it has none."""
+        """Return the network's identity string, or its class name if it has none, and the teacher's digest."""
         arch = getattr(self.model, "arch", None)
-        return {"network": str(arch or type(self.model).__name__)}
+        taught = {"teacher_sha256": self._teacher[0].sha256} if self._teacher is not None else {}
+        return {"network": str(arch or type(self.model).__name__), **taught}

@@ -10,44 +10,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from scarlet_zoo.data.augment import Augment
+from scarlet_zoo.data.augmentations import AugmentPlan
+from scarlet_zoo.data.balance import SAMPLING
 from scarlet_zoo.data.batches import Batch, Batches, Views
 from scarlet_zoo.data.datasets import ImageData
+from scarlet_zoo.data.mixing import Mixed
+from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import DivergedError, ScarletError, TrainingError
-from scarlet_zoo.inference.accuracy import accuracy
+from scarlet_zoo.inference.accuracy import count_right
 from scarlet_zoo.models.batchnorm import several_values
 from scarlet_zoo.training.acceleration import accelerator_of, shared_value
+from scarlet_zoo.training.early_stopping import BestEpoch
 from scarlet_zoo.training.learner import Course, Learner, StepBatch
+from scarlet_zoo.training.optimizer import SCALE, make_optimizer
+from scarlet_zoo.training.outcome import Seen, Training, Watch, accuracy_of
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.training.state import EmaWeights, Spent, StepLog, Writes, read_state, write_state
+from scarlet_zoo.training.state import (
+    STEPS_FILE,
+    EmaWeights,
+    Spent,
+    StepLog,
+    Writes,
+    read_losses,
+    read_state,
+    write_state,
+)
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Training:
-    """A finished training.
-
-    Attributes:
-        state: the trained weights; the averaged ones if the settings have ``ema``.
-        steps: number of steps, over all sessions.
-        seconds: wall-clock time of these steps.
-        core_seconds: processor time of these steps in this process.
-        top1: validation accuracy in percent after each epoch, for a network.
-    """
-
-    state: dict[str, Tensor]
-    steps: int
-    seconds: float
-    core_seconds: float
-    top1: tuple[float, ...]
 
 
 def train(
@@ -57,6 +55,7 @@ def train(
     out: Path,
     progress: Progress | None = None,
     identity: Mapping[str, str] | None = None,
+    watch: Watch | None = None,
 ) -> Training:
     """Train, or continue the run that ``out`` holds.
 
@@ -72,15 +71,18 @@ def train(
         out: folder of the run.
         progress: called with (steps done, steps in all).
         identity: further facts that must be unchanged for a run to continue.
+        watch: called after each step with loss and accuracies.
 
     Raises:
-        TrainingError: ``out`` holds another run.
+        TrainingError: ``out`` holds another run, or the settings ask for what the optimiser or learner cannot do.
         DivergedError: the loss is no longer finite.
     """
     loop = Loop(learner, data, settings, out, identity or {})
-    for step in loop.steps():
+    for seen in loop.steps():
         if progress is not None:
-            progress(step, loop.last)
+            progress(seen.step, seen.last)
+        if watch is not None:
+            watch(seen)
     return loop.result()
 
 
@@ -90,7 +92,12 @@ class Loop:
     def __init__(
         self, learner: Learner, data: ImageData, settings: TrainSettings, out: Path, identity: Mapping[str, str]
     ) -> None:
-        settings = settings.for_data(data.name)
+        settings = settings.for_data(data)
+        if settings.mixing.is_on and learner.views > 1:
+            raise TrainingError(
+                f"training: got mixup {settings.mixup:g} and cutmix {settings.cutmix:g}, wanted neither: the strategy "
+                f"compares {learner.views} views of each image"
+            )
         self.learner, self.data, self.settings, self.out = learner, data, settings, out
         self.identity = identity
         self.accelerator = accelerator_of(settings, out)
@@ -99,18 +106,22 @@ class Loop:
             if hasattr(module, "inplace"):
                 module.inplace = False  # type: ignore[assignment]
         with self.accelerator.main_process_first():
-            assert settings.augment != "usual"
+            assert not isinstance(settings.augment, (str, AugmentPlan))
             self.split = data.part("train", learner.augment(settings.augment))
+            self.split.prepare()
+            if learner.validated:
+                data.part("validation").prepare()
+        self.validation_images = len(data.part("validation")) if learner.validated else 0
         self.per_epoch = self._batches(0, 0).per_epoch
         self.planned = settings.epochs * self.per_epoch
         self.images_per_step = min(settings.batch_size, len(self.split))
         self.last = min(self.planned, settings.max_steps or self.planned)
         learner.model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.SGD(_groups(learner.model, settings), settings.lr, settings.momentum, nesterov=True)
+        optimizer = make_optimizer(learner.model, settings, learner.scales())
         self.model, self.optimizer = self.accelerator.prepare(learner.model, optimizer)
         self.ema = EmaWeights(learner.model, settings.ema) if settings.ema else None
         learner.set_up(self._course())
-        self.spent = Spent()
+        self.spent, self.best = Spent(), BestEpoch(settings.patience)
         self.first, self.top1 = self._restore()
         self.writes = Writes(learner.model) if learner.traced else None
 
@@ -121,21 +132,26 @@ class Loop:
 
     def _batches(self, first: int, last: int) -> Batches:
         a = self.accelerator
+        balanced = self.split.targets.numpy() if self.settings.balance == SAMPLING else None
         return Batches(len(self.split), self.settings.batch_size, first, last, self.settings.seed, a.process_index,
-                       a.num_processes)  # fmt: skip
+                       a.num_processes, balanced)  # fmt: skip
 
-    def steps(self) -> Iterator[int]:
-        """Run the remaining steps and yield after each the number of steps done."""
+    def _mixed(self) -> Split:
+        mixing = self.settings.mixing
+        return Mixed(self.split, mixing, len(self.data.classes)) if mixing.is_on else self.split
+
+    def steps(self) -> Iterator[Seen]:
+        """Run the remaining steps and yield after each what can be told."""
         loader: Any = torch.utils.data.DataLoader(
-            cast(Any, _ErrorsAsValues(Views(self.split, self.learner.views))),
+            cast(Any, _ErrorsAsValues(Views(self._mixed(), self.learner.views))),
             batch_sampler=cast(Any, self._batches(self.first, self.last)),
             num_workers=self.settings.workers,
             collate_fn=_as_it_is,
         )
         main = self.accelerator.is_main_process
         self.spent.begin()
-        with StepLog(self.out / "steps.jsonl", self.first, enabled=main) as log:
-            self.model.train()
+        with StepLog(self.out / STEPS_FILE, self.first, enabled=main) as log:
+            self.learner.train_mode()
             for step, (views, targets) in enumerate(_raising(loader), start=self.first):
                 row = self._step(step, views, targets)
                 log.write(row)
@@ -143,11 +159,13 @@ class Loop:
                     self.accelerator.log({"loss": row["loss"], "lr": row["lr"]}, step=step)
                 done = step + 1
                 if done % self.per_epoch == 0 or done == self.last:
-                    self._end_epoch()
+                    self._end_epoch(done)
                 self.spent.mark()
                 if done % self.settings.checkpoint_every == 0 or done == self.last:
                     self._save(done)
-                yield done
+                yield Seen(done, self.last, row["loss"], tuple(self.top1), self.validation_images)
+                if done == self.last:
+                    break
 
     def _step(self, step: int, views: Sequence[Tensor], targets: Tensor) -> dict[str, Any]:
         device, settings, learner = self.accelerator.device, self.settings, self.learner
@@ -158,7 +176,7 @@ class Loop:
             self.ema = EmaWeights(learner.model, settings.ema) if settings.ema else None
         lr = learner.learning_rate(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get(SCALE, 1.0)
         self.optimizer.zero_grad(set_to_none=True)
         batch = StepBatch(step, tuple(view.to(device) for view in views), targets.to(device))
         archs, terms = self._gradients(batch)
@@ -194,15 +212,24 @@ class Loop:
                 self.accelerator.backward(term.loss)
                 sums[term.name] = sums.get(term.name, 0.0) + float(term.loss.detach())
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, done: int) -> None:
         if not self.learner.validated:
             return
         state = self._weights()
         own = {key: value.clone() for key, value in self.learner.model.state_dict().items()}
         self.learner.model.load_state_dict(state)
-        self.top1.append(accuracy(self.learner.model, self.data.part("validation"), self.accelerator.device))
+        # The processes' batch norm statistics differ, and all must agree on when to stop.
+        self.top1.append(shared_value(self.accelerator, self._accuracy))
         self.learner.model.load_state_dict(own)
-        self.learner.model.train()
+        self.learner.train_mode()
+        if done % self.per_epoch == 0:
+            self.best.see(self.top1, state)
+            if self.best.is_over(self.top1):
+                self.last = done
+
+    def _accuracy(self) -> float:
+        split = self.data.part("validation")
+        return count_right(self.learner.model, split, self.accelerator.device).percent
 
     def _weights(self) -> dict[str, Tensor]:
         return self.ema.state if self.ema is not None else self.learner.model.state_dict()
@@ -217,6 +244,7 @@ class Loop:
                 "model": self.learner.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "ema": self.ema.to_dict() if self.ema is not None else {},
+                "best": self.best.to_dict(),
                 "learner": self.learner.state_dict(),
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
             }
@@ -224,7 +252,9 @@ class Loop:
         self.accelerator.wait_for_everyone()
 
     def _restore(self) -> tuple[int, list[float]]:
-        content = read_state(self.out / "checkpoint.pt", self._identity())
+        defaults = {**TrainSettings().to_dict(), "start": "scratch", "augment": asdict(Augment()), "crops_from": "None",
+                    "split": self._split()}  # fmt: skip
+        content = read_state(self.out / "checkpoint.pt", self._identity(), defaults)
         if content is None:
             return 0, []
         step = int(content["step"])
@@ -242,20 +272,37 @@ class Loop:
         # An epoch that max_steps cut short was validated at its end then; it continues now, so its accuracy is dropped.
         whole = content["top1"] if step == self.last else content["top1"][: step // self.per_epoch]
         self.spent.load(content)
+        self.best.load(content.get("best", {}))
+        if self.best.is_over(whole):
+            self.last = step
         return step, list(whole)
+
+    def _split(self) -> str:
+        """The digests of the images and of their division; earlier runs do not state them."""
+        division = self.data.division
+        return "not known" if division is None else f"{division.images} {division.digest}"
 
     def _identity(self) -> dict[str, str]:
         """What must be unchanged for a run to continue; its length, checkpoints, workers and threads may change."""
         settings = {key: str(value) for key, value in self.settings.to_dict().items()}
         for key in ("max_steps", "checkpoint_every", "workers", "threads", "tensorboard"):
             del settings[key]
-        seen = {"data": self.data.name, "pictures": str(len(self.split)), "classes": " ".join(self.data.classes)}
+        seen = {"data": self.data.name, "pictures": str(len(self.split)), "classes": " ".join(self.data.classes),
+                "crops_from": str(self.split.crops_from), "split": self._split()}  # fmt: skip
         return {**settings, **seen, **self.learner.identity(), **self.identity}
 
     def result(self) -> Training:
         """Return the trained weights, the time spent and the validation accuracies."""
-        state = {key: value.detach().cpu() for key, value in self.learner.result(self._weights()).items()}
-        return Training(state, self.last, self.spent.seconds, self.spent.core_seconds, tuple(self.top1))
+        epoch, weights = self.best.chosen(self.top1, self._weights())
+        state = {key: value.detach().cpu() for key, value in self.learner.result(weights).items()}
+        losses = read_losses(self.out / STEPS_FILE)[-self.per_epoch :]
+        return Training(
+            state=state, steps=self.last, seconds=self.spent.seconds, core_seconds=self.spent.core_seconds,
+            top1=tuple(self.top1), epoch=epoch,
+            accuracy=accuracy_of(self.top1[epoch - 1], self.validation_images) if epoch else None,
+            stopped_early=self.last < self.planned and self.best.is_over(self.top1),
+            loss=sum(losses) / len(losses) if losses else math.nan,
+        )  # fmt: skip
 
 
 class _ErrorsAsValues:
@@ -284,9 +331,3 @@ def _raising(loader: Iterable[Any]) -> Iterator[tuple[tuple[Tensor, ...], Tensor
 def _as_it_is(batch: Any) -> Any:
     """Return the batch unchanged: the split has collated it already."""
     return batch
-
-
-def _groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    return [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]

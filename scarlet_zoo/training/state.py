@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import pickle
+import sys
 import time
 from collections.abc import Mapping
 from io import TextIOWrapper
@@ -17,6 +19,10 @@ from torch import nn
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
+
+STEPS_FILE = "steps.jsonl"
+# The default of a fact that has none: every checkpoint must have it.
+_NEEDED = object()
 
 
 class Spent:
@@ -169,18 +175,25 @@ def _whole_lines(path: Path, before: int) -> list[str]:
     return lines
 
 
+def read_losses(path: Path) -> list[float]:
+    """Return the loss of each step that a log of steps holds, in order; none where there is no log."""
+    return [float(json.loads(line)["loss"]) for line in _whole_lines(path, sys.maxsize)]
+
+
 def write_state(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically."""
     with replacing(path) as temporary:
         torch.save(dict(content), temporary)
 
 
-def read_state(path: Path, run: Mapping[str, str]) -> dict[str, Any] | None:
+def read_state(path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """Read the checkpoint of a run; None if there is no file.
 
     Args:
         path: the checkpoint.
         run: identity of the run, which must equal the checkpoint's.
+        defaults: values of settings by name. A setting that the checkpoint does not have, because it is older, must
+            have its default.
 
     Raises:
         TrainingError: the checkpoint is broken or belongs to another run.
@@ -192,10 +205,30 @@ def read_state(path: Path, run: Mapping[str, str]) -> dict[str, Any] | None:
         theirs = content["run"]
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{path}: a broken file, wanted the checkpoint of a training or no file") from error
-    differing = [f"{key} {theirs.get(key)!r}, not {value!r}" for key, value in run.items() if theirs.get(key) != value]
+    differing = [
+        f"{key} {theirs.get(key)!r}, not {value!r}"
+        for key, value in run.items()
+        if not _is_same(theirs.get(key), value, (defaults or {}).get(key, _NEEDED))
+    ]
     if differing:
         differences = "; ".join(differing)[:300]
         raise TrainingError(
-            f"{path}: the checkpoint of another run ({differences}), wanted the same settings or another --out"
+            f"{path}: the checkpoint of another run ({differences}), wanted the same settings or another --out; "
+            "--continue-from starts a new run in another --out from the result of a finished one"
         )
     return content
+
+
+def _is_same(theirs: str | None, ours: str, default: Any) -> bool:
+    """Whether a fact of a run is that of its checkpoint; what an older checkpoint lacks must have its default."""
+    if theirs is None or theirs == ours:
+        return theirs == ours or (default is not _NEEDED and ours == str(default))
+    try:
+        old, new = ast.literal_eval(theirs), ast.literal_eval(ours)
+    except (ValueError, SyntaxError):
+        return False
+    if not (isinstance(old, dict) and isinstance(new, dict) and isinstance(default, dict)):
+        return False
+    return all(value == (old[key] if key in old else default.get(key)) for key, value in new.items()) and (
+        old.keys() <= new.keys()
+    )

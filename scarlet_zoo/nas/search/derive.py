@@ -101,14 +101,17 @@ def _with_weights(
 ) -> list[DerivedNetwork]:
     from scarlet_zoo.nas.one_shot import OneShot
 
-    images = scoring.evaluation(supernet, None, ("accuracy",)).data
-    assert images is not None
-    bench, described = OneShot(supernet, images), read_metadata(supernet)
+    scored = scoring.evaluation(supernet, None, ("accuracy",))
+    assert scored.data is not None
+    bench = OneShot(supernet, scored.data, validation_data=scored.validation_data)
+    described = read_metadata(supernet)
+    training: dict[str, str] = {key: described[key] for key in ("validation", "split") if key in described}
     written = []
     for network in networks:
         path = out / f"{network.name}.safetensors"
         metadata = {"name": network.name, "arch": str(network.arch), "space": network.arch.space.to_json(),
                     "labels": described["labels"], "data": described["data"],
+                    **training,
                     "stabilized": str(bench.supernet.skip != "plain"),
                     "supernet_sha256": described["sha256"]}  # fmt: skip
         save_state(bench.network(network.arch).state_dict(), path, metadata)

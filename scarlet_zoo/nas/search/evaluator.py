@@ -35,6 +35,7 @@ class Evaluation:
         reference_ms: see :class:`scarlet_zoo.nas.search.latency_meter.LatencyMeter`; measured when None.
         lut: file of a latency table that predicts latency; latency is measured when None.
         strategy: name of the strategy that scores; the one that trained the supernet when None.
+        validation_data: folder of one's own validation images; no training images are then split off.
 
     Raises:
         TrainingError: accuracy or score is wanted without a supernet and its data.
@@ -50,6 +51,7 @@ class Evaluation:
     reference_ms: float | None = None
     lut: Path | None = None
     strategy: str | None = None
+    validation_data: str | None = None
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -91,6 +93,7 @@ class Evaluation:
             conditions |= {"supernet_sha256": digest, "data": self.data[0], "held_out": self.data[2],
                      "calibration": self.calibration, "validation": self.validation}  # fmt: skip
             conditions |= {"strategy": self.strategy} if self.strategy is not None else {}
+            conditions |= {"validation_data": self.validation_data} if self.validation_data is not None else {}
         if "latency" in self.metrics and self.table is not None:
             conditions["latency_table"] = self.table.stamp.model_dump(mode="json")
             conditions["latency_table_sha256"] = file_sha256(Path(str(self.lut)))
@@ -120,7 +123,8 @@ class Evaluation:
         if "bench" not in self._loaded:
             assert self.supernet is not None
             assert self.data is not None
-            bench = OneShot(self.supernet, self.data, self.calibration, self.validation, self.threads)
+            bench = OneShot(self.supernet, self.data, self.calibration, self.validation, self.threads,
+                            self.validation_data)  # fmt: skip
             self._loaded.update(bench=bench, scorer=scorer_of(bench, self.strategy))
         values: dict[str, float] = self._loaded["scorer"](arch)
         if "accuracy" in self.metrics and "accuracy" not in values:

@@ -26,6 +26,7 @@ class Scoring:
         threads: intra-op threads of ONNX Runtime, for latency, and threads of torch.
         lut: file of a latency table that predicts latency; latency is measured here when None.
         strategy: name of the strategy that scores; the one that trained the supernet when None.
+        validation_data: folder of one's own validation images; the one that the supernet was trained with when None.
     """
 
     data: str | None = None
@@ -36,6 +37,7 @@ class Scoring:
     threads: int = 1
     lut: Path | None = None
     strategy: str | None = None
+    validation_data: Path | None = None
 
     def evaluation(
         self, supernet: Path | None, space: str | SearchSpace | None, metrics: tuple[str, ...]
@@ -59,11 +61,12 @@ class Scoring:
         if not described and space is None:
             raise TrainingError("search: got neither --supernet nor --space, wanted one of them")
         searched = _space_of(supernet, space, described)
-        held = self.held_out or (int(described["validation"]) if "validation" in described else None)
+        own = str(self.validation_data) if self.validation_data is not None else described.get("validation_data")
+        held = self.held_out or (int(described["validation"]) if "validation" in described and own is None else None)
         name = self.data or described.get("data")
         data = (name, self.data_dir, held) if name else None
         return Evaluation(searched, metrics, supernet, data, self.calibration, self.validation, self.threads,
-                          lut=self.lut, strategy=self.strategy)  # fmt: skip
+                          lut=self.lut, strategy=self.strategy, validation_data=own)  # fmt: skip
 
 
 def _space_of(supernet: Path | None, space: str | SearchSpace | None, described: Mapping[str, str]) -> SearchSpace:
