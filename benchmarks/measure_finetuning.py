@@ -11,6 +11,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def epochs_in(minutes: float, plan: DataPlan, images: int, threads: int) -> int:
         train(NETWORK, data=plan, out=folder, settings=how, input_size=SIDE,
               watch=lambda _: times.append(time.monotonic()))  # fmt: skip
     # Without the first steps, which are slower, and the last one, which validates.
-    step = statistics.median(after - before for before, after in zip(times[2:-2], times[3:-1], strict=True))
+    step = statistics.median(after - before for before, after in pairwise(times[2:-1]))
     # An epoch also validates, which takes a tenth of the images through a third of the work.
     return max(1, int(60 * minutes / (1.05 * step * max(1, images // SHARED["batch_size"]))))
 
