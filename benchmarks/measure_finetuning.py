@@ -25,7 +25,7 @@ from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.training.train_network import TrainedNetwork, train
-from scarlet_zoo.utils.files import file_sha256, replacing, write_text
+from scarlet_zoo.utils.files import file_sha256, write_text
 
 NETWORK, SIDE, HELD = "tf_efficientnet_lite0", 96, 50
 FILE = Path(__file__).parent / "results" / "finetuning.json"
@@ -98,11 +98,11 @@ def main() -> None:
     images = given.each * len(list((Path(plan.name) / "train").iterdir()))
     asked = {"data": "CIFAR-10, JPEG", "network": NETWORK, "side": SIDE, "images": images, "minutes": given.minutes,
              "weights_sha256": file_sha256(given.weights)}  # fmt: skip
-    found = json.loads(given.save.read_text()) if given.save.is_file() else {"asked": asked, "rows": []}
+    found: dict[str, Any] = json.loads(given.save.read_text()) if given.save.is_file() else {"asked": asked, "rows": []}
     if found["asked"] != asked:
         raise SystemExit(f"{given.save}: holds results of {found['asked']}, not of {asked}")
     # Both trainings have the same length, wherever they are run.
-    found.setdefault("epochs", epochs_in(given.minutes, plan, images, given.threads))
+    found["epochs"] = found.get("epochs") or epochs_in(given.minutes, plan, images, given.threads)
     write_text(given.save, json.dumps(found) + "\n")
     for name, method in METHODS.items():
         if any(row["name"] == name for row in found["rows"]):
@@ -112,8 +112,7 @@ def main() -> None:
         done = train(NETWORK, data=plan, out=given.work / f"{name}_{images}_{found['epochs']}", settings=how,
                      weights=weights, input_size=SIDE)  # fmt: skip
         found["rows"].append(row_of(name, done, plan))
-        with replacing(given.save) as path:
-            path.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        write_text(given.save, json.dumps(found) + "\n")
         print(name, found["rows"][-1]["test"])
 
 
