@@ -11,6 +11,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.training.train_network import TrainedNetwork, train
-from scarlet_zoo.utils.files import file_sha256, replacing, write_text
+from scarlet_zoo.utils.files import file_sha256, write_text
 
 NETWORK, SIDE, HELD = "tf_efficientnet_lite0", 96, 50
 FILE = Path(__file__).parent / "results" / "finetuning.json"
@@ -67,7 +68,7 @@ def epochs_in(minutes: float, plan: DataPlan, images: int, threads: int) -> int:
         train(NETWORK, data=plan, out=folder, settings=how, input_size=SIDE,
               watch=lambda _: times.append(time.monotonic()))  # fmt: skip
     # Without the first steps, which are slower, and the last one, which validates.
-    step = statistics.median(after - before for before, after in zip(times[2:-2], times[3:-1], strict=True))
+    step = statistics.median(after - before for before, after in pairwise(times[2:-1]))
     # An epoch also validates, which takes a tenth of the images through a third of the work.
     return max(1, int(60 * minutes / (1.05 * step * max(1, images // SHARED["batch_size"]))))
 
@@ -97,11 +98,11 @@ def main() -> None:
     images = given.each * len(list((Path(plan.name) / "train").iterdir()))
     asked = {"data": "CIFAR-10, JPEG", "network": NETWORK, "side": SIDE, "images": images, "minutes": given.minutes,
              "weights_sha256": file_sha256(given.weights)}  # fmt: skip
-    found = json.loads(given.save.read_text()) if given.save.is_file() else {"asked": asked, "rows": []}
+    found: dict[str, Any] = json.loads(given.save.read_text()) if given.save.is_file() else {"asked": asked, "rows": []}
     if found["asked"] != asked:
         raise SystemExit(f"{given.save}: holds results of {found['asked']}, not of {asked}")
     # Both trainings have the same length, wherever they are run.
-    found.setdefault("epochs", epochs_in(given.minutes, plan, images, given.threads))
+    found["epochs"] = found.get("epochs") or epochs_in(given.minutes, plan, images, given.threads)
     write_text(given.save, json.dumps(found) + "\n")
     for name, method in METHODS.items():
         if any(row["name"] == name for row in found["rows"]):
@@ -111,8 +112,7 @@ def main() -> None:
         done = train(NETWORK, data=plan, out=given.work / f"{name}_{images}_{found['epochs']}", settings=how,
                      weights=weights, input_size=SIDE)  # fmt: skip
         found["rows"].append(row_of(name, done, plan))
-        with replacing(given.save) as path:
-            path.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        write_text(given.save, json.dumps(found) + "\n")
         print(name, found["rows"][-1]["test"])
 
 

@@ -324,6 +324,6 @@ def test_what_is_said_while_training(folder, tmp_path):
     assert [seen.step for seen in said] == [1, 2, 3, 4, 5]
     assert {seen.last for seen in said} == {5}
     assert str(said[0]) == f"loss {said[0].loss:.3f}"
-    assert str(said[-1]).endswith(f"epoch 1: {done.top1[0]:.1f} % of 4")
+    assert str(said[-1]).endswith(f", {done.top1[0]:.1f} % of 4")
     assert done.loss == pytest.approx(sum(row["loss"] for row in rows(tmp_path)) / 5)
     assert not math.isnan(done.loss)

@@ -99,7 +99,7 @@ def progress_bar(what: str) -> Iterator[Bar]:
     Yields a function that is called with (done, expected), and if there is something to tell with a note.
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
+    columns = (TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn(), TextColumn("left"),
                TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
     with Progress(
         *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _prints())

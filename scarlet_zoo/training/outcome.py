@@ -35,7 +35,7 @@ class Seen:
 
     def __str__(self) -> str:
         validated = self.accuracy
-        said = f", epoch {len(self.top1)}: {validated.percent:.1f} % of {validated.images:,}" if validated else ""
+        said = f", {validated.percent:.1f} % of {validated.images:,}" if validated else ""
         return f"loss {self.loss:.3f}{said}"
 
 
