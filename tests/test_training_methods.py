@@ -96,7 +96,7 @@ def test_rates_fall_by_layer_and_the_classifier_has_its_own(data, tmp_path):
 
 
 def test_frozen_layers_keep_every_bit_and_the_classifier_learns(data, tmp_path):
-    how = settings(freeze="backbone", weight_decay=0.1, ema=0.5)
+    how = settings(freeze="backbone", weight_decay=0.1)
     before = network().state_dict()
     done = train(learner(how), data, how, tmp_path)
     changed = {key for key in before if not torch.equal(before[key], done.state[key])}
