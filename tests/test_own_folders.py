@@ -187,7 +187,10 @@ def test_every_kind_of_pixels_becomes_the_same_kind_of_input(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for file, image in kinds.items():
-            image.save(tmp_path / name / file, **({"lossless": True} if file.endswith("webp") else {}))
+            if file.endswith("webp"):
+                image.save(tmp_path / name / file, lossless=True)
+            else:
+                image.save(tmp_path / name / file)
     data = open_data(str(tmp_path), FEED)
     images, _ = next(in_order(data.part("train"), 99))
     assert images.shape == (12, 3, 32, 32)
