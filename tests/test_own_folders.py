@@ -58,8 +58,8 @@ LAYOUTS = {
         {"train": {"a": 4, "b": 4}, "test": {"a": 1, "b": 1}, "val": {"a": 1, "b": 1}},
         "test",
         (
-            "val: is used with --validation-data only: test is the test part, and validation images are otherwise taken "
-            "out of train",
+            "val: is used with --validation-data only: test is the test part, and validation images are otherwise "
+            "taken out of train",
         ),
     ),
     "capitals, and the names of others": ({"Train": {"a": 4, "b": 4}, "Valid": {"b": 2}}, "test", ()),
