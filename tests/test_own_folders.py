@@ -58,8 +58,8 @@ LAYOUTS = {
         {"train": {"a": 4, "b": 4}, "test": {"a": 1, "b": 1}, "val": {"a": 1, "b": 1}},
         "test",
         (
-            "val: is used with --validation-data only: test is the test part, and validation images are otherwise taken "
-            "out of train",
+            "val: is used with --validation-data only: test is the test part, and validation images are otherwise "
+            "taken out of train",
         ),
     ),
     "capitals, and the names of others": ({"Train": {"a": 4, "b": 4}, "Valid": {"b": 2}}, "test", ()),
@@ -187,7 +187,10 @@ def test_every_kind_of_pixels_becomes_the_same_kind_of_input(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for file, image in kinds.items():
-            image.save(tmp_path / name / file, **({"lossless": True} if file.endswith("webp") else {}))
+            if file.endswith("webp"):
+                image.save(tmp_path / name / file, lossless=True)
+            else:
+                image.save(tmp_path / name / file)
     data = open_data(str(tmp_path), FEED)
     images, _ = next(in_order(data.part("train"), 99))
     assert images.shape == (12, 3, 32, 32)
