@@ -10,6 +10,7 @@ from conftest import FASHION
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space_files import space_of
+from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES
 from scarlet_zoo.errors import ArchError, ScarletWarning, TrainingError
 from scarlet_zoo.models.supernet import Supernet, save_supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata
@@ -25,7 +26,7 @@ SPACE = space_of({
 
 def supernet_in(path, seed=0, space=SPACE):
     torch.manual_seed(seed)
-    described = {"data": "fashion-mnist", "validation": "500", "labels": json.dumps([str(i) for i in range(10)])}
+    described = {"data": "fashion-mnist", "validation": "500", "labels": json.dumps(FASHION_MNIST_CLASSES)}
     save_supernet(Supernet(space, "plain"), path, described)
     return path
 

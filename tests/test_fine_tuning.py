@@ -278,8 +278,6 @@ def test_a_supernet_keeps_its_classifier_for_the_same_classes_and_refuses_anothe
         train_supernet("scarlet-mini", data=plan, out=tmp_path / "three", settings=how, start=first.path)
     with pytest.raises(TrainingError, match="with skips 'plain', wanted 'orthogonal'"):
         train_supernet(SPACE, data=plan, out=tmp_path / "four", settings=how, start=first.path, skip="orthogonal")
-    with pytest.raises(TrainingError, match="got no space"):
-        train_supernet(None, data=plan, out=tmp_path / "five", settings=how)
 
 
 @pytest.mark.parametrize(
