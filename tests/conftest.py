@@ -1,5 +1,6 @@
 """Parts that many tests share: a space small enough to train and export in a second, and networks in it."""
 
+import gc
 import os
 import random
 import shutil
@@ -39,6 +40,12 @@ TINY = SearchSpace(
     "tiny", CHOICES, chain_layers(((16, 4, 2), (24, 4, 2)), CHOICES, in_chs=8),
     input_size=32, num_classes=10, stem_width=8, first_width=8, head_width=48,
 )  # fmt: skip
+
+
+def pytest_collection_finish():
+    """Spare the collector what stays until the end, torch's modules above all: it would look through it each time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def program(name):

@@ -4,12 +4,10 @@ import json
 import multiprocessing
 import os
 import socket
-import warnings
 from dataclasses import replace
 from functools import cache
 
 import torch
-from accelerate.state import AcceleratorState
 from conftest import fashion
 
 from scarlet_zoo.arch.choices import mbconv_choices
@@ -78,24 +76,27 @@ class Moves:
         return [key for key, value in self.model.state_dict().items() if not torch.equal(value, self.before[key])]
 
 
-def in_two_processes(work):
-    """Call a function in two processes of one training, as torchrun sets them up, but without importing torch anew."""
+def in_two_processes(work, *arguments):
+    """Call a function of a module in two processes of one training, as torchrun sets them up.
+
+    They are copies of a process that has imported torch already and has never trained.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-
-    def one(rank):
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
-                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
-                       "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # fmt: skip
-        AcceleratorState._reset_state(reset_partial_state=True)  # that of the process that both were copied from
-        warnings.simplefilter("default")  # as in a process of its own
-        work()
-        torch.distributed.destroy_process_group()
-
-    copies = [multiprocessing.get_context("fork").Process(target=one, args=(rank,)) for rank in (0, 1)]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scarlet_zoo.nas.train_supernet"])
+    copies = [context.Process(target=_one_of_two, args=(rank, port, work, arguments)) for rank in (0, 1)]
     for copy in copies:
         copy.start()
     for copy in copies:
         copy.join(120)
     assert [copy.exitcode for copy in copies] == [0, 0]
+
+
+def _one_of_two(rank, port, work, arguments):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
+                   "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    work(*arguments)
+    torch.distributed.destroy_process_group()

@@ -7,6 +7,7 @@ from conftest import FASHION
 
 from scarlet_zoo.arch.cost import cost_table
 from scarlet_zoo.arch.spaces import get_space
+from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.evidence.read_once import read_test_once
 from scarlet_zoo.models.scarlet import create_model
@@ -18,7 +19,7 @@ def test_a_network_reads_its_test_pictures_once(tmp_path):
     space = get_space("scarlet-mini-7")
     arch = cost_table(space).smallest
     weights, log = tmp_path / "model.safetensors", tmp_path / "reads.jsonl"
-    save_weights(create_model(arch), weights, {"labels": json.dumps([str(i) for i in range(10)])})
+    save_weights(create_model(arch), weights, {"labels": json.dumps(FASHION_MNIST_CLASSES)})
     row = read_test_once("one", str(arch), weights, "fashion-mnist", log, FASHION)
     assert row["images"] == 10_000
     assert 0 <= row["top1"] <= 100
@@ -26,7 +27,7 @@ def test_a_network_reads_its_test_pictures_once(tmp_path):
     assert json.loads(before) == row
     assert read_test_once("one", str(arch), weights, "none", log) == row
     other = tmp_path / "other.safetensors"
-    save_weights(create_model(arch), other, {"labels": json.dumps([str(i) for i in range(10)])})
+    save_weights(create_model(arch), other, {"labels": json.dumps(FASHION_MNIST_CLASSES)})
     with pytest.raises(CheckFailedError, match="read only once"):
         read_test_once("one", str(arch), other, "fashion-mnist", log, FASHION)
     assert log.read_text() == before

@@ -177,7 +177,6 @@ def filling(root, seconds):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_killed_it_keeps_whole_images_and_goes_on(pictures):
     cache, opened = counted(cache_of(pictures))
     with filling(pictures, 0.1) as job:
@@ -193,7 +192,6 @@ def test_killed_it_keeps_whole_images_and_goes_on(pictures):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_two_processes_decode_each_image_once(pictures):
     jobs = [filling(pictures, 0.02) for _ in range(2)]
     opened = [int(line) for job in jobs for line in job.communicate(timeout=60)[0].split()]

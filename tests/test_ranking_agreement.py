@@ -96,7 +96,7 @@ def test_a_recipe_is_the_mean_of_its_seeds_with_an_interval_around_it():
 
 
 @pytest.mark.slow
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1))
 def test_the_interval_of_a_ranker_without_worth_holds_zero_nearly_always(seed):
     rng = np.random.default_rng(seed)

@@ -384,7 +384,7 @@ def test_a_search_goes_the_way_it_is_told_and_goes_on_after_a_stop(goal, tmp_pat
 @pytest.mark.slow
 def test_a_search_says_when_nothing_keeps_its_limits_or_nothing_is_left(tmp_path):
     evaluation = Evaluation(SPACE, ("macs", "params"))
-    with pytest.raises(TrainingError, match="wanted wider ones"):
+    with pytest.raises(TrainingError, match="wanted a wider limit"):
         explore(evaluation, how("params", limits=(Limit.parse("macs<=1e3"),), max_tries=5), tmp_path / "none")
     layers = tuple(replace(layer, tokens=layer.tokens[: 2 if i < 2 else 1]) for i, layer in enumerate(SPACE.layers))
     small = Evaluation(replace(SPACE, layers=layers), ("macs", "params"))

@@ -351,15 +351,16 @@ def test_stopped_in_either_phase_it_goes_on_to_the_same_bits(tmp_path):
         run(strategy_of("pi-nas", **{**LATE, "queue": 32}), tmp_path / "parts", max_steps=7)
 
 
+def train_and_tell(folder):
+    strategy = strategy_of("pi-nas", **LATE)
+    run(strategy, folder / "two", max_steps=6)
+    weights = {key: value.detach() for key, value in strategy.teacher.net.named_parameters()}
+    torch.save({"weights": weights, "queue": strategy.queue.state_dict()}, folder / f"{os.environ['RANK']}.pt")
+
+
 @pytest.mark.slow
 def test_two_processes_have_one_teacher_and_one_queue(tmp_path):
-    def train_and_tell():
-        strategy = strategy_of("pi-nas", **LATE)
-        run(strategy, tmp_path / "two", max_steps=6)
-        weights = {key: value.detach() for key, value in strategy.teacher.net.named_parameters()}
-        torch.save({"weights": weights, "queue": strategy.queue.state_dict()}, tmp_path / f"{os.environ['RANK']}.pt")
-
-    in_two_processes(train_and_tell)
+    in_two_processes(train_and_tell, tmp_path)
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(one["weights"][key], other["weights"][key]) for key in one["weights"])
     assert torch.equal(one["queue"]["keys"], other["queue"]["keys"])

@@ -66,7 +66,6 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(kind, folder, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("cache_gb", [1.0, 0.0], ids=["cached", "opened"])
 def test_worker_processes_give_the_same_bits(folder, tmp_path, cache_gb):
     how = KINDS["mixed"] | {"augment": augment_plan(["photo,randaugment"])}

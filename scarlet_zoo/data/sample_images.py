@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,13 @@ def photos(count: int) -> list[Image.Image]:
     Raises:
         ScarletError: scikit-image is not installed.
     """
+    images = _all_photos()
+    assert 0 < count <= len(images), f"{len(images)} photos, not {count}"
+    return [image.copy() for image in images[:count]]
+
+
+@cache
+def _all_photos() -> list[Image.Image]:
     found = importlib.util.find_spec("skimage")
     if found is None or found.origin is None:
         raise ScarletError(
@@ -33,9 +41,7 @@ def photos(count: int) -> list[Image.Image]:
     folder = Path(found.origin).parent / "data"
     whole = [Image.open(folder / name).convert("RGB") for name in _FILES]
     quarters = [photo.crop(box) for corner in range(4) for photo in whole for box in [_quarter(photo, corner)]]
-    images = [*whole, *quarters]
-    assert 0 < count <= len(images), f"{len(images)} photos, not {count}"
-    return images[:count]
+    return [*whole, *quarters]
 
 
 def _quarter(photo: Image.Image, corner: int) -> tuple[int, int, int, int]:

@@ -30,6 +30,8 @@ from scarlet_zoo.deployment.parity import ParityError
 
 Array = NDArray[np.float32]
 Logits = NDArray[np.float64]
+# From images to a reference's outputs, (N, values) each: in float64 and, where it is known, in the file's precision.
+_Answering = Callable[[Array], tuple[list[Logits], list[Logits] | None]]
 _PHOTOS, _PHOTOGRAPHS = 12, "photographs"
 _BATCHES = (1, 3, 8)
 
@@ -139,7 +141,7 @@ def compare_networks(
     """
     wanted, theirs = _both_preprocessings(reference, described, preprocessing, candidate)
     photographs = list(images) if images is not None else photos(_PHOTOS)
-    groups = list(_groups(reference, wanted, theirs, photographs, candidate, in_pixels))
+    groups = list(_groups(_answering(reference), wanted, theirs, photographs, candidate, in_pixels))
     limits = _limits(groups, tolerance)
     cases = [
         case
@@ -194,7 +196,7 @@ class _Group:
 
 
 def _groups(
-    reference: Any,
+    answer: _Answering,
     ours: Preprocessing,
     theirs: Preprocessing,
     photographs: Sequence[Image.Image],
@@ -203,22 +205,22 @@ def _groups(
 ) -> Iterator[_Group]:
     """Groups of photographs, prepared with each side's own preprocessing, of noise, and of extreme images."""
     if ours.channels in (1, 3) and photographs:
-        yield _group(_PHOTOGRAPHS, reference, ours.batch(photographs), candidate.feed(theirs, photographs))
+        yield _group(_PHOTOGRAPHS, answer, ours.batch(photographs), candidate.feed(theirs, photographs))
     random, shape = np.random.default_rng(0), (ours.channels, *ours.size)
     if candidate.takes_pixels or in_pixels:
         noise = random.integers(0, 256, (8, *ours.size, ours.channels), dtype=np.uint8)
         edge = (extremes(*shape).transpose(0, 2, 3, 1) > 0).astype(np.uint8) * np.uint8(255)
         for name, pixels in (("noise", noise), ("extremes", edge)):
             taken = pixels if candidate.takes_pixels else theirs.normalize(pixels)
-            yield _group(name, reference, ours.normalize(pixels), taken)
+            yield _group(name, answer, ours.normalize(pixels), taken)
     else:
         for name, images in (("noise", random.standard_normal((8, *shape)).astype(np.float32)),
                              ("extremes", extremes(*shape))):  # fmt: skip
-            yield _group(name, reference, images, images)
+            yield _group(name, answer, images, images)
 
 
-def _group(name: str, reference: Any, ours: Array, theirs: NDArray[Any]) -> _Group:
-    truths, own = _answers(reference, ours)
+def _group(name: str, answer: _Answering, ours: Array, theirs: NDArray[Any]) -> _Group:
+    truths, own = answer(ours)
     spreads = [spread_of(truth) for truth in truths]
     if own is None:
         return _Group(name, theirs, truths, spreads, [None] * len(truths))
@@ -226,24 +228,29 @@ def _group(name: str, reference: Any, ours: Array, theirs: NDArray[Any]) -> _Gro
     return _Group(name, theirs, truths, spreads, list(roundings))
 
 
-def _answers(reference: Any, images: Array) -> tuple[list[Logits], list[Logits] | None]:
-    """The reference's outputs in float64 and, of a torch model, also in float32, the file's precision; (N, values)."""
+def _answering(reference: Any) -> _Answering:
+    """A function of images that gives the reference's outputs in float64 and, of a torch model, also in float32."""
     if _is_function(reference):
-        outputs = reference(images)
-        outputs = outputs if isinstance(outputs, list) else [outputs]
-        return _flat([np.asarray(output, dtype=np.float64) for output in outputs]), None
+        return lambda images: (_flat([np.asarray(output, np.float64) for output in _listed(reference(images))]), None)
     import torch
 
-    # A copy in eval mode, so that the caller's network is not changed.
-    network = copy.deepcopy(reference).eval()
-    with torch.inference_mode():
-        own = network.float()(torch.from_numpy(images))
-        # From the reference itself and not from its float32 copy, so that float64 weights lose nothing.
-        truth = copy.deepcopy(reference).eval().double()(torch.from_numpy(images).double())
-    several = isinstance(truth, (list, tuple))
-    return _flat([t.numpy() for t in (truth if several else [truth])]), _flat(
-        [o.double().numpy() for o in (own if several else [own])]
-    )
+    # Copies in eval mode, so that the caller's network is not changed; the exact one is of the reference itself and not
+    # of its float32 copy, so that float64 weights lose nothing.
+    own, exact = copy.deepcopy(reference).eval().float(), copy.deepcopy(reference).eval().double()
+
+    def answer(images: Array) -> tuple[list[Logits], list[Logits]]:
+        given = torch.from_numpy(images)
+        with torch.inference_mode():
+            truths, answers = exact(given.double()), own(given)
+        return _flat([truth.numpy() for truth in _listed(truths)]), _flat(
+            [answer.double().numpy() for answer in _listed(answers)]
+        )
+
+    return answer
+
+
+def _listed(outputs: Any) -> Sequence[Any]:
+    return outputs if isinstance(outputs, (list, tuple)) else [outputs]
 
 
 def _flat(outputs: Sequence[NDArray[Any]]) -> list[Logits]:
