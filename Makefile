@@ -19,7 +19,11 @@ check: static $(PICTURES)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 test: static $(PICTURES) browser emulator
-	$(BIN)/python -m slipcover -m pytest $(WORKERS) --durations=15
+	$(BIN)/python -m slipcover --json --out $(COVERAGE) -m pytest $(WORKERS) --durations=15
+	$(BIN)/python -m slipcover --merge $(COVERAGE) --out $(COVERAGE) --fail-under 93 \
+	  || { echo "error: $(COVERAGE): the tests run less than 93 % of the lines" >&2; exit 1; }
+
+COVERAGE := .venv/coverage.json
 
 WORKERS := -q -n 2 --dist worksteal
 

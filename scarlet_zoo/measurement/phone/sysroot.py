@@ -149,9 +149,11 @@ def make_sysroot(folder: Path, runtime: str | None = None) -> Sysroot:
 
 
 def _unpack(wheels: Sequence[Path], folder: Path) -> None:
+    """Unpack wheels without the tests that some carry, which are most of their size."""
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)
+            members = [name for name in archive.namelist() if {"test", "tests"}.isdisjoint(name.split("/"))]
+            archive.extractall(folder, members)
 
 
 def _fetch_packages(folder: Path) -> list[Path]:
