@@ -100,7 +100,8 @@ def _of_named(name: str, folder: Path | None, validation: int | None) -> Summary
     from scarlet_zoo.data.splits import Split, in_order
 
     # With mean 0 and deviation 1 the network's input is the pixels, in [0, 1].
-    feed = Preprocessing((_LOOKED_AT,) * 2, (0.0,) * 3, (1.0,) * 3, "bilinear", 1.0)
+    channels, side = (1, 28) if name == "fashion-mnist" else (3, _LOOKED_AT)
+    feed = Preprocessing((side, side), (0.0,) * channels, (1.0,) * channels, "bilinear", 1.0)
     opened = open_data(name, feed, folder, validation)
     found: dict[str, Split] = {}
     for part in PARTS:
@@ -109,7 +110,7 @@ def _of_named(name: str, folder: Path | None, validation: int | None) -> Summary
     counts = {part: Counter(split.targets.tolist()) for part, split in found.items()}
     classes = {label: {part: count[index] for part, count in counts.items()}
                for index, label in enumerate(opened.classes)}  # fmt: skip
-    images = next(in_order(found["train"], _SAMPLE, _SAMPLE))[0].numpy()
+    images = next(in_order(found["train"], _SAMPLE, _SAMPLE))[0].expand(-1, 3, -1, -1).numpy()
     mean, square = images.mean((0, 2, 3), dtype=float), (images.astype(float) ** 2).mean((0, 2, 3))
     std = (max(s - m * m, 0.0) ** 0.5 for m, s in zip(mean, square, strict=True))
     return Summary(
