@@ -100,6 +100,7 @@ def test_what_functions_return_is_frozen():
         assert kind.__dataclass_params__.frozen, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["native", "ort", "openvino"])
 def test_a_foreign_torch_model_goes_the_whole_way(foreign, target, tmp_path):
     labels = [f"kind {index}" for index in range(7)]
@@ -161,6 +162,7 @@ def test_another_exporters_file_is_loaded_with_its_preprocessing_given(foreign, 
         assert predictor.predict(photos(1))[0].label in "abcdefg"
 
 
+@pytest.mark.slow
 def test_another_exporters_file_is_optimised_quantised_and_measured(foreign_file, tmp_path, brief_measurements):
     better = zoo.optimize(foreign_file, tmp_path / "better.onnx", target="ort")
     assert better.parity.passed
@@ -207,6 +209,7 @@ def test_a_model_in_train_mode_and_a_wrong_number_of_labels_are_refused(foreign,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_validate_takes_folders_and_refuses_what_is_not_for_them(foreign_file, tmp_path):
     for index in range(7):
         (tmp_path / str(index)).mkdir()

@@ -294,6 +294,7 @@ def test_a_branched_network_is_exported_verified_and_searched_by_name(scarlet, t
     assert {arch.space for arch in front} == {NAMED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_pieces_and_sums_are_the_network(precision):
     arch = Arch.parse("tiny+branches:e6k3se-e3k3-id-e3k5-e6k5-e3k3-id-id/0.2-1.3-1.4-2.5-5.7", SPACE)

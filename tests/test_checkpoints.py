@@ -98,6 +98,7 @@ def test_what_people_save_is_loaded_and_the_line_says_what_was_taken(how, traine
     assert network.weights == ("file w.pth" + (f" ({says})" if says else ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
 def test_a_feature_extractor_takes_a_classifiers_checkpoint(name, tmp_path):
     """timm names the modules of some feature extractors otherwise than those of the classifier."""
@@ -121,6 +122,7 @@ def test_two_networks_in_a_file_are_not_chosen_between(trained, tmp_path):
         create_model(NAME, checkpoint_path=tmp_path / "w.pth")
 
 
+@pytest.mark.slow
 def test_weights_of_a_former_implementation_are_renamed_by_timm(tmp_path):
     """torchvision's published DenseNet has names with a dot more, which timm's own function for it translates."""
     torch.manual_seed(3)
@@ -145,6 +147,7 @@ def test_classes_and_channels_are_those_of_the_file(trained, tmp_path):
     assert (getattr(network.model, "num_classes", None), network.preprocessing.channels) == (5, 1)
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_head_is_no_other_network(trained, tmp_path):
     torch.save(head(trained, 5, 1).state_dict(), tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=r"has 5 classes, wanted 7: .*'classifier.weight'.*--num-classes 5$"):
@@ -199,6 +202,7 @@ def test_an_imported_head_is_everybodys(trained, scarlet, tmp_path):
     assert store.find_weights(NAME).metadata["num_classes"] == "5"
 
 
+@pytest.mark.slow
 def test_labels_and_the_name_of_a_file_are_given(trained, scarlet, tmp_path):
     torch.save(
         {"model": scaled(trained.state_dict(), 0), "model_ema": head(trained, 3).state_dict()}, tmp_path / "w.pth"
@@ -272,6 +276,7 @@ def folder(tmp_path_factory):
     return path, model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["auto", "pretrained"])
 def test_a_folders_network_has_its_weights_and_verifies_by_itself(weights, folder, scarlet, tmp_path, monkeypatch):
     path, model = folder
@@ -299,6 +304,7 @@ def test_a_folder_that_we_write_keeps_the_names_of_the_classes(folder, scarlet, 
     assert torch.equal(network.model.get_parameter("classifier.weight"), folder[1].classifier.weight)
 
 
+@pytest.mark.slow
 def test_a_folder_without_weights_is_no_random_network(folder, scarlet, tmp_path):
     (tmp_path / "config.json").write_text((folder[0] / "config.json").read_text())
     code, out, err = scarlet("fold", f"local-dir:{tmp_path}")

@@ -52,6 +52,7 @@ def test_counting_leaves_the_model_as_it_was():
     assert cost.params == sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "coat_lite_tiny"])
 def test_attention_counts_and_the_sum_is_torchs_own(name):
     """Fused and written-out attention, windows in the batch axis, and modules that several others run."""

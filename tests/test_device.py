@@ -95,6 +95,7 @@ def test_the_archive_holds_what_measuring_needs_and_no_more(sysroot, tmp_path):
     assert make_bundle_archive(sysroot, archive).stat().st_mtime_ns == before, "it is not made again"
 
 
+@pytest.mark.slow
 def test_what_a_phone_says_of_itself(phone, scarlet):
     code, said, _ = scarlet("device", "list", "--json")
     told = json.loads(said)
@@ -167,6 +168,7 @@ def test_a_port_is_carried_to_the_phone_and_back(phone):
     assert phone.reversed[-1] == "reverse:killforward:tcp:4711"
 
 
+@pytest.mark.slow
 def test_a_run_begins_when_the_temperature_stays(phone):
     zone = phone.disk / "thermal" / "thermal_zone0" / "temp"
     course = iter([48.0, 45.0, 42.5, 41.0, 40.4, 40.2, 40.1, 40.0, 40.0])

@@ -184,6 +184,7 @@ def test_the_same_command_gives_the_same_bytes_in_another_process(scarlet, tmp_p
     assert one == two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_gives_the_same_bytes_each_time(form, tmp_path):
     model = load_network("scarlet_mini_s").model

@@ -183,6 +183,7 @@ def test_formats_have_the_same_convolutions(manifest):
         assert sum(count for kind, count in ncnn.items() if kind.startswith("Convolution")) == convolutions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_network_is_exported_as_the_manifest_says(name, manifest, tmp_path):
     """To the last byte where the packages that write it are the same, else operator for operator."""

@@ -131,6 +131,7 @@ def test_predictions_from_pixels_are_those_from_floats(network, tmp_path):
     assert [guess.index for guess in floats.guesses] == [guess.index for guess in pixels.guesses]
 
 
+@pytest.mark.slow
 def test_restoring_pixels_is_exact():
     feed = load_network("scarlet_c", "random", input_size=32).preprocessing
     pixels = np.arange(256 * 12, dtype=np.int64).reshape(1, 32, 32, 3).astype(np.uint8)

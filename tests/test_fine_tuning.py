@@ -98,6 +98,7 @@ def test_the_classifier_is_kept_for_the_same_classes_in_the_same_order(plan, tmp
     assert torch.equal(before["classifier.weight"], state_of(done)["classifier.weight"]) == kept
 
 
+@pytest.mark.slow
 def test_the_preprocessing_is_that_of_the_weights_unless_a_size_is_given(plan, tmp_path):
     weights_file(tmp_path / "w.safetensors", ["a", "b"])
     for name, size, expected in (("own", None, [48, 48]), ("side", 40, [40, 40]), ("sides", (32, 64), [32, 64])):
@@ -105,6 +106,7 @@ def test_the_preprocessing_is_that_of_the_weights_unless_a_size_is_given(plan, t
         assert json.loads(read_metadata(done.path)["preprocessing"]) == THEIRS | {"size": expected}
 
 
+@pytest.mark.slow
 def test_a_network_of_two_sides_is_trained_exported_verified_and_asked(folder, tmp_path, scarlet):
     code, out, err = scarlet("train", NET, "--data", folder, "--validation", 4, "--input-size", "32x48", "--batch-size",
                              8, "--max-steps", 2, "--epochs", 1, "--out", tmp_path, "--json")  # fmt: skip
@@ -166,6 +168,7 @@ def test_a_released_checkpoint_is_fine_tuned(plan, tmp_path):
     assert (after.labels, done.report["start"]["head"]) == (("cat", "cup", "star"), "new")
 
 
+@pytest.mark.slow
 def test_random_weights_are_a_start_from_scratch(plan, tmp_path):
     one, two = (one_step(NET, plan, tmp_path / str(weights), weights=weights)
                 for weights in (None, "random"))  # fmt: skip
@@ -289,6 +292,7 @@ def test_a_supernet_refuses_what_is_for_networks(plan, tmp_path, only):
         train_supernet(SPACE, data=plan, out=tmp_path, settings=TrainSettings(**only))
 
 
+@pytest.mark.slow
 def test_what_was_trained_is_shown_and_drawn(folder, tmp_path, scarlet):
     command = ("train", NET, "--data", folder, "--validation", 4, "--batch-size", 8, "--epochs", 2, "--input-size", 32,
                "--patience", 1, "--opt", "adamw", "--out", tmp_path / "run")  # fmt: skip

@@ -125,6 +125,7 @@ def test_data_beside_a_model_are_measured_profiled_and_sent_to_phones(plain, tmp
     assert same.path == plain
 
 
+@pytest.mark.slow
 def test_a_side_that_is_not_given_is_asked_for(dynamic, scarlet, tmp_path):
     for verb in (("optimize", "--out", tmp_path), ("bench",), ("profile",)):
         said = refused(scarlet, verb[0], dynamic, *verb[1:])
@@ -329,6 +330,7 @@ def test_every_graph_variant_is_spelled_in_the_operators_of_the_opset(opset, tmp
             assert ("Resize" in kinds) == (opset >= 10)
 
 
+@pytest.mark.slow
 def test_a_variant_that_fails_is_a_row_with_its_reason(tmp_path, scarlet, monkeypatch):
     from scarlet_zoo.deployment import optimize as module
 
@@ -399,6 +401,7 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_the_source_is_never_overwritten(plain, scarlet, tmp_path):
     source = tmp_path / "m.onnx"
     shutil.copy(plain, source)

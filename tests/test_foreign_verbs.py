@@ -230,6 +230,7 @@ def test_a_wrong_mean_in_one_of_two_files_is_found_and_pixels_are_compared_with_
             verify(source, file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "softmax", "fixed", "last", "heads"])
 def test_a_foreign_file_is_quantised_judged_and_verified_against_its_source(files, folder, scarlet, tmp_path, name):
     code, out, err = scarlet("optimize", files[name], "--target", "ort-int8", "--calibration", folder, *IMAGENET,

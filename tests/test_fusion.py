@@ -45,6 +45,7 @@ def file_of(model, tmp_path_factory):
     return make
 
 
+@pytest.mark.slow
 def test_a_native_file_fuses_whole(file_of):
     report = inspect(file_of("native"))
     assert report.runtime == f"onnxruntime {ort.__version__}"
@@ -107,6 +108,7 @@ def test_a_file_saved_without_its_layout_is_flagged(file_of, tmp_path):
         assert any("outside the blocked channel layout" in sentence for sentence in findings(report))
 
 
+@pytest.mark.slow
 def test_a_new_opset_on_an_old_runtime_is_flagged(file_of, tmp_path, monkeypatch):
     # The wheel is got once, and kept with the rest of what make test installs.
     monkeypatch.setitem(os.environ, "XDG_CACHE_HOME", str(ROOT / ".venv" / "cache"))
@@ -137,6 +139,7 @@ def test_limits_fail_a_build(file_of, scarlet):
     assert scarlet("inspect", file_of("native"), "--fail-on", "unfused=0")[0] == 0
 
 
+@pytest.mark.slow
 def test_the_verdict_comes_first_and_each_number_is_good_or_bad(file_of, scarlet):
     bad = inspect(file_of("released"))
     judged = {row.total: row for row in judge(bad)}

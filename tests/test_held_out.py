@@ -71,6 +71,7 @@ def test_the_split_is_in_the_report_the_weights_and_the_exported_file(trained):
     assert "data" not in load(file).training  # an exported file names no folder of this machine
 
 
+@pytest.mark.slow
 def test_another_number_of_validation_images_is_refused_with_what_to_type(trained):
     root, supernet, _, file = trained
     assert len(scored(supernet, root / "data").part("validation")) == 4
@@ -96,6 +97,7 @@ CHANGES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_other_images_than_those_of_the_training_are_refused(trained, copied, change):
     _, supernet, network, _ = trained
@@ -113,6 +115,7 @@ def test_other_images_than_those_of_the_training_are_refused(trained, copied, ch
         zoo.validate(here, copied, split="validation")
 
 
+@pytest.mark.slow
 def test_derived_networks_carry_the_split_and_derive_refuses_other_images(trained, copied, tmp_path):
     _, supernet, _, _ = trained
     row = {"arch": ARCH, "values": {"macs": 1.0}}

@@ -38,6 +38,7 @@ def validated(scarlet, *arguments):
     return report["part"], report["images"]
 
 
+@pytest.mark.slow
 def test_validate_counts_the_part_of_a_folder_that_it_is_asked_for(scarlet, folders):
     plain, parts = folders / "plain", folders / "parts"
     assert validated(scarlet, plain) == (None, 40)

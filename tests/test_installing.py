@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 from scarlet_zoo.utils import installing
@@ -18,6 +19,7 @@ def test_the_command_names_packages_and_never_this_one():
         assert "pip install scarlet" not in text.read_text()
 
 
+@pytest.mark.slow
 def test_pip_understands_the_command():
     words = install_command("openvino").replace("'", "").split()
     done = subprocess.run(

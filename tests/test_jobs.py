@@ -49,6 +49,7 @@ def double(number):
     return 2 * number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_jobs_come_with_what_came_of_them(workers):
     assert dict(run_jobs(double, [1, 2, 3], workers)) == {1: 2, 2: 4, 3: 6}

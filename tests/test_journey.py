@@ -12,6 +12,7 @@ from scarlet_zoo.arch.architecture import Arch
 pytestmark = pytest.mark.usefixtures("brief_measurements")
 
 
+@pytest.mark.slow
 def test_the_same_architecture_in_every_column(tmp_path):
     arch = Arch.sample(TINY, random.Random(7))
     model = zoo.create_model(arch, stabilized=True).eval()

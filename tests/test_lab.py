@@ -110,6 +110,7 @@ def test_the_interval_of_few_openings_is_widened_by_students_exact_quantile(coun
     assert _widening(count, 0.99) == pytest.approx(quantile / 2.575829 * (count / (count - 1)) ** 0.5, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_conditions_are_made_in_one_place():
     makers = {
         str(path.relative_to(ROOT))

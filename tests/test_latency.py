@@ -122,6 +122,7 @@ def test_a_camera_waits_for_its_frames(monkeypatch, plain_files):
     assert 0.010 < np.median(gaps) < 0.030
 
 
+@pytest.mark.slow
 def test_cold_sweeps_a_buffer_larger_than_the_caches(monkeypatch, plain_files):
     monkeypatch.setattr(latency, "_cache_sweep", lambda: np.zeros(4096, np.uint8))
     timings, _ = faked(monkeypatch, plain_files, Settings(mode="cold"))

@@ -52,6 +52,7 @@ def test_every_module_can_be_imported_and_no_public_name_is_one():
     assert dir(scarlet_zoo) == sorted(scarlet_zoo.__all__)
 
 
+@pytest.mark.slow
 def test_the_root_and_what_needs_no_torch_load_none():
     light = {"errors", "latency", "utils", "arch", "graph", "cli"}
     modules = ["scarlet_zoo", *(n for n in map(module_name, PACKAGE) if n.count(".") and n.split(".")[1] in light)]

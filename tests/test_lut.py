@@ -350,6 +350,7 @@ def marked(table, *stable):
     return table.model_copy(update={"calibration": networks(table.calibration), "held_out": networks(table.held_out)})
 
 
+@pytest.mark.slow
 def test_the_mark_of_an_unstable_network_travels_with_the_table(scarlet, table, tmp_path):
     files = {name: tmp_path / f"{name}.json" for name in ("shaky", "calm", "old")}
     for (_, file), marks in zip(files.items(), ((True, False), (True,), (None,)), strict=True):

@@ -196,6 +196,7 @@ def _save_broken_safetensors(path):
     path.write_bytes(b"\xff\x00\x00\x00\x00\x00\x00\x00{not json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "says"),
     [
@@ -219,6 +220,7 @@ def test_each_bad_checkpoint_has_its_own_line(write, says, tmp_path, capfd):
     assert "never be printed" not in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_number_of_classes_is_taken_or_names_the_tensor(tmp_path):
     path = tmp_path / "ten.pth"
     torch.save(create_model("scarlet_a", num_classes=10).state_dict(), path)

@@ -45,6 +45,7 @@ class Released(torch.nn.Module):
         return self.head(self.body(x).mean(3).mean(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["native", "ort-x64"])
 def test_the_released_spelling_becomes_fast_and_stays_right(target, scarlet, tmp_path):
     source = torch_export(Released(), tmp_path / "released.onnx")
@@ -76,6 +77,7 @@ def test_timms_hard_swish_networks_are_optimised(how, scarlet, tmp_path):
     assert inspect(said["path"]).totals["unfused"] == 0
 
 
+@pytest.mark.slow
 def test_the_form_of_our_own_file_is_changed_and_its_description_kept(scarlet, tmp_path):
     made = export_onnx(randomized(Arch.of(TINY, ["e3k3se"] * 8), dtype=torch.float32), tmp_path / "own.onnx")
     code, out, _ = scarlet("optimize", made.path, "--target", "ort-x64", "--out", tmp_path / "out", "--json")

@@ -146,6 +146,7 @@ def test_labels_of_a_built_in_space_are_kept_in_the_store(tmp_path, scarlet, mon
     assert load_network(MINI).labels == ("ant", "bee", "cow")
 
 
+@pytest.mark.slow
 def test_verbs_take_a_weights_file_as_a_name(file, scarlet, tmp_path):
     path, network = file
     shown = json.loads(scarlet("show", path, "--json")[1])

@@ -55,6 +55,7 @@ def album(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_what_is_no_image_is_skipped_counted_and_said(album, scarlet, tmp_path):
     clean = read_calibration(str(album), FEED, 128)
     count = rubbish(album, album / "a.JPG")

@@ -482,6 +482,7 @@ def test_a_file_that_describes_itself_wrongly_is_refused(scarlet, tmp_path, meta
     assert says in err
 
 
+@pytest.mark.slow
 def test_a_network_for_many_channels_or_without_classes_is_refused(scarlet, tmp_path):
     photo(0).save(tmp_path / "photo.png")
     _, path = exported(tmp_path / "five.onnx", in_chans=5)
@@ -490,6 +491,7 @@ def test_a_network_for_many_channels_or_without_classes_is_refused(scarlet, tmp_
     assert "takes 5 channels" in err
 
 
+@pytest.mark.slow
 def test_logits_that_are_no_numbers_are_no_answer_and_random_ones_have_no_labels(tmp_path):
     photo(0).save(tmp_path / "photo.png")
     _, path = exported(tmp_path / "net.onnx")
@@ -648,6 +650,7 @@ def test_random_weights_are_measured_and_said(scarlet, random_file, tmp_path):
     assert "these percentages are meaningless" in scarlet("validate", random_file, tmp_path)[1]
 
 
+@pytest.mark.slow
 def test_top5_of_few_classes_is_all_of_them(tmp_path):
     _, path = exported(tmp_path / "three.onnx", num_classes=3)
     for index in range(3):

@@ -78,6 +78,7 @@ def same(model, other):
     return all(torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["auto", "pretrained"])
 def test_a_name_that_has_pretrained_weights_takes_them(weights, published, hub):
     network = load_network(NAME, weights)
@@ -113,6 +114,7 @@ def test_a_repository_means_its_weights(published, hub, scarlet, tmp_path, monke
     assert same(load_network("hf-hub:someone/small").model, published[1]), "from the cache, if the hub is silent"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["silent", "stalls"])
 @pytest.mark.parametrize("name", [NAME, "hf-hub:someone/small"])
 def test_a_hub_that_does_not_answer_is_given_up(fault, name, hub, scarlet):
@@ -140,6 +142,7 @@ def test_offline_one_line_offers_random_weights(weights, scarlet, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_name_without_pretrained_weights_anywhere_gets_random_ones():
     for name in ("scarlet_c", "efficientnet_lite1", Arch.of(TINY, ["e3k3"] * 8)):
         assert load_network(name, input_size=32).weights == RANDOM_WEIGHTS

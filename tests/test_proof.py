@@ -76,6 +76,7 @@ def test_other_processors_write_the_same_int8_files(cases, tmp_path):
     assert len(set(written.values())) == 1
 
 
+@pytest.mark.slow
 def test_a_planted_difference_is_seen(cases, tmp_path):
     """A processor that answers with another network's bits."""
     here, other = this_processor(), tmp_path / "other.py"

@@ -225,6 +225,7 @@ def test_a_file_that_this_processor_cannot_run_exactly_says_so(quantized, withou
     assert (code, json.loads(out)["passed"]) == (1, False)
 
 
+@pytest.mark.slow
 def test_the_exact_reference_has_the_bits_of_kernels_that_do_not_saturate(source, tmp_path):
     artifact, images = source
     made = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(isa="x64"))
@@ -243,6 +244,7 @@ def test_a_layer_that_stays_in_float_is_not_rounded_by_the_runtime(source, tmp_p
     assert inspect(everything.artifact.path).totals["float"] == len(names) - 1
 
 
+@pytest.mark.slow
 def test_layers_that_lose_too_much_stay_in_float_until_it_is_enough(source, tmp_path):
     artifact, images = source
     plain = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(method="minmax", least_sqnr_db=None))

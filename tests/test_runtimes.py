@@ -41,6 +41,7 @@ def needs(name):
         pytest.skip(f"{' and '.join(missing_modules(name))} not installed: {install_command(name)}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tmp_path):
     needs(name)

@@ -147,6 +147,7 @@ def test_a_photo_that_a_camera_turned_stands_upright_in_both(node_modules, files
     assert gap(logits, wanted) < 0.02
 
 
+@pytest.mark.slow
 def test_a_wrong_javascript_snippet_is_found_out(node_modules, files, pictures, expected):
     artifact = files["bilinear"]
     code = snippet(artifact, "js").replace("const REACH = 1", "const REACH = 0.9")

@@ -140,6 +140,7 @@ def test_uniform_sampling_is_uniform_and_independent():
         assert chisquare(list(Counter(pairs).values())).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_strict_fairness_counts_each_choice_as_often_as_each_other(tmp_path):
     strategy = strategy_of("fairnas")
     _, rows = run(strategy, tmp_path, max_steps=6)

@@ -9,6 +9,7 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.strategies.registry import STRATEGIES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, kind in STRATEGIES.items() if kind.views == 1])
 def test_a_strategy_takes_shares_of_classes_and_class_weights(name, tmp_path):
     plain = run(strategy_of(name), tmp_path / "plain", max_steps=1)[1]

@@ -130,6 +130,7 @@ def test_a_round_starts_from_a_fresh_supernet_with_an_empty_optimiser_and_the_hi
     assert len(content["optimizer"]["state"]) == on_path < sum(1 for _ in strategy.model.parameters())
 
 
+@pytest.mark.slow
 def test_as_released_weights_and_momentum_stay_and_only_the_rate_starts_anew(tmp_path):
     strategy = nao(reinit=False)
     rounds = Rounds(strategy)
@@ -236,6 +237,7 @@ def test_the_main_process_decides_and_the_others_follow(tmp_path):
     assert len(made) == 1
 
 
+@pytest.mark.slow
 def test_a_space_that_is_used_up_keeps_its_best(tmp_path):
     layers = tuple(replace(layer, tokens=layer.tokens[: 2 if i == 0 else 1]) for i, layer in enumerate(MINI.layers))
     strategy = nao(replace(MINI, layers=layers), first_pool=50, rounds=99)

@@ -68,6 +68,7 @@ class Descent(Spos):
         self.like.set_up(course)
 
 
+@pytest.mark.slow
 def test_without_temperature_it_is_plain_descent(tmp_path):
     cold = strategy_of("st-nas", temperature=0, share=0.6)
     done = train(cold, DATA, settings(), tmp_path / "cold")

@@ -151,6 +151,7 @@ def test_recalibration_depends_on_architecture_and_data_only():
     assert not torch.equal(again.bn1.running_mean, first.bn1.running_mean)
 
 
+@pytest.mark.slow
 def test_a_supernet_comes_back_from_its_file(tmp_path):
     supernet = lively(TINY, "orthogonal")
     save_supernet(supernet, tmp_path / "s.safetensors", {"data": "none"})

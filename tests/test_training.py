@@ -48,6 +48,7 @@ def supernet_learner(seed=0):
     return create_strategy("scarlet", MINI, seed=seed)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_steps_and_its_weights(tmp_path, scarlet):
     arguments = [*COMMAND[3:], "--max-steps", "5", "--out", tmp_path / "run"]
     code, out, err = scarlet(*arguments, "--json")
@@ -164,6 +165,7 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[-1] < 1e-3
 
 
+@pytest.mark.slow
 def test_max_steps_stops_the_schedule_of_all_epochs(tmp_path):
     data = fashion(MINI, 500)
     train(supernet_learner(), data, settings(max_steps=2), tmp_path / "two")
@@ -243,6 +245,7 @@ def test_a_network_learns_and_is_validated(tmp_path, scarlet):
     assert json.loads(out)["top1"] == pytest.approx(report["top1"][-1], abs=0.04)
 
 
+@pytest.mark.slow
 def test_a_run_from_other_first_weights_is_another_run(tmp_path):
     model = create_model(Arch.of(MINI, (layer.tokens[0] for layer in MINI.layers)))
     train(NetworkLearner(model), fashion(MINI, 500), settings(max_steps=1), tmp_path, identity={"start": "scratch"})
@@ -274,6 +277,7 @@ def test_a_broken_checkpoint_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_what_the_log_gets(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -314,6 +318,7 @@ def test_a_batch_of_one_index_has_the_shape_of_a_batch():
     assert TINY.input_size == 32
 
 
+@pytest.mark.slow
 def test_dropout_is_the_same_after_a_stop(tmp_path):
     def learner():
         torch.manual_seed(0)

@@ -164,6 +164,7 @@ def test_training_stops_after_epochs_without_a_better_one_and_gives_the_best(fol
     assert same(again.state, done.state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [7, 12, 17])
 def test_stopping_early_is_the_same_after_a_stop(folder, tmp_path, a_course, at):
     how = settings(patience=2, epochs=8, ema=0.7)
@@ -264,6 +265,7 @@ def test_an_exported_file_teaches_as_its_network_does(data, tmp_path):
         assert torch.allclose(teacher.logits(images, FEED), model(images), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_everything_together_goes_on_after_a_stop_to_the_same_bits(folder, tmp_path):
     teacher_file(tmp_path / "t.safetensors")
     taught = Teacher(network=str(tmp_path / "t.safetensors"))

@@ -24,6 +24,7 @@ def artifact(network, tmp_path_factory):
     return export_onnx(network.model, path, preprocessing=network.preprocessing)
 
 
+@pytest.mark.slow
 def test_a_faithful_file_passes_on_photographs_noise_and_extremes(network, artifact):
     parity = verify(network.model, artifact, preprocessing=network.preprocessing)
     assert parity.passed

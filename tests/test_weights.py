@@ -229,6 +229,7 @@ def test_an_import_leaves_the_model_that_it_is_given_as_it_is(tmp_path):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_bad_file_is_refused_and_the_old_one_stays(released, tmp_path):
     stored = store.import_weights(NAME, create_model(NAME), released)
     before = stored.path.read_bytes()
