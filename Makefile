@@ -1,5 +1,5 @@
 # make demo: set up and do the main job.   make test: set up and run every check.
-# make check: set up and run what takes two minutes of it.
+# make check: set up and run the quick part of it.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OUT ?= out/demo

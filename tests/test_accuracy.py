@@ -3,7 +3,7 @@
 import pytest
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.inference.accuracy import Accuracy
+from scarlet_zoo.inference.right_answers import Accuracy
 
 
 def test_seven_of_twelve_is_not_58_33_percent():

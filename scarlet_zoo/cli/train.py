@@ -157,7 +157,7 @@ def _watch(bar: Bar) -> Watch:
 
 
 def _print_report(report: dict[str, Any], as_json: bool) -> None:
-    from scarlet_zoo.inference.accuracy import Accuracy
+    from scarlet_zoo.inference.right_answers import Accuracy
 
     def render(console: Console) -> None:
         shown = {

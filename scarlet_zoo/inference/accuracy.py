@@ -19,11 +19,12 @@ from scarlet_zoo.data.folders import Dataset, Skipped, skipped_line
 from scarlet_zoo.data.image_io import ImageError, printable, strict_decoders
 from scarlet_zoo.data.layout import is_named_data
 from scarlet_zoo.data.preprocessing import Preprocessing
-from scarlet_zoo.errors import DatasetError, ScarletError, ScarletWarning
+from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.inference.answers import Logits, Progress, answers, likeliest
 from scarlet_zoo.inference.classifier import Classifier
 from scarlet_zoo.inference.counted import counted_images, logits_of_classes, training_images
 from scarlet_zoo.inference.load import load
+from scarlet_zoo.inference.right_answers import Accuracy
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,47 +34,6 @@ if TYPE_CHECKING:
 
 
 _TOP = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """How many of so many images were classified right; as text it says all that the number is worth.
-
-    Attributes:
-        right: number of images whose class has the largest logit.
-        images: number of images, at least one.
-
-    Raises:
-        ScarletError: there are no images, or more right answers than images.
-    """
-
-    right: int
-    images: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.right <= self.images or not self.images:
-            raise ScarletError(f"accuracy: got {self.right} right of {self.images} images, wanted at least one image")
-
-    @property
-    def percent(self) -> float:
-        """The share of right answers, in percent."""
-        return 100 * self.right / self.images
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % confidence interval of ``percent`` by Wilson's score, if the images are a random sample."""
-        from scipy.stats import binomtest
-
-        found = binomtest(self.right, self.images).proportion_ci(0.95, method="wilson")
-        return 100 * float(found.low), 100 * float(found.high)
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.percent:.2f} % ({self.right:,} of {self.images:,} images, 95 % interval {low:.1f} to {high:.1f})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values: ``right images percent interval``."""
-        return {**asdict(self), "percent": self.percent, "interval": list(self.interval)}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.errors import RecordError
+from scarlet_zoo.inference.right_answers import Accuracy
 from scarlet_zoo.measurement.records import Record
 from scarlet_zoo.utils.schema import first_fault
 
@@ -57,11 +58,7 @@ class OwnAccuracy:
         """The 95 % interval in percent by Wilson's score; None if the number of images is not known."""
         if self.row.images is None:
             return None
-        from scipy.stats import binomtest
-
-        right = round(self.row.top1 * self.row.images / 100)
-        found = binomtest(right, self.row.images).proportion_ci(0.95, method="wilson")
-        return 100 * float(found.low), 100 * float(found.high)
+        return Accuracy(round(self.row.top1 * self.row.images / 100), self.row.images).interval
 
     def fit(self, record: Record) -> int:
         """How closely it belongs to a record: 3 by the file's path, 2 by the file's name, 1 by the network, 0 not."""

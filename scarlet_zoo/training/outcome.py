@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from scarlet_zoo.inference.accuracy import Accuracy
+from scarlet_zoo.inference.right_answers import Accuracy
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.inference.accuracy import Accuracy
+from scarlet_zoo.inference.right_answers import Accuracy
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.loading import InputSize
 from scarlet_zoo.models.weights.checkpoint import save_state

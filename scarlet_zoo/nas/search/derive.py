@@ -9,6 +9,7 @@ from typing import Any
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.zoo import safe_name
+from scarlet_zoo.data.held_out import stated_training
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.weights.checkpoint import read_metadata, save_state
 from scarlet_zoo.nas.search.front import Front, choose_from, load_front
@@ -105,13 +106,11 @@ def _with_weights(
     assert scored.data is not None
     bench = OneShot(supernet, scored.data, validation_data=scored.validation_data)
     described = read_metadata(supernet)
-    training: dict[str, str] = {key: described[key] for key in ("validation", "split") if key in described}
     written = []
     for network in networks:
         path = out / f"{network.name}.safetensors"
         metadata = {"name": network.name, "arch": str(network.arch), "space": network.arch.space.to_json(),
-                    "labels": described["labels"], "data": described["data"],
-                    **training,
+                    "labels": described["labels"], **stated_training(described),
                     "stabilized": str(bench.supernet.skip != "plain"),
                     "supernet_sha256": described["sha256"]}  # fmt: skip
         save_state(bench.network(network.arch).state_dict(), path, metadata)
