@@ -175,6 +175,17 @@ def _in_order_of(data: ImageData, logits: Logits) -> ImageData:
     return data
 
 
+def plain_preprocessing(name: str, side: int) -> Preprocessing:
+    """Return a preprocessing whose result is the pixels themselves, from 0 to 1: mean 0 and deviation 1.
+
+    Args:
+        name: name of the data set; Fashion-MNIST's images stay as they are, 28 pixels in grey.
+        side: side in pixels that the images of other data sets are resized and cropped to, in colour.
+    """
+    channels, side = (1, 28) if name == "fashion-mnist" else (3, side)
+    return Preprocessing((side, side), (0.0,) * channels, (1.0,) * channels, "bilinear", 1.0)
+
+
 def save_images(name: str, part: str, count: int, out: Path, folder: Path | None = None) -> list[Path]:
     """Write the images of a part, up to ``count`` spread evenly over it, as PNG files ``<position>_<class>.png``.
 
@@ -193,9 +204,7 @@ def save_images(name: str, part: str, count: int, out: Path, folder: Path | None
     Raises:
         DatasetError: there is no such data set or part.
     """
-    channels, side = (1, 28) if name == "fashion-mnist" else (3, 224)
-    # With mean 0 and deviation 1 the network input can be converted back to the pixels.
-    plain = Preprocessing((side, side), (0.0,) * channels, (1.0,) * channels, "bilinear", 1.0)
+    plain = plain_preprocessing(name, 224)
     data = open_data(name, plain, folder)
     images, targets = next(in_order(data.part(part), count, count))
     make_folder(out)
@@ -204,7 +213,7 @@ def save_images(name: str, part: str, count: int, out: Path, folder: Path | None
         label = "".join(mark if mark.isalnum() else "_" for mark in data.classes[target])
         files.append(out / f"{position:04}_{label}.png")
         with replacing(files[-1]) as temporary:
-            Image.fromarray(pixels.squeeze(-1) if channels == 1 else pixels).save(temporary, format="PNG")
+            Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(temporary, format="PNG")
     return files
 
 

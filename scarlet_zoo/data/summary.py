@@ -16,7 +16,6 @@ from scarlet_zoo.data.folders import Skipped
 from scarlet_zoo.data.image_io import ImageFacts, printable
 from scarlet_zoo.data.layout import Parts, is_named_data, read_parts
 from scarlet_zoo.data.partition import Division
-from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError
 
 _LOOKED_AT, _SAMPLE = 64, 1000  # pixels and images of a data set by name that mean and deviation are of
@@ -95,14 +94,11 @@ def check_data(
 
 
 def _of_named(name: str, folder: Path | None, validation: int | None) -> Summary:
-    from scarlet_zoo.data.datasets import open_data
+    from scarlet_zoo.data.datasets import open_data, plain_preprocessing
     from scarlet_zoo.data.divided import PARTS
     from scarlet_zoo.data.splits import Split, in_order
 
-    # With mean 0 and deviation 1 the network's input is the pixels, in [0, 1].
-    channels, side = (1, 28) if name == "fashion-mnist" else (3, _LOOKED_AT)
-    feed = Preprocessing((side, side), (0.0,) * channels, (1.0,) * channels, "bilinear", 1.0)
-    opened = open_data(name, feed, folder, validation)
+    opened = open_data(name, plain_preprocessing(name, _LOOKED_AT), folder, validation)
     found: dict[str, Split] = {}
     for part in PARTS:
         with suppress(DatasetError):  # not every data set has test images
