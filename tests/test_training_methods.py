@@ -15,6 +15,7 @@ from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ScarletWarning, TrainingError, UnknownNameError
 from scarlet_zoo.models.weights.checkpoint import save_state
+from scarlet_zoo.training.class_loss import ClassLoss
 from scarlet_zoo.training.learner import NetworkLearner, StepBatch
 from scarlet_zoo.training.loop import Loop, train
 from scarlet_zoo.training.optimizer import make_optimizer
@@ -187,7 +188,7 @@ def test_the_loss_with_a_teacher_is_the_formula(data):
     student, teacher = network().eval(), network(name="test_resnet").eval()
     images, targets = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 0])
     taught = NetworkLearner(student, how, (fake_teacher(teacher), FEED))
-    taught.criterion = torch.nn.CrossEntropyLoss()
+    taught.criterion = ClassLoss()
     (term,) = taught.terms(student, StepBatch(0, (images,), targets))
     with torch.no_grad():
         own, theirs = student(images), teacher(images)
@@ -197,6 +198,30 @@ def test_the_loss_with_a_teacher_is_the_formula(data):
     assert float(term.loss.detach()) == pytest.approx(float(0.75 * hard + 0.25 * 9 * soft), rel=1e-5)
     term.loss.backward()
     assert all(parameter.grad is None for parameter in teacher.parameters())
+    # With weights both parts are the mean by weight.
+    weight = torch.tensor([0.5, 3.0, 1.0])
+    taught.criterion = ClassLoss(weight)
+    (term,) = taught.terms(student, StepBatch(0, (images,), targets))
+    hard = -own.log_softmax(1)[torch.arange(4), targets]
+    soft = (p * (p.log() - (own / 3).log_softmax(1))).sum(1)
+    expected = ((0.25 * 9 * soft + 0.75 * hard) * weight[targets]).sum() / 5.0
+    assert float(term.loss.detach()) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_have_one_rule_for_indices_and_shares(smoothing):
+    random = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(6, 3, generator=random), torch.tensor([0, 0, 1, 2, 1, 0])
+    weight, shares = torch.tensor([0.25, 4.0, 1.5]), torch.nn.functional.one_hot(targets, 3).float()
+    plain, weighted = ClassLoss(None, smoothing), ClassLoss(weight, smoothing)
+    torch.testing.assert_close(weighted(logits, shares), weighted(logits, targets))
+    torch.testing.assert_close(plain(logits, shares), plain(logits, targets))
+    # Where all classes count alike, the weights change nothing, for mixed images neither.
+    mixed = shares.lerp(shares.flip(0), 0.3)
+    torch.testing.assert_close(ClassLoss(torch.full((3,), 4.0), smoothing)(logits, mixed), plain(logits, mixed))
+    spread = (1 - smoothing) * mixed + smoothing / 3
+    expected = -(spread * weight * logits.log_softmax(1)).sum() / (mixed * weight).sum()
+    torch.testing.assert_close(weighted(logits, mixed), expected)
 
 
 def fake_teacher(model, feed=FEED):

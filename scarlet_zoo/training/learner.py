@@ -15,6 +15,7 @@ from scarlet_zoo.data.balance import LOSS, class_weights
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.training.class_loss import ClassLoss
 from scarlet_zoo.training.freezing import freeze, head_names, train_mode
 from scarlet_zoo.training.optimizer import layer_scales
 from scarlet_zoo.training.settings import TrainSettings, learning_rate
@@ -117,7 +118,7 @@ class Learner:
         weight = None
         if course.settings.balance == LOSS:
             weight = class_weights(course.data.part("train").targets, len(course.data.classes)).to(course.device)
-        self.criterion = nn.CrossEntropyLoss(weight, label_smoothing=course.settings.label_smoothing)
+        self.criterion = ClassLoss(weight, course.settings.label_smoothing)
 
     def scales(self) -> Mapping[str, float]:
         """Return the learning rate of parameters by name over that of the step; 1 for those that are left out."""
@@ -220,7 +221,8 @@ class NetworkLearner(Learner):
         """Yield the loss of the batch, the only term: cross-entropy, mixed with the teacher's where there is one.
 
         The teacher's part is the Kullback-Leibler divergence of the softened answers, times the temperature squared,
-        so that its gradient does not shrink with the temperature (arXiv 1503.02531, section 2).
+        so that its gradient does not shrink with the temperature (arXiv 1503.02531, section 2). The weight of a class
+        holds for both parts, see :class:`scarlet_zoo.training.class_loss.ClassLoss`.
         """
         logits = model(batch.images)
         loss, how = self.criterion(logits, batch.targets), self._settings.teacher
@@ -228,7 +230,8 @@ class NetworkLearner(Learner):
             network, feed = self._teacher
             taught = (network.logits(batch.images, feed) / how.temperature).log_softmax(1)
             own = (logits.float() / how.temperature).log_softmax(1)
-            apart = nn.functional.kl_div(own, taught, reduction="batchmean", log_target=True)
+            apart = nn.functional.kl_div(own, taught, reduction="none", log_target=True).sum(1)
+            apart = self.criterion.weighted_mean(apart, batch.targets)
             loss = (1 - how.weight) * loss + how.weight * how.temperature**2 * apart
         yield LossTerm("cross_entropy", loss, getattr(self.model, "arch", None))
 
