@@ -164,8 +164,9 @@ def test_a_renamed_class_is_refused_by_every_verb_and_a_lost_one_keeps_the_indic
     with pytest.raises(DatasetError, match=r"'wasp' fits no class, wanted a label .*\(ant, bee, cat, dog\)"):
         scored(supernet, copied)
     for source in (load(file), load(ARCH, str(network.path))):
-        with pytest.raises(DatasetError, match="folder 'wasp' fits no class"):
-            zoo.validate(source, copied)
+        for split in (None, "validation"):
+            with pytest.raises(DatasetError, match="folder 'wasp' fits no class"):
+                zoo.validate(source, copied, split=split)
     # All renamed: their order would turn right answers into wrong ones.
     for number, name in enumerate(("cat", "dog", "wasp")):
         (copied / name).rename(copied / f"k{number}")

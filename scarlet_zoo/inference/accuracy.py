@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scarlet_zoo.data.class_folders import AUTO, match_folders
-from scarlet_zoo.data.class_folders import Logits as ClassLogits
+from scarlet_zoo.data.class_folders import AUTO
 from scarlet_zoo.data.folders import Dataset, Skipped, skipped_line
 from scarlet_zoo.data.image_io import ImageError, printable, strict_decoders
 from scarlet_zoo.data.layout import is_named_data
@@ -22,7 +21,7 @@ from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.inference.answers import Logits, Progress, answers, likeliest
 from scarlet_zoo.inference.classifier import Classifier
-from scarlet_zoo.inference.counted import counted_images, logits_of_classes, training_images
+from scarlet_zoo.inference.counted import Counted, counted_images, logits_of_classes, training_images
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.inference.right_answers import Accuracy
 
@@ -136,20 +135,18 @@ def validate(
         trained, part = training_images(opened), split or "validation"
         by_class = trained.by_class or not trained.are_of(str(data))
         parts = open_data(str(data), opened.preprocessing, data_dir, validation, by_class=by_class)
+        logits_of_classes(opened, parts)  # which names a class that the network does not know
         if part == "validation":
             trained.require(parts.division, str(data), validation, others=True)
         return validate_part(opened, parts, part, batch=batch, limit=limit, progress=progress)
-    dataset, chosen = counted_images(opened, data, split, validation)
-    return _validate_folder(opened, dataset, chosen, class_folders, limit, batch, progress)
+    counted = counted_images(opened, data, split, validation, class_folders)
+    return _validate_folder(opened, counted, limit, batch, progress)
 
 
-def _validate_folder(classifier: Classifier, dataset: Dataset, part: str | None, rule: str, limit: int | None,
-                     batch: int, progress: Progress | None) -> Validation:  # fmt: skip
-    folder, names = dataset.folder, dataset.classes
-    used = [names[target] for target in sorted(set(dataset.targets))]
-    logits = ClassLogits(classifier.source, classifier.classes, classifier.given_labels)
-    matched = match_folders(folder, dataset.names, used, logits, rule)
-    counted = dataset.numbered(matched.index).limited(limit)
+def _validate_folder(classifier: Classifier, found: Counted, limit: int | None, batch: int,
+                     progress: Progress | None) -> Validation:  # fmt: skip
+    dataset, folder = found.images, found.images.folder
+    counted = dataset.numbered(found.matched.index).limited(limit)
     target_of, skipped = dict(zip(counted.files, counted.targets, strict=True)), list(dataset.skipped)
 
     def skip(file: Path, error: ImageError) -> None:
@@ -158,14 +155,14 @@ def _validate_folder(classifier: Classifier, dataset: Dataset, part: str | None,
     with strict_decoders():
         rows = answers(classifier, counted.files, batch=batch, skip=skip)
         pairs = ((logits, target_of[file]) for file, logits in rows)
-        result = _count(classifier, folder, part, pairs, len(counted.files), progress)
+        result = _count(classifier, folder, found.part, pairs, len(counted.files), progress)
     files = len(counted.files) + len(dataset.skipped)
     line = skipped_line(folder, skipped, files) if skipped else ""
     if result is None:
         raise DatasetError(f"{folder}: no image can be read; {line.removeprefix(f'{printable(folder)}: ')}")
     if any(entry.is_lost for entry in skipped):
         warnings.warn(line, ScarletWarning, stacklevel=3)
-    return replace(result, matched_by=matched.rule, skipped=tuple(sorted(skipped, key=lambda entry: entry.file)))
+    return replace(result, matched_by=found.matched.rule, skipped=tuple(sorted(skipped, key=lambda entry: entry.file)))
 
 
 def validate_part(
