@@ -329,13 +329,15 @@ def test_a_supernets_loss_is_drawn_and_an_empty_folder_is_one_line(plan, tmp_pat
     ("flags", "said"),
     [(("--teacher-weight", 0.5), "only applies to --teacher"), (("--freeze", "head"), "backbone or a number"),
      (("--opt", "adamv"), "adamw"), (("--teacher", "none.safetensors"), "no such file"),
-     (("--weights", "none.safetensors"), "no such file"), (("--continue-from", "none"), "no finished run")],
+     (("--weights", "none.safetensors"), "no such file"), (("--continue-from", "none"), "no finished run"),
+     (("--plot", "curves.pdf"), "got curves.pdf, wanted a file name that ends with .png or .svg")],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_line(folder, tmp_path, scarlet, flags, said):
     code, _, err = scarlet("train", NET, "--data", folder, "--validation", 4, "--input-size", 32, "--out", tmp_path,
                            "--max-steps", 1, *flags)  # fmt: skip
     assert (code, err.count("\n")) == (2, 1)
     assert said in err
+    assert not (tmp_path / "steps.jsonl").exists()
 
 
 def test_fashion_mnist_and_a_teacher_of_colour_images(tmp_path):

@@ -4,6 +4,11 @@ import json
 
 import pytest
 from conftest import FASHION
+from training_parts import FEED
+
+from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.nas import tour
 
 # Nothing here is about how long a network takes.
 pytestmark = pytest.mark.usefixtures("brief_measurements")
@@ -37,3 +42,22 @@ def test_a_smoke_tour_goes_the_whole_way_and_can_be_taken_up_again(scarlet, tmp_
     assert code == 0
     assert json.loads(out)["chosen"] == report["chosen"]
     assert (tmp_path / "supernet" / "steps.jsonl").read_text() == before
+
+
+def test_a_tour_refuses_broken_images_or_leaves_them_out(scarlet, tmp_path, monkeypatch):
+    for number, photo in enumerate(photos(8)):
+        (tmp_path / "data" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        photo.resize((32, 32)).save(tmp_path / "data" / "ab"[number % 2] / f"{number}.png")
+    (tmp_path / "data" / "a" / "broken.png").write_bytes(b"no image")
+    command = ("tour", "--smoke", "--space", "scarlet-rgb32", "--data", tmp_path / "data", "--out", tmp_path / "out")
+    code, _, err = scarlet(*command)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "1 of 9 images cannot be read: not an image: a/broken.png; wanted readable images, or --skip-broken" in err
+
+    def opened(*_, data, **__):
+        raise ScarletError(f"got {len(data.open(FEED).part('train'))} images")
+
+    monkeypatch.setattr(tour, "train_supernet", opened)
+    _, _, err = scarlet(*command, "--skip-broken")
+    assert "skipped 1 of 9 files" in err
+    assert "got 6 images" in err

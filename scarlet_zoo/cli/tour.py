@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, say
-from scarlet_zoo.cli.options import Data, DataDir, Held, Json, Out, SpaceOrNone, TorchThreads
+from scarlet_zoo.cli.options import Data, DataDir, Held, Json, Out, SkipBroken, SpaceOrNone, TorchThreads
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +27,7 @@ def run_tour(
     data: Data = "fashion-mnist",
     data_dir: DataDir = None,
     validation: Held = None,
+    skip_broken: SkipBroken = False,
     threads: TorchThreads = 0,
 ) -> None:
     """Run every stage, from images to a measured file.
@@ -38,7 +39,7 @@ def run_tour(
     from scarlet_zoo.training.run import DataPlan
 
     settings = TourSettings.smoke(threads, data) if smoke else TourSettings.usual(threads, data)
-    images = DataPlan(name=data, folder=data_dir, validation=validation)
+    images = DataPlan(name=data, folder=data_dir, validation=validation, skip_broken=skip_broken)
     with progress_bar("tour") as progress:
         report = tour(out, settings, images, space, say, progress)
 
