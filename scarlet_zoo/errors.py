@@ -57,6 +57,10 @@ class CheckpointError(ScarletError):
     """A weights file that cannot be read, or that belongs to another network."""
 
 
+class HeadlessError(CheckpointError):
+    """A weights file that has all of a network but its classifier."""
+
+
 class PretrainedError(CheckpointError):
     """Pretrained weights that exist, and that cannot be got here and now."""
 

@@ -14,7 +14,7 @@ from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import chain_layers
 from scarlet_zoo.data.batches import Batch
-from scarlet_zoo.errors import DatasetError, ScarletError, ScarletWarning, TrainingError
+from scarlet_zoo.errors import CheckpointError, DatasetError, ScarletError, ScarletWarning, TrainingError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.models.scarlet import create_model
@@ -86,6 +86,27 @@ def test_other_classes_get_a_new_classifier_on_the_same_body(plan, tmp_path):
     )
 
 
+KINDS = {
+    "no classifier": lambda state: {key: value for key, value in state.items() if key not in HEAD},
+    "another one": lambda state: {key.replace("classifier", "fc.1"): value for key, value in state.items()},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_without_the_networks_classifier_get_a_new_one(plan, tmp_path, kind):
+    state = network(7).state_dict()
+    torch.save(KINDS[kind](state), tmp_path / "weights.pth")
+    done = first_weights(tmp_path / "run", plan, weights=tmp_path / "weights.pth")
+    assert done.report["start"]["head"] == "new"
+    began = state_of(done)
+    assert {key for key in state if not torch.equal(state[key], began[key])} == HEAD
+    assert began["classifier.weight"].shape[0] == 3
+    # Another network is refused as before.
+    torch.save({key: value for key, value in state.items() if "blocks.0" not in key}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"for another network: lacks tensor .blocks\.0"):
+        first_weights(tmp_path / "other", plan, weights=tmp_path / "other.pth")
+
+
 @pytest.mark.parametrize(
     ("labels", "kept"),
     [(["cat", "cup", "star"], True), (["Cat", "Cup", "Star"], True), (["star", "cup", "cat"], False),
@@ -147,7 +168,8 @@ def test_a_transformer_is_fine_tuned_by_layers(plan, tmp_path):
 
 
 def test_pretrained_weights_of_the_zoo_are_fine_tuned(plan, tmp_path):
-    done = train("scarlet_mini_s", data=plan, out=tmp_path, settings=ONE, weights="pretrained")
+    with pytest.warns(ScarletWarning, match="turned grey"):
+        done = train("scarlet_mini_s", data=plan, out=tmp_path, settings=ONE, weights="pretrained")
     assert done.report["start"]["weights"].startswith("shipped scarlet_mini_s")
     assert done.report["start"]["head"] == "new"
     shipped = load_network("scarlet_mini_s", "pretrained")
@@ -277,8 +299,8 @@ def test_a_supernet_keeps_its_classifier_for_the_same_classes_and_refuses_anothe
     assert again.report["start"]["head"] == "kept"
     with pytest.raises(TrainingError, match="another run \\(start"):
         train_supernet(SPACE, data=plan, out=tmp_path / "two", settings=how)
-    with pytest.raises(TrainingError, match="space 'little', wanted one of 'scarlet-mini'"):
-        train_supernet("scarlet-mini", data=plan, out=tmp_path / "three", settings=how, start=first.path)
+    with pytest.raises(TrainingError, match="space 'little', wanted one of 'scarlet-rgb32'"):
+        train_supernet("scarlet-rgb32", data=plan, out=tmp_path / "three", settings=how, start=first.path)
     with pytest.raises(TrainingError, match="with skips 'plain', wanted 'orthogonal'"):
         train_supernet(SPACE, data=plan, out=tmp_path / "four", settings=how, start=first.path, skip="orthogonal")
 

@@ -19,7 +19,7 @@ from scarlet_zoo.data.class_folders import Logits, match_folders
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.held_out import TrainingImages
 from scarlet_zoo.data.preprocessing import Preprocessing
-from scarlet_zoo.errors import ArchError, DatasetError, ScarletWarning, TrainingError
+from scarlet_zoo.errors import ArchError, DatasetError, HeadlessError, ScarletWarning, TrainingError
 from scarlet_zoo.models.loading import InputSize, Network, load_network, preprocessing_of, sized
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.supernet import load_supernet
@@ -101,7 +101,8 @@ def from_weights(
     """Start from trained weights, by the rule of :func:`scarlet_zoo.models.loading.load_network`.
 
     The preprocessing is that of the weights, except for a size that is given. The classifier is kept if its classes
-    are the data's, in the same order; else a new one is drawn from the seed.
+    are the data's, in the same order; else, and for weights without a classifier of the network's kind, a new one is
+    drawn from the seed.
 
     Args:
         name: the network.
@@ -114,7 +115,7 @@ def from_weights(
     Raises:
         ScarletError: no such network or weights, weights that do not fit, or a network without a known classifier.
     """
-    network = load_network(_network_of(name, space) if space else name, weights)
+    network = _trained(_network_of(name, space) if space else name, weights)
     if not network.trained:
         return from_scratch(name, opened, size, space, seed)
     feed = sized(network.preprocessing, size)
@@ -153,6 +154,14 @@ def from_run(name: str, opened: Open, size: InputSize | None, space: SearchSpace
         )
     steps = int(before.get("steps", 0)) + int((before.get("start") or {}).get("steps_before", 0))
     return replace(start, words=f"run, {start.words}", facts={**start.facts, "run": str(run), "steps_before": steps})
+
+
+def _trained(network: Arch | str, weights: str) -> Network:
+    """A network with trained weights; without a classifier if they have none, or one of another kind."""
+    try:
+        return load_network(network, weights)
+    except HeadlessError:
+        return load_network(network, weights, num_classes=0)
 
 
 def is_head_of(network: Network, images: ImageData) -> bool:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.errors import CheckpointError, HeadlessError
 from scarlet_zoo.models.weights.matching import Checkpoint, listed, read_for
 
 
 def load_tensors(model: nn.Module, found: Checkpoint) -> None:
     """Load a checkpoint's tensors into a model; every tensor must match.
 
+    A model without a classifier (``num_classes=0``) takes a file with one and leaves it out, whatever its name.
+
     Raises:
+        HeadlessError: the file has no classifier, or one of another kind, and else all of the model.
         CheckpointError: a tensor is missing, unknown, of another shape or not finite; the message names it, and says
             what to type for a network of another number of classes or channels.
     """
     config = getattr(model, "pretrained_cfg", None) or {}
     heads, stems = listed(config.get("classifier")), listed(config.get("first_conv"))
+    if getattr(model, "num_classes", None) == 0:
+        found = _without_head(model, found, heads)
     _check_names(model, found, heads)
     for key, value in model.state_dict().items():
         got = found.state[key]
@@ -28,6 +34,14 @@ def load_tensors(model: nn.Module, found: Checkpoint) -> None:
             raise CheckpointError(_other_shape(found.path, key, got, value, heads, stems))
     check_finite(found.state, str(found.path), model.state_dict())
     model.load_state_dict(found.state)
+
+
+def _without_head(model: nn.Module, found: Checkpoint, heads: tuple[str, ...]) -> Checkpoint:
+    own = {key.partition(".")[0] for key in model.state_dict()}
+    behind = tuple(f"{name}." for name in heads)
+    state = {key: tensor for key, tensor in found.state.items()
+             if key.partition(".")[0] in own and not key.startswith(behind)}  # fmt: skip
+    return replace(found, state=state)
 
 
 def _check_names(model: nn.Module, found: Checkpoint, heads: tuple[str, ...]) -> None:
@@ -43,11 +57,11 @@ def _check_names(model: nn.Module, found: Checkpoint, heads: tuple[str, ...]) ->
         # The body is this network's, to the last tensor.
         if unknown:
             advice = "build it in torch and give it to scarlet_zoo.export"
-            raise CheckpointError(
+            raise HeadlessError(
                 f"{found.path}: has a classifier of its own, {unknown[0]!r}: {first} {counts}; {advice}"
             )
         advice = "give --num-classes 0 for its features"
-        raise CheckpointError(f"{found.path}: has no classifier: {first} {counts}; {advice}")
+        raise HeadlessError(f"{found.path}: has no classifier: {first} {counts}; {advice}")
     raise CheckpointError(f"{found.path}: for another network: {first} {counts}")
 
 
