@@ -3,6 +3,9 @@
 import gzip
 import json
 import struct
+from io import BytesIO
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -21,7 +24,7 @@ from scarlet_zoo.data.fashion_mnist import fashion_mnist
 from scarlet_zoo.data.preprocessing import Preprocessing, space_preprocessing
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.data.splits import ArraySplit, in_order
-from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.errors import DatasetError, ScarletWarning
 
 MINI = get_space("scarlet-mini")
 COLOUR = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3, "bilinear", 0.875)
@@ -282,6 +285,91 @@ def test_hugging_face_and_torchvision_sets(tmp_path, monkeypatch):
     data = open_data("torchvision:CIFAR10", COLOUR, validation=2)
     assert [len(data.part(name)) for name in ("train", "validation", "test")] == [10, 2, 3]
     assert next(in_order(data.part("test"), 3))[0].shape == (3, 3, 32, 32)
+
+
+class OnDisk:
+    """A data set of torchvision's kind that opens its images when they are asked for, some of which are damaged."""
+
+    classes = ("x", "y")
+    wrong: frozenset[int] = frozenset()
+    looked_at: ClassVar[list[int]] = []
+
+    def __init__(self, root, train, download):
+        self.root, self.train = Path(root), train
+        if not self.root.is_dir():
+            self.root.mkdir()
+            (self.root / "images").touch()
+        self.targets = [number % 2 for number in range(12 if train else 3)]
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        type(self).looked_at.append(index)
+        if self.train and index in self.wrong:
+            content = BytesIO()
+            photos(1)[0].resize((40, 40)).save(content, format="JPEG")
+            return Image.open(BytesIO(content.getvalue()[:-200])), index % 2
+        return Image.new("RGB", (20, 20), (10 * index, 0, 0)), index % 2
+
+
+def test_images_of_a_data_set_by_name_are_checked_before_a_training(tmp_path, monkeypatch, scarlet):
+    import torchvision.datasets
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", OnDisk)
+    monkeypatch.setattr(OnDisk, "wrong", frozenset({3, 7}))
+    name = ("torchvision:CIFAR10", COLOUR, tmp_path / "data", 2)
+    says = "2 of 15 images cannot be read: broken image: train image 3, train image 7; wanted readable images, or --sk"
+    with pytest.raises(DatasetError, match=says):
+        open_data(*name, skip_broken=False)
+    OnDisk.looked_at.clear()
+    with pytest.warns(ScarletWarning, match="skipped 2 of 15 images .broken image: train image 3, train image 7"):
+        data = open_data(*name)
+    assert OnDisk.looked_at == [3, 7]
+    assert [len(data.part(part)) for part in ("train", "validation", "test")] == [8, 2, 3]
+    red = torch.cat([next(in_order(data.part(part), 8))[0][:, 0, 0, 0] for part in ("train", "validation")])
+    levels = ((red * 0.25 + 0.5) * 255).round().int().tolist()
+    assert sorted(levels) == [10 * number for number in range(12) if number not in (3, 7)]
+    command = ("data", "check", name[0], "--data-dir", name[2], "--json")
+    code, out, err = scarlet(*command)
+    assert (code, says.partition(";")[0] in err) == (1, True)
+    assert [Path(entry["file"]).name for entry in json.loads(out)["broken"]] == ["train image 3", "train image 7"]
+    assert scarlet(*command, "--skip-broken")[0] == 0
+    code, _, err = scarlet("supernet", "train", "--data", name[0], "--data-dir", name[2], "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1)
+    assert says in err
+    monkeypatch.setattr(OnDisk, "wrong", frozenset(range(1, 12, 2)))
+    with pytest.raises(
+        DatasetError, match=r"no training image of y can be read, wanted one at least: .*skipped 6 of 15"
+    ):
+        open_data("torchvision:CIFAR10", COLOUR, tmp_path / "other", 2)
+
+
+@pytest.mark.slow
+def test_images_of_a_hugging_face_set_are_checked_and_prepared_as_files_are(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    kinds = {"grey16": Image.fromarray(np.full((20, 20), 40_000, np.uint16)), "clear": Image.new("RGBA", (20, 20)),
+             "red": Image.new("RGB", (20, 20), "red")}  # fmt: skip
+    rows = []
+    for number in range(12):
+        content = BytesIO()
+        list(kinds.values())[number % 3].save(content, format="PNG")
+        rows.append({"bytes": content.getvalue() if number != 8 else b"no image", "path": f"{number}.png"})
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
+    part = datasets.Dataset.from_dict({"image": rows, "label": [n % 3 for n in range(12)]}, features=features)
+    secret = datasets.Dataset.from_dict({"image": rows[:2], "label": [-1, -1]}, features=features)
+    datasets.DatasetDict({"train": part, "test": secret}).save_to_disk(tmp_path / "hf")
+    name = f"hf:{tmp_path / 'hf'}"
+    with pytest.raises(DatasetError, match="1 of 12 images cannot be read: not an image: train image 8; wanted"), \
+            pytest.warns(ScarletWarning, match="its test images have no labels"):  # fmt: skip
+        open_data(name, COLOUR, skip_broken=False)
+    with pytest.warns(ScarletWarning):
+        data = open_data(name, COLOUR)
+    assert data.altered == 8
+    images, targets = next(in_order(data.part("train"), 12))
+    expected = {0: (156, 156, 156), 1: (255, 255, 255), 2: (255, 0, 0)}
+    for image, target in zip(COLOUR.restore(images.numpy()), targets.tolist(), strict=True):
+        assert tuple(image[5, 5]) == expected[target]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from scarlet_zoo.data.calibration import read_calibration
 from scarlet_zoo.data.class_folders import Logits, match_folders
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.folders import list_images, read_dataset
-from scarlet_zoo.data.image_io import ImageError, open_image
+from scarlet_zoo.data.image_errors import ImageError
+from scarlet_zoo.data.image_io import open_image
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import DatasetError, ScarletWarning

@@ -18,7 +18,8 @@ from torchvision.transforms import v2
 import scarlet_zoo as zoo
 from scarlet_zoo.cli import main
 from scarlet_zoo.data import folders
-from scarlet_zoo.data.image_io import ImageError, open_image, prepare_image_file, strict_decoders
+from scarlet_zoo.data.image_errors import ImageError
+from scarlet_zoo.data.image_io import open_image, prepare_image_file, strict_decoders
 from scarlet_zoo.data.labels import imagenet_labels
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import photos

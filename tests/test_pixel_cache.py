@@ -19,7 +19,7 @@ from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.cached_split import CachedSplit, cached_size
 from scarlet_zoo.data.datasets import open_data, trained_on
-from scarlet_zoo.data.image_io import ImageError
+from scarlet_zoo.data.image_errors import ImageError
 from scarlet_zoo.data.pixel_cache import PixelCache
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import photos

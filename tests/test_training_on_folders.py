@@ -1,11 +1,13 @@
 """Trainings on a folder of photographs: how its images are altered is recorded, and resumes to the same bits."""
 
 import json
+import shutil
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.augmentations import augment_plan
@@ -109,6 +111,27 @@ def test_a_run_of_an_earlier_version_goes_on_with_its_crops_of_the_originals(fol
     assert trained(folder, tmp_path / "new") != whole
 
 
+def test_a_run_of_an_earlier_version_is_refused_where_it_saw_other_pixels(folder, tmp_path):
+    """It took rotated photographs as they lie. One that has ended, and one on other photographs, stay as they are."""
+    shutil.copytree(folder, tmp_path / "phone")
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    one = tmp_path / "phone" / "many" / "01.jpg"
+    Image.open(one).save(one, exif=rotated)
+    for data in (folder, tmp_path / "phone"):
+        out = tmp_path / f"run of {data.name}"
+        trained(data, out, max_steps=2)
+        content = torch.load(out / "checkpoint.pt", weights_only=True)
+        assert content.pop("preprocessing_rule") == 2
+        torch.save(content, out / "checkpoint.pt")
+    trained(folder, tmp_path / f"run of {folder.name}", max_steps=3)
+    trained(tmp_path / "phone", out, max_steps=2)
+    with pytest.raises(
+        TrainingError, match="version 1 of the preprocessing, here version 2: it took 1 of the images oth"
+    ):
+        trained(tmp_path / "phone", out, max_steps=3)
+
+
 LOSSES: dict[str, dict[str, Any]] = {
     "plain": {},
     "loss": {"balance": "loss"},
@@ -133,7 +156,7 @@ def test_what_is_mixed_and_balanced_reaches_the_loss(folder, tmp_path):
 
 
 def test_a_strategy_that_compares_views_takes_no_mixing(scarlet, folder, tmp_path):
-    code, out, err = scarlet("supernet", "train", "--space", "scarlet-mini-7", "--data", folder, "--strategy", "pi-nas",
+    code, out, err = scarlet("supernet", "train", "--space", "scarlet-rgb32", "--data", folder, "--strategy", "pi-nas",
                              "--cutmix", 1, "--batch-size", 8, "--option", "queue=16", "--out", tmp_path)  # fmt: skip
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert "got mixup 0 and cutmix 1, wanted neither: the strategy compares 4 views" in err

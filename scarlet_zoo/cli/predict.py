@@ -104,6 +104,7 @@ def _row(prediction: Prediction, classifier: Classifier) -> dict[str, Any]:
         "file": printable(prediction.file),
         "weights": classifier.weights,
         "outputs": "probabilities" if classifier.gives_probabilities else "logits",
+        "turned_grey": prediction.turned_grey,
         "predictions": guesses,
     }
 
@@ -184,7 +185,7 @@ def write_images(
     data_dir: DataDir = None,
 ) -> None:
     """Save images of a data set as PNG files named by class."""
-    from scarlet_zoo.data.datasets import save_images
+    from scarlet_zoo.data.plain_images import save_images
 
     files = save_images(data, split, max_images, out, data_dir)
     emit(as_json, [str(file) for file in files], lambda console: console.print("\n".join(map(str, files))))

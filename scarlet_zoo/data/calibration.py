@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_zoo.data.folders import EXTENSIONS, Skipped, evenly, list_images, skipped_line
-from scarlet_zoo.data.image_io import ImageError, prepare_image_file, printable, strict_decoders
+from scarlet_zoo.data.image_errors import ImageError
+from scarlet_zoo.data.image_io import prepare_image_file, printable, strict_decoders
 from scarlet_zoo.data.layout import is_on_disk, read_parts
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletWarning

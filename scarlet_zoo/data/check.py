@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.data.folders import Skipped
-from scarlet_zoo.data.image_io import ImageError, ImageFacts, look_at_image, printable, strict_decoders
+from scarlet_zoo.data.image_errors import ImageError
+from scarlet_zoo.data.image_io import ImageFacts, look_at_image, printable, strict_decoders
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.files import cache_folder, make_folder, write_text
 from scarlet_zoo.utils.watching import tell_watcher

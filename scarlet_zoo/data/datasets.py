@@ -10,32 +10,23 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.cached_split import source_split
 from scarlet_zoo.data.class_folders import Logits, match_folders
 from scarlet_zoo.data.divided import PARTS, check_part, no_test_part, read_divided
 from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
-from scarlet_zoo.data.folders import evenly
+from scarlet_zoo.data.folders import Skipped, evenly
 from scarlet_zoo.data.layout import is_on_disk
+from scarlet_zoo.data.named_sets import is_named, read_named
 from scarlet_zoo.data.partition import Division, divided_indices, split_indices
 from scarlet_zoo.data.preprocessing import Preprocessing
-from scarlet_zoo.data.sources import (
-    Source,
-    folder_source,
-    hugging_face_sets,
-    hugging_face_source,
-    torchvision_sets,
-    torchvision_source,
-)
-from scarlet_zoo.data.splits import ArraySplit, Some, Split, in_order
+from scarlet_zoo.data.sources import Source, folder_source
+from scarlet_zoo.data.splits import ArraySplit, Some, Split
 from scarlet_zoo.errors import DatasetError, ScarletWarning
-from scarlet_zoo.utils.files import cache_folder, make_folder, replacing
 
 
 @dataclass(frozen=True)
@@ -50,6 +41,11 @@ class ImageData:
         remarks: what may be dangerous when a network is trained on it, one line each.
         preprocessing: the network's preprocessing.
         contents: of image files, the digest of each image's bytes, for each part.
+        broken: the images that cannot be read, which are left out.
+        turned: number of images with a rotation in their EXIF data.
+        altered: number of training and validation images that the rule of preprocessing before
+            :data:`scarlet_zoo.data.preprocessing.RULE` prepared otherwise.
+        colour: whether the training images, or those of them that were looked at, show colour.
     """
 
     name: str
@@ -59,6 +55,15 @@ class ImageData:
     remarks: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    broken: tuple[Skipped, ...] = ()
+    turned: int = 0
+    altered: int = 0
+    colour: bool = False
+
+    @property
+    def turned_grey(self) -> bool:
+        """Whether images that show colour are prepared for a network that takes grey ones."""
+        return self.colour and self.preprocessing is not None and self.preprocessing.channels == 1
 
     def part(self, name: str, augment: Augment | None = None) -> Split:
         """Open one part of the data set.
@@ -135,7 +140,6 @@ def open_data(
     """
     how = Opening(preprocessing, validation, logits, cache_gb, skip_broken=skip_broken, set_aside=set_aside,
                   by_class=by_class)  # fmt: skip
-    kind, _, rest = name.partition(":")
     if is_on_disk(Path(name)):
         if folder is not None:
             raise DatasetError(
@@ -145,18 +149,8 @@ def open_data(
     if name == "fashion-mnist":
         data = _fashion_mnist(preprocessing, folder, validation, set_aside=set_aside)
         return data if logits is None else _in_order_of(data, logits)
-    upright = preprocessing.upright
-    if kind == "torchvision" and rest:
-        sets = torchvision_sets(rest, folder or cache_folder() / "data")
-        both = [torchvision_source(part, upright=upright) for part in sets]
-        return _named(name, _class_names(sets[0], name), both[0], both[1], how)
-    if kind == "hf" and rest:
-        first, last = hugging_face_sets(rest, folder)
-        names = getattr(first.features["label"], "names", None)
-        labels = list(range(len(names))) if names else sorted(set(first["label"]))
-        train = hugging_face_source(first, labels, upright=upright)
-        test = None if last is None else hugging_face_source(last, labels, upright=upright)
-        return _named(name, tuple(map(str, names or labels)), train, test, how)
+    if is_named(name):
+        return _named(name, folder, how)
     wanted = "fashion-mnist, torchvision:NAME, hf:NAME, a folder with one folder for each class, or a list of images"
     raise DatasetError(f"data {name!r}: no such data set or folder, wanted {wanted}")
 
@@ -173,48 +167,6 @@ def _in_order_of(data: ImageData, logits: Logits) -> ImageData:
             f"{data.name}: {logits.source} has its classes in another order, wanted that of the data set"
         )
     return data
-
-
-def plain_preprocessing(name: str, side: int) -> Preprocessing:
-    """Return a preprocessing whose result is the pixels themselves, from 0 to 1: mean 0 and deviation 1.
-
-    Args:
-        name: name of the data set; Fashion-MNIST's images stay as they are, 28 pixels in grey.
-        side: side in pixels that the images of other data sets are resized and cropped to, in colour.
-    """
-    channels, side = (1, 28) if name == "fashion-mnist" else (3, side)
-    return Preprocessing((side, side), (0.0,) * channels, (1.0,) * channels, "bilinear", 1.0)
-
-
-def save_images(name: str, part: str, count: int, out: Path, folder: Path | None = None) -> list[Path]:
-    """Write the images of a part, up to ``count`` spread evenly over it, as PNG files ``<position>_<class>.png``.
-
-    Images of Fashion-MNIST are written unchanged, others are resized and cropped to 224 x 224 pixels.
-
-    Args:
-        name: name of the data set, as for :func:`open_data`.
-        part: ``train``, ``validation`` or ``test``.
-        count: largest number of images.
-        out: folder that the files are written to.
-        folder: where the data is, or where it is downloaded to.
-
-    Returns:
-        The paths of the files.
-
-    Raises:
-        DatasetError: there is no such data set or part.
-    """
-    plain = plain_preprocessing(name, 224)
-    data = open_data(name, plain, folder)
-    images, targets = next(in_order(data.part(part), count, count))
-    make_folder(out)
-    files = []
-    for position, (pixels, target) in enumerate(zip(plain.restore(images.numpy()), targets.tolist(), strict=True)):
-        label = "".join(mark if mark.isalnum() else "_" for mark in data.classes[target])
-        files.append(out / f"{position:04}_{label}.png")
-        with replacing(files[-1]) as temporary:
-            Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(temporary, format="PNG")
-    return files
 
 
 def _fashion_mnist(
@@ -277,21 +229,31 @@ def _on_disk(path: Path, how: Opening) -> ImageData:
     data = _image_data(str(path), divided.parts.train.classes, parts, divided.division, how, divided.parts.train.names)
     contents = {name: tuple(divided.checked.facts[file].sha256 for file in part.files)
                 for name, part in datasets.items()}  # fmt: skip
-    return replace(data, remarks=divided.dangers, contents=contents)
+    facts = [divided.checked.facts[file] for file in files]
+    turned = sum(fact.turned for fact in facts)
+    return replace(data, remarks=divided.dangers, contents=contents, broken=divided.checked.broken, turned=turned,
+                   altered=turned, colour=any(fact.shows_colour for fact in facts))  # fmt: skip
 
 
-def _named(name: str, classes: Sequence[str], train: Source, test: Source | None, how: Opening) -> ImageData:
+def _named(name: str, folder: Path | None, how: Opening) -> ImageData:
     """A data set by name, whose training images are divided by class."""
-    places = {"train": np.arange(len(train)), "validation": np.arange(0)}
+    found = read_named(name, folder, how.preprocessing)
+    found.tell_broken(skip=how.skip_broken)
+    train, readable = found.train, found.readable
+    places = {"train": readable[0], "validation": readable[0][:0]}
     if how.set_aside:
-        places = divided_indices(train.targets, how.validation, name, by_class=how.by_class)
+        chosen = divided_indices(train.targets[readable[0]], how.validation, name, by_class=how.by_class)
+        places = {part: readable[0][chosen[part]] for part in places}
     # The images of a named data set are always the same, so that position and class tell which one it is.
     lines = [f"{place}:{target}" for place, target in enumerate(train.targets.tolist())]
     division = Division.of(*([lines[place] for place in places[part]] for part in PARTS[:2]))
     parts = {part: _Part(train, places[part]) for part in PARTS[:2]}
-    if test is not None:
-        parts["test"] = _Part(test, np.arange(len(test)))
-    return _image_data(name, classes, parts, division, how, classes)
+    if found.test is not None:
+        parts["test"] = _Part(found.test, readable[1])
+    data = _image_data(name, found.classes, parts, division, how, found.classes)
+    looked = found.checked[0]
+    return replace(data, broken=found.broken, turned=sum(one.turned for one in found.checked),
+                   altered=looked.turned + looked.unlike, colour=looked.colour)  # fmt: skip
 
 
 def _image_data(name: str, classes: Sequence[str], parts: Mapping[str, _Part], division: Division, how: Opening,
@@ -320,10 +282,3 @@ def _image_data(name: str, classes: Sequence[str], parts: Mapping[str, _Part], d
         return source_split(parts[part].places, parts[part].source, how.preprocessing, own, how.cache_gb)
 
     return ImageData(name, tuple(classes), open_part, division, preprocessing=how.preprocessing)
-
-
-def _class_names(part: Any, name: str) -> tuple[str, ...]:
-    names = getattr(part, "classes", None)
-    if not names:
-        raise DatasetError(f"data {name}: got no class names, wanted a classification data set such as CIFAR10")
-    return tuple(str(entry) for entry in names)

@@ -10,7 +10,8 @@ import numpy as np
 
 from scarlet_zoo.data.check import Checked, check_images, refuse_broken
 from scarlet_zoo.data.folders import Dataset, Skipped, skipped_line
-from scarlet_zoo.data.image_io import ImageError, ImageFacts, check_narrowness, printable
+from scarlet_zoo.data.image_errors import ImageError
+from scarlet_zoo.data.image_io import ImageFacts, check_narrowness, printable
 from scarlet_zoo.data.layout import Parts, listed, read_parts
 from scarlet_zoo.data.partition import Division, divided_indices
 from scarlet_zoo.data.preprocessing import Preprocessing

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 
-from scarlet_zoo.data.image_io import ImageError, printable
+from scarlet_zoo.data.image_errors import ImageError
+from scarlet_zoo.data.image_io import printable
 from scarlet_zoo.errors import DatasetError
 
 # Those of torchvision's ImageFolder first, then others that image_io opens.

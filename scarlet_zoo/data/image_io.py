@@ -12,39 +12,26 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps
 
+from scarlet_zoo.data.image_errors import FORMATS, ImageError, errors_of_image
+from scarlet_zoo.data.pixel_kinds import to_rgb
 from scarlet_zoo.data.preprocessing import Preprocessing
-from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.installing import install_command
 
-# Not every format of Pillow: for PostScript it would start another program.
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 # Bytes 4 to 12 of a HEIC file: the box "ftyp" and the kind of file.
 _HEIC_KINDS = tuple(b"ftyp" + kind for kind in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
-_LARGEST_16_BIT = 65535
 _ORIENTATION = 0x0112  # EXIF's tag
 _LOOKED_AT = 128  # pixels of the longer side of which means are taken
-_BROKEN = "broken image"
-
-
-class ImageError(ScarletError):
-    """A file that is not an image, or an image that cannot be read completely.
-
-    Attributes:
-        kind: what is wrong in a few words, the same for all files with that fault.
-    """
-
-    def __init__(self, message: str, kind: str = _BROKEN) -> None:
-        super().__init__(message)
-        self.kind = kind
+_FILES = 64  # that are looked at for colour
+_COLOUR = 1 / 255  # by which the means of the channels differ at least where there is colour
 
 
 def check_image_path(path: Path) -> None:
@@ -81,12 +68,12 @@ def open_image(path: Path, *, upright: bool = True) -> Image.Image:
             or has samples whose range is unknown.
     """
     check_image_path(path)
-    with _errors_of(path):
+    with errors_of_image(str(path)):
         if _is_heic(path):
             _open_heic_with_pillow(path)
         with Image.open(path, formats=_readable()) as image:
             image.load()
-            return _to_rgb(as_the_camera_was_held(image) if upright else image, path)
+            return to_rgb(as_the_camera_was_held(image) if upright else image, str(path))
 
 
 def as_the_camera_was_held(image: Image.Image) -> Image.Image:
@@ -121,6 +108,11 @@ class ImageFacts:
     mean: tuple[float, ...]
     square: tuple[float, ...]
 
+    @property
+    def shows_colour(self) -> bool:
+        """Whether it shows colour, whatever kind of pixels it is stored in, as far as its means tell."""
+        return any(max(values) - min(values) > _COLOUR for values in (self.mean, self.square))
+
 
 def look_at_image(path: Path) -> ImageFacts:
     """Read an image file completely and return what is known of it; means are of the image at 128 pixels or less.
@@ -129,16 +121,16 @@ def look_at_image(path: Path) -> ImageFacts:
         ImageError: as for :func:`open_image`.
     """
     check_image_path(path)
-    with _errors_of(path):
+    with errors_of_image(str(path)):
         if _is_heic(path):
             _open_heic_with_pillow(path)
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=_readable()) as image:
-            (width, height), mode, kind, turned = image.size, image.mode, str(image.format), _is_turned(image)
+            (width, height), mode, kind, turned = image.size, image.mode, str(image.format), is_turned(image)
             # A JPEG is decoded at a smaller size, which is faster and reads it to its end too.
             image.draft(None, (2 * _LOOKED_AT, 2 * _LOOKED_AT))
             image.load()
-            small = _to_rgb(image, path)
+            small = to_rgb(image, str(path))
         small.thumbnail((_LOOKED_AT, _LOOKED_AT), Image.Resampling.BOX)
         pixels = np.asarray(small, np.float32).reshape(-1, 3) / np.float32(255)
         mean, square = ([round(float(value), 5) for value in part.mean(0)] for part in (pixels, pixels * pixels))
@@ -146,32 +138,21 @@ def look_at_image(path: Path) -> ImageFacts:
     return ImageFacts(width, height, mode, kind, turned, digest, tuple(mean), tuple(square))
 
 
-def _is_turned(image: Image.Image) -> bool:
-    with suppress(Exception):
-        return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+def any_shows_colour(files: Sequence[Path]) -> bool:
+    """Whether one of some image files, spread evenly over all of them, shows colour; broken ones do not count."""
+    step = max(len(files) // _FILES, 1)
+    for file in files[::step]:
+        with suppress(ImageError):
+            if look_at_image(file).shows_colour:
+                return True
     return False
 
 
-@contextmanager
-def _errors_of(path: Path) -> Iterator[None]:
-    """Raise what Pillow raises on a broken file as ImageError."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except UnidentifiedImageError as error:
-        kind = "empty file" if path.stat().st_size == 0 else "not an image"
-        what = kind if kind == "empty file" else "not an image of a supported format"
-        raise ImageError(f"{path}: {what}, wanted one of {', '.join(_FORMATS)}", kind) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{path}: has too many pixels (decompression bomb): {_first_line(error)}", "too many pixels"
-        ) from error
-    except PermissionError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
-    except Exception as error:
-        # On a broken file Pillow's decoders raise many kinds: OSError, SyntaxError, struct.error, EOFError.
-        raise ImageError(f"{path}: broken image file: {_first_line(error)}") from error
+def is_turned(image: Image.Image) -> bool:
+    """Whether the EXIF data of an image state a rotation or a reflection."""
+    with suppress(Exception):
+        return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    return False
 
 
 def prepare_image_file(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -250,32 +231,4 @@ def _open_heic_with_pillow(path: Path) -> None:
 def _readable() -> list[str]:
     """Return the supported formats that this build of Pillow can read."""
     Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]
-
-
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _from_deep_grey(image, path)
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        # Pillow converts premultiplied modes only to their plain counterparts.
-        plain = image.convert({"RGBa": "RGBA", "La": "LA"}.get(image.mode, image.mode)).convert("RGBA")
-        white = Image.new("RGBA", plain.size, "white")
-        return Image.alpha_composite(white, plain).convert("RGB")
-    return image.convert("RGB")
-
-
-def _from_deep_grey(image: Image.Image, path: Path) -> Image.Image:
-    """Convert 16-bit grey to 8 bits; Pillow's own conversion would clip at 255."""
-    values = np.asarray(image)
-    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > _LARGEST_16_BIT:
-        kind = "fractions" if values.dtype.kind == "f" else f"values from {values.min()} to {values.max()}"
-        raise ImageError(f"{path}: got samples that are {kind}, wanted 8 or 16 bits", "not 8 or 16 bits")
-    grey = np.rint(values / 257).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey[values == transparent] = 255
-    return Image.fromarray(grey).convert("RGB")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+    return [name for name in FORMATS if name in Image.OPEN]

@@ -102,7 +102,9 @@ def open_with_validation(
     assert whole.division is not None
     assert other.division is not None
     return replace(whole, open_part=open_part, division=whole.division.with_validation(other.division),
-                   remarks=(*whole.remarks, *_dangers(whole, other)))  # fmt: skip
+                   remarks=(*whole.remarks, *_dangers(whole, other)), broken=(*whole.broken, *other.broken),
+                   turned=whole.turned + other.turned, altered=whole.altered + other.altered,
+                   colour=whole.colour or other.colour)  # fmt: skip
 
 
 def _dangers(whole: ImageData, other: ImageData) -> list[str]:

@@ -27,6 +27,11 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
+# Version of the rule by which images become inputs, stated by what a training writes. Since version 2 the camera's
+# rotation is applied, and images of data sets by name get the kind of pixels that files get (transparency on white).
+# It changes when the same image and the same preprocessing may give other bits.
+RULE = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:

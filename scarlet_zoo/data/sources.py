@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scarlet_zoo.data.image_errors import ImageError, errors_of_image
 from scarlet_zoo.data.image_io import as_the_camera_was_held, open_image
+from scarlet_zoo.data.pixel_kinds import plain
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.installing import install_command
 
@@ -27,11 +29,14 @@ class Source:
         targets: class index of each image, int64 (N,).
         open: opens the image at a position, upright if the source was asked for that.
         fingerprint: gives :attr:`digest`.
+        raw: opens the image at a position as it is stored, to check it; None where nothing is to be checked, because
+            the pixels are in memory or the files were checked already.
     """
 
     targets: NDArray[np.int64]
     open: Callable[[int], Image.Image]
     fingerprint: Callable[[], str | None] = lambda: None
+    raw: Callable[[int], Image.Image] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -55,19 +60,50 @@ def folder_source(files: Sequence[Path], targets: Sequence[int], *, upright: boo
     return Source(np.asarray(targets, np.int64), partial(_open_file, files, upright), partial(_files_digest, files))
 
 
-def torchvision_source(part: Any, *, upright: bool = True) -> Source:
-    """Return the images of one part of a torchvision data set."""
+def torchvision_source(part: Any, *, upright: bool = True, name: str = "image") -> Source:
+    """Return the images of one part of a torchvision data set.
+
+    Args:
+        part: the part.
+        upright: whether the camera's rotation is applied.
+        name: what stands before an image's position in messages.
+    """
     targets = getattr(part, "targets", None)
     # Most data sets list their targets; for the others every image is opened once.
-    known = targets if targets is not None else [part[position][1] for position in range(len(part))]
-    return Source(np.asarray(known, np.int64), partial(_open_pair, part, upright), partial(_torchvision_digest, part))
+    known = targets if targets is not None else [_label_at(part, position) for position in range(len(part))]
+    raw = partial(_raw_entry, part, 0, name)
+    return Source(np.asarray(known, np.int64), partial(_open_entry, raw, upright, name),
+                  partial(_torchvision_digest, part), raw if _held(part) is None else None)  # fmt: skip
 
 
-def hugging_face_source(part: Any, labels: Sequence[Any], *, upright: bool = True) -> Source:
-    """Return the images of a Hugging Face split; the class index of an image is the position of its label."""
+def _label_at(part: Any, position: int) -> int:
+    """The label of an image; -1 for one that cannot be read."""
+    try:
+        return int(part[position][1])
+    except Exception:  # whatever the data set raises, the check of the images says it
+        return -1
+
+
+def hugging_face_source(part: Any, labels: Sequence[Any], *, upright: bool = True, name: str = "image") -> Source:
+    """Return the images of a Hugging Face split; the class index of an image is the position of its label.
+
+    Args:
+        part: the split.
+        labels: the labels in the order of the classes.
+        upright: whether the camera's rotation is applied.
+        name: what stands before an image's position in messages.
+
+    Raises:
+        DatasetError: an image has none of the labels.
+    """
     index = {label: position for position, label in enumerate(labels)}
-    targets = np.asarray([index[label] for label in part["label"]], np.int64)
-    return Source(targets, partial(_open_row, part, upright), partial(_hugging_face_digest, part))
+    given = part["label"]
+    unknown = next((position for position, label in enumerate(given) if label not in index), None)
+    if unknown is not None:
+        raise DatasetError(f"{name} {unknown}: got label {given[unknown]!r}, wanted one of the {len(labels)} classes")
+    targets = np.asarray([index[label] for label in given], np.int64)
+    raw = partial(_raw_entry, part, "image", name)
+    return Source(targets, partial(_open_entry, raw, upright, name), partial(_hugging_face_digest, part), raw)
 
 
 def _state(file: Path) -> str:
@@ -99,14 +135,14 @@ def _files_digest(files: Sequence[Path]) -> str:
 
 def _hugging_face_digest(part: Any) -> str:
     files = [Path(entry["filename"]) for entry in part.cache_files]
-    return _digest("hf", [part._fingerprint, *map(_state, files)])
+    return _digest("hf 2", [part._fingerprint, *map(_state, files)])
 
 
 def _torchvision_digest(part: Any) -> str | None:
     """The digest of a data set's pixels if it holds them in memory, else of the files in its folder, if it has one."""
     facts = [type(part).__qualname__, str(len(part)), str(getattr(part, "train", ""))]
-    held = getattr(part, "data", None)
-    if hasattr(held, "tobytes") or hasattr(held, "numpy"):
+    held = _held(part)
+    if held is not None:
         pixels = np.ascontiguousarray(held)
         return _digest("torchvision", [*facts, str(pixels.shape), hashlib.sha256(pixels.tobytes()).hexdigest()])
     root = getattr(part, "root", None)
@@ -116,20 +152,32 @@ def _torchvision_digest(part: Any) -> str | None:
     return _digest("torchvision", [*facts, *map(_state, files)])
 
 
+def _held(part: Any) -> Any:
+    """The pixels of a data set that holds them in memory, an array or a tensor; None of another one."""
+    held = getattr(part, "data", None)
+    return held if hasattr(held, "tobytes") or hasattr(held, "numpy") else None
+
+
 def _open_file(files: Sequence[Path], upright: bool, index: int) -> Image.Image:
     return open_image(files[index], upright=upright)
 
 
-def _open_pair(part: Any, upright: bool, index: int) -> Image.Image:
-    return _as_asked(part[index][0], upright=upright)
+def _raw_entry(part: Any, key: Any, name: str, index: int) -> Image.Image:
+    """The image at a position of a data set, read completely."""
+    with errors_of_image(f"{name} {index}"):
+        image: Image.Image = part[index][key]
+        if image is None:
+            raise ImageError(f"{name} {index}: holds no image", "no image")
+        image.load()
+        return image
 
 
-def _open_row(part: Any, upright: bool, index: int) -> Image.Image:
-    return _as_asked(part[index]["image"], upright=upright)
-
-
-def _as_asked(image: Image.Image, *, upright: bool) -> Image.Image:
-    return as_the_camera_was_held(image.copy()) if upright and image.getexif() else image
+def _open_entry(raw: Callable[[int], Image.Image], upright: bool, name: str, index: int) -> Image.Image:
+    """The image at a position of a data set, with the kind of pixels that files get."""
+    image = raw(index)
+    if upright and image.getexif():
+        image = as_the_camera_was_held(image.copy())
+    return plain(image, f"{name} {index}")
 
 
 def torchvision_sets(name: str, folder: Path) -> tuple[Any, Any]:

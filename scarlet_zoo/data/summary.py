@@ -23,7 +23,7 @@ _LOOKED_AT, _SAMPLE = 64, 1000  # pixels and images of a data set by name that m
 
 @dataclass(frozen=True)
 class Summary:
-    """What a data set of labelled images holds; of a data set by name nothing is known of its files.
+    """What a data set of labelled images holds; of a data set by name sizes, kinds and formats are not known.
 
     Attributes:
         source: its path.
@@ -39,6 +39,8 @@ class Summary:
         broken: the images that cannot be read.
         skipped: the files that are no images.
         duplicates: for the parts beside ``train`` the number of images that are training images too, byte by byte.
+        colour: whether training images, or those of them that were looked at, show colour; grey ones that are stored
+            in colour do not.
         split: which training images are set aside, as trained files state it; None if they cannot be divided.
         remarks: how the images were read and what may spoil a training, one line each.
         refusal: why a training would refuse the images; None if it would not.
@@ -58,6 +60,7 @@ class Summary:
     broken: tuple[Skipped, ...]
     skipped: tuple[Skipped, ...]
     duplicates: Mapping[str, int]
+    colour: bool
     split: Division | None
     remarks: tuple[str, ...]
     refusal: str | None
@@ -87,15 +90,16 @@ def check_data(
         DatasetError: there is no such data, or there are no labelled images at the path.
     """
     if is_named_data(str(data)):
-        return _of_named(str(data), data_dir, validation)
+        return _of_named(str(data), data_dir, validation, skip_broken=skip_broken)
     if data_dir is not None:
         raise DatasetError(f"data-dir {data_dir}: would be ignored, it is for a named data set, got {data}")
     return _on_disk(Path(data), validation, skip_broken=skip_broken)
 
 
-def _of_named(name: str, folder: Path | None, validation: int | None) -> Summary:
-    from scarlet_zoo.data.datasets import open_data, plain_preprocessing
+def _of_named(name: str, folder: Path | None, validation: int | None, *, skip_broken: bool) -> Summary:
+    from scarlet_zoo.data.datasets import open_data
     from scarlet_zoo.data.divided import PARTS
+    from scarlet_zoo.data.plain_images import plain_preprocessing
     from scarlet_zoo.data.splits import Split, in_order
 
     opened = open_data(name, plain_preprocessing(name, _LOOKED_AT), folder, validation)
@@ -111,9 +115,12 @@ def _of_named(name: str, folder: Path | None, validation: int | None) -> Summary
     std = (max(s - m * m, 0.0) ** 0.5 for m, s in zip(mean, square, strict=True))
     return Summary(
         source=Path(name), read_as="a data set by name", parts={part: len(split) for part, split in found.items()},
-        classes=classes, sides=None, sizes={}, modes={}, formats={}, turned=0,
-        mean=tuple(round(float(value), 4) for value in mean), std=tuple(round(value, 4) for value in std), broken=(),
-        skipped=(), duplicates={}, split=opened.division, remarks=opened.remarks, refusal=None,
+        classes=classes, sides=None, sizes={}, modes={}, formats={}, turned=opened.turned,
+        mean=tuple(round(float(value), 4) for value in mean), std=tuple(round(value, 4) for value in std),
+        broken=opened.broken, skipped=(), duplicates={}, split=opened.division,
+        remarks=(*opened.remarks, *_greys(name, colour=opened.colour)), colour=opened.colour,
+        refusal=_refusal(Path(name), () if skip_broken else opened.broken,
+                         sum(map(len, found.values())) + len(opened.broken), len(opened.classes)),
     )  # fmt: skip
 
 
@@ -121,20 +128,17 @@ def _on_disk(path: Path, validation: int | None, *, skip_broken: bool) -> Summar
     parts = read_parts(path)
     checked = check_parts(parts)
     count = sum(len(part.files) for part in parts.datasets.values())
-    refusals, divided = [], None
-    if checked.broken and not skip_broken:
-        refusals.append(f"{broken_line(path, checked.broken, count)}; wanted readable images, or --skip-broken")
-    if len(parts.train.classes) < 2:
-        refusals.append(f"{path}: got images of one class only, wanted two or more")
+    refusal, divided = _refusal(path, () if skip_broken else checked.broken, count, len(parts.train.classes)), None
     try:
         divided = divide(parts, checked, validation)
     except DatasetError as error:
-        refusals.append(str(error))
+        refusal = str(error) if refusal is None else f"{refusal}; {error}"
     known = parts.mapped(lambda part: part.without(checked.broken)) if divided is None else divided.parts
     facts = [checked.facts[file] for part in known.datasets.values() for file in part.files]
     training = [checked.facts[file] for part in ("train", "validation") if part in known.datasets
                 for file in known.datasets[part].files]  # fmt: skip
     mean, std = _mean_and_deviation(training)
+    colour = any(fact.shows_colour for fact in training)
     skipped = {entry.file: entry for part in parts.datasets.values() for entry in part.skipped}
     return Summary(
         source=path, read_as=parts.read_as, parts={name: len(part.files) for name, part in known.datasets.items()},
@@ -144,13 +148,30 @@ def _on_disk(path: Path, validation: int | None, *, skip_broken: bool) -> Summar
         skipped=tuple(sorted(skipped.values(), key=lambda entry: entry.file.parts)),
         duplicates={name: len(duplicates(known.train, part, checked.facts))
                     for name, part in known.datasets.items() if name != "train"},
-        split=None if divided is None else divided.division, remarks=_remarks(parts, divided),
-        refusal="; ".join(refusals) or None,
+        split=None if divided is None else divided.division,
+        remarks=_remarks(parts, divided, colour=colour), colour=colour, refusal=refusal,
     )  # fmt: skip
 
 
-def _remarks(parts: Parts, divided: Divided | None) -> tuple[str, ...]:
-    return (*parts.remarks, *(() if divided is None else divided.dangers))
+def _refusal(source: Path, broken: Sequence[Skipped], images: int, classes: int) -> str | None:
+    """Why a training would refuse images that cannot be read, or one class; None if it would not."""
+    found = []
+    if broken:
+        found.append(f"{broken_line(source, broken, images)}; wanted readable images, or --skip-broken")
+    if classes < 2:
+        found.append(f"{printable(source)}: got images of one class only, wanted two or more")
+    return "; ".join(found) or None
+
+
+def _remarks(parts: Parts, divided: Divided | None, *, colour: bool) -> tuple[str, ...]:
+    grey = _greys(printable(parts.source), colour=colour)
+    return (*parts.remarks, *(() if divided is None else divided.dangers), *grey)
+
+
+def _greys(name: str, *, colour: bool) -> tuple[str, ...]:
+    """That grey images suit every network, which a training need not say."""
+    line = f"{name}: all training images that were looked at are grey, and a network that takes colour takes them too"
+    return () if colour else (line,)
 
 
 def _counts(parts: Parts) -> dict[str, dict[str, int]]:

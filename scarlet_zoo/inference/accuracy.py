@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from scarlet_zoo.data.class_folders import AUTO
 from scarlet_zoo.data.folders import Dataset, Skipped, skipped_line
-from scarlet_zoo.data.image_io import ImageError, printable, strict_decoders
+from scarlet_zoo.data.image_errors import ImageError
+from scarlet_zoo.data.image_io import any_shows_colour, printable, strict_decoders
 from scarlet_zoo.data.layout import is_named_data
+from scarlet_zoo.data.pixel_kinds import turned_grey_line
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.inference.answers import Logits, Progress, answers, likeliest
@@ -56,6 +58,7 @@ class Validation:
         right: number of these images.
         top1_interval: 95 % confidence interval (Wilson's) of ``top1``, if the images are a random sample.
         top5: percentage of the images whose class is among the five largest logits, or among all if there are fewer.
+        turned_grey: whether images that show colour were turned grey, because the network takes one channel.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Validation:
     right: int
     top1_interval: tuple[float, float]
     top5: float
+    turned_grey: bool = False
 
     @property
     def accuracy(self) -> Accuracy:
@@ -147,6 +151,9 @@ def _validate_folder(classifier: Classifier, found: Counted, limit: int | None, 
                      progress: Progress | None) -> Validation:  # fmt: skip
     dataset, folder = found.images, found.images.folder
     counted = dataset.numbered(found.matched.index).limited(limit)
+    grey = classifier.preprocessing.channels == 1 and any_shows_colour(counted.files)
+    if grey:
+        _tell_grey(folder, classifier)
     target_of, skipped = dict(zip(counted.files, counted.targets, strict=True)), list(dataset.skipped)
 
     def skip(file: Path, error: ImageError) -> None:
@@ -162,7 +169,8 @@ def _validate_folder(classifier: Classifier, found: Counted, limit: int | None, 
         raise DatasetError(f"{folder}: no image can be read; {line.removeprefix(f'{printable(folder)}: ')}")
     if any(entry.is_lost for entry in skipped):
         warnings.warn(line, ScarletWarning, stacklevel=3)
-    return replace(result, matched_by=found.matched.rule, skipped=tuple(sorted(skipped, key=lambda entry: entry.file)))
+    listed = tuple(sorted(skipped, key=lambda entry: entry.file))
+    return replace(result, matched_by=found.matched.rule, skipped=listed, turned_grey=grey)
 
 
 def validate_part(
@@ -195,7 +203,14 @@ def validate_part(
     result = _count(classifier, Path(data.name), part, pairs, count, progress)
     if result is None:
         raise DatasetError(f"{data.name}: got no images in part {part}, wanted at least one")
-    return result
+    if data.turned_grey:
+        _tell_grey(data.name, classifier)
+    return replace(result, turned_grey=data.turned_grey)
+
+
+def _tell_grey(name: Path | str, classifier: Classifier) -> None:
+    line = turned_grey_line(f"{name}: the images", classifier.source)
+    warnings.warn(line, ScarletWarning, stacklevel=4)
 
 
 def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterable[tuple[Logits, int]], expected: int,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scarlet_zoo.data.image_errors import ImageError
 from scarlet_zoo.data.image_io import (
-    ImageError,
     as_the_camera_was_held,
     check_image_path,
     open_image,
@@ -22,6 +22,7 @@ from scarlet_zoo.data.image_io import (
     prepare_image_file,
     printable,
 )
+from scarlet_zoo.data.pixel_kinds import plain, shows_colour
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ScarletError
 
@@ -72,10 +73,12 @@ class Prediction:
     Attributes:
         file: the image's file; None for an image that was not given as a file.
         guesses: the likeliest classes, the most probable first.
+        turned_grey: whether the image shows colour and was turned grey, because the network takes one channel.
     """
 
     file: Path | None
     guesses: tuple[Guess, ...]
+    turned_grey: bool = False
 
     @property
     def label(self) -> str | None:
@@ -172,13 +175,14 @@ def name_of_image(image: AnyImage) -> str:
 
 
 def _as_image(image: Any, *, upright: bool = False) -> Image.Image:
-    """A Pillow image, with the rotation in its EXIF data applied if that is asked for, or one of a uint8 array.
+    """A Pillow image with the kind of pixels that files get, turned upright if that is asked for, or one of an array.
 
     Raises:
         ImageError: an array of another dtype or shape.
     """
     if isinstance(image, Image.Image):
-        return as_the_camera_was_held(image.copy()) if upright and image.getexif() else image
+        held = as_the_camera_was_held(image.copy()) if upright and image.getexif() else image
+        return plain(held, name_of_image(image))
     if not isinstance(image, np.ndarray):
         raise ImageError(f"image: got {type(image).__name__}, wanted a path, a Pillow image or a uint8 array")
     grey, colour = image.ndim == 2, image.ndim == 3 and image.shape[2] in (1, 3)
@@ -186,6 +190,15 @@ def _as_image(image: Any, *, upright: bool = False) -> Image.Image:
         got = f"{image.dtype} of shape {image.shape}"
         raise ImageError(f"image: got an array {got}, wanted uint8 of shape (H, W, 3), or (H, W) for grey")
     return Image.fromarray(image[..., 0] if colour and image.shape[2] == 1 else image)
+
+
+def image_shows_colour(image: AnyImage) -> bool:
+    """Whether an image shows colour, whatever kind of pixels it is stored in.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    return shows_colour(open_image(Path(image)) if isinstance(image, (str, Path)) else _as_image(image))
 
 
 def likeliest(logits: Logits, top: int) -> NDArray[np.intp]:

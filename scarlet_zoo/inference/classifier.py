@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,9 @@ from PIL import Image
 
 from scarlet_zoo.data.image_io import strict_decoders
 from scarlet_zoo.data.labels import labels_of
+from scarlet_zoo.data.pixel_kinds import turned_grey_line
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.inference.answers import (
     AnyImage,
     Array,
@@ -22,6 +25,7 @@ from scarlet_zoo.inference.answers import (
     answers,
     check_images,
     guesses,
+    image_shows_colour,
 )
 
 _BATCH = 8
@@ -85,10 +89,15 @@ class Classifier:
         with strict_decoders():
             check_images(given)
             predictions: list[Prediction] = []
+            grey = self.preprocessing.channels == 1
             for image, logits in answers(self, given, batch=_BATCH):
                 file = Path(image) if isinstance(image, (str, Path)) else None
                 best = guesses(logits, labels, top, are_probabilities=self.gives_probabilities)
-                predictions.append(Prediction(file, best))
+                predictions.append(Prediction(file, best, grey and image_shows_colour(image)))
                 if progress is not None:
                     progress(len(predictions), len(given))
+        turned = sum(prediction.turned_grey for prediction in predictions)
+        if turned:
+            line = turned_grey_line(f"{turned:,} of {len(given):,} images", self.source)
+            warnings.warn(line, ScarletWarning, stacklevel=2)
         return predictions

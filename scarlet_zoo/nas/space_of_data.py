@@ -16,14 +16,15 @@ from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.arch.usual_space import usual_space
 from scarlet_zoo.data.divided import read_divided
 from scarlet_zoo.data.folders import evenly
-from scarlet_zoo.data.sources import hugging_face_sets, hugging_face_source, torchvision_sets, torchvision_source
+from scarlet_zoo.data.named_sets import is_named, read_named
+from scarlet_zoo.data.plain_images import plain_preprocessing
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.training.run import DataPlan
-from scarlet_zoo.utils.files import cache_folder
 
 FASHION_MNIST = "fashion-mnist"
 # Images that are looked at, spread over the training images.
 _LOOKED_AT = 64
+_SIDE = 64  # in pixels of a network that is not chosen yet, for which images must not be too narrow
 _GREY = ("1", "L", "LA", "I", "F")
 # Where the checkpoint of a supernet states its space, in front of the kind of skip.
 _IDENTITY = "network"
@@ -93,15 +94,14 @@ def look_at(plan: DataPlan) -> Look:
 
 def _images_of(plan: DataPlan) -> tuple[int, Iterator[tuple[tuple[int, int], str]]]:
     """The number of training images, and the size and mode of some of them."""
-    kind, _, rest = plan.name.partition(":")
-    if kind in ("torchvision", "hf") and rest:
-        if kind == "torchvision":
-            source = torchvision_source(torchvision_sets(rest, plan.folder or cache_folder() / "data")[0])
-        else:
-            train, _ = hugging_face_sets(rest, plan.folder)
-            source = hugging_face_source(train, sorted(set(train["label"])))
-        images = (source.open(place) for place in evenly(len(source), _LOOKED_AT))
-        return plan.images or len(source), ((image.size, image.mode) for image in images)
+    if is_named(plan.name):
+        found = read_named(plan.name, plan.folder, plain_preprocessing(plan.name, _SIDE))
+        if not plan.skip_broken:
+            found.tell_broken(skip=False)
+        source, places = found.train, found.readable[0]
+        opened = source.raw or source.open
+        images = (opened(int(places[number])) for number in evenly(len(places), _LOOKED_AT))
+        return plan.images or len(places), ((image.size, image.mode) for image in images)
     divided = read_divided(Path(plan.name), plan.validation, skip_broken=plan.skip_broken,
                            set_aside=plan.validation_data is None, by_class=plan.by_class)  # fmt: skip
     files = divided.parts.train.files

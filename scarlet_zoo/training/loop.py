@@ -24,12 +24,14 @@ from scarlet_zoo.data.balance import SAMPLING
 from scarlet_zoo.data.batches import Batch, Batches, Views
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.mixing import Mixed
+from scarlet_zoo.data.preprocessing import RULE
 from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import DivergedError, ScarletError, TrainingError
 from scarlet_zoo.inference.accuracy import count_right
 from scarlet_zoo.models.batchnorm import several_values
 from scarlet_zoo.training.acceleration import accelerator_of, shared_value
 from scarlet_zoo.training.early_stopping import BestEpoch
+from scarlet_zoo.training.former import RULE_KEY, refuse_other_rule
 from scarlet_zoo.training.learner import Course, Learner, StepBatch
 from scarlet_zoo.training.optimizer import SCALE, make_optimizer
 from scarlet_zoo.training.outcome import Seen, Training, Watch, accuracy_of
@@ -241,6 +243,7 @@ class Loop:
                 **self.spent.to_dict(),
                 "top1": self.top1,
                 "run": self._identity(),
+                RULE_KEY: RULE,
                 "model": self.learner.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "ema": self.ema.to_dict() if self.ema is not None else {},
@@ -258,6 +261,8 @@ class Loop:
         if content is None:
             return 0, []
         step = int(content["step"])
+        if step < self.last:
+            refuse_other_rule(self.out, content, self.data)
         if step > self.last:
             raise TrainingError(
                 f"{self.out}: holds {step} steps of this run, got max_steps {self.last}, wanted {step} or more"

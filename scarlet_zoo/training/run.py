@@ -15,7 +15,8 @@ from scarlet_zoo.data.class_folders import Logits
 from scarlet_zoo.data.datasets import ImageData, trained_on
 from scarlet_zoo.data.own_validation import open_with_validation
 from scarlet_zoo.data.pixel_cache import CACHE_GB
-from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.pixel_kinds import turned_grey_line
+from scarlet_zoo.data.preprocessing import RULE, Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletWarning
 from scarlet_zoo.training.former import settings_then
 from scarlet_zoo.training.outcome import Training
@@ -77,6 +78,9 @@ class DataPlan:
                                "or more, each in a folder of its own")  # fmt: skip
         for line in data.remarks:
             warnings.warn(line, ScarletWarning, stacklevel=3)
+        if data.turned_grey:
+            line = turned_grey_line(f"data {self.name}: the images", "the network")
+            warnings.warn(line, ScarletWarning, stacklevel=3)
         return data if self.images is None else trained_on(data, self.images)
 
 
@@ -118,6 +122,8 @@ def run_report(data: ImageData, settings: TrainSettings, done: Training) -> dict
         "pictures": len(data.part("train")),
         "validation_pictures": len(data.part("validation")),
         "split": None if data.division is None else asdict(data.division),
+        "turned_grey": data.turned_grey,
+        "preprocessing_rule": RULE,
         "steps": done.steps,
         "seconds": round(done.seconds, 1),
         "core_seconds": round(done.core_seconds, 1),

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.data.pixel_kinds import turned_grey_line
+from scarlet_zoo.data.preprocessing import RULE
+from scarlet_zoo.errors import ScarletError, ScarletWarning, TrainingError
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.measurement.lut.table import LatencyTable, read_table
 from scarlet_zoo.nas.search.objectives import CLOSED_FORM, METRICS, SCORED, closed_form
 from scarlet_zoo.utils.files import file_sha256
+
+if TYPE_CHECKING:
+    from scarlet_zoo.data.datasets import ImageData
+
+# Data sets whose images every version of the rule of preprocessing prepares alike, so that it is no condition of them.
+_LIKE_BEFORE = ("fashion-mnist", "torchvision:")
 
 
 @dataclass(frozen=True)
@@ -73,9 +83,13 @@ class Evaluation:
         if self._is_scored:
             values |= self._score(arch)
         if "latency" in self.metrics:
-            values["latency"] = self._meter(arch) if self.table is None else float(self.table.predict([arch])[0, 0])
+            values["latency"] = self.latency(arch)
         others = {name: value for name, value in values.items() if name not in METRICS}
         return {**{name: values[name] for name in self.metrics}, **others}
+
+    def latency(self, arch: Arch) -> float:
+        """Return the latency of an architecture in milliseconds, measured or as the table predicts it."""
+        return float(self._meter(arch) if self.table is None else self.table.predict([arch])[0, 0])
 
     @property
     def _is_scored(self) -> bool:
@@ -93,6 +107,8 @@ class Evaluation:
             conditions |= {"supernet_sha256": digest, "data": self.data[0], "held_out": self.data[2],
                      "calibration": self.calibration, "validation": self.validation}  # fmt: skip
             conditions |= {"strategy": self.strategy} if self.strategy is not None else {}
+            if not self.data[0].startswith(_LIKE_BEFORE):
+                conditions["preprocessing_rule"] = RULE
             conditions |= {"validation_data": self.validation_data} if self.validation_data is not None else {}
         if "latency" in self.metrics and self.table is not None:
             conditions["latency_table"] = self.table.stamp.model_dump(mode="json")
@@ -115,20 +131,41 @@ class Evaluation:
         table: LatencyTable | None = self._loaded.get("table")
         return table
 
-    def _score(self, arch: Arch) -> dict[str, float]:
-        """The numbers of the strategy, with the accuracy where the metrics have it beside another score."""
+    def tell_grey(self) -> bool:
+        """Whether the images of the score show colour and are turned grey, which a warning then says.
+
+        Images that cannot be opened are the business of the score, which may not need them.
+        """
+        if not self._is_scored or self.space.in_chans != 1:
+            return False
+        with suppress(ScarletError):
+            images: ImageData = self._bench.images
+            if images.turned_grey:
+                line = turned_grey_line(f"data {images.name}: the images", f"the space {self.space.name}")
+                warnings.warn(line, ScarletWarning, stacklevel=3)
+            return images.turned_grey
+        return False
+
+    @property
+    def _bench(self) -> Any:
         from scarlet_zoo.nas.one_shot import OneShot
-        from scarlet_zoo.nas.strategies.registry import scorer_of
 
         if "bench" not in self._loaded:
             assert self.supernet is not None
             assert self.data is not None
-            bench = OneShot(self.supernet, self.data, self.calibration, self.validation, self.threads,
-                            self.validation_data)  # fmt: skip
-            self._loaded.update(bench=bench, scorer=scorer_of(bench, self.strategy))
+            self._loaded["bench"] = OneShot(self.supernet, self.data, self.calibration, self.validation, self.threads,
+                                            self.validation_data)  # fmt: skip
+        return self._loaded["bench"]
+
+    def _score(self, arch: Arch) -> dict[str, float]:
+        """The numbers of the strategy, with the accuracy where the metrics have it beside another score."""
+        from scarlet_zoo.nas.strategies.registry import scorer_of
+
+        if "scorer" not in self._loaded:
+            self._loaded["scorer"] = scorer_of(self._bench, self.strategy)
         values: dict[str, float] = self._loaded["scorer"](arch)
         if "accuracy" in self.metrics and "accuracy" not in values:
-            values = {**values, "accuracy": self._loaded["bench"].accuracy(arch)}
+            values = {**values, "accuracy": self._bench.accuracy(arch)}
         return {**values, "score": values["score"] if "score" in values else values["accuracy"]}
 
     @property

@@ -51,6 +51,7 @@ def search(
     scoring = scoring or Scoring()
     settings = settings or default_settings(scoring.strategy, source)
     evaluation = scoring.evaluation(source, space, metrics_of(settings.goals, settings.bounds))
+    grey = evaluation.tell_grey()
     make_folder(folder)
     result = explore(evaluation, settings, folder / JOURNAL_FILE, progress)
     front = [{"arch": str(candidate.arch), "values": dict(candidate.values)} for candidate in result.front]
@@ -63,6 +64,7 @@ def search(
         "seed": settings.seed,
         "evaluations": len(result.evaluated),
         "conditions": evaluation.conditions,
+        "turned_grey": grey,
         "front": front,
     }
     if evaluation.table is not None and "latency" in evaluation.metrics:
