@@ -18,7 +18,7 @@ from scarlet_zoo.measurement.lut.table import Calibration, Errors, HeldOut, Late
 from scarlet_zoo.nas.search import explore as explore_module
 from scarlet_zoo.nas.search.evaluator import Evaluation
 from scarlet_zoo.nas.search.explore import explore
-from scarlet_zoo.nas.search.objectives import LIMITS, METRICS, OBJECTIVES, Limit, shown
+from scarlet_zoo.nas.search.objectives import LIMITS, METRICS, OBJECTIVES, Limit, closed_form, shown
 from scarlet_zoo.nas.search.reach import Reach
 from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 
@@ -136,15 +136,53 @@ def test_the_least_latency_is_told_so_that_it_can_be_kept():
         Reach(MINI, (Limit.parse(f"latency<={float(told) * 0.999}ms"),), table).check()
 
 
-def test_without_a_table_a_latency_limit_says_that_the_least_is_not_known(tmp_path, monkeypatch):
-    monkeypatch.setattr(explore_module, "_on_one_scale", lambda evaluation, _: evaluation)
-    monkeypatch.setattr(Evaluation, "_meter", property(lambda _: lambda arch: 0.5 + len(set(arch.tokens)) / 100))
-    settings = SearchSettings(objectives=("macs",), limits=("latency<=5us",), evaluations=4, population=4)
+@pytest.fixture
+def measuring(monkeypatch):
+    """Give a search measurements of latency that a function makes, and count the architectures that are measured."""
+    measured = []
+
+    def give(latency):
+        def meter(arch):
+            measured.append(str(arch))
+            return latency(arch, len(measured))
+
+        monkeypatch.setattr(explore_module, "_on_one_scale", lambda evaluation, _: evaluation)
+        monkeypatch.setattr(Evaluation, "_meter", property(lambda _: meter))
+        return measured
+
+    return give
+
+
+def search_within(limit, journal):
+    settings = SearchSettings(objectives=("macs",), limits=(limit,), evaluations=4, population=4)
+    explore(Evaluation(MINI, metrics_of(settings.goals, settings.bounds)), settings, journal)
+
+
+@pytest.mark.parametrize(("limit", "kind"), [("latency<=300us", "least"), ("latency>=900us", "most")])
+def test_without_a_table_the_cheapest_architecture_is_measured_first(measuring, tmp_path, limit, kind):
+    measured = measuring(lambda _, number: 0.5 + number / 100)
+    says = rf"its architecture with the {kind} multiply-adds \((\S+)\) takes 0.51 ms to 0.55 ms in 5 measurements here"
+    with pytest.raises(TrainingError, match=says) as caught:
+        search_within(limit, tmp_path / "j")
+    assert len(measured) == 5
+    assert set(measured) == {str(caught.value).partition("(")[2].partition(")")[0]}
+    known = [closed_form(Arch.sample(MINI, random.Random(seed)))["macs"] for seed in range(20)]
+    macs = closed_form(Arch.parse(measured[0]))["macs"]
+    assert macs <= min(known) if kind == "least" else macs >= max(known)
+
+
+def test_what_is_measured_with_noise_is_refused_after_the_evaluations_only(measuring, tmp_path):
+    """A limit that the cheapest architecture may keep; and a search that goes on does not measure it again."""
+    measured = measuring(lambda _, number: 0.5 + number % 2)
     says = (
-        r"satisfies latency<=0.005 ms; the least latency of these is 0.5\d* ms \(.*cannot be computed without a latency"
+        r"none of 4 architectures satisfies latency<=0.3 ms; the least latency of these is 0.5 ms .*cannot be computed"
     )
     with pytest.raises(TrainingError, match=says):
-        explore(Evaluation(MINI, metrics_of(settings.goals, settings.bounds)), settings, tmp_path / "j")
+        search_within("latency<=300us", tmp_path / "j")
+    assert len(measured) == 2 + 4
+    with pytest.raises(TrainingError, match="none of 4 architectures"):
+        search_within("latency<=300us", tmp_path / "j")
+    assert len(measured) == 2 + 4
 
 
 def test_a_wide_limit_is_kept_without_a_word(tmp_path):

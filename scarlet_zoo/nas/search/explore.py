@@ -22,6 +22,7 @@ from scarlet_zoo.nas.search.encoding import Encoded
 from scarlet_zoo.nas.search.engines import Engine, get_engine
 from scarlet_zoo.nas.search.evaluator import Evaluation
 from scarlet_zoo.nas.search.journal import Journal
+from scarlet_zoo.nas.search.measured_reach import check_measured
 from scarlet_zoo.nas.search.nao import nao_generations
 from scarlet_zoo.nas.search.nsga2 import nsga2_generations
 from scarlet_zoo.nas.search.objectives import Limit, Values, non_dominated, shown
@@ -43,12 +44,16 @@ def explore(
 
     Raises:
         TrainingError: no architecture satisfies the limits, which is said before anything is evaluated where the
-            metrics add up over the decisions; or the journal is of other conditions.
+            metrics add up over the decisions, and of measured latency where the cheapest architecture is too slow; or
+            the journal is of other conditions.
     """
     Reach(evaluation.space, settings.bounds, evaluation.table).check()
     book = Journal(journal, evaluation.conditions)
-    engine = get_engine(settings.engine, _on_one_scale(evaluation, journal), settings.workers)
+    evaluation = _on_one_scale(evaluation, journal)
     try:
+        if not len(book):
+            check_measured(evaluation, settings.bounds)
+        engine = get_engine(settings.engine, evaluation, settings.workers)
         evaluated: list[Candidate] = []
         generations = {"nsga2": nsga2_generations, "nao": nao_generations, "random": _random}[settings.method]
         for archs, tell in generations(evaluation, settings):
@@ -95,7 +100,8 @@ def _on_one_scale(evaluation: Evaluation, journal: Path) -> Evaluation:
         from scarlet_zoo.nas.search.latency_meter import LatencyMeter
 
         write_text(file, json.dumps({"reference_ms": LatencyMeter(evaluation.space, evaluation.threads).reference_ms}))
-    return replace(evaluation, reference_ms=float(json.loads(file.read_text())["reference_ms"]), _loaded={})
+    loaded = {key: value for key, value in evaluation._loaded.items() if key != "meter"}
+    return replace(evaluation, reference_ms=float(json.loads(file.read_text())["reference_ms"]), _loaded=loaded)
 
 
 def _move(progress: Progress | None, before: int, expected: int, done: int) -> None:
