@@ -148,12 +148,24 @@ def test_evaluations_come_from_the_journal_and_a_cut_line_is_dropped(tmp_path, m
 
 
 def test_a_journal_of_other_conditions_is_refused(tmp_path):
-    Journal(tmp_path / "j.jsonl", {"metrics": ["macs"], "threads": 1}).close()
+    with contextlib.closing(Journal(tmp_path / "j.jsonl", {"metrics": ["macs"], "threads": 1})) as journal:
+        journal.add(Arch.of(TINY, ["e3k3"] * 8), {"macs": 1.0}, 0.0)
     with pytest.raises(TrainingError, match="threads 1, not 2"):
         Journal(tmp_path / "j.jsonl", {"metrics": ["macs"], "threads": 2})
     (tmp_path / "words").write_text("words\n")
     with pytest.raises(TrainingError, match="not the journal of a search"):
         Journal(tmp_path / "words", {})
+
+
+def test_a_search_that_evaluated_nothing_leaves_its_folder_to_another_one(tmp_path):
+    """One that was refused at its first evaluation, say, with the latency of its own reference."""
+    first = Journal(tmp_path / "j.jsonl", {"threads": 1})
+    first.close()
+    first.reference.write_text("{}")
+    second = Journal(tmp_path / "j.jsonl", {"threads": 2})
+    second.close()
+    assert json.loads((tmp_path / "j.jsonl").read_text()) == {"conditions": {"threads": 2}}
+    assert not second.reference.exists()
 
 
 @given(rows=COSTS)

@@ -161,11 +161,13 @@ def _print_report(report: dict[str, Any], as_json: bool) -> None:
 
     def render(console: Console) -> None:
         shown = {
-            key: value for key, value in report.items() if value is not None and not isinstance(value, (dict, list))
+            key: value
+            for key, value in report.items()
+            if value is not None and not isinstance(value, (bool, dict, list)) and key != "preprocessing_rule"
         }
         if "accuracy" in report:
             epochs, best = len(report["top1"]), shown.pop("epoch")
-            stopped = ", stopped early" if shown.pop("stopped_early") else ""
+            stopped = ", stopped early" if report["stopped_early"] else ""
             accuracy = Accuracy(report["accuracy"]["right"], report["accuracy"]["images"])
             shown |= {"validation accuracy": str(accuracy), "epoch of the weights": f"{best} of {epochs}{stopped}"}
         console.print(pairs(shown.items()))

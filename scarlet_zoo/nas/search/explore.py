@@ -49,7 +49,7 @@ def explore(
     """
     Reach(evaluation.space, settings.bounds, evaluation.table).check()
     book = Journal(journal, evaluation.conditions)
-    evaluation = _on_one_scale(evaluation, journal)
+    evaluation = _on_one_scale(evaluation, book.reference)
     try:
         if not len(book):
             check_measured(evaluation, settings.bounds)
@@ -91,11 +91,10 @@ def _none_satisfies(evaluated: Sequence[Candidate], limits: Sequence[Limit], eva
     )
 
 
-def _on_one_scale(evaluation: Evaluation, journal: Path) -> Evaluation:
-    """The evaluation with the reference latency of the journal, which is measured once for all workers and restarts."""
+def _on_one_scale(evaluation: Evaluation, file: Path) -> Evaluation:
+    """The evaluation with the reference latency of a file, which is measured once for all workers and restarts."""
     if "latency" not in evaluation.metrics or evaluation.lut is not None:
         return evaluation
-    file = journal.with_suffix(".reference.json")
     if not file.is_file():
         from scarlet_zoo.nas.search.latency_meter import LatencyMeter
 

@@ -11,11 +11,14 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.search.objectives import Values
 from scarlet_zoo.utils.files import make_folder, write_text
 
+_NONE = "is not the journal of a search"
+
 
 class Journal:
     """A file with the conditions in its first line, then one line ``arch values seconds`` for each evaluation.
 
-    A last line that is incomplete, because its process was killed, is dropped.
+    A last line that is incomplete, because its process was killed, is dropped. A file without evaluations that has
+    other conditions is written anew.
 
     Args:
         path: path of the file; it is continued if it exists.
@@ -34,7 +37,11 @@ class Journal:
         head = json.dumps({"conditions": conditions}) + "\n"
         if whole and whole[0] != head:
             difference = _difference(whole[0], dict(conditions))
-            raise TrainingError(f"{path}: {difference}, wanted the same search, or another --out")
+            if len(whole) > 1 or difference == _NONE:
+                raise TrainingError(f"{path}: {difference}, wanted the same search, or another --out")
+            # Of a search that was refused before it evaluated anything.
+            whole = []
+            self.reference.unlink(missing_ok=True)
         for line in whole[1:]:
             self._take(line)
         write_text(path, "".join(whole or [head]))
@@ -46,6 +53,11 @@ class Journal:
             self._values[row["arch"]] = {name: float(value) for name, value in row["values"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TrainingError(f"{self.path}: {line.strip()[:80]!r} is not an evaluation") from error
+
+    @property
+    def reference(self) -> Path:
+        """The file beside it with the latency of the reference network, which measurements are scaled by."""
+        return self.path.with_suffix(".reference.json")
 
     def __len__(self) -> int:
         return len(self._values)
@@ -70,6 +82,6 @@ def _difference(head: str, wanted: Mapping[str, object]) -> str:
     try:
         found = json.loads(head)["conditions"]
     except (ValueError, KeyError, TypeError):
-        return "is not the journal of a search"
+        return _NONE
     apart = [f"{key} {found.get(key)!r}, not {value!r}" for key, value in wanted.items() if found.get(key) != value]
     return f"the journal of another search ({'; '.join(apart)[:300]})"

@@ -48,6 +48,6 @@ def _check(evaluation: Evaluation, limit: Limit) -> None:
     low_shown, high_shown = (shown("latency", value) for value in (low, high))
     raise TrainingError(
         f"search: {evaluation.space.name} does not keep {limit.told}: its architecture with the {least} multiply-adds "
-        f"({arch}) takes {low_shown} to {high_shown} in {_TIMES} measurements here with {evaluation.threads} threads; "
+        f"({arch}) takes {low_shown} to {high_shown} in {_TIMES} measurements here (threads: {evaluation.threads}); "
         f"wanted a {narrower} bound"
     )
