@@ -4,9 +4,6 @@ import contextlib
 import io
 import json
 import random
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -16,6 +13,7 @@ import torch
 from conftest import FASHION, TINY, fashion
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from process_parts import command_line
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 from strategy_parts import MINI_TOML
 
@@ -237,18 +235,17 @@ def test_two_ray_workers_find_what_one_process_finds(supernet_file, tmp_path):
 def searched(supernet_file, tmp_path_factory):
     """A search by the command line for accuracy and measured latency, killed once."""
     out = tmp_path_factory.mktemp("search")
-    command = [sys.executable, "-m", "scarlet_zoo", "search", "--supernet", str(supernet_file), "--out", str(out),
-               "--objectives", "accuracy,latency", "--evaluations", "8", "--population", "4",
-               "--data-dir", str(FASHION), "--validation-images", "100",
+    command = ["search", "--supernet", str(supernet_file), "--out", str(out), "--objectives", "accuracy,latency",
+               "--evaluations", "8", "--population", "4", "--data-dir", str(FASHION), "--validation-images", "100",
                "--calibration-images", "100", "--json"]  # fmt: skip
     journal = out / "evaluations.jsonl"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
-        while job.poll() is None and (not journal.exists() or journal.read_text().count("\n") < 4):
+    with command_line(*command) as job:
+        while job.running and (not journal.exists() or journal.read_text().count("\n") < 4):
             time.sleep(0.02)
-        job.send_signal(signal.SIGKILL)
+        job.kill()
     before = journal.read_text()
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert main.run(command[3:]) == 0
+        assert main.run(command) == 0
     assert journal.read_text().startswith(before[: before.rindex("\n") + 1])
     return out, json.loads(printed.getvalue())
 
