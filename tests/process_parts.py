@@ -19,7 +19,7 @@ from scarlet_zoo.cli import main
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["scarlet_zoo.cli.main", "scarlet_zoo.nas.train_supernet", "scarlet_zoo.nas.search.explore"]
+    ["scarlet_zoo.cli.main", "scarlet_zoo.nas.train_supernet", "scarlet_zoo.nas.search.explore", "accelerate"]
 )
 
 

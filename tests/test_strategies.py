@@ -251,8 +251,8 @@ def test_pictures_are_counted_as_often_as_paths_run_on_them(name, options, tmp_p
     ((), DEFAULT, DEFAULT_SKIP), (("--strategy", "scarlet"), "scarlet", "identity"),
     (("--skip", "kaiming"), DEFAULT, "kaiming"), (("--strategy", "spos"), "spos", "plain"),
 ])  # fmt: skip
-def test_what_trains_where_nobody_says_how(given, strategy, skip, scarlet, tmp_path):
-    code, out, err = scarlet(*COMMAND, "--max-steps", 1, "--out", tmp_path, *given, "--json")
+def test_what_trains_where_nobody_says_how(given, strategy, skip, space_file, scarlet, tmp_path):
+    code, out, err = scarlet(*COMMAND, "--space", space_file, "--max-steps", 1, "--out", tmp_path, *given, "--json")
     assert code == 0, err
     report = json.loads(out)
     assert (report["strategy"], report["skip"]) == (strategy, skip)
