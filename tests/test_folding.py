@@ -7,7 +7,6 @@ import torch
 from conftest import TINY, images_for, matrix_of_condition, randomized, skipping_arch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from timm.models.densenet import DenseNet
 
 from scarlet_zoo import Stabilizer, fold, get_arch, get_space
 from scarlet_zoo.arch.architecture import Arch
@@ -195,7 +194,7 @@ def _randomized_timm(name):
 
 @pytest.mark.slow
 def test_a_norm_that_follows_no_convolution_stays_with_its_reason():
-    model = DenseNet(growth_rate=8, block_config=(2, 2), num_classes=3).eval()
+    model = timm.create_model("densenet121", num_classes=3, growth_rate=8, block_config=(2, 2)).eval()
     result = fold(model)
     assert result.skipped
     assert all("follows" in site.reason or "other readers" in site.reason for site in result.skipped)

@@ -5,12 +5,9 @@ import shutil
 import numpy as np
 import pytest
 from adb_stand_in import arm64_root
-from conftest import CHOICES
+from conftest import FEW_LAYERS
 from filelock import FileLock
 
-from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.arch.spaces import chain_layers
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ScarletError
@@ -23,12 +20,6 @@ from scarlet_zoo.latency import EMULATED, MeasurementError, measure
 from scarlet_zoo.measurement.phone.sysroot import CPUS
 from scarlet_zoo.models.loading import load_network
 
-# Few layers, since emulation is slow: a depthwise convolution without a gate and one with, and a shortcut.
-SPACE = SearchSpace(
-    "few", CHOICES, chain_layers(((16, 2, 2),), CHOICES, in_chs=8),
-    input_size=32, num_classes=10, stem_width=8, first_width=8, head_width=48,
-)  # fmt: skip
-FEW_LAYERS = Arch.of(SPACE, ["e3k3", "e3k5se"])
 EMULATORS = all(map(shutil.which, ("qemu-aarch64-static", "qemu-x86_64-static", "apt-get", "dpkg-deb")))
 
 
