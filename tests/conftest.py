@@ -40,6 +40,12 @@ TINY = SearchSpace(
     "tiny", CHOICES, chain_layers(((16, 4, 2), (24, 4, 2)), CHOICES, in_chs=8),
     input_size=32, num_classes=10, stem_width=8, first_width=8, head_width=48,
 )  # fmt: skip
+# Where each layer costs seconds: a depthwise convolution without a gate, one with a gate, and a shortcut.
+FEW = SearchSpace(
+    "few", CHOICES, chain_layers(((16, 2, 2),), CHOICES, in_chs=8),
+    input_size=32, num_classes=10, stem_width=8, first_width=8, head_width=48,
+)  # fmt: skip
+FEW_LAYERS = Arch.of(FEW, ["e3k3", "e3k5se"])
 
 
 def pytest_collection_finish():
