@@ -10,7 +10,8 @@ import logging
 import os
 import sys
 import warnings
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 import wrapt
@@ -85,6 +86,12 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
+@cache
+def _command_line() -> Any:
+    """The command that every verb is part of; typer would put it together anew at each call."""
+    return typer.main.get_command(app)
+
+
 def _silence_libraries() -> None:
     """Keep what libraries log and warn of off stderr, where our errors are one line; ``python -W`` brings it back."""
     logging.lastResort = logging.NullHandler()
@@ -97,7 +104,7 @@ def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
     try:
         with warnings_as_lines():
-            code = app(args=arguments or ["--help"], standalone_mode=False)
+            code = _command_line()(args=arguments or ["--help"], standalone_mode=False)
     except CheckFailedError as error:
         return fail(str(error), 1)
     except (ScarletError, MeasurementError) as error:
