@@ -518,7 +518,7 @@ def test_logits_that_are_no_numbers_are_no_answer_and_random_ones_have_no_labels
 def labelled(tmp_path_factory):
     """A ten-class SCARLET network of ImageNet's images, its file, and a folder on which it is sometimes right."""
     folder = tmp_path_factory.mktemp("labelled")
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # with these weights another interpolation, crop or mean, or a rotation, changes the counts
     arch = Arch.of(replace(TINY, name="ten", input_size=224), TOKENS)
     model = zoo.create_model(arch)
     feed = loading.preprocessing_of(model)
