@@ -28,6 +28,7 @@ from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.scarlet import create_model
 
+gc.disable()  # until pytest_collection_finish: nothing of what is loaded until then goes
 ROOT = Path(__file__).parent.parent
 # Fashion-MNIST's files: where Debian's package puts them, else where make test has unpacked it.
 FASHION = next(
@@ -52,6 +53,7 @@ def pytest_collection_finish():
     """Spare the collector what stays until the end, torch's modules above all: it would look through it each time."""
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+    gc.enable()
 
 
 def program(name):
