@@ -29,7 +29,7 @@ test: static $(PICTURES) browser emulator
 
 COVERAGE := .venv/coverage.json
 
-WORKERS := -q -n 2 --dist worksteal
+WORKERS := -q -n 3 --dist worksteal
 
 # What reads the code without running it.
 static: install-dev
