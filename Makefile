@@ -7,6 +7,10 @@ OUT ?= out/demo
 DATASET := usr/share/datasets/fashion-mnist
 PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.venv/fashion-mnist/$(DATASET))
 
+# Bytecode is kept whatever the environment says: each worker of pytest and each process that a test starts would
+# compile the package and the tests again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo check test static browser emulator install-all install-dev clean
 
 demo: install-all $(PICTURES)

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
+from filelock import FileLock
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.measurement.phone.adb import FOLDER
@@ -30,9 +32,18 @@ PROPERTIES = {"ro.product.manufacturer": "Stand-in", "ro.product.model": "Phone 
 
 
 def arm64_root():
-    """An arm64 Python, fetched once; a test that needs it is skipped where Debian or the registry cannot be asked."""
+    """An arm64 Python, fetched once and kept with the rest of what make test installs.
+
+    A test that needs it is skipped where Debian or the registry cannot be asked.
+    """
+    kept, here = ROOT / ".venv" / "cache" / "device", cache_folder() / "device"
+    kept.mkdir(parents=True, exist_ok=True)
+    if not here.exists():
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(kept)
     try:
-        return make_sysroot(cache_folder() / "device" / "arm64-newest")
+        with FileLock(kept / "fetching.lock"):
+            return make_sysroot(here / "arm64-newest")
     except ScarletError as error:
         pytest.skip(f"no arm64 Python here: {error}")
 

@@ -28,6 +28,7 @@ from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.scarlet import create_model
 
+gc.disable()  # until pytest_collection_finish: nothing of what is loaded until then goes
 ROOT = Path(__file__).parent.parent
 # Fashion-MNIST's files: where Debian's package puts them, else where make test has unpacked it.
 FASHION = next(
@@ -40,12 +41,19 @@ TINY = SearchSpace(
     "tiny", CHOICES, chain_layers(((16, 4, 2), (24, 4, 2)), CHOICES, in_chs=8),
     input_size=32, num_classes=10, stem_width=8, first_width=8, head_width=48,
 )  # fmt: skip
+# Where each layer costs seconds: a depthwise convolution without a gate, one with a gate, and a shortcut.
+FEW = SearchSpace(
+    "few", CHOICES, chain_layers(((16, 2, 2),), CHOICES, in_chs=8),
+    input_size=32, num_classes=10, stem_width=8, first_width=8, head_width=48,
+)  # fmt: skip
+FEW_LAYERS = Arch.of(FEW, ["e3k3", "e3k5se"])
 
 
 def pytest_collection_finish():
     """Spare the collector what stays until the end, torch's modules above all: it would look through it each time."""
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+    gc.enable()
 
 
 def program(name):

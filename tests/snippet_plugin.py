@@ -76,10 +76,10 @@ def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     wide, square, high = photos(2)[1], photos(1)[0], photos(2)[1].rotate(90, expand=True).crop((0, 0, 301, 444))
     for name, picture in {"wide": wide, "square": square, "high": high, "grey": wide.convert("L")}.items():
-        picture.save(folder / f"{name}.png")
+        picture.save(folder / f"{name}.png", compress_level=1)
     holes = wide.copy()
     holes.putalpha(square.convert("L").resize(wide.size).point(lambda value: 255 if value > 99 else 0))
-    holes.save(folder / "holes.png")
+    holes.save(folder / "holes.png", compress_level=1)
     return sorted(folder.iterdir())
 
 

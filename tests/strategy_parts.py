@@ -1,9 +1,6 @@
 """What the tests of the strategies share: a few steps on real pictures, watched from outside."""
 
 import json
-import multiprocessing
-import os
-import socket
 from dataclasses import replace
 from functools import cache
 
@@ -74,29 +71,3 @@ class Moves:
 
     def names(self):
         return [key for key, value in self.model.state_dict().items() if not torch.equal(value, self.before[key])]
-
-
-def in_two_processes(work, *arguments):
-    """Call a function of a module in two processes of one training, as torchrun sets them up.
-
-    They are copies of a process that has imported torch already and has never trained.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["scarlet_zoo.nas.train_supernet"])
-    copies = [context.Process(target=_one_of_two, args=(rank, port, work, arguments)) for rank in (0, 1)]
-    for copy in copies:
-        copy.start()
-    for copy in copies:
-        copy.join(120)
-    assert [copy.exitcode for copy in copies] == [0, 0]
-
-
-def _one_of_two(rank, port, work, arguments):
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
-                   "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # fmt: skip
-    work(*arguments)
-    torch.distributed.destroy_process_group()

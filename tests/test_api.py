@@ -246,7 +246,7 @@ def test_a_torch_model_of_ones_own_is_trained(tmp_path):
 @pytest.mark.slow
 def test_the_tour_of_the_docs_runs(tmp_path, capsys, brief_measurements):
     tour = runpy.run_path(str(ROOT / "docs" / "tour.py"))["tour"]
-    tour("fashion-mnist", tmp_path, FASHION, validation=200, steps=4, evaluations=4)
+    tour("fashion-mnist", tmp_path, FASHION, validation=200, steps=2, evaluations=4)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("found scarlet-mini:")
     assert "% top-1" in lines[-1]

@@ -93,8 +93,9 @@ def test_what_people_save_is_loaded_and_the_line_says_what_was_taken(how, traine
     save, says = SAVED[how]
     torch.save(save(trained.state_dict()), tmp_path / "w.pth")
     network = load_network(NAME, str(tmp_path / "w.pth"))
+    loaded = network.model.state_dict()
     for key, value in trained.state_dict().items():
-        assert torch.equal(network.model.state_dict()[key], value), key
+        assert torch.equal(loaded[key], value), key
     assert network.weights == ("file w.pth" + (f" ({says})" if says else ""))
 
 
@@ -127,11 +128,12 @@ def test_weights_of_a_former_implementation_are_renamed_by_timm(tmp_path):
     """torchvision's published DenseNet has names with a dot more, which timm's own function for it translates."""
     torch.manual_seed(3)
     model = timm.create_model("densenet121", num_classes=6, growth_rate=4)
-    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", k): v for k, v in model.state_dict().items()}
-    assert len(old.keys() - model.state_dict().keys()) > 300
+    state = model.state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", k): v for k, v in state.items()}
+    assert len(old.keys() - state.keys()) > 300
     torch.save({"state_dict": wrapped(old, "module.")}, tmp_path / "w.pth")
     loaded = create_model("densenet121", checkpoint_path=tmp_path / "w.pth", growth_rate=4)
-    assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
+    assert all(torch.equal(value, state[key]) for key, value in loaded.state_dict().items())
 
 
 def head(trained, classes, channels=3):

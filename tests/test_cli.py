@@ -78,8 +78,9 @@ def test_verify_knows_the_source_from_the_file(exported, scarlet):
 
 
 @pytest.mark.slow
-def test_bench_and_compare(exported, scarlet, tmp_path):
-    code, out, err = scarlet("bench", exported, exported, "--json", "--repeats", 0, "--out", tmp_path / "bench.json")
+def test_bench_and_compare(two_files, scarlet, tmp_path):
+    file = two_files[0]
+    code, out, err = scarlet("bench", file, file, "--json", "--repeats", 0, "--out", tmp_path / "bench.json")
     assert (code, err) == (0, "")
     rows = json.loads(out)
     assert len(rows) == 2
@@ -111,7 +112,7 @@ def test_fold_prints_its_certificate(scarlet, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"scarlet_b.folded.safetensors", "scarlet_b.certificate.json"}
 
 
-@pytest.mark.parametrize("name", ["scarlet_c", pytest.param("mobileone_s0", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["scarlet_mini_s", pytest.param("mobileone_s0", marks=pytest.mark.slow)])
 def test_deploy_leaves_a_file_and_its_report(scarlet, tmp_path, name):
     code, out, err = scarlet("deploy", name, "--weights", "random", "--out", tmp_path, "--input-size", 64, "--json")
     assert (code, err) == (0, "")
@@ -189,11 +190,11 @@ def test_completion_is_there():
 
 
 @pytest.mark.slow
-def test_a_terminal_sees_progress_and_a_pipe_does_not(exported, scarlet, monkeypatch):
-    assert scarlet("bench", "--repeats", 0, exported)[2] == ""
+def test_a_terminal_sees_progress_and_a_pipe_does_not(two_files, scarlet, monkeypatch):
+    assert scarlet("bench", "--repeats", 0, two_files[0])[2] == ""
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     with contextlib.redirect_stderr(terminal):
-        assert scarlet("bench", "--repeats", 0, exported)[0] == 0
+        assert scarlet("bench", "--repeats", 0, two_files[0])[0] == 0
     assert "measure" in terminal.getvalue()

@@ -32,6 +32,12 @@ def sysroot():
     return arm64_root()
 
 
+@pytest.fixture(scope="module")
+def archive(sysroot):
+    """The archive, where the verb looks for it."""
+    return make_bundle_archive(sysroot, sysroot.folder.with_name(f"{sysroot.folder.name}.tar.gz"))
+
+
 @pytest.mark.slow
 @needs_qemu
 def test_a_network_is_measured_and_nothing_stays_on_the_phone(phone, sysroot, two_files, tmp_path, scarlet):
@@ -84,8 +90,7 @@ def test_a_cable_that_is_pulled_is_an_error_and_the_phone_cleans_up(phone, sysro
 
 @pytest.mark.slow
 @needs_qemu
-def test_the_archive_holds_what_measuring_needs_and_no_more(sysroot, tmp_path):
-    archive = make_bundle_archive(sysroot, tmp_path / "a.tar.gz")
+def test_the_archive_holds_what_measuring_needs_and_no_more(sysroot, archive):
     names = subprocess.run(["tar", "-tzf", archive], capture_output=True, text=True, check=True).stdout.split()
     assert "latency.py" in names
     assert "root/lib/ld-linux-aarch64.so.1" in names

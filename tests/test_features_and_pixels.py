@@ -20,6 +20,8 @@ from scarlet_zoo.models.loading import load_network
 # Nothing here is about how long a network takes.
 pytestmark = pytest.mark.usefixtures("brief_measurements")
 
+ARCH = Arch.of(TINY, ["e3k3se", "e6k5", "e3k3", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
+
 
 @pytest.mark.slow
 def test_a_backbone_is_exported_verified_and_measured_like_a_classifier(scarlet, tmp_path):
@@ -51,12 +53,12 @@ def test_other_backbones_go_the_same_way(name, scarlet, tmp_path):
 
 @pytest.mark.slow
 def test_a_fault_in_one_level_is_found(tmp_path):
-    network = load_network("scarlet_c", "random", input_size=64, features=(1, 3))
+    network = load_network(ARCH, "random", features=(1, 2))
     artifact = export_onnx(network.model, tmp_path / "f.onnx", preprocessing=network.preprocessing)
     assert verify(network.model, artifact, preprocessing=network.preprocessing).passed
     with torch.no_grad():
-        network.model.blocks[4][0].conv_pwl.weight.mul_(1.001)
-    with pytest.raises(ParityError, match="level3") as caught:
+        network.model.blocks[2][0].conv_pwl.weight.mul_(1.001)
+    with pytest.raises(ParityError, match="level2") as caught:
         verify(network.model, artifact, preprocessing=network.preprocessing)
     assert "level1:" not in str(caught.value)
 
@@ -70,7 +72,7 @@ def test_levels_that_are_none_are_refused(levels, scarlet, tmp_path):
 
 @pytest.fixture(scope="module")
 def network():
-    return load_network("scarlet_c", "random", input_size=96)
+    return load_network(ARCH, "random")
 
 
 @pytest.mark.slow
@@ -79,7 +81,7 @@ def test_pictures_go_in_as_they_are(network, form, tmp_path):
     recipe = Recipe(pixels=True, form=form)
     artifact = export_onnx(network.model, tmp_path / "p.onnx", recipe, preprocessing=network.preprocessing)
     inputs = onnx.load(artifact.path).graph.input
-    assert [d.dim_param or d.dim_value for d in inputs[0].type.tensor_type.shape.dim] == ["batch", 96, 96, 3]
+    assert [d.dim_param or d.dim_value for d in inputs[0].type.tensor_type.shape.dim] == ["batch", 32, 32, 3]
     assert inputs[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     assert artifact.metadata["input_layout"] == "NHWC uint8"
     assert verify(network.model, artifact, preprocessing=network.preprocessing).passed
@@ -131,9 +133,8 @@ def test_predictions_from_pixels_are_those_from_floats(network, tmp_path):
     assert [guess.index for guess in floats.guesses] == [guess.index for guess in pixels.guesses]
 
 
-@pytest.mark.slow
-def test_restoring_pixels_is_exact():
-    feed = load_network("scarlet_c", "random", input_size=32).preprocessing
+def test_restoring_pixels_is_exact(network):
+    feed = network.preprocessing
     pixels = np.arange(256 * 12, dtype=np.int64).reshape(1, 32, 32, 3).astype(np.uint8)
     assert np.array_equal(feed.restore(feed.normalize(pixels)), pixels)
 

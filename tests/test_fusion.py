@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import onnx
@@ -45,9 +46,15 @@ def file_of(model, tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="module")
+def report_of(file_of):
+    """The report of a graph variant; a process of its own loads the file for each."""
+    return cache(lambda form: inspect(file_of(form)))
+
+
 @pytest.mark.slow
-def test_a_native_file_fuses_whole(file_of):
-    report = inspect(file_of("native"))
+def test_a_native_file_fuses_whole(report_of):
+    report = report_of("native")
     assert report.runtime == f"onnxruntime {ort.__version__}"
     assert report.totals["convolutions"] == len(report.convolutions) >= 25
     assert report.totals["unfused"] == report.totals["batch_norms"] == report.totals["stray"] == 0
@@ -56,8 +63,8 @@ def test_a_native_file_fuses_whole(file_of):
 
 
 @pytest.mark.slow
-def test_the_released_spelling_is_flagged(file_of):
-    native, released = inspect(file_of("native")), inspect(file_of("released"))
+def test_the_released_spelling_is_flagged(report_of):
+    native, released = report_of("native"), report_of("released")
     assert released.totals["unfused"] == 14 + 3
     assert {row.follower for row in released.convolutions} == {None, "Add"}
     assert released.totals["reorders"] > native.totals["reorders"]
@@ -123,9 +130,9 @@ def test_a_new_opset_on_an_old_runtime_is_flagged(file_of, tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-def test_limits_fail_a_build(file_of, scarlet):
+def test_limits_fail_a_build(file_of, report_of, scarlet):
     assert parse_limits("unfused=0, reorders=40") == {"unfused": 0, "reorders": 40}
-    report = inspect(file_of("released"))
+    report = report_of("released")
     check_limits(report, {"unfused": 17})
     with pytest.raises(CheckFailedError, match=r"unfused 17, wanted at most 16.*; reorders"):
         check_limits(report, {"unfused": 16, "reorders": 0})
@@ -140,8 +147,8 @@ def test_limits_fail_a_build(file_of, scarlet):
 
 
 @pytest.mark.slow
-def test_the_verdict_comes_first_and_each_number_is_good_or_bad(file_of, scarlet):
-    bad = inspect(file_of("released"))
+def test_the_verdict_comes_first_and_each_number_is_good_or_bad(file_of, report_of, scarlet):
+    bad = report_of("released")
     judged = {row.total: row for row in judge(bad)}
     assert list(judged) == list(TOTALS)
     assert (judged["unfused"].good, judged["unfused"].value, judged["unfused"].bound) == (False, 17, 0)

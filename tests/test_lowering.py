@@ -18,7 +18,9 @@ from onnx_ir.passes import common
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.deployment.trace import Recipe, trace
 from scarlet_zoo.errors import ExportError
+from scarlet_zoo.graph.passes import sizes
 from scarlet_zoo.graph.passes.lower import FORMS, lower
+from scarlet_zoo.models.scarlet import create_model
 
 SIXTH = 1 / 6
 
@@ -65,6 +67,16 @@ def test_every_form_is_exact_in_float64(traced, form):
     assert sum(done.applied.values())
     # HardSigmoid's 1/6 is a float32 attribute by the format: 5e-9 off, and the only thing that is.
     assert np.abs(run64(model, images) - truth).max() < 1e-6 * np.abs(truth).max()
+
+
+def test_two_names_of_one_constant_are_no_size_that_the_graph_is_run_for(monkeypatch):
+    network, asked = create_model(Arch.of(TINY, ["e3k3"] * 8)).eval(), []
+    model = trace(network, images_for(network, dtype=torch.float32), Recipe(), ["logits"])
+    assert counts(model)["Identity"], "torch writes one for each constant that equals another"
+    monkeypatch.setattr(sizes, "_run", lambda model, values, shape: asked.append(values))
+    lower(model, "native")
+    assert not asked
+    assert "Identity" not in counts(model)
 
 
 def test_forms_lead_back_to_native(traced):

@@ -2,9 +2,7 @@
 
 import itertools
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +14,7 @@ import pytest
 from conftest import TINY
 from hypothesis import given
 from hypothesis import strategies as st
+from process_parts import command_line
 from scipy.stats import spearmanr
 
 from scarlet_zoo import latency
@@ -284,19 +283,18 @@ def test_building_goes_on_where_it_was_killed(scarlet, tmp_path):
     space.write_text('name = "small"\nin_chans = 1\ninput_size = 16\nnum_classes = 4\n'
                      "stages = [[16, 2, 2], [24, 2, 2]]\n"
                      "kernel_sizes = [3]\nexpand_ratios = [3]\nmean = [0.5]\nstd = [0.5]\n")  # fmt: skip
-    command = [sys.executable, "-m", "scarlet_zoo", "lut", "build", "--space", str(space), "--out", str(out), "--json",
-               "--networks", "8", "--held-out", "4", "--sittings", "3"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    command = ("lut", "build", "--space", space, "--out", out, "--json", "--networks", 8, "--held-out", 4,
+               "--sittings", 3)  # fmt: skip
     first = out.with_name("t.json.work") / "float32-1" / "sitting-0.json"
-    while not first.is_file():
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with command_line(*command) as job:
+        while not first.is_file():
+            assert job.running, job.err
+            time.sleep(0.05)
+        job.kill()
     kept = first.read_bytes()
     made = {path: path.stat().st_mtime_ns for path in out.with_name("t.json.work").rglob("*.onnx")}
     assert not out.exists()
-    code, printed, _ = scarlet(*command[3:])
+    code, printed, _ = scarlet(*command)
     assert code == 0
     assert json.loads(printed)["stamp"]["threads"] == 1
     assert first.read_bytes() == kept

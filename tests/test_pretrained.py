@@ -75,7 +75,8 @@ def hub(published, tmp_path, monkeypatch):
 
 
 def same(model, other):
-    return all(torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items())
+    theirs = other.state_dict()
+    return all(torch.equal(value, theirs[key]) for key, value in model.state_dict().items())
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ import shutil
 import numpy as np
 import pytest
 from adb_stand_in import arm64_root
+from conftest import FEW_LAYERS
+from filelock import FileLock
 
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
@@ -25,14 +27,22 @@ EMULATORS = all(map(shutil.which, ("qemu-aarch64-static", "qemu-x86_64-static", 
 def cases(tmp_path_factory):
     """A small network as float and as integers for two instruction sets."""
     folder = tmp_path_factory.mktemp("files")
-    network = load_network("scarlet_mini_s")
-    images = np.random.default_rng(0).standard_normal((4, 1, 28, 28)).astype(np.float32)
-    made = {"float": export_network(network, folder / "float", "native", Recipe(input_size=(28, 28))).path}
+    network = load_network(FEW_LAYERS)
+    images = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32)
+    made = {"float": export_network(network, folder / "float", "native", Recipe()).path}
     for isa in ("arm64", "x64"):
-        made[isa] = export_network(network, folder / isa, "ort-int8", Recipe(input_size=(28, 28)), lambda: images,
+        made[isa] = export_network(network, folder / isa, "ort-int8", Recipe(), lambda: images,
                                    Int8(isa=isa, method="minmax")).path  # fmt: skip
     truth = OnnxClassifier(made["float"]).logits(images, 1)
     return [Case(name, read_artifact(path), images, truth) for name, path in made.items()]
+
+
+@pytest.fixture
+def sysroot():
+    """The arm64 root, for one test at a time: it presents one processor, and pytest's workers share it."""
+    root = arm64_root()
+    with FileLock(f"{root.folder}.lock"):
+        yield root
 
 
 def keys_of(value):
@@ -44,8 +54,7 @@ def keys_of(value):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not EMULATORS, reason="needs Debian's apt and qemu-user-static")
-def test_arm64_and_old_x64_answer_as_this_machine_does(cases, tmp_path):
-    sysroot = arm64_root()
+def test_arm64_and_old_x64_answer_as_this_machine_does(cases, sysroot, tmp_path):
     rows = prove(cases, [this_processor(), *other_processors(sysroot)], tmp_path)
     assert len(rows) == 3 * (2 + len(CPUS))
     by = {(row["file"], row["processor"]): row for row in rows}
@@ -66,10 +75,10 @@ def test_arm64_and_old_x64_answer_as_this_machine_does(cases, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not EMULATORS, reason="needs qemu-user-static")
-def test_other_processors_write_the_same_int8_files(cases, tmp_path):
+def test_other_processors_write_the_same_int8_files(cases, sysroot, tmp_path):
     """Ranges, biases and golden outputs do not depend on the processor that makes the file."""
     np.save(tmp_path / "images.npy", cases[0].images)
-    processors = quantising_processors(arm64_root())
+    processors = quantising_processors(sysroot)
     written = quantised_on(processors, cases[0].artifact.path, tmp_path / "images.npy", tmp_path)
     assert [(processor.isa, processor.emulated) for processor in processors[1:]] == [("x64", True), ("arm64", True)]
     assert len(written) == 3

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from conftest import FASHION
@@ -15,10 +16,15 @@ from scarlet_zoo.nas.ranking.verdict import verdict
 from scarlet_zoo.nas.strategies.registry import STRATEGIES
 
 
-@pytest.fixture
-def folder(tmp_path):
-    made = tmp_path / "truth"
-    made.mkdir()
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """Nothing here is about how wide an interval is."""
+    monkeypatch.setattr("scarlet_zoo.nas.ranking.rank.verdict", partial(verdict, resamples=50))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("truth")
     (made / "plan.toml").write_text(PLAN.replace("architectures = 3", "architectures = 6"))
     plan = read_plan(made)
     noise = (0.0, 0.3, -0.2, 0.1, 0.2, -0.3)

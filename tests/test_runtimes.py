@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import shutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -36,6 +38,12 @@ def network():
     return Network("tiny", model, model.arch, "made for a test", "0" * 64, feed)
 
 
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    """The network for a target, in a folder of its own; converted once."""
+    return cache(lambda name: export_network(network, tmp_path_factory.mktemp(name), name, Recipe()))
+
+
 def needs(name):
     if name not in INSTALLED:
         pytest.skip(f"{' and '.join(missing_modules(name))} not installed: {install_command(name)}")
@@ -43,9 +51,9 @@ def needs(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNNABLE)
-def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tmp_path):
+def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, exported):
     needs(name)
-    done = export_network(network, tmp_path, name, Recipe())
+    done = exported(name)
     assert done.parity.passed
     assert done.parity.sqnr_db > 80
     assert runtime_of(done.path) == name
@@ -59,14 +67,14 @@ def test_a_network_runs_on_another_runtime_as_it_does_in_torch(name, network, tm
     with torch.inference_mode():
         truth = network.model(torch.from_numpy(images)).numpy()
     assert np.abs(got - truth).max() < 1e-4 * np.abs(truth).max()
-    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+    assert not [file for file in done.path.parent.iterdir() if file.name.startswith(".")]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["openvino", "ncnn"])
-def test_the_same_network_gives_the_same_files_again(name, network, tmp_path):
+def test_the_same_network_gives_the_same_files_again(name, network, exported, tmp_path):
     needs(name)
-    one, two = (export_network(network, tmp_path / folder, name, Recipe()).path.parent for folder in ("one", "two"))
+    one, two = (done.path.parent for done in (exported(name), export_network(network, tmp_path, name, Recipe())))
     assert {file.name: file.read_bytes() for file in one.iterdir()} == {
         file.name: file.read_bytes() for file in two.iterdir()
     }
@@ -88,8 +96,8 @@ def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_bench_measures_them_beside_each_other(network, scarlet, tmp_path):
-    files = [export_network(network, tmp_path, name, Recipe()).path for name in ("ort", "openvino", "ncnn")]
+def test_bench_measures_them_beside_each_other(exported, scarlet):
+    files = [exported(name).path for name in ("ort", "openvino", "ncnn")]
     code, out, err = scarlet("bench", *files, "--json", "--repeats", 0)
     assert (code, err) == (0, "")
     rows = json.loads(out)
@@ -136,13 +144,14 @@ def test_core_ml_is_written_and_not_run(network, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_file_without_its_description_is_refused(network, scarlet, tmp_path):
-    done = export_network(network, tmp_path, "openvino", Recipe())
-    description_path(done.path).write_text("{}")
+def test_a_file_without_its_description_is_refused(exported, scarlet, tmp_path):
+    whole = exported("openvino").path
+    path = shutil.copytree(whole.parent, tmp_path / "copy") / whole.name
+    description_path(path).write_text("{}")
     with pytest.raises(ArtifactError, match="description"):
-        read_description(done.path)
-    description_path(done.path).unlink()
-    code, _, err = scarlet("bench", done.path)
+        read_description(path)
+    description_path(path).unlink()
+    code, _, err = scarlet("bench", path)
     assert code == 2
     assert "is not beside it" in err
     code, _, err = scarlet("bench", tmp_path / "absent.pte")

@@ -4,25 +4,23 @@ import contextlib
 import io
 import json
 import random
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import strategy_parts
 import torch
-from conftest import FASHION, TINY, fashion
+from conftest import CHOICES, FASHION, TINY, fashion
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from process_parts import command_line
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
-from strategy_parts import MINI_TOML
 
 from scarlet_zoo.arch import cost
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
-from scarlet_zoo.arch.spaces import get_space
+from scarlet_zoo.arch.spaces import chain_layers, get_space
 from scarlet_zoo.cli import main
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
@@ -39,6 +37,8 @@ from scarlet_zoo.nas.search.reach import Reach
 from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 
 MINI = get_space("scarlet-mini-7")
+# What a second trains, scores and exports: few layers and small maps.
+SMALL = replace(strategy_parts.MINI, choices=CHOICES, layers=chain_layers(((8, 2, 2), (16, 2, 2)), CHOICES, in_chs=8))
 GOALS = (Objective.parse("params:max*0.4"), Objective.parse("macs*0.6"))
 COSTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=20)
 
@@ -55,13 +55,13 @@ def how(**kwargs):
 def supernet_file(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("supernet") / "supernet.safetensors"
-    labels = json.dumps(list(fashion(MINI).classes))
-    save_supernet(Supernet(MINI), path, {"data": "fashion-mnist", "validation": "5000", "labels": labels})
+    labels = json.dumps(list(fashion(SMALL).classes))
+    save_supernet(Supernet(SMALL), path, {"data": "fashion-mnist", "validation": "5000", "labels": labels})
     return path
 
 
 def scored(path):
-    return Evaluation(MINI, ("accuracy", "macs"), path, ("fashion-mnist", FASHION, 5000), 100, 100)
+    return Evaluation(SMALL, ("accuracy", "macs"), path, ("fashion-mnist", FASHION, 5000), 100, 100)
 
 
 @pytest.mark.parametrize("method", ["nsga2", "random"])
@@ -125,7 +125,8 @@ def test_limits_and_costs_are_looked_up_and_not_counted_layer_by_layer(method, t
     space = replace(MINI, name=f"counted-{method}")  # whose table nobody has made yet
     counted = []
     monkeypatch.setattr(cost, "arch_cost", lambda arch: counted.append(arch) or arch_cost(arch))
-    settings = how(method=method, limits=(Limit.parse("macs<=5e6"), Limit.parse("params<=1e5")))
+    limits = (Limit.parse("macs<=5e6"), Limit.parse("params<=1e5"))
+    settings = how(method=method, limits=limits, evaluations=24, population=6)
     result = explore(cheap(space=space), settings, tmp_path / "j.jsonl")
     assert len(counted) == 1 + sum(map(len, space.decisions))
     for candidate in result.evaluated:
@@ -222,9 +223,9 @@ def test_encoding_is_lossless(seed):
 @pytest.mark.slow
 def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     evaluation = scored(supernet_file)
-    arch = Arch.sample(MINI, random.Random(0))
+    arch = Arch.sample(SMALL, random.Random(0))
     once = evaluation(arch)
-    assert evaluation(Arch.sample(MINI, random.Random(1)))["accuracy"] >= 0
+    assert evaluation(Arch.sample(SMALL, random.Random(1)))["accuracy"] >= 0
     assert evaluation(arch) == once == scored(supernet_file)(arch)
     scorer = OneShot(supernet_file, evaluation.data, 100, 100)
     before = {key: value.clone() for key, value in scorer.supernet.state_dict().items()}
@@ -249,18 +250,17 @@ def test_two_ray_workers_find_what_one_process_finds(supernet_file, tmp_path):
 def searched(supernet_file, tmp_path_factory):
     """A search by the command line for accuracy and measured latency, killed once."""
     out = tmp_path_factory.mktemp("search")
-    command = [sys.executable, "-m", "scarlet_zoo", "search", "--supernet", str(supernet_file), "--out", str(out),
-               "--objectives", "accuracy,latency", "--evaluations", "8", "--population", "4",
-               "--data-dir", str(FASHION), "--validation-images", "100",
+    command = ["search", "--supernet", str(supernet_file), "--out", str(out), "--objectives", "accuracy,latency",
+               "--evaluations", "8", "--population", "4", "--data-dir", str(FASHION), "--validation-images", "100",
                "--calibration-images", "100", "--json"]  # fmt: skip
     journal = out / "evaluations.jsonl"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
-        while job.poll() is None and (not journal.exists() or journal.read_text().count("\n") < 4):
+    with command_line(*command) as job:
+        while job.running and (not journal.exists() or journal.read_text().count("\n") < 4):
             time.sleep(0.02)
-        job.send_signal(signal.SIGKILL)
+        job.kill()
     before = journal.read_text()
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert main.run(command[3:]) == 0
+        assert main.run(command) == 0
     assert journal.read_text().startswith(before[: before.rindex("\n") + 1])
     return out, json.loads(printed.getvalue())
 
@@ -295,7 +295,7 @@ def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
     file = json.loads(out)["path"]
     code, out, _ = scarlet("validate", file, "fashion-mnist", "--data-dir", FASHION, "--limit", 1000, "--json")
     assert code == 0
-    evaluation = Evaluation(MINI, ("accuracy",), supernet_file, ("fashion-mnist", FASHION, 5000), 2000, 1000)
+    evaluation = Evaluation(SMALL, ("accuracy",), supernet_file, ("fashion-mnist", FASHION, 5000), 2000, 1000)
     supernet, _ = load_supernet(supernet_file)
     assert evaluation(Arch.parse(row["arch"], supernet.space))["accuracy"] == json.loads(out)["top1"]
 
@@ -304,10 +304,10 @@ def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
 @pytest.mark.parametrize("strategy", ["mixpath", "st-nas"])
 def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy, scarlet, tmp_path):
     chain = tmp_path / "small.toml"
-    chain.write_text(MINI_TOML)
+    chain.write_text(strategy_parts.MINI_TOML)
     data = ("--data-dir", FASHION, "--json")
     train = ("supernet", "train", "--space", chain, "--data", "fashion-mnist", "--strategy", strategy, "--epochs", 1,
-             "--max-steps", 30, "--batch-size", 16, "--out", tmp_path / "net")  # fmt: skip
+             "--max-steps", 8, "--batch-size", 16, "--out", tmp_path / "net")  # fmt: skip
     assert scarlet(*train, *data)[0] == 0
     file = tmp_path / "net" / "supernet.safetensors"
     assert load_supernet(file)[0].space.name.startswith("small+")

@@ -1,9 +1,6 @@
 """The strategies, each held against what its paper says: who is sampled, what is learned from, what moves."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -12,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import FASHION
+from process_parts import by_torchrun
 from scipy.stats import chisquare
 from strategy_parts import DATA, MINI, MINI_TOML, Moves, rows_of, run, settings, strategy_of
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.cli import main
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.supernet import load_supernet
@@ -106,20 +105,15 @@ def test_stopped_anywhere_it_goes_on_to_the_same_result(name, tmp_path):
     assert all(torch.equal(done.state[key], whole.state[key]) for key in whole.state)
 
 
+def train_by_each(out, space_file):
+    for name in NAMES:
+        arguments = (*COMMAND, "--space", str(space_file), "--max-steps", "2", "--strategy", name, "--out")
+        assert main.run([*arguments, str(out / name)]) == 0, name
+
+
 @pytest.mark.slow
 def test_two_processes_run_the_same_paths(space_file, tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text(
-        "import sys; from scarlet_zoo.cli.main import main\n"
-        "for name in sys.argv[2].split(','):\n"
-        "    try: main([*sys.argv[3:], '--strategy', name, '--out', f'{sys.argv[1]}/{name}'])\n"
-        "    except SystemExit as end: assert not end.code, name\n"
-    )
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script)]
-    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    arguments = [str(tmp_path / "two"), ",".join(NAMES), *COMMAND, "--space", str(space_file), "--max-steps", "2"]
-    done = subprocess.run([*launch, *arguments], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    by_torchrun(train_by_each, tmp_path / "two", space_file)
     for name in NAMES:
         _, alone = run(strategy_of(name), tmp_path / "one" / name, max_steps=2)
         together = rows_of(tmp_path / "two" / name)
@@ -257,8 +251,8 @@ def test_pictures_are_counted_as_often_as_paths_run_on_them(name, options, tmp_p
     ((), DEFAULT, DEFAULT_SKIP), (("--strategy", "scarlet"), "scarlet", "identity"),
     (("--skip", "kaiming"), DEFAULT, "kaiming"), (("--strategy", "spos"), "spos", "plain"),
 ])  # fmt: skip
-def test_what_trains_where_nobody_says_how(given, strategy, skip, scarlet, tmp_path):
-    code, out, err = scarlet(*COMMAND, "--max-steps", 1, "--out", tmp_path, *given, "--json")
+def test_what_trains_where_nobody_says_how(given, strategy, skip, space_file, scarlet, tmp_path):
+    code, out, err = scarlet(*COMMAND, "--space", space_file, "--max-steps", 1, "--out", tmp_path, *given, "--json")
     assert code == 0, err
     report = json.loads(out)
     assert (report["strategy"], report["skip"]) == (strategy, skip)

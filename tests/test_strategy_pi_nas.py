@@ -13,8 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
+from process_parts import by_torchrun
 from scipy.stats import chisquare
-from strategy_parts import DATA, MINI, Moves, in_two_processes, rows_of, run, settings, strategy_of
+from strategy_parts import DATA, MINI, Moves, rows_of, run, settings, strategy_of
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.augment import Augment
@@ -360,7 +361,7 @@ def train_and_tell(folder):
 
 @pytest.mark.slow
 def test_two_processes_have_one_teacher_and_one_queue(tmp_path):
-    in_two_processes(train_and_tell, tmp_path)
+    by_torchrun(train_and_tell, tmp_path)
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(one["weights"][key], other["weights"][key]) for key in one["weights"])
     assert torch.equal(one["queue"]["keys"], other["queue"]["keys"])

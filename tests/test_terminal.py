@@ -1,5 +1,6 @@
 """What a person sees on a terminal of 80 columns: no name, path or identity string is cut or broken."""
 
+import json
 import os
 import pty
 import subprocess
@@ -19,11 +20,24 @@ TABLE = ROOT / "benchmarks" / "results" / "lut_scarlet_float32.json"
 LONG = "a folder with a rather long name/another one in it/of the things that people have/network [v2]"
 
 
-def on_terminal(*arguments):
-    """What the command line prints on a terminal of 80 columns."""
+# One process runs several commands, because starting one takes longer than all of them.
+IN_TURN = """
+import json, sys
+from scarlet_zoo.cli.main import main
+for arguments in json.loads(sys.argv[1]):
+    try:
+        main(arguments)
+    except SystemExit as end:
+        assert end.code == 0, arguments
+    print(end="\\f", flush=True)
+"""
+
+
+def on_terminal(*commands):
+    """What the command line prints on a terminal of 80 columns for each of the commands."""
     terminal, inside = pty.openpty()
     changed = {"COLUMNS": "80", "LINES": "50", "TERM": "dumb", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "scarlet_zoo", *map(str, arguments)]
+    command = [sys.executable, "-c", IN_TURN, json.dumps([list(map(str, arguments)) for arguments in commands])]
     process = subprocess.Popen(command, stdout=inside, stderr=inside, env={**os.environ, **changed})
     os.close(inside)
     parts = []
@@ -37,7 +51,9 @@ def on_terminal(*arguments):
         parts.append(part)
     os.close(terminal)
     assert process.wait() == 0
-    return b"".join(parts).decode().replace("\r\n", "\n")
+    *printed, rest = b"".join(parts).decode().replace("\r\n", "\n").split("\f")
+    assert (len(printed), rest) == (len(commands), "")
+    return printed
 
 
 @given(
@@ -79,20 +95,20 @@ def test_paths_and_identity_strings_are_whole_on_a_terminal(tmp_path):
     folder.mkdir(parents=True)
     rows = [check_record({**record(noisy(seed)), "file": str(folder / f"{seed}.onnx")}) for seed in (0, 1)]
     write_records(folder / "r.json", rows)
-    said = on_terminal("compare", folder / "r.json")
-    assert f"\n{folder / '1.onnx'}\n" in said
-    assert all(len(line) <= 80 for line in said.splitlines() if str(folder) not in line)
-    said = on_terminal("lut", "predict", "scarlet_a", "--lut", TABLE)
-    assert f"\n{ZOO['scarlet_a'].arch}\n" in said
-    said = on_terminal("show", "scarlet_a")
-    assert f"  {ZOO['scarlet_a'].arch}\n" in said
-    rest = [line for line in said.splitlines() if ZOO["scarlet_a"].arch not in line]
+    compared, predicted, shown, *tables = on_terminal(
+        ("compare", folder / "r.json"), ("lut", "predict", "scarlet_a", "--lut", TABLE), ("show", "scarlet_a"),
+        ("list",), ("weights", "list"), ("doctor",),
+    )  # fmt: skip
+    assert f"\n{folder / '1.onnx'}\n" in compared
+    assert all(len(line) <= 80 for line in compared.splitlines() if str(folder) not in line)
+    assert f"\n{ZOO['scarlet_a'].arch}\n" in predicted
+    assert f"  {ZOO['scarlet_a'].arch}\n" in shown
+    rest = [line for line in shown.splitlines() if ZOO["scarlet_a"].arch not in line]
     assert max(map(len, rest)) <= 80
     assert len(rest) > 20
-    for verb in (("list",), ("weights", "list"), ("doctor",)):
-        lines = on_terminal(*verb).splitlines()
-        assert len(lines) > 5
-        assert not any("…" in line for line in lines)
+    for drawn in tables:
+        assert len(drawn.splitlines()) > 5
+        assert "…" not in drawn
 
 
 def test_nothing_is_cut_in_a_pipe(scarlet, tmp_path):

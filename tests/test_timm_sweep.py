@@ -21,9 +21,8 @@ from scarlet_zoo.graph.passes.lower import lower
 from scarlet_zoo.graph.quantization.quantize import Int8, friendly_model, quantize_int8
 
 # Padding inside the graph, concatenations of norms, two readers of a clip, layer scales and norms, attention.
-EIGHT = {
+SEVEN = {
     "tf_mobilenetv3_small_minimal_100": "convolutional",
-    "tf_efficientnet_lite0": "convolutional",
     "mobilenetv2_035": "convolutional",
     "starnet_s050": "convolutional",
     "ghostnet_050": "convolutional",
@@ -34,12 +33,12 @@ EIGHT = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EIGHT)
+@pytest.mark.parametrize("name", SEVEN)
 def test_a_network_of_timm_goes_all_the_way(name, tmp_path):
-    row = sweep_one(Member("any", name, 0, EIGHT[name]), photos(12), tmp_path, side=64)
+    row = sweep_one(Member("any", name, 0, SEVEN[name]), photos(12), tmp_path, side=64)
     assert {stage: row[stage].get("error") for stage in STAGES} == dict.fromkeys(STAGES)
     assert row["verify"]["sqnr_db"] > 80
-    assert row["int8"]["sqnr_db"] >= (CONVOLUTIONAL_DB if EIGHT[name] == "convolutional" else HYBRID_DB)
+    assert row["int8"]["sqnr_db"] >= (CONVOLUTIONAL_DB if SEVEN[name] == "convolutional" else HYBRID_DB)
     assert row["int8"]["golden_passed"] is not False
 
 
@@ -58,7 +57,7 @@ def exported(model, path, **kwargs):
 
 
 class PadsInside(nn.Module):
-    """Pads by what it reads from the shapes, as networks from TensorFlow do."""
+    """Pads by what it reads from the shapes and clips, as networks from TensorFlow do."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +65,7 @@ class PadsInside(nn.Module):
         self.pool = create_pool2d("max", 3, stride=2, padding="same")
 
     def forward(self, x):
-        return self.last(self.pool(self.conv(x))).mean((2, 3))
+        return self.last(self.pool(nn.functional.relu6(self.conv(x)))).mean((2, 3))
 
 
 class NormsOfTwo(nn.Module):

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("brief_measurements")
 def test_a_smoke_tour_goes_the_whole_way_and_can_be_taken_up_again(scarlet, tmp_path):
     space = tmp_path / "mine.toml"
     space.write_text(
-        'name = "mine"\nin_chans = 1\ninput_size = 28\nstem_stride = 1\n'
+        'name = "mine"\nin_chans = 1\ninput_size = 28\n'
         "stem_width = 8\nfirst_width = 8\nhead_width = 64\nstages = [[16, 2, 2], [24, 2, 2]]\nkernel_sizes = [3]\n"
     )
-    arguments = ("tour", "--smoke", "--space", space, "--data-dir", FASHION, "--threads", 1)
+    arguments = ("tour", "--smoke", "--space", space, "--data-dir", FASHION, "--validation", 1000, "--threads", 1)
     code, out, err = scarlet(*arguments, "--out", tmp_path, "--json")
     assert (code, err) == (0, "")
     report = json.loads(out)

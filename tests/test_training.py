@@ -3,8 +3,6 @@
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from itertools import pairwise
 from typing import ClassVar
@@ -13,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import FASHION, TINY, fashion
+from process_parts import command_line
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
@@ -31,8 +30,8 @@ from scarlet_zoo.training.settings import TrainSettings, learning_rate
 from scarlet_zoo.training.state import EmaWeights
 
 MINI = get_space("scarlet-mini-7")
-COMMAND = (sys.executable, "-m", "scarlet_zoo", "supernet", "train", "--space", "scarlet-mini-7",
-           "--data", "fashion-mnist", "--data-dir", str(FASHION), "--batch-size", "8", "--threads", "1")  # fmt: skip
+COMMAND = ("supernet", "train", "--space", "scarlet-mini-7", "--data", "fashion-mnist", "--data-dir", str(FASHION),
+           "--batch-size", "8", "--threads", "1")  # fmt: skip
 
 
 def steps(folder):
@@ -50,7 +49,7 @@ def supernet_learner(seed=0):
 
 @pytest.mark.slow
 def test_a_run_leaves_its_steps_and_its_weights(tmp_path, scarlet):
-    arguments = [*COMMAND[3:], "--max-steps", "5", "--out", tmp_path / "run"]
+    arguments = [*COMMAND, "--max-steps", "5", "--out", tmp_path / "run"]
     code, out, err = scarlet(*arguments, "--json")
     assert (code, err) == (0, "")
     report = json.loads(out)
@@ -74,7 +73,7 @@ LONG = (*COMMAND, "--max-steps", "24", "--checkpoint-every", "5", "--out")
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    assert main.run([*LONG[3:], str(folder)]) == 0
+    assert main.run([*LONG, str(folder)]) == 0
     return folder
 
 
@@ -83,17 +82,15 @@ def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, t
     command = [*LONG, str(tmp_path)]
     log, killed = tmp_path / "steps.jsonl", 0
     for until in (6, 14):
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as job:
-            while job.poll() is None and (not log.exists() or log.read_text().count("\n") < until):
+        with command_line(*command) as job:
+            while job.running and (not log.exists() or log.read_text().count("\n") < until):
                 time.sleep(0.01)
-            job.send_signal(signal.SIGKILL)
-            job.wait()
-            killed += job.returncode == -signal.SIGKILL
+            killed += job.kill() == -signal.SIGKILL
     assert killed == 2
     # What a kill in the middle of a write leaves.
     with log.open("a") as file:
         file.write('{"step": 15, "archs": ["scarl')
-    assert main.run(command[3:]) == 0
+    assert main.run(command) == 0
     assert log.read_text() == (uninterrupted / "steps.jsonl").read_text()
     one, two = (safetensors.torch.load_file(folder / "supernet.safetensors") for folder in (uninterrupted, tmp_path))
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -103,13 +100,13 @@ def test_killed_twice_it_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, t
 @pytest.mark.slow
 def test_a_finished_run_is_not_run_again(uninterrupted):
     before = (uninterrupted / "steps.jsonl").read_text()
-    assert main.run([*LONG[3:], str(uninterrupted)]) == 0
+    assert main.run([*LONG, str(uninterrupted)]) == 0
     assert (uninterrupted / "steps.jsonl").read_text() == before
 
 
 @pytest.mark.slow
 def test_another_run_in_the_same_folder_is_refused(uninterrupted, scarlet):
-    code, _, err = scarlet(*COMMAND[3:], "--max-steps", "24", "--lr", "0.2", "--out", uninterrupted)
+    code, _, err = scarlet(*COMMAND, "--max-steps", "24", "--lr", "0.2", "--out", uninterrupted)
     assert code == 2
     assert "the checkpoint of another run (lr '0.1', not '0.2')" in err
     assert err.count("\n") == 1
@@ -227,10 +224,10 @@ def test_an_average_follows_its_formula():
 
 @pytest.mark.slow
 def test_a_network_learns_and_is_validated(tmp_path, scarlet):
-    arch = "scarlet-mini-7:" + "-".join(layer.tokens[-1] for layer in MINI.layers)
-    code, out, _ = scarlet("train", arch, "--data", "fashion-mnist", "--data-dir", FASHION, "--out", tmp_path,
-                           "--max-steps", 100, "--epochs", 1, "--lr", 0.2, "--batch-size", 32, "--threads", 1,
-                           "--ema", 0.9, "--json")  # fmt: skip
+    arch = "scarlet-mini-7:" + "-".join("id" if "id" in layer.tokens else "e3k3" for layer in MINI.layers)
+    data = ("--data-dir", FASHION, "--validation", 1000, "--json")
+    code, out, _ = scarlet("train", arch, "--data", "fashion-mnist", *data, "--out", tmp_path, "--max-steps", 100,
+                           "--epochs", 1, "--lr", 0.2, "--batch-size", 32, "--threads", 1, "--ema", 0.9)  # fmt: skip
     assert code == 0
     report = json.loads(out)
     assert report["top1"][-1] > 40
@@ -240,7 +237,7 @@ def test_a_network_learns_and_is_validated(tmp_path, scarlet):
     assert code == 0
     artifact = json.loads(out)
     assert json.loads(artifact["metadata"]["labels"])[0] == "T-shirt/top"
-    code, out, _ = scarlet("validate", artifact["path"], "fashion-mnist", "--data-dir", FASHION, "--json")
+    code, out, _ = scarlet("validate", artifact["path"], "fashion-mnist", *data)
     assert code == 0
     assert json.loads(out)["top1"] == pytest.approx(report["top1"][-1], abs=0.04)
 

@@ -1,12 +1,13 @@
 """The fastest form by measurement, halves for weights, and what each layer loses in integers."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import TINY, images_for, randomized
+from conftest import FEW_LAYERS, TINY, images_for, randomized
 from lab_parts import record
 
 from scarlet_zoo import export_onnx, verify
@@ -32,6 +33,11 @@ def network():
     return randomized(ARCH, dtype=torch.float32)
 
 
+@pytest.fixture(scope="module")
+def few():
+    return randomized(FEW_LAYERS, dtype=torch.float32)
+
+
 @pytest.mark.slow
 def test_tuning_keeps_the_fastest_that_verifies_and_the_whole_table(scarlet, tmp_path):
     code, out, err = scarlet("export", "scarlet_mini_s", "--tune", "--out", tmp_path, "--json")
@@ -50,11 +56,19 @@ def test_tuning_keeps_the_fastest_that_verifies_and_the_whole_table(scarlet, tmp
     assert "got ncnn in float32, wanted ONNX Runtime in float32" in err
 
 
+@pytest.fixture(scope="module")
+def made(network, tmp_path_factory):
+    """The network's file in each graph variant, and how it compares."""
+    folder = tmp_path_factory.mktemp("forms")
+    files = {form: export_onnx(network, folder / f"{form}.onnx", Recipe(form=form)) for form in FORMS}
+    return {form: (artifact.path, verify(network, artifact)) for form, artifact in files.items()}
+
+
 @pytest.mark.slow
-def test_a_form_that_does_not_verify_is_never_kept(network, tmp_path):
+def test_a_form_that_does_not_verify_is_never_kept(made, tmp_path):
     def make(form, path):
-        artifact = export_onnx(network, path, Recipe(form=form))
-        parity = verify(network, artifact)
+        file, parity = made[form]
+        shutil.copyfile(file, path)
         if form in broken:
             raise ParityError(path, parity)
         return parity
@@ -70,7 +84,7 @@ def test_a_form_that_does_not_verify_is_never_kept(network, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_released_form_is_a_baseline_and_never_kept(network, tmp_path, monkeypatch):
+def test_the_released_form_is_a_baseline_and_never_kept(made, tmp_path, monkeypatch):
     def faster_when_released(files, settings, progress):
         assert [file.stem for file in files] == list(FORMS)
         speeds = {"released": 1.0, "native": 3.0, "blocked": 2.0, "friendly": 4.0}
@@ -79,7 +93,9 @@ def test_the_released_form_is_a_baseline_and_never_kept(network, tmp_path, monke
         ]
 
     def make(form, path):
-        return verify(network, export_onnx(network, path, Recipe(form=form)))
+        file, parity = made[form]
+        shutil.copyfile(file, path)
+        return parity
 
     monkeypatch.setattr(tune_module, "measure", faster_when_released)
     tuning = tune(make, tmp_path / "m.onnx")
@@ -109,9 +125,9 @@ def test_halves_halve_the_file_and_say_what_they_cost(scarlet, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_layer_that_loses_most_comes_first(network, tmp_path):
-    source = export_onnx(network, tmp_path / "m.onnx")
-    images = images_for(network, 8).float().numpy()
+def test_the_layer_that_loses_most_comes_first(few, tmp_path):
+    source = export_onnx(few, tmp_path / "m.onnx")
+    images = images_for(few, 8).float().numpy()
     rows = sensitivities(source.path, images)
     assert len(rows) == sum(node.op_type in ("Conv", "Gemm") for node in onnx.load(source.path).graph.node)
     losses = [row.sqnr_db for row in rows]
@@ -120,8 +136,8 @@ def test_the_layer_that_loses_most_comes_first(network, tmp_path):
 
 
 @pytest.mark.slow
-def test_sensitivity_leaves_its_table_and_its_plot(network, scarlet, tmp_path):
-    source = export_onnx(network, tmp_path / "m.onnx")
+def test_sensitivity_leaves_its_table_and_its_plot(few, scarlet, tmp_path):
+    source = export_onnx(few, tmp_path / "m.onnx")
     folder = tmp_path / "photos"
     folder.mkdir()
     for index, photo in enumerate(photos(8)):

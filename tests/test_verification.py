@@ -5,22 +5,26 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import TINY
 
-from scarlet_zoo import ParityError, export_onnx, verify
+from scarlet_zoo import Arch, ParityError, export_onnx, verify
 from scarlet_zoo.data.sample_images import extremes, photos
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.models.loading import load_network
 
+# Every kind of block, gates among them.
+ARCH = Arch.of(TINY, ["e3k3se", "e6k5", "e3k3se", "e3k5se", "e3k3", "e6k3se", "id", "e3k3"])
+
 
 @pytest.fixture(scope="module")
 def network():
-    return load_network("scarlet_c", input_size=64)
+    return load_network(ARCH)
 
 
 @pytest.fixture(scope="module")
 def artifact(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("verify") / "c.onnx"
+    path = tmp_path_factory.mktemp("verify") / "n.onnx"
     return export_onnx(network.model, path, preprocessing=network.preprocessing)
 
 
@@ -46,7 +50,7 @@ def _flip_a_channel(model):
 
 
 def _scale_one_block(model):
-    for module in model.blocks[3][1].modules():
+    for module in model.blocks[2][1].modules():
         if isinstance(module, torch.nn.Conv2d):
             module.weight.mul_(1.001)
 
@@ -109,7 +113,7 @@ def test_a_fixed_batch_is_filled_up(network, tmp_path):
 
 @pytest.mark.slow
 def test_random_weights_have_logits_in_which_a_fault_can_show():
-    network = load_network("scarlet_a")
+    network = load_network("scarlet_a", input_size=64)
     with torch.inference_mode():
         logits = network.model(torch.from_numpy(network.preprocessing.batch(photos(8))))
     assert 0.01 < float(logits.std(0).mean()) < 5
@@ -129,10 +133,10 @@ def test_a_file_for_other_classes_or_channels_is_refused_and_the_model_left_alon
     assert verify(training, artifact, preprocessing=network.preprocessing).passed
     assert training.training
     assert all(torch.equal(before[key], value) for key, value in training.state_dict().items())
-    ten = load_network("scarlet_c", input_size=96, num_classes=10)
+    many = load_network(ARCH, num_classes=1000)
     with pytest.raises(ArtifactError, match="1000"):
-        verify(ten.model, artifact, preprocessing=ten.preprocessing)
-    grey = load_network("scarlet_c", input_size=96, in_chans=1)
+        verify(many.model, artifact, preprocessing=many.preprocessing)
+    grey = load_network(ARCH, in_chans=1)
     with pytest.raises(ArtifactError, match="takes 3 channels, its source 1"):
         verify(grey.model, artifact, preprocessing=grey.preprocessing)
 

@@ -1,7 +1,7 @@
+import importlib
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import threading
@@ -9,17 +9,19 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import timm
 import torch
 from conftest import ROOT
 from hub_parts import HubHandler
+from process_parts import command_line, started
 
 from scarlet_zoo import create_model, get_arch
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.zoo import ZOO
-from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.errors import CheckpointError, ScarletError
 from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.models.hub import push_to_hub, save_for_hub
 from scarlet_zoo.models.loading import load_network
@@ -256,10 +258,9 @@ def test_a_changed_byte_in_the_store_is_noticed(released, scarlet):
 
 @pytest.mark.slow
 def test_two_imports_at_once_lose_nothing(released, cache):
-    command = [sys.executable, "-m", "scarlet_zoo", "weights", "import", NAME, str(released)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    jobs = [subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [job.wait() for job in jobs] == [0, 0]
+    command = ("weights", "import", NAME, released)
+    with command_line(*command) as one, command_line(*command) as other:
+        assert (one.wait(), other.wait()) == (0, 0), one.err + other.err
     store.check_weights(store.find_weights(NAME))
     assert [path.name for path in (cache / "weights").iterdir()] == [f"{NAME}.safetensors"]
 
@@ -302,69 +303,61 @@ def test_a_space_of_ones_own_goes_through_a_folder_too(tmp_path):
 
 @pytest.fixture
 def hub(tmp_path):
-    """A local stand-in for the hub: (folder that it serves, run this code against it)."""
+    """A local stand-in for the hub: (folder that it serves, load a network from it in another process, its handler)."""
     folder = tmp_path / "served"
     handler = type("Handler", (HubHandler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    env = {
-        **os.environ,
-        "HF_HUB_OFFLINE": "0",
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-        "HF_HUB_DISABLE_XET": "1",
-        "OMP_NUM_THREADS": "1",
-    }
+    environ = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+               "HF_HUB_DISABLE_XET": "1"}  # fmt: skip
 
-    def run(code):
-        # Each run with a cache of its own: a commit that was fetched once is not asked for again.
-        fresh = {**env, "HF_HOME": tempfile.mkdtemp(dir=tmp_path)}
-        return subprocess.run(
-            [sys.executable, "-c", code], env=fresh, capture_output=True, text=True, check=False, timeout=120
-        )
+    def load():
+        # Each with a cache of its own: a commit that was fetched once is not asked for again.
+        with started(load_and_tell, environ={**environ, "HF_HOME": tempfile.mkdtemp(dir=tmp_path)}) as process:
+            assert process.wait() == 0, process.err
+            return process.out
 
-    yield folder, run, handler
+    yield folder, load, handler
     server.shutdown()
     server.server_close()
 
 
-LOAD = f"""
-import scarlet_zoo
-try:
-    model = scarlet_zoo.create_model("hf-hub:someone/{NAME}", pretrained=True)
-    print("loaded", model.classifier.bias.sum().item())
-except scarlet_zoo.ScarletError as error:
-    print("refused", error)
-"""
+def load_and_tell():
+    # The hub's client has read its settings where this process is a copy of another one.
+    importlib.reload(huggingface_hub.constants)
+    try:
+        model = create_model(f"hf-hub:someone/{NAME}", pretrained=True)
+        sys.stdout.write(f"loaded {model.classifier.bias.sum().item()}")
+    except ScarletError as error:
+        sys.stdout.write(f"refused {error}")
 
 
 @pytest.mark.slow
 def test_the_hub_serves_it_and_a_wrong_digest_is_refused(hub):
-    folder, run, _ = hub
+    folder, load, _ = hub
     network = load_network(NAME, "random", input_size=64)
     save_for_hub(network, folder)
-    done = run(LOAD)
-    assert done.stdout.startswith("loaded"), done.stdout + done.stderr
-    assert float(done.stdout.split()[1]) == pytest.approx(network.model.classifier.bias.sum().item(), rel=1e-5)
+    said = load()
+    assert said.startswith("loaded"), said
+    assert float(said.split()[1]) == pytest.approx(network.model.classifier.bias.sum().item(), rel=1e-5)
     config = json.loads((folder / "config.json").read_text())
     config["pretrained_cfg"]["notes"] = ["sha256:" + "0" * 64]
     (folder / "config.json").write_text(json.dumps(config) + " ")
-    done = run(LOAD)
-    assert done.stdout.startswith("refused"), done.stdout + done.stderr
-    assert "sha256" in done.stdout
+    said = load()
+    assert said.startswith("refused"), said
+    assert "sha256" in said
 
 
 @pytest.mark.slow
 def test_a_broken_download_is_refused(hub):
-    folder, run, handler = hub
+    folder, load, handler = hub
     save_for_hub(load_network(NAME, "random", input_size=64), folder)
     handler.cut_short = True
-    done = run(LOAD)
-    assert done.stdout.startswith("refused"), done.stdout + done.stderr
+    said = load()
+    assert said.startswith("refused"), said
 
 
 def test_push_makes_the_repository_and_uploads_the_three_files(monkeypatch):
-    import huggingface_hub
-
     seen: dict = {}
 
     class Api:

@@ -10,7 +10,8 @@ import logging
 import os
 import sys
 import warnings
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 import wrapt
@@ -93,11 +94,17 @@ def _silence_libraries() -> None:
     wrapt.register_post_import_hook(lambda runtime: runtime.set_default_logger_severity(4), "onnxruntime")
 
 
+@cache
+def _parser() -> Any:
+    """Build the parser of all verbs, once for a program that runs several: it takes longer than many a verb does."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
     try:
         with warnings_as_lines():
-            code = app(args=arguments or ["--help"], standalone_mode=False)
+            code = _parser()(args=arguments or ["--help"], standalone_mode=False)
     except CheckFailedError as error:
         return fail(str(error), 1)
     except (ScarletError, MeasurementError) as error:

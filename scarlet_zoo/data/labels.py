@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scarlet_zoo.errors import ScarletError
 IMAGENET_CLASSES = 1000
 
 
+@cache
 def imagenet_labels() -> tuple[str, ...]:
     """Return the 1000 class names of ImageNet-1k in the order of the logits, from timm."""
     # Imported here, because timm loads torch, and callers with their own labels need neither.

@@ -236,7 +236,7 @@ def _answering(reference: Any) -> _Answering:
 
     # Copies in eval mode, so that the caller's network is not changed; the exact one is of the reference itself and not
     # of its float32 copy, so that float64 weights lose nothing.
-    own, exact = copy.deepcopy(reference).eval().float(), copy.deepcopy(reference).eval().double()
+    own, exact = _in_eval_mode_and_float32(reference), copy.deepcopy(reference).eval().double()
 
     def answer(images: Array) -> tuple[list[Logits], list[Logits]]:
         given = torch.from_numpy(images)
@@ -247,6 +247,17 @@ def _answering(reference: Any) -> _Answering:
         )
 
     return answer
+
+
+def _in_eval_mode_and_float32(model: nn.Module) -> nn.Module:
+    """The model itself if it is so, else a copy."""
+    import torch
+
+    tensors = (*model.parameters(), *model.buffers())
+    fits = all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
+    if fits and not any(module.training for module in model.modules()):
+        return model
+    return copy.deepcopy(model).eval().float()
 
 
 def _listed(outputs: Any) -> Sequence[Any]:

@@ -56,8 +56,9 @@ def fold_batch_norms(model: nn.Module) -> tuple[list[Step], list[Skipped]]:
     if not norms:
         return [], []
     try:
-        # On a copy, because a model with hooks would keep the tracer's proxies.
-        graph = _LeafTracer().trace(copy.deepcopy(model))
+        # On a copy with the same tensors, because a model with hooks would keep the tracer's proxies.
+        tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        graph = _LeafTracer().trace(copy.deepcopy(model, tensors))
     except Exception as error:
         # Tracing runs the model's own Python on proxies, which can raise any exception.
         reason = f"the model cannot be traced: {type(error).__name__}"

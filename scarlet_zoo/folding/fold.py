@@ -48,10 +48,8 @@ def fold(model: nn.Module, *, taps: Collection[int] = ()) -> FoldResult:
     """
     _check(model)
     dtype = model_dtype(model)
-    truth = _copy(model).double()
-    probe = Probe(model, truth)
-    # Deep-copied again: the truth keeps its batch norms until nothing needs them.
-    folded = copy.deepcopy(truth)
+    folded = _copy(model).double()
+    probe = Probe(model, folded)
     steps = _reparameterize(folded, probe)
     norm_steps, norms_left = fold_batch_norms(folded)
     site_steps, sites_left = fold_stabilizers(folded, probe, frozenset(taps))

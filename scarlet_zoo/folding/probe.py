@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 ROUNDING_FACTOR = 10.0
 FLOAT64_FLOOR = 1e-9
@@ -59,13 +59,18 @@ class Probe:
 
     def rounding_error(self, model: nn.Module) -> float:
         """Root mean square error of a model cast to the network's own dtype; infinite if it overflows there."""
-        cast = model if model_dtype(model) == self._dtype else copy.deepcopy(model).to(self._dtype)
-        error = self._run(cast) - self._truth
+        error = self._run(model, self._dtype) - self._truth
         return float(error.square().mean().sqrt().nan_to_num(nan=torch.inf))
 
-    def _run(self, model: nn.Module) -> Tensor:
+    def _run(self, model: nn.Module, dtype: torch.dtype | None = None) -> Tensor:
+        """The model's outputs, with its tensors cast to another dtype if one is given."""
+        own = model_dtype(model)
         with torch.inference_mode():
-            return flat_outputs(model(self._images.to(model_dtype(model))))
+            if dtype in (None, own):
+                return flat_outputs(model(self._images.to(own)))
+            tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+                       for name, tensor in (*model.named_parameters(), *model.named_buffers())}  # fmt: skip
+            return flat_outputs(functional_call(model, tensors, self._images.to(dtype)))
 
 
 def model_dtype(model: nn.Module) -> torch.dtype:

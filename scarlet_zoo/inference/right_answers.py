@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 from scarlet_zoo.errors import ScarletError
+
+_Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,11 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval of ``percent`` by Wilson's score, if the images are a random sample."""
-        from scipy.stats import binomtest
-
-        found = binomtest(self.right, self.images).proportion_ci(0.95, method="wilson")
-        return 100 * float(found.low), 100 * float(found.high)
+        # By its formula: importing scipy.stats takes longer than many a count of right answers.
+        share, weight = self.right / self.images, _Z**2 / self.images
+        centre, half = share + weight / 2, _Z * math.sqrt((share * (1 - share) + weight / 4) / self.images)
+        low, high = ((centre + sign * half) / (1 + weight) for sign in (-1, 1))
+        return 100 * low if self.right else 0.0, 100 * high if self.right < self.images else 100.0
 
     def __str__(self) -> str:
         low, high = self.interval

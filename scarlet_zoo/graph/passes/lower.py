@@ -79,6 +79,8 @@ def lower(model: ir.Model, form: str) -> Lowering:
     """
     if form not in FORMS:
         raise ExportError(f"graph variant {form!r}: unknown, wanted one of {' '.join(FORMS)}")
+    # torch's exporter writes one for each constant that equals another: no number that has to be computed.
+    remove_identities(model)
     if fold_sizes(model):
         tidy(model)
         common.ShapeInferencePass()(model)

@@ -9,6 +9,8 @@ all are tried. Where one is too near to a tie, the grid of the sum is made a lit
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 # Scale and zero of a tensor's grid.
@@ -18,6 +20,7 @@ _STEP, _TRIES = 2.0**-16, 2048
 _ERROR = 2.0**-22
 
 
+@lru_cache(1024)
 def scale_without_ties(one: Steps, other: Steps, out: Steps) -> float:
     """The smallest scale of a sum, from the given one on, at which no pair of integers is near a tie.
 

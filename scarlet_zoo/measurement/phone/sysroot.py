@@ -68,8 +68,10 @@ class Sysroot:
         """
         root = str(self.folder)
         self.play(cpu)
-        # With EMULATED set, the script refuses to measure: times of an emulated processor mean nothing.
-        return [qemu(MACHINE), "-cpu", cpu, "-L", root, *self.command(root)], self.environment(root) | {EMULATED: cpu}
+        # With EMULATED set, the script refuses to measure: times of an emulated processor mean nothing. Bytecode is
+        # kept, since compiling under emulation takes longer than all else at the start of the interpreter.
+        environment = self.environment(root) | {EMULATED: cpu, "PYTHONDONTWRITEBYTECODE": ""}
+        return [qemu(MACHINE), "-cpu", cpu, "-L", root, *self.command(root)], environment
 
     def unpack_wheels(self, folder: Path, wanted: Sequence[str]) -> None:
         """Unpack Python packages with all that they need into a folder for PYTHONPATH, unless they are there.
@@ -86,8 +88,6 @@ class Sysroot:
             return
         fetched = folder.with_name(f"{folder.name}.fetched")
         _unpack(_fetch_wheels(fetched, wanted, self.versions["python"]), folder)
-        # Compiled here, where no processor has to be emulated for it: bytecode is the same on all of them.
-        _run([f"python{self.versions['python']}", "-m", "compileall", "-q", str(folder)], "compileall")
         write_text(record, json.dumps(list(wanted)) + "\n")
 
     def play(self, cpu: str) -> None:
