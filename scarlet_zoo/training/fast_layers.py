@@ -42,6 +42,7 @@ _CURVES = {
     nn.ReLU6: Curve(low=0.0, high=6.0, top_value=6.0),
     nn.Hardswish: Curve(low=-3.0, high=3.0, square=1 / 6, slope=0.5, top_slope=1.0),
 }
+_LEAST_VALUES = 65_536  # Torch is done with fewer before a kernel has been called.
 _LARGEST_OF_ONEDNN = 3  # The largest depthwise kernel for which oneDNN has a weight gradient of its own.
 
 
@@ -62,10 +63,10 @@ class FastBatchNormAct2d(BatchNormAct2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
         curve = curve_of(self)
-        if curve is None or not (self.training and suits(x, self.weight) and x.numel() > x.shape[1]):
+        if curve is None or not (self.training and suits(x, self.weight) and rows_of(x) > 1):
             return cast(Tensor, super().forward(x))  # type: ignore[no-untyped-call]
         y, mean, variance = _NormAct.apply(x, self.weight, self.bias, curve, self.eps)
-        _track(self, mean, variance, x.numel() // x.shape[1])
+        _track(self, mean, variance, rows_of(x))
         return cast(Tensor, y)
 
 
@@ -74,10 +75,10 @@ class FastBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        if not (self.training and suits(x, self.weight) and x.numel() > x.shape[1]):
+        if not (self.training and suits(x, self.weight) and rows_of(x) > 1):
             return super().forward(x)
         y, mean, variance = _NormAct.apply(x, self.weight, self.bias, Curve(), self.eps)
-        _track(self, mean, variance, x.numel() // x.shape[1])
+        _track(self, mean, variance, rows_of(x))
         return cast(Tensor, y)
 
 
@@ -125,10 +126,16 @@ def suits(x: Tensor, weight: Tensor | None) -> bool:
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and x.dim() == 4
+        and x.numel() >= _LEAST_VALUES
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
+
+
+def rows_of(x: Tensor) -> int:
+    """The number of values of a channel in (N, C, H, W)."""
+    return x.numel() // x.shape[1]
 
 
 def _has_faster(module: nn.Module) -> bool:

@@ -27,8 +27,6 @@ Floats = NDArray[np.float32]
 PARTS = 32  # More than most machines have cores.
 _ROWS = 64  # Rows that are summed in float32 before their sum joins the total in float64.
 
-_LEAST_VALUES = 50_000  # Fewer are done sooner than another thread wakes up.
-
 _inlined = numba.njit(inline="always", fastmath=True)
 
 
@@ -192,8 +190,8 @@ def weight_buffer(kernel: tuple[int, int], channels: int) -> Floats:
 
 
 def spread(kernel: Callable[..., None], *arguments: Any, threads: int) -> None:
-    """Let threads do the parts of a kernel, if its first array is large enough; return when all are done."""
-    threads = min(threads, PARTS) if arguments[0].size >= _LEAST_VALUES else 1
+    """Let threads do the parts of a kernel; return when all are done."""
+    threads = min(threads, PARTS)
     ends = [PARTS * number // threads for number in range(threads + 1)]
     jobs = [_pool(threads - 1).submit(kernel, *arguments, *piece) for piece in pairwise(ends[1:])]
     kernel(*arguments, 0, ends[1])
