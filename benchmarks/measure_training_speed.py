@@ -44,7 +44,7 @@ class Trained:
         self.model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         for module in self.model.modules():
             if hasattr(module, "inplace"):
-                module.inplace = False
+                setattr(module, "inplace", False)  # noqa: B010
         self.images = torch.randn(batch, channels, side, side).contiguous(memory_format=torch.channels_last)
         self.targets = torch.randint(0, 10, (batch,))
         self.optimizer = torch.optim.SGD(self.model.parameters(), 0.01, 0.9, nesterov=True, weight_decay=5e-4)

@@ -1,10 +1,12 @@
 """Our layers for training are torch's, but faster: same parameters, same results within rounding."""
 
 import copy
+import json
 
 import numba
 import pytest
 import torch
+from conftest import ROOT
 from strategy_parts import DATA, rows_of, settings, strategy_of
 from timm import create_model
 from timm.layers import BatchNormAct2d
@@ -165,3 +167,14 @@ def test_kernels_that_cannot_be_kept_on_disk_are_compiled_all_the_same(monkeypat
     sums = kernels.sums_buffer(3)
     total(torch.ones(5, 3).numpy(), torch.zeros(3).numpy(), sums, 0, kernels.PARTS)
     assert sums.sum(0).tolist() == [[5] * 3, [5] * 3]
+
+
+def test_the_document_has_the_numbers_of_the_record():
+    record = json.loads((ROOT / "benchmarks" / "results" / "training_speed.json").read_text())
+    document = (ROOT / "docs" / "training.md").read_text()
+    assert {"scarlet-mini", "scarlet-rgb32", "tf_efficientnet_lite0"} <= {row["what"] for row in record["rows"]}
+    for row in record["rows"]:
+        assert 0 < row["p10"] <= row["ratio"] <= row["p90"]
+        assert f"| {row['torch_ms']:.0f} | {row['fast_ms']:.0f} | {row['ratio']:.2f} (" in document
+        assert f"| {row['fast_seconds_per_million_images']:,.0f} |" in document
+    assert all(record["conditions"][key] for key in ("device", "instruction_sets", "cores", "threads", "torch", "date"))
