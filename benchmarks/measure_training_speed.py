@@ -41,7 +41,7 @@ class Trained:
             self.model: nn.Module = create_strategy("spos", get_space(name), None, {}, 0).model
         else:
             self.model = timm.create_model(name, num_classes=10, in_chans=channels)
-        self.model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last).train()
         for module in self.model.modules():
             if hasattr(module, "inplace"):
                 setattr(module, "inplace", False)  # noqa: B010

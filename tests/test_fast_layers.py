@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import numba
 import pytest
@@ -17,6 +18,7 @@ from scarlet_zoo.training import fast_layers as layers
 from scarlet_zoo.training import kernels
 from scarlet_zoo.training.fast_layers import DepthwiseConv2d, FastBatchNorm2d, FastBatchNormAct2d, fast_layers
 from scarlet_zoo.training.loop import train
+from scarlet_zoo.training.run import DataPlan, as_begun
 
 # An input that is far from its mean: a variance taken from sums of squares would lose its digits.
 INPUT = torch.randn(96, 24, 13, 11, generator=torch.Generator().manual_seed(0)) * 2 + 300
@@ -117,15 +119,13 @@ def test_what_does_not_suit_goes_through_torch_bit_for_bit(why):
 
 
 def test_a_norm_without_momentum_averages_all_batches():
-    net = nn.Sequential(FastBatchNorm2d(24, momentum=None)).train()
+    ours, torchs = (kind(24, momentum=None).train() for kind in (FastBatchNorm2d, nn.BatchNorm2d))
     for batch in INPUT.contiguous(memory_format=torch.channels_last).split(32):
-        net(batch)
-    own = copy.deepcopy(nn.BatchNorm2d(24, momentum=None)).train()
-    for batch in INPUT.split(32):
-        own(batch)
-    assert torch.allclose(net[0].running_mean, own.running_mean, rtol=1e-6)
-    assert torch.allclose(net[0].running_var, own.running_var, rtol=1e-4)
-    assert int(net[0].num_batches_tracked) == 3
+        ours(batch)
+        torchs(batch)
+    for name, value in torchs.state_dict().items():
+        assert torch.allclose(ours.state_dict()[name], value, rtol=1e-5), name
+    assert ours.state_dict()["num_batches_tracked"] == 3
 
 
 def test_one_value_a_channel_is_refused_as_torch_refuses_it():
@@ -148,6 +148,17 @@ def test_training_takes_them_and_a_run_goes_on_with_those_it_began_with(tmp_path
         train(strategy_of("spos"), DATA, settings(layers="torch", max_steps=4), tmp_path / "fast")
 
 
+def test_a_run_that_began_before_there_were_others_keeps_torchs(tmp_path):
+    train(strategy_of("spos"), DATA, settings(layers="torch", max_steps=1), tmp_path)
+    begun = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del begun["run"]["layers"]
+    torch.save(begun, tmp_path / "checkpoint.pt")
+    now, _ = as_begun(settings(), DataPlan(name="fashion-mnist"), tmp_path)
+    assert now.layers == "torch"
+    train(strategy_of("spos"), DATA, now, tmp_path)
+    assert as_begun(settings(), DataPlan(name="fashion-mnist"), tmp_path / "new")[0].layers == "fast"
+
+
 def test_without_numba_layers_are_torchs(tmp_path, monkeypatch):
     monkeypatch.setattr(layers, "find_spec", lambda name: None)
     assert layers.with_layers(settings(), strategy_of("spos").model).layers == "torch"
@@ -163,7 +174,8 @@ def test_kernels_that_cannot_be_kept_on_disk_are_compiled_all_the_same(monkeypat
         return njit(**options)
 
     monkeypatch.setattr(numba, "njit", without_a_folder)
-    total = kernels._compiled(kernels.channel_sums.py_func)
+    python: Any = kernels.channel_sums
+    total = kernels._compiled(python.py_func)
     sums = kernels.sums_buffer(3)
     total(torch.ones(5, 3).numpy(), torch.zeros(3).numpy(), sums, 0, kernels.PARTS)
     assert sums.sum(0).tolist() == [[5] * 3, [5] * 3]
