@@ -129,6 +129,12 @@ Loaders = Annotated[
         "--loaders", min=0, help="Number of processes that load images; with 0 the training process loads them."
     ),
 ]
+Layers = Annotated[
+    str,
+    typer.Option(
+        help="fast: layers that train faster on CPUs, with the same results within rounding; torch: torch's own."
+    ),
+]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard event files.")]
 
 
@@ -164,6 +170,7 @@ class TrainingOptions:
     seed: Seed = 0
     threads: TorchThreads = 0
     tensorboard: Board = False
+    layers: Layers = "fast"
     plot: Plot = None
 
     @property
@@ -195,7 +202,7 @@ class TrainingOptions:
             label_smoothing=self.label_smoothing, augment=plan, mixup=self.mixup, cutmix=self.cutmix,
             mixup_prob=1.0 if self.mixup_prob is None else self.mixup_prob, balance=self.balance,
             precision=self.mixed_precision, workers=self.loaders, seed=self.seed, threads=self.threads,
-            tensorboard=self.tensorboard, **own,
+            tensorboard=self.tensorboard, layers=self.layers, **own,
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from scarlet_zoo.data.augmentations import USUAL, AugmentPlan, former_augment
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.preprocessing import RULE
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.training.settings import TrainSettings
+from scarlet_zoo.training.settings import TORCH, TrainSettings
 
 RULE_KEY = "preprocessing_rule"  # of a checkpoint: the version of the rule by which its images were prepared
 _FIRST_RULE = 1  # of checkpoints that do not state it
@@ -30,16 +30,27 @@ def settings_then(settings: TrainSettings, name: str, out: Path) -> TrainSetting
         name: name of the data set.
         out: folder of the run.
     """
-    try:
-        run = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True, mmap=True)["run"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):
-        return None
-    if "balance" in run:
+    run = _run_in(out)
+    if run is None or "balance" in run:
         return None
     asked = AugmentPlan() if settings.augment == USUAL else settings.augment
     if isinstance(asked, AugmentPlan) and asked.recipe == USUAL:
         return replace(settings, augment=replace(former_augment(name), **asked.changes))
     return settings
+
+
+def with_layers_then(settings: TrainSettings, out: Path) -> TrainSettings:
+    """Return the settings with torch's layers, if the run in a folder began before there were others."""
+    run = _run_in(out)
+    return settings if run is None or "layers" in run else replace(settings, layers=TORCH)
+
+
+def _run_in(out: Path) -> dict[str, str] | None:
+    try:
+        checkpoint = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True, mmap=True)
+        return dict(checkpoint["run"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):
+        return None
 
 
 def refuse_other_rule(out: Path, checkpoint: Mapping[str, Any], data: ImageData) -> None:

@@ -31,11 +31,12 @@ from scarlet_zoo.inference.accuracy import count_right
 from scarlet_zoo.models.batchnorm import several_values
 from scarlet_zoo.training.acceleration import accelerator_of, shared_value
 from scarlet_zoo.training.early_stopping import BestEpoch
+from scarlet_zoo.training.fast_layers import fast_layers, with_layers
 from scarlet_zoo.training.former import RULE_KEY, refuse_other_rule
 from scarlet_zoo.training.learner import Course, Learner, StepBatch
 from scarlet_zoo.training.optimizer import SCALE, make_optimizer
 from scarlet_zoo.training.outcome import Seen, Training, Watch, accuracy_of
-from scarlet_zoo.training.settings import TrainSettings
+from scarlet_zoo.training.settings import FAST, TORCH, TrainSettings
 from scarlet_zoo.training.state import (
     STEPS_FILE,
     EmaWeights,
@@ -94,7 +95,7 @@ class Loop:
     def __init__(
         self, learner: Learner, data: ImageData, settings: TrainSettings, out: Path, identity: Mapping[str, str]
     ) -> None:
-        settings = settings.for_data(data)
+        settings = with_layers(settings.for_data(data), learner.model)
         if settings.mixing.is_on and learner.views > 1:
             raise TrainingError(
                 f"training: got mixup {settings.mixup:g} and cutmix {settings.cutmix:g}, wanted neither: the strategy "
@@ -152,7 +153,8 @@ class Loop:
         )
         main = self.accelerator.is_main_process
         self.spent.begin()
-        with StepLog(self.out / STEPS_FILE, self.first, enabled=main) as log:
+        fast = self.settings.layers == FAST
+        with StepLog(self.out / STEPS_FILE, self.first, enabled=main) as log, fast_layers(self.model if fast else None):
             self.learner.train_mode()
             for step, (views, targets) in enumerate(_raising(loader), start=self.first):
                 row = self._step(step, views, targets)
@@ -256,7 +258,7 @@ class Loop:
 
     def _restore(self) -> tuple[int, list[float]]:
         defaults = {**TrainSettings().to_dict(), "start": "scratch", "augment": asdict(Augment()), "crops_from": "None",
-                    "split": self._split()}  # fmt: skip
+                    "layers": TORCH, "split": self._split()}  # fmt: skip
         content = read_state(self.out / "checkpoint.pt", self._identity(), defaults)
         if content is None:
             return 0, []

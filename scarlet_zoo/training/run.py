@@ -18,7 +18,7 @@ from scarlet_zoo.data.pixel_cache import CACHE_GB
 from scarlet_zoo.data.pixel_kinds import turned_grey_line
 from scarlet_zoo.data.preprocessing import RULE, Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletWarning
-from scarlet_zoo.training.former import settings_then
+from scarlet_zoo.training.former import settings_then, with_layers_then
 from scarlet_zoo.training.outcome import Training
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import json_text
@@ -94,6 +94,7 @@ def as_begun(settings: TrainSettings, plan: DataPlan, out: Path) -> tuple[TrainS
         plan: the data that is asked for.
         out: folder of the run.
     """
+    settings = with_layers_then(settings, out)
     then = settings_then(settings, plan.name, out)
     if then is None:
         return settings, plan

@@ -19,6 +19,7 @@ _UNKNOWN_SIZE = (32, 32)  # of data that somebody else opened, for a network of 
 SGD_RATE, ADAPTIVE_RATE = 0.1, 0.001
 _SGD = ("sgd", "momentum", "nesterov")
 BACKBONE = "backbone"
+FAST, TORCH = LAYERS = ("fast", "torch")
 _NETWORKS_ONLY = ("layer_decay", "head_lr", "freeze", "patience", "teacher")
 
 
@@ -85,6 +86,8 @@ class TrainSettings:
         seed: seed of all random numbers.
         threads: torch's threads on a CPU; 0 for torch's default.
         tensorboard: whether TensorBoard's event files are written too.
+        layers: ``fast`` uses our layers on CPUs where numba is installed (:mod:`scarlet_zoo.training.fast_layers`),
+            with the same results within rounding; ``torch`` uses torch's everywhere.
     """
 
     epochs: int = 10
@@ -114,6 +117,7 @@ class TrainSettings:
     seed: int = 0
     threads: int = 0
     tensorboard: bool = False
+    layers: str = FAST
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "checkpoint_every", "lr"):
@@ -128,12 +132,17 @@ class TrainSettings:
                 raise TrainingError(f"training: got {name} {getattr(self, name)}, wanted 0 to {most:g}")
         if self.patience < 0:
             raise TrainingError(f"training: got patience {self.patience}, wanted 0 or more")
+        self._check_choices()
+        self.mixing.check()
+        check_balance(self.balance)
+
+    def _check_choices(self) -> None:
         if self.freeze not in (None, BACKBONE) and (not isinstance(self.freeze, int) or self.freeze < 0):
             raise TrainingError(f"training: got freeze {self.freeze!r}, wanted backbone or a number of layer groups")
         if self.precision not in ("no", "bf16", "fp16"):
             raise TrainingError(f"training: got precision {self.precision!r}, wanted no, bf16 or fp16")
-        self.mixing.check()
-        check_balance(self.balance)
+        if self.layers not in LAYERS:
+            raise TrainingError(f"training: got layers {self.layers!r}, wanted {' or '.join(LAYERS)}")
 
     def for_supernet(self) -> TrainSettings:
         """Return these settings, if a supernet can be trained by them.

@@ -1,0 +1,248 @@
+"""Layers that train faster on CPUs than torch's, with the same parameters and the same results within rounding.
+
+A depthwise convolution larger than 3x3 gets its weights' gradient, and batch norm with its activation its output and
+gradient, from :mod:`scarlet_zoo.training.kernels`. Where an input does not suit the kernels (another device, dtype or
+order in memory) and where numba is not installed, a layer is torch's. docs/training.md has what this gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import torch
+from numpy.typing import NDArray
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+
+from scarlet_zoo.training.settings import TORCH, TrainSettings
+
+if TYPE_CHECKING:
+    from scarlet_zoo.training import kernels
+
+
+class Curve(NamedTuple):
+    """An activation: 0 up to ``low``, ``square y^2 + slope y`` above, ``top_slope y + top_value`` from ``high`` on."""
+
+    low: float = -inf
+    high: float = inf
+    square: float = 0.0
+    slope: float = 1.0
+    top_slope: float = 0.0
+    top_value: float = 0.0
+
+
+_CURVES = {
+    nn.Identity: Curve(),
+    nn.ReLU: Curve(low=0.0),
+    nn.ReLU6: Curve(low=0.0, high=6.0, top_value=6.0),
+    nn.Hardswish: Curve(low=-3.0, high=3.0, square=1 / 6, slope=0.5, top_slope=1.0),
+}
+_LEAST_VALUES = 65_536  # Torch is done with fewer before a kernel has been called.
+_LARGEST_OF_ONEDNN = 3  # The largest depthwise kernel for which oneDNN has a weight gradient of its own.
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise convolution without bias whose weights' gradient is ours."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, OH, OW)."""
+        if not (suits(x, self.weight) and torch.is_grad_enabled()):
+            return super().forward(x)
+        padding = cast("tuple[int, int]", self.padding)
+        return cast(Tensor, _Depthwise.apply(x, self.weight, self.stride[0], padding))
+
+
+class FastBatchNormAct2d(BatchNormAct2d):
+    """timm's batch norm with an activation, both in one pass each way while it is trained."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        curve = curve_of(self)
+        if curve is None or not (self.training and suits(x, self.weight) and rows_of(x) > 1):
+            return cast(Tensor, super().forward(x))  # type: ignore[no-untyped-call]
+        y, mean, variance = _NormAct.apply(x, self.weight, self.bias, curve, self.eps)
+        _track(self, mean, variance, rows_of(x))
+        return cast(Tensor, y)
+
+
+class FastBatchNorm2d(nn.BatchNorm2d):
+    """torch's batch norm, with a gradient in two passes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        if not (self.training and suits(x, self.weight) and rows_of(x) > 1):
+            return super().forward(x)
+        y, mean, variance = _NormAct.apply(x, self.weight, self.bias, Curve(), self.eps)
+        _track(self, mean, variance, rows_of(x))
+        return cast(Tensor, y)
+
+
+_FAST: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv2d: DepthwiseConv2d,
+    BatchNormAct2d: FastBatchNormAct2d,
+    nn.BatchNorm2d: FastBatchNorm2d,
+}
+
+
+def with_layers(settings: TrainSettings, model: nn.Module) -> TrainSettings:
+    """Return the settings with the layers that a model has: torch's on an accelerator, or where numba is not there."""
+    there = bool(find_spec("numba")) and any(_has_faster(module) for module in model.modules())
+    return settings if there and not torch.cuda.is_available() else replace(settings, layers=TORCH)
+
+
+@contextmanager
+def fast_layers(model: nn.Module | None) -> Iterator[int]:
+    """Let the layers of a model that have a faster form use it; yield their number, and undo it at the end.
+
+    The modules stay what they are to everybody who holds them: only their class changes, for a subclass.
+    """
+    changed = [module for module in model.modules() if _has_faster(module)] if model is not None else []
+    former = [type(module) for module in changed]
+    for module in changed:
+        module.__class__ = _FAST[type(module)]
+    try:
+        yield len(changed)
+    finally:
+        for module, own in zip(changed, former, strict=True):
+            module.__class__ = own
+
+
+def curve_of(norm: nn.Module) -> Curve | None:
+    """The curve of a norm's activation; None if the kernels have none for it, or if the norm drops values."""
+    if not isinstance(getattr(norm, "drop", nn.Identity()), nn.Identity):
+        return None
+    return _CURVES.get(type(getattr(norm, "act", nn.Identity())))
+
+
+def suits(x: Tensor, weight: Tensor | None) -> bool:
+    """Whether an input (N, C, H, W) and the layer's weight are what the kernels take."""
+    return (
+        weight is not None
+        and x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and x.dim() == 4
+        and x.numel() >= _LEAST_VALUES
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def rows_of(x: Tensor) -> int:
+    """The number of values of a channel in (N, C, H, W)."""
+    return x.numel() // x.shape[1]
+
+
+def _has_faster(module: nn.Module) -> bool:
+    if type(module) is nn.Conv2d:
+        alone = module.groups == module.in_channels == module.out_channels and module.bias is None
+        plain = module.padding_mode == "zeros" and module.dilation == (1, 1) and not isinstance(module.padding, str)
+        return alone and plain and module.stride[0] == module.stride[1] and max(module.kernel_size) > _LARGEST_OF_ONEDNN
+    if type(module) is nn.BatchNorm2d:
+        return module.affine
+    return type(module) is BatchNormAct2d and module.affine and curve_of(module) is not None
+
+
+def _track(norm: nn.Module, mean: Tensor, variance: Tensor, rows: int) -> None:
+    """Update the running statistics as torch does."""
+    batches, running_mean, running_var = norm.num_batches_tracked, norm.running_mean, norm.running_var
+    if not norm.track_running_stats or running_mean is None:
+        return
+    cast(Tensor, batches).add_(1)
+    share = 1.0 / float(cast(Tensor, batches)) if norm.momentum is None else norm.momentum
+    with torch.no_grad():
+        cast(Tensor, running_mean).lerp_(mean, share)  # type: ignore[arg-type]
+        cast(Tensor, running_var).lerp_(variance * (rows / (rows - 1)), share)  # type: ignore[arg-type]
+
+
+def _kernels() -> Any:
+    from scarlet_zoo.training import kernels  # numba is imported when the first layer runs
+
+    return kernels
+
+
+def _run(kernel: Callable[..., None], *arguments: Any) -> None:
+    _kernels().spread(kernel, *arguments, threads=torch.get_num_threads())
+
+
+def _rows(x: Tensor) -> kernels.Floats:
+    """The rows of channels (N H W, C) of a tensor in the order channels_last, without a copy."""
+    return cast("kernels.Floats", x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1]).numpy())
+
+
+def _images(x: Tensor) -> kernels.Floats:
+    return cast("kernels.Floats", x.detach().permute(0, 2, 3, 1).numpy())
+
+
+def _curve_array(curve: Curve) -> kernels.Floats:
+    return torch.tensor(curve, dtype=torch.float32).numpy()
+
+
+class _Depthwise(torch.autograd.Function):
+    """A depthwise convolution: output and the input's gradient are torch's, the weight's gradient is ours."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return torch.conv2d(x, weight, None, stride, padding, 1, x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, weight = ctx.saved_tensors
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        by_input = by_weight = None
+        if ctx.needs_input_grad[0]:
+            by_input = torch.ops.aten.convolution_backward(
+                gradient, x, weight, None, [ctx.stride] * 2, ctx.padding, [1, 1], False, [0, 0], x.shape[1],
+                [True, False, False],
+            )[0]  # fmt: skip
+        if ctx.needs_input_grad[1]:
+            use = _kernels()
+            out = use.weight_buffer(tuple(weight.shape[2:]), x.shape[1])
+            _run(use.depthwise_weight_gradient, _images(x), _images(gradient), out, ctx.stride, *ctx.padding)
+            by_weight = torch.from_numpy(out.sum(0)).permute(2, 0, 1)[:, None].contiguous()
+        return by_input, by_weight, None, None
+
+
+class _NormAct(torch.autograd.Function):
+    """Batch norm by the batch's statistics and an activation; also returns mean and (biased) variance (C)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, curve: Curve, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        use, rows, channels = _kernels(), _rows(x), x.shape[1]
+        sums, shift = use.sums_buffer(channels), rows[0].copy()
+        _run(use.channel_sums, rows, shift, sums)
+        first, second = sums.sum(0) / len(rows)
+        mean = torch.from_numpy((shift + first).astype("float32"))
+        variance = torch.from_numpy((second - first**2).clip(0).astype("float32"))
+        inverse = torch.rsqrt(variance + eps)
+        scale, y = weight.detach() * inverse, torch.empty_like(x)
+        offset = bias.detach() - mean * scale
+        _run(use.scaled_and_activated, rows, scale.numpy(), offset.numpy(), _curve_array(curve), _rows(y))
+        ctx.save_for_backward(x, weight, bias, mean, inverse)
+        ctx.curve = curve
+        ctx.mark_non_differentiable(mean, variance)
+        return y, mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        x, weight, bias, mean, inverse = ctx.saved_tensors
+        use, rows = _kernels(), _rows(x)
+        gradient = _rows(gradients[0].contiguous(memory_format=torch.channels_last))
+        affine = torch.stack([weight, bias]).detach().numpy()
+        fixed: tuple[NDArray[Any], ...] = (mean.numpy(), inverse.numpy(), affine, _curve_array(ctx.curve))
+        sums = use.sums_buffer(x.shape[1])
+        _run(use.norm_gradient_sums, rows, gradient, *fixed, sums)
+        total = sums.sum(0)
+        by_input = torch.empty_like(x)
+        _run(use.norm_input_gradient, rows, gradient, *fixed, (total / len(rows)).astype("float32"), _rows(by_input))
+        by_bias, by_weight = torch.from_numpy(total.astype("float32"))
+        return by_input, by_weight, by_bias, None, None

@@ -1,0 +1,192 @@
+"""Our layers for training are torch's, but faster: same parameters, same results within rounding."""
+
+import copy
+import json
+from typing import Any
+
+import numba
+import pytest
+import torch
+from conftest import ROOT
+from strategy_parts import DATA, rows_of, settings, strategy_of
+from timm import create_model
+from timm.layers import BatchNormAct2d
+from torch import nn
+
+from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.training import fast_layers as layers
+from scarlet_zoo.training import kernels
+from scarlet_zoo.training.fast_layers import DepthwiseConv2d, FastBatchNorm2d, FastBatchNormAct2d, fast_layers
+from scarlet_zoo.training.loop import train
+from scarlet_zoo.training.run import DataPlan, as_begun
+
+# An input that is far from its mean: a variance taken from sums of squares would lose its digits.
+INPUT = torch.randn(96, 24, 13, 11, generator=torch.Generator().manual_seed(0)) * 2 + 300
+
+
+def network(kernel, stride, norm):
+    torch.manual_seed(0)
+    depthwise = nn.Conv2d(24, 24, kernel, stride, tuple(side // 2 for side in kernel), groups=24, bias=False)
+    net = nn.Sequential(norm(24), depthwise, norm(24), nn.Conv2d(24, 8, 1, bias=False))
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -3, 3)
+    return net.to(memory_format=torch.channels_last).train()
+
+
+def after_a_step(net, x):
+    """Output, gradients and buffers after one pass, by name."""
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    y = net(x)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (y * weights.to(y.dtype)).sum().backward()
+    return {"output": y.detach(), "input": x.grad, **{name: p.grad for name, p in net.named_parameters()},
+            **dict(net.named_buffers())}  # fmt: skip
+
+
+def differences(ours, exact):
+    return {name: float((ours[name] - value).abs().max() / value.abs().max()) for name, value in exact.items()}
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Identity, None])
+@pytest.mark.parametrize(("kernel", "stride"), [((5, 5), 1), ((7, 7), 2), ((1, 5), 1), ((3, 3), 1)])
+def test_a_step_is_that_of_float64_within_rounding(kernel, stride, activation):
+    norm = nn.BatchNorm2d if activation is None else lambda width: BatchNormAct2d(width, act_layer=activation)
+    net = network(kernel, stride, norm)
+    exact, theirs = copy.deepcopy(net).double(), copy.deepcopy(net)
+    x = INPUT.contiguous(memory_format=torch.channels_last)
+    with fast_layers(net) as count:
+        assert count == 2 + (max(kernel) > 3)
+        ours = after_a_step(net, x)
+    expected = after_a_step(exact, x.double())
+    own, torchs = differences(ours, expected), differences(after_a_step(theirs, x), expected)
+    for name, difference in own.items():
+        assert difference <= max(2 * torchs[name], 2e-6), name
+
+
+def test_the_number_of_threads_changes_no_bit():
+    x = INPUT.contiguous(memory_format=torch.channels_last)
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        norm, depthwise = network((5, 5), 1, lambda width: BatchNormAct2d(width, act_layer=nn.Hardswish))[:2]
+        with fast_layers(nn.ModuleList([norm, depthwise])):
+            by_norm, by_weight = after_a_step(norm, x), after_a_step(depthwise, x)
+            found.append([*by_norm.values(), by_weight["weight"]])
+    torch.set_num_threads(1)
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+def test_modules_stay_what_they_are_and_get_their_class_back():
+    net = create_model("mobilenetv3_small_050", num_classes=10)
+    before = {name: type(module) for name, module in net.named_modules()}
+    with pytest.raises(ZeroDivisionError), fast_layers(net):
+        kinds = {type(module) for module in net.modules()}
+        assert {DepthwiseConv2d, FastBatchNormAct2d} <= kinds
+        assert isinstance(copy.deepcopy(net).bn1, BatchNormAct2d)
+        _ = 1 / 0
+    assert {name: type(module) for name, module in net.named_modules()} == before
+
+
+@pytest.mark.parametrize(
+    "why", ["float64", "order", "evaluation", "small", "autocast", "dropped", "silu", "bias", "dilated"]
+)
+def test_what_does_not_suit_goes_through_torch_bit_for_bit(why):
+    norm = nn.SiLU if why == "silu" else nn.ReLU
+    net = network((5, 5), 1, lambda width: BatchNormAct2d(width, act_layer=norm))
+    x = INPUT.contiguous(memory_format=torch.channels_last)
+    if why == "float64":
+        net, x = net.double(), x.double()
+    elif why == "order":
+        net, x = net[:1], x.contiguous()
+    elif why == "small":
+        x = x[:8]
+    elif why == "evaluation":
+        net.eval()
+    elif why == "dropped":
+        net[0].drop = net[2].drop = nn.Dropout(0.5)
+    elif why in ("bias", "dilated"):
+        depthwise = nn.Conv2d(24, 24, 5, padding=2, groups=24, bias=why == "bias", dilation=1 + (why != "bias"))
+        net = nn.Sequential(depthwise).to(memory_format=torch.channels_last)
+    theirs = copy.deepcopy(net)
+    with fast_layers(net), torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=why == "autocast"):
+        torch.manual_seed(0)
+        ours = net(x)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=why == "autocast"):
+        torch.manual_seed(0)
+        assert torch.equal(ours, theirs(x))
+
+
+def test_a_norm_without_momentum_averages_all_batches():
+    ours, torchs = (kind(24, momentum=None).train() for kind in (FastBatchNorm2d, nn.BatchNorm2d))
+    for batch in INPUT.contiguous(memory_format=torch.channels_last).split(32):
+        ours(batch)
+        torchs(batch)
+    for name, value in torchs.state_dict().items():
+        assert torch.allclose(ours.state_dict()[name], value, rtol=1e-5), name
+    assert ours.state_dict()["num_batches_tracked"] == 3
+
+
+def test_one_value_a_channel_is_refused_as_torch_refuses_it():
+    net = nn.Sequential(nn.BatchNorm2d(70_000)).train()
+    x = torch.ones(1, 70_000, 1, 1).contiguous(memory_format=torch.channels_last)
+    with fast_layers(net), pytest.raises(ValueError, match="more than 1 value per channel"):
+        net(x)
+
+
+def test_training_takes_them_and_a_run_goes_on_with_those_it_began_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(layers, "_LEAST_VALUES", 0)
+    done, rows = [], []
+    for kind in ("fast", "torch"):
+        result = train(strategy_of("spos"), DATA, settings(layers=kind, max_steps=3), tmp_path / kind)
+        done.append(result)
+        rows.append([row["loss"] for row in rows_of(tmp_path / kind)])
+    assert rows[0] == pytest.approx(rows[1], rel=1e-4)
+    assert any(not torch.equal(value, done[1].state[name]) for name, value in done[0].state.items())
+    with pytest.raises(TrainingError, match="layers"):
+        train(strategy_of("spos"), DATA, settings(layers="torch", max_steps=4), tmp_path / "fast")
+
+
+def test_a_run_that_began_before_there_were_others_keeps_torchs(tmp_path):
+    train(strategy_of("spos"), DATA, settings(layers="torch", max_steps=1), tmp_path)
+    begun = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del begun["run"]["layers"]
+    torch.save(begun, tmp_path / "checkpoint.pt")
+    now, _ = as_begun(settings(), DataPlan(name="fashion-mnist"), tmp_path)
+    assert now.layers == "torch"
+    train(strategy_of("spos"), DATA, now, tmp_path)
+    assert as_begun(settings(), DataPlan(name="fashion-mnist"), tmp_path / "new")[0].layers == "fast"
+
+
+def test_without_numba_layers_are_torchs(tmp_path, monkeypatch):
+    monkeypatch.setattr(layers, "find_spec", lambda name: None)
+    assert layers.with_layers(settings(), strategy_of("spos").model).layers == "torch"
+    train(strategy_of("spos"), DATA, settings(max_steps=1), tmp_path)
+
+
+def test_kernels_that_cannot_be_kept_on_disk_are_compiled_all_the_same(monkeypatch):
+    njit = numba.njit
+
+    def without_a_folder(*, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", without_a_folder)
+    python: Any = kernels.channel_sums
+    total = kernels._compiled(python.py_func)
+    sums = kernels.sums_buffer(3)
+    total(torch.ones(5, 3).numpy(), torch.zeros(3).numpy(), sums, 0, kernels.PARTS)
+    assert sums.sum(0).tolist() == [[5] * 3, [5] * 3]
+
+
+def test_the_document_has_the_numbers_of_the_record():
+    record = json.loads((ROOT / "benchmarks" / "results" / "training_speed.json").read_text())
+    document = (ROOT / "docs" / "training.md").read_text()
+    assert {"scarlet-mini", "scarlet-rgb32", "tf_efficientnet_lite0"} <= {row["what"] for row in record["rows"]}
+    for row in record["rows"]:
+        assert 0 < row["p10"] <= row["ratio"] <= row["p90"]
+        assert f"| {row['torch_ms']:.0f} | {row['fast_ms']:.0f} | {row['ratio']:.2f} (" in document
+        assert f"| {row['fast_seconds_per_million_images']:,.0f} |" in document
+    assert all(record["conditions"][key] for key in ("device", "instruction_sets", "cores", "threads", "torch", "date"))
