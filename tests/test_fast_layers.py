@@ -118,6 +118,18 @@ def test_what_does_not_suit_goes_through_torch_bit_for_bit(why):
         assert torch.equal(ours, theirs(x))
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Identity])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_stays_none(value, activation):
+    net = network((5, 5), 1, lambda width: BatchNormAct2d(width, act_layer=activation))
+    x = INPUT.contiguous(memory_format=torch.channels_last).clone()
+    x[1, 2, 3, 4] = value
+    with fast_layers(net):
+        found = after_a_step(net, x)
+    assert not found["output"].isfinite().all()
+    assert not found["1.weight"].isfinite().all()
+
+
 def test_a_norm_without_momentum_averages_all_batches():
     ours, torchs = (kind(24, momentum=None).train() for kind in (FastBatchNorm2d, nn.BatchNorm2d))
     for batch in INPUT.contiguous(memory_format=torch.channels_last).split(32):

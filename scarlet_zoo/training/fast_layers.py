@@ -62,12 +62,8 @@ class FastBatchNormAct2d(BatchNormAct2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        curve = curve_of(self)
-        if curve is None or not (self.training and suits(x, self.weight) and rows_of(x) > 1):
-            return cast(Tensor, super().forward(x))  # type: ignore[no-untyped-call]
-        y, mean, variance = _NormAct.apply(x, self.weight, self.bias, curve, self.eps)
-        _track(self, mean, variance, rows_of(x))
-        return cast(Tensor, y)
+        y = _trained(self, x)
+        return cast(Tensor, super().forward(x)) if y is None else y  # type: ignore[no-untyped-call]
 
 
 class FastBatchNorm2d(nn.BatchNorm2d):
@@ -75,11 +71,8 @@ class FastBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        if not (self.training and suits(x, self.weight) and rows_of(x) > 1):
-            return super().forward(x)
-        y, mean, variance = _NormAct.apply(x, self.weight, self.bias, Curve(), self.eps)
-        _track(self, mean, variance, rows_of(x))
-        return cast(Tensor, y)
+        y = _trained(self, x)
+        return super().forward(x) if y is None else y
 
 
 _FAST: dict[type[nn.Module], type[nn.Module]] = {
@@ -92,7 +85,7 @@ _FAST: dict[type[nn.Module], type[nn.Module]] = {
 def with_layers(settings: TrainSettings, model: nn.Module) -> TrainSettings:
     """Return the settings with the layers that a model has: torch's on an accelerator, or where numba is not there."""
     there = bool(find_spec("numba")) and any(_has_faster(module) for module in model.modules())
-    return settings if there and not torch.cuda.is_available() else replace(settings, layers=TORCH)
+    return settings if there and not torch.accelerator.is_available() else replace(settings, layers=TORCH)
 
 
 @contextmanager
@@ -146,6 +139,16 @@ def _has_faster(module: nn.Module) -> bool:
     if type(module) is nn.BatchNorm2d:
         return module.affine
     return type(module) is BatchNormAct2d and module.affine and curve_of(module) is not None
+
+
+def _trained(norm: nn.BatchNorm2d, x: Tensor) -> Tensor | None:
+    """The output of a norm in training and of its activation; None if that is torch's to compute."""
+    curve = curve_of(norm)
+    if curve is None or not (norm.training and suits(x, norm.weight) and rows_of(x) > 1):
+        return None
+    y, mean, variance = _NormAct.apply(x, norm.weight, norm.bias, curve, norm.eps)
+    _track(norm, mean, variance, rows_of(x))
+    return cast(Tensor, y)
 
 
 def _track(norm: nn.Module, mean: Tensor, variance: Tensor, rows: int) -> None:
@@ -220,9 +223,9 @@ class _NormAct(torch.autograd.Function):
         use, rows, channels = _kernels(), _rows(x), x.shape[1]
         sums, shift = use.sums_buffer(channels), rows[0].copy()
         _run(use.channel_sums, rows, shift, sums)
-        first, second = sums.sum(0) / len(rows)
-        mean = torch.from_numpy((shift + first).astype("float32"))
-        variance = torch.from_numpy((second - first**2).clip(0).astype("float32"))
+        first, second = torch.from_numpy(sums).sum(0) / len(rows)
+        mean = (torch.from_numpy(shift) + first).float()
+        variance = (second - first**2).clamp(min=0).float()
         inverse = torch.rsqrt(variance + eps)
         scale, y = weight.detach() * inverse, torch.empty_like(x)
         offset = bias.detach() - mean * scale
@@ -241,8 +244,8 @@ class _NormAct(torch.autograd.Function):
         fixed: tuple[NDArray[Any], ...] = (mean.numpy(), inverse.numpy(), affine, _curve_array(ctx.curve))
         sums = use.sums_buffer(x.shape[1])
         _run(use.norm_gradient_sums, rows, gradient, *fixed, sums)
-        total = sums.sum(0)
+        total = torch.from_numpy(sums).sum(0)
         by_input = torch.empty_like(x)
-        _run(use.norm_input_gradient, rows, gradient, *fixed, (total / len(rows)).astype("float32"), _rows(by_input))
-        by_bias, by_weight = torch.from_numpy(total.astype("float32"))
+        _run(use.norm_input_gradient, rows, gradient, *fixed, (total / len(rows)).float().numpy(), _rows(by_input))
+        by_bias, by_weight = total.float()
         return by_input, by_weight, by_bias, None, None

@@ -1,8 +1,8 @@
 """Kernels for the layers of mobile networks that torch trains slowly on CPUs, compiled by numba at their first use.
 
-oneDNN, which torch calls, has a fast gradient for the weights of depthwise convolutions up to 3x3 only; larger ones run
-as dense convolutions of 16 channels, at a tenth of the speed. And torch passes over a tensor in memory once for each of
-batch norm's statistics, its output and the activation, where two passes are enough.
+oneDNN, which torch calls, has a depthwise kernel for the gradient of the weights up to 3x3 only (version 3.12, by its
+own log); larger ones run as dense convolutions of 16 channels. And torch passes over a tensor in memory once for each
+of batch norm's statistics, its output and the activation, where two passes are enough. docs/training.md has the gain.
 
 All tensors are float32 in the order (N, H, W, C), torch's ``channels_last``, or rows of channels (R, C). Images or rows
 are divided into PARTS; a kernel does those from ``begin`` to ``end``, and :func:`spread` lets several threads do all.
@@ -27,12 +27,15 @@ Floats = NDArray[np.float32]
 PARTS = 32  # More than most machines have cores.
 _ROWS = 64  # Rows that are summed in float32 before their sum joins the total in float64.
 
-_inlined = numba.njit(inline="always", fastmath=True)
+# A product and a sum may be rounded once. More freedom would also assume that no value is infinite or no number, and a
+# training that diverges must be seen.
+_MATHS = {"contract"}
+_inlined = numba.njit(inline="always", fastmath=_MATHS)
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a kernel at its first call; the result is kept on disk where a folder for it may be written to."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "fastmath": _MATHS, "error_model": "numpy"}
     try:
         return cast("Callable[..., None]", numba.njit(cache=True, **options)(function))
     except RuntimeError:
@@ -205,4 +208,5 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 # A forked process has none of the threads.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_pool.cache_clear)
