@@ -132,7 +132,8 @@ def test_it_follows_its_source_and_says_how_well(source, quantized):
     assert quantized.judged_on == "held-out"
     assert set(quantized.methods) == set(METHODS)
     assert quantized.sqnr_db == max(row["sqnr_db"] for row in quantized.methods.values()) > 15
-    truth, got = (OnnxClassifier(path).logits(images[18:], 6) for path in (artifact.path, quantized.artifact.path))
+    truth = OnnxClassifier(artifact.path).logits(images[18:], 6)
+    (got,) = exact_network(quantized.artifact.path).run(images[18:], 6)
     assert 10 * np.log10(np.mean(truth**2) / np.mean((truth - got) ** 2)) == pytest.approx(quantized.sqnr_db, abs=0.1)
     weights = [sum(len(t.raw_data) for t in onnx.load(path).graph.initializer if len(t.dims) > 1)
                for path in (artifact.path, quantized.artifact.path)]  # fmt: skip
@@ -182,21 +183,22 @@ def broken(path, folder):
     return folder / "broken.onnx"
 
 
-def test_golden_outputs_say_yes_and_no(quantized, scarlet, tmp_path):
-    check = check_golden(quantized.artifact)
+def test_golden_outputs_say_yes_and_no(uint8_weights, scarlet, tmp_path):
+    artifact = uint8_weights.artifact  # exact on every processor
+    check = check_golden(artifact)
     assert check.passed
     assert check.top5
     assert check.max_steps == 0
-    code, out, _ = scarlet("verify", quantized.artifact.path, "--json")
+    code, out, _ = scarlet("verify", artifact.path, "--json")
     assert code == 0
     assert json.loads(out)["passed"] is True
     # One weight that is not what it was: the file says no, whatever machine it is on.
-    code, out, err = scarlet("verify", broken(quantized.artifact.path, tmp_path), "--json")
+    code, out, err = scarlet("verify", broken(artifact.path, tmp_path), "--json")
     assert code == 1
     assert json.loads(out)["passed"] is False
     assert "golden" in err
-    proto = onnx.load(quantized.artifact.path)
-    onnx.helper.set_model_props(proto, {**quantized.artifact.metadata, "golden": "{}"})
+    proto = onnx.load(artifact.path)
+    onnx.helper.set_model_props(proto, {**artifact.metadata, "golden": "{}"})
     onnx.save(proto, tmp_path / "empty.onnx")
     with pytest.raises(ArtifactError, match=r"cannot be read|carries no"):
         check_golden(read_artifact(tmp_path / "empty.onnx"))
@@ -209,13 +211,23 @@ def without_vnni(monkeypatch):
         monkeypatch.setattr(f"scarlet_zoo.graph.quantization.{module}.this_isa", lambda: "x64")
 
 
-def test_a_file_that_this_processor_cannot_run_exactly_says_so(quantized, without_vnni, scarlet, tmp_path, monkeypatch):
+def test_a_file_that_this_processor_cannot_run_exactly_says_so(
+    source, quantized, uint8_weights, without_vnni, scarlet, tmp_path, monkeypatch
+):
     code, out, err = scarlet("verify", quantized.artifact.path, "--json")
     said = json.loads(out)
     assert code == 0
     assert (said["passed"], said["computes_exactly"], said["exact"]) == (True, False, None)
     assert "has int8 weights, and this processor has no VNNI" in err
     assert err.count("\n") == 1
+    # Against its source, too, it is the file that is judged: as the same numbers in uint8, which are exact everywhere.
+    said = []
+    for made in (quantized, uint8_weights):
+        _, out, err = scarlet("verify", made.artifact.path, source[0].path, "--json")
+        said.append(json.loads(out))
+        assert err.count("has no VNNI") == (made is quantized)
+        assert said[-1].pop("computes_exactly") == (made is uint8_weights)
+    assert said[0] | {"file": ""} == said[1] | {"file": ""}
     timed = check_record(record(range(5, 205)))
     monkeypatch.setattr("scarlet_zoo.measurement.bench.measure_records", lambda workloads, *_, **__: [timed])
     code, out, err = scarlet("bench", quantized.artifact.path, "--json")

@@ -130,6 +130,10 @@ def _outcome(compare: Callable[[], Parity]) -> tuple[Parity, ParityError | None]
 
 
 def _show(value: dict[str, Any], parity: Parity, as_json: bool) -> None:
+    from scarlet_zoo.graph.quantization.exact import saturates_here
+
+    value["computes_exactly"] = not saturates_here(Path(value["file"]))
+
     def render(console: Console) -> None:
         facts = [("source", value["source"]), ("weights", value["weights"]),
                  ("verified", "yes" if parity.passed else "NO")]  # fmt: skip

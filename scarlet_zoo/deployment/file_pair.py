@@ -15,6 +15,7 @@ from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.onnx_file import OnnxFile
 from scarlet_zoo.graph.precision import precision_of
+from scarlet_zoo.graph.quantization.exact import network_as_written
 from scarlet_zoo.graph.session import OnnxNetwork
 
 _IMAGES = ("tensor(float)", "tensor(uint8)")
@@ -87,7 +88,7 @@ def pair_of(file: Artifact | str | Path, source: str | Path, preprocessing: AnyP
         ScarletError: the given preprocessing cannot be used.
     """
     artifacts = [file if isinstance(file, Artifact) else read_artifact(Path(file)), read_artifact(Path(source))]
-    ours, theirs = (OnnxNetwork(artifact.path) for artifact in artifacts)
+    ours, theirs = (network_as_written(artifact.path) for artifact in artifacts)
     if ours.channels != theirs.channels or (None not in (ours.size, theirs.size) and ours.size != theirs.size):
         takes = [f"{network.channels} channels of {_by(network.size)}" for network in (ours, theirs)]
         raise ArtifactError(f"{ours.path}: takes {takes[0]}, but {theirs.path} takes {takes[1]}, wanted the same")

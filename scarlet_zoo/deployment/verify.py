@@ -22,6 +22,7 @@ from scarlet_zoo.deployment.parity import CaseParity, Parity, Tolerance, toleran
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.precision import stated_precision
+from scarlet_zoo.graph.quantization.exact import network_as_written
 from scarlet_zoo.graph.session import OnnxNetwork
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def verify(
 
     Photographs are prepared for the network as it describes its preprocessing, and for the file as the file
     does, so a wrong mean in the file is found. A torch reference runs in float64, and also in float32 to measure
-    its rounding error. The rounding error of a function is not known, so it is judged on photographs only.
+    its rounding error. The rounding error of a function is not known, so it is judged on photographs only. A file of
+    integers that this processor's kernels do not compute exactly is run in exact integer arithmetic, with a warning:
+    the file is judged, not the processor.
 
     Args:
         reference: a torch model in eval mode, or a function from float32 images (N, C, H, W) to
@@ -91,7 +94,7 @@ def verify(
         reference, preprocessing = network.model, preprocessing or network.preprocessing
     return compare_networks(
         reference,
-        OnnxNetwork(artifact.path),
+        network_as_written(artifact.path),
         images,
         tolerance or tolerance_of(stated_precision(artifact)),
         described=artifact.preprocessing,

@@ -154,7 +154,7 @@ def _folded(network: Network) -> dict[str, Any]:
 def _quantized(network: Network, native: Path, int8: Path, images: Sequence[Image.Image], kind: str) -> dict[str, Any]:
     prepared = network.preprocessing.batch(images)
     least = CONVOLUTIONAL_DB if kind == "convolutional" else HYBRID_DB
-    made = quantize_int8(native, int8, prepared, Int8(isa="x64-vnni", least_sqnr_db=least))
+    made = quantize_int8(native, int8, prepared, Int8(least_sqnr_db=least))
     golden = check_golden(read_artifact(int8)).passed if KEY in made.artifact.metadata else None
     return {"sqnr_db": made.sqnr_db, "top1_agreement": made.top1_agreement, "spread": made.spread,
             "left_in_float": sum(made.left.values()), "layers_kept_float": len(made.kept),

@@ -53,13 +53,18 @@ def runs_exactly(model: onnx.ModelProto, isa: str | None = None) -> bool:
     return (isa or this_isa()) != "x64" or not any(_int8_readers(model.graph))
 
 
+def saturates_here(path: Path) -> bool:
+    """Whether a file is an ONNX file on which this processor's kernels saturate."""
+    return path.suffix.lower() == ".onnx" and this_isa() == "x64" and not runs_exactly(read_onnx(path))
+
+
 def warn_if_inexact(path: Path) -> bool:
     """Warn with a :class:`scarlet_zoo.errors.ScarletWarning` if this processor's kernels saturate on an ONNX file.
 
     Returns:
         Whether they do.
     """
-    if path.suffix.lower() != ".onnx" or this_isa() != "x64" or runs_exactly(read_onnx(path)):
+    if not saturates_here(path):
         return False
     warnings.warn(
         f"{path}: has int8 weights, and this processor has no VNNI, so sums saturate and its answers are not the "
@@ -99,6 +104,15 @@ def exact_network(path: Path) -> OnnxNetwork:
         ArtifactError: the runtime cannot load the file, or it has other inputs than one image.
     """
     return OnnxNetwork(path, exact_model(onnx.load(path)).SerializeToString())
+
+
+def network_as_written(path: Path) -> OnnxNetwork:
+    """Load a file to judge what it computes: in exact integer arithmetic, with a warning, where the kernels saturate.
+
+    Raises:
+        ArtifactError: the runtime cannot load the file, or it has other inputs than one image.
+    """
+    return exact_network(path) if warn_if_inexact(path) else OnnxNetwork(path)
 
 
 # Operators on dequantised tensors whose integer kernels round the result of float arithmetic, or of a table of it.
