@@ -5,6 +5,7 @@ BIN := .venv/bin
 OUT ?= out/demo
 # Fashion-MNIST: where Debian's package has put it, else where its contents are unpacked to.
 DATASET := usr/share/datasets/fashion-mnist
+FETCHED := .venv/.stamp-fetched
 PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.venv/fashion-mnist/$(DATASET))
 
 # Bytecode is kept whatever the environment says: each worker of pytest and each process that a test starts would
@@ -23,7 +24,7 @@ check: static $(PICTURES)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 # What reads the code runs beside the tests, in the time in which they wait for pages, devices and processes.
-test: install-dev $(PICTURES) browser emulator
+test: install-dev $(PICTURES) browser emulator $(FETCHED)
 	@$(MAKE) --no-print-directory static > .venv/static.log 2>&1 & static=$$!; \
 	$(BIN)/python -m slipcover $(COMPILED) --json --out $(COVERAGE) -m pytest $(WORKERS) --durations=15; tests=$$?; \
 	wait $$static; static=$$?; cat .venv/static.log; exit $$((tests | static))
@@ -31,6 +32,10 @@ test: install-dev $(PICTURES) browser emulator
 	  || { echo "error: $(COVERAGE): the tests run less than 93 % of the lines" >&2; exit 1; }
 
 COVERAGE := .venv/coverage.json
+
+# What tests need beside packages: an arm64 Python, an old ONNX Runtime, timm's tests, compiled kernels.
+$(FETCHED): tests/fetch.py scarlet_zoo/training/kernels.py | install-dev emulator
+	$(BIN)/python tests/fetch.py && touch $@
 
 # numba compiles the bytecode, which slipcover changes to count lines.
 COMPILED := --omit 'scarlet_zoo/training/kernels.py'

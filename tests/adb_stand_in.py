@@ -16,14 +16,12 @@ import threading
 import time
 from pathlib import Path
 
+import fetch
 import pytest
-from conftest import ROOT
-from filelock import FileLock
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.measurement.phone.adb import FOLDER
-from scarlet_zoo.measurement.phone.sysroot import Sysroot, make_sysroot, qemu
-from scarlet_zoo.utils.files import cache_folder
+from scarlet_zoo.measurement.phone.sysroot import Sysroot, qemu
 
 LOADER = re.compile(r"""(?P<quote>["']?)(?P<root>/[^\s"':]*)/lib/ld-linux-aarch64\.so\.1(?P=quote)""")
 CPU = "cortex-a76"
@@ -32,18 +30,9 @@ PROPERTIES = {"ro.product.manufacturer": "Stand-in", "ro.product.model": "Phone 
 
 
 def arm64_root():
-    """An arm64 Python, fetched once and kept with the rest of what make test installs.
-
-    A test that needs it is skipped where Debian or the registry cannot be asked.
-    """
-    kept, here = ROOT / ".venv" / "cache" / "device", cache_folder() / "device"
-    kept.mkdir(parents=True, exist_ok=True)
-    if not here.exists():
-        here.parent.mkdir(parents=True, exist_ok=True)
-        here.symlink_to(kept)
+    """An arm64 Python; a test that needs it is skipped where there is none."""
     try:
-        with FileLock(kept / "fetching.lock"):
-            return make_sysroot(here / "arm64-newest")
+        return fetch.arm64_root()
     except ScarletError as error:
         pytest.skip(f"no arm64 Python here: {error}")
 

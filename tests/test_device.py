@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from adb_stand_in import arm64_root, hear_signals, standing_in
+from fetch import EMULATORS, phone_archive
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.measurement.phone.adb import DeviceError, find_phone
@@ -16,8 +17,7 @@ from scarlet_zoo.measurement.phone.archive import make_bundle_archive
 from scarlet_zoo.measurement.phone.measure import settle
 from scarlet_zoo.measurement.records import read_records
 
-EMULATED = shutil.which("qemu-aarch64-static") and shutil.which("apt-get") and shutil.which("dpkg-deb")
-needs_qemu = pytest.mark.skipif(not EMULATED, reason="needs Debian's apt and qemu-user-static")
+needs_qemu = pytest.mark.skipif(not EMULATORS, reason="needs Debian's apt and qemu-user-static")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def sysroot():
 @pytest.fixture(scope="module")
 def archive(sysroot):
     """The archive, where the verb looks for it."""
-    return make_bundle_archive(sysroot, sysroot.folder.with_name(f"{sysroot.folder.name}.tar.gz"))
+    return phone_archive(sysroot)
 
 
 @pytest.mark.slow

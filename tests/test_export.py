@@ -1,7 +1,4 @@
 import hashlib
-import os
-import subprocess
-import sys
 
 import numpy as np
 import onnx
@@ -10,9 +7,11 @@ import pytest
 import timm
 import torch
 from conftest import TINY, images_for, randomized, skipping_arch
+from process_parts import started
 from torch import nn
 
 from scarlet_zoo import Arch, SearchSpace, create_model, export, export_onnx, fold
+from scarlet_zoo.cli import main
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError, ExportError, ScarletWarning
@@ -175,14 +174,19 @@ def test_export_folds_by_itself_and_leaves_the_model_alone(model, tmp_path):
     assert not (tmp_path / "three.onnx").exists()
 
 
+def two_threads(*arguments):
+    torch.set_num_threads(2)
+    main.main([str(argument) for argument in arguments])
+
+
 @pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes_in_another_process(scarlet, tmp_path):
     # With another number of threads too: sums over pixels then differ in their last bits.
     command = ["export", "scarlet_c", "--input-size", "64", "--out"]
     assert torch.get_num_threads() == 1
     assert scarlet(*command, tmp_path / "one")[0] == 0
-    subprocess.run([sys.executable, "-m", "scarlet_zoo", *command, str(tmp_path / "two")], check=True,
-                   capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "2"})  # fmt: skip
+    with started(two_threads, *command, tmp_path / "two") as other:
+        assert other.wait() == 0
     one, two = ((tmp_path / folder / "scarlet_c.onnx").read_bytes() for folder in ("one", "two"))
     assert one == two
 

@@ -10,7 +10,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from conftest import ROOT, TINY, randomized
+from conftest import TINY, randomized
+from fetch import KEPT, OLD_ORT
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
@@ -117,16 +118,16 @@ def test_a_file_saved_without_its_layout_is_flagged(file_of, tmp_path):
 
 @pytest.mark.slow
 def test_a_new_opset_on_an_old_runtime_is_flagged(file_of, tmp_path, monkeypatch):
-    # The wheel is got once, and kept with the rest of what make test installs.
-    monkeypatch.setitem(os.environ, "XDG_CACHE_HOME", str(ROOT / ".venv" / "cache"))
+    # The wheel is fetched once, and kept with the rest of what make test installs.
+    monkeypatch.setitem(os.environ, "XDG_CACHE_HOME", str(KEPT))
     proto = onnx.load(file_of("native"))
     proto.opset_import[0].version, proto.ir_version = 22, 10
     onnx.save(proto, tmp_path / "opset22.onnx")
-    old = inspect(tmp_path / "opset22.onnx", "ort==1.22.1")
+    old = inspect(tmp_path / "opset22.onnx", OLD_ORT)
     assert old.runtime == "onnxruntime 1.22.1"
     assert old.totals["fused"] == 0
     assert old.totals["unfused"] > 10
-    assert inspect(file_of("native"), "ort==1.22.1").totals["fused"] > 0
+    assert inspect(file_of("native"), OLD_ORT).totals["fused"] > 0
 
 
 @pytest.mark.slow

@@ -1,11 +1,10 @@
 """Files on processors that are not here: answers, bits and fusion under emulation, and never a time."""
 
-import shutil
-
 import numpy as np
 import pytest
 from adb_stand_in import arm64_root
 from conftest import FEW_LAYERS
+from fetch import EMULATORS
 from filelock import FileLock
 
 from scarlet_zoo.deployment.to_target import export_network
@@ -19,8 +18,6 @@ from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.latency import EMULATED, MeasurementError, measure
 from scarlet_zoo.measurement.phone.sysroot import CPUS
 from scarlet_zoo.models.loading import load_network
-
-EMULATORS = all(map(shutil.which, ("qemu-aarch64-static", "qemu-x86_64-static", "apt-get", "dpkg-deb")))
 
 
 @pytest.fixture(scope="module")

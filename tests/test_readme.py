@@ -10,12 +10,28 @@ from pathlib import Path
 
 import pytest
 
+from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.evidence.report.readme import readme_table, with_table
 from scarlet_zoo.measurement.published import published_peers
+from scarlet_zoo.models.weights.cards import all_cards
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 HEAD = "\n".join(README.splitlines()[:30])
+
+
+# The weights and the targets' recipes are in the installed package, too.
+INSTALLED = """
+import json
+import timm
+from scarlet_zoo.deployment import recipes, targets
+
+names = timm.list_models("scarlet_mini*", pretrained=True)
+for name in names:
+    timm.create_model(name, pretrained=True)
+print(json.dumps({"file": zoo.__file__, "pretrained": names, "recipes": str(recipes.RECIPES_FOLDER),
+                  "targets": list(targets.TARGETS)}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +70,14 @@ def test_the_first_thirty_lines_run_as_typed(clone):
     assert "UNKNOWN" not in out
     # Elsewhere, where only what is installed can be imported.
     (clone / "app").mkdir()
-    (clone / "app" / "three.py").write_text(f"{python}print(zoo.__file__)\n")
+    (clone / "app" / "three.py").write_text(python + INSTALLED)
     out = run(clone, ". .venv/bin/activate; cd app; python three.py")
     assert re.search(r"^[\d.]+ dB, [\d.]+ ms$", out, re.MULTILINE)
-    assert str(clone / ".venv") in out, "what ran was not what was installed"
+    installed = json.loads(out.splitlines()[-1])
+    assert str(clone / ".venv") in installed["file"], "what ran was not what was installed"
+    assert set(installed["pretrained"]) >= {name for name, card in all_cards().items() if card.redistributed}
+    assert Path(installed["recipes"]).parts[-3:] == ("scarlet_zoo", "_export", "recipes")
+    assert installed["targets"] == list(TARGETS)
 
 
 def test_its_table_is_the_evidence():

@@ -20,12 +20,11 @@ from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.passes.lower import lower
 from scarlet_zoo.graph.quantization.quantize import Int8, friendly_model, quantize_int8
 
-# Padding inside the graph, concatenations of norms, two readers of a clip, layer scales and norms, attention.
-SEVEN = {
+# Padding inside the graph, layer scales and norms, a stem of three, attention. Concatenations of norms and two readers
+# of a clip are below, in networks of a few layers; benchmarks/sweep_timm.py has one of each family.
+FIVE = {
     "tf_mobilenetv3_small_minimal_100": "convolutional",
-    "mobilenetv2_035": "convolutional",
     "starnet_s050": "convolutional",
-    "ghostnet_050": "convolutional",
     "resnet10t": "convolutional",
     "edgenext_xx_small": "hybrid",
     "mobilevit_xxs": "hybrid",
@@ -33,12 +32,12 @@ SEVEN = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SEVEN)
+@pytest.mark.parametrize("name", FIVE)
 def test_a_network_of_timm_goes_all_the_way(name, tmp_path):
-    row = sweep_one(Member("any", name, 0, SEVEN[name]), photos(12), tmp_path, side=64)
+    row = sweep_one(Member("any", name, 0, FIVE[name]), photos(12), tmp_path, side=64)
     assert {stage: row[stage].get("error") for stage in STAGES} == dict.fromkeys(STAGES)
     assert row["verify"]["sqnr_db"] > 80
-    assert row["int8"]["sqnr_db"] >= (CONVOLUTIONAL_DB if SEVEN[name] == "convolutional" else HYBRID_DB)
+    assert row["int8"]["sqnr_db"] >= (CONVOLUTIONAL_DB if FIVE[name] == "convolutional" else HYBRID_DB)
     assert row["int8"]["golden_passed"] is not False
 
 

@@ -1,9 +1,6 @@
 """The weights that this package ships: what their cards say, and what they do after an installation."""
 
 import json
-import subprocess
-import sys
-import zipfile
 
 import pytest
 import timm
@@ -13,7 +10,6 @@ from conftest import FASHION, ROOT
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.data.datasets import open_data
-from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.inference.accuracy import validate_part
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.models.weights.cards import all_cards
@@ -74,26 +70,3 @@ def test_its_validation_accuracy_is_the_cards():
     result = validate_part(classifier, data, "validation", batch=500)
     assert result.top1 == pytest.approx(card.measured.validation_top1_percent, abs=0.05)
     assert classifier.labels == card.labels
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not SHIPPED, reason="no weights are shipped yet")
-def test_an_installed_wheel_finds_its_weights_and_its_recipes(tmp_path):
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
-    done = subprocess.run(build, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "site")
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import timm, scarlet_zoo; "
-        f"print(scarlet_zoo.__file__); names = timm.list_models('scarlet_mini*', pretrained=True); print(names); "
-        "[timm.create_model(name, pretrained=True) for name in names]; "
-        "from scarlet_zoo.deployment import recipes, targets; print(recipes.RECIPES_FOLDER, *targets.TARGETS)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    *_, recipes = lines = done.stdout.splitlines()
-    assert str(tmp_path) in lines[0]
-    assert all(name in lines[1] for name in SHIPPED)
-    assert recipes.split() == [str(tmp_path / "site" / "scarlet_zoo" / "_export" / "recipes"), *TARGETS]

@@ -19,6 +19,7 @@ from scarlet_zoo.graph.quantization.exact import warn_if_inexact
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.inference.answers import Array, Logits, are_probabilities
 from scarlet_zoo.inference.classifier import Classifier
+from scarlet_zoo.models.weights import RANDOM_WEIGHTS
 
 
 class UntrainedError(ScarletError):
@@ -136,8 +137,6 @@ def _completed(given: AnyPreprocessing | None, own: Preprocessing) -> Preprocess
 
 
 def _is_trained(path: Path, weights: str, trained_only: bool) -> bool:
-    from scarlet_zoo.models.random_weights import RANDOM_WEIGHTS
-
     if trained_only and weights == RANDOM_WEIGHTS:
         raise UntrainedError(_refusal(str(path), "a file that was exported with trained weights"))
     return weights != RANDOM_WEIGHTS

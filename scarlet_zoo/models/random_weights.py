@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from scarlet_zoo.models.batchnorm import precise_bn
 
-RANDOM_WEIGHTS = "random (structure and latency only)"
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 # Statistics are rounded to this many bits: the last bits of a sum over pixels depend on the number
 # of threads and must not reach the file.

@@ -1,0 +1,101 @@
+"""Fetch and make what tests need beside packages, once, into ``.venv``.
+
+``make test`` runs this file as a part of its set-up. What cannot be had is told, and its tests are skipped.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import timm
+import torch
+from filelock import FileLock
+
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.evidence.int8_files import quantising_processors
+from scarlet_zoo.graph.runtime_versions import interpreter_of
+from scarlet_zoo.measurement.phone.archive import make_bundle_archive
+from scarlet_zoo.measurement.phone.sysroot import make_sysroot
+from scarlet_zoo.training.fast_layers import fast_layers
+from scarlet_zoo.utils.files import cache_folder
+
+KEPT = Path(__file__).parent.parent / ".venv" / "cache"
+OLD_ORT = "ort==1.22.1"
+EMULATORS = all(map(shutil.which, ("qemu-aarch64-static", "qemu-x86_64-static", "apt-get", "dpkg-deb")))
+
+
+def arm64_root():
+    """An arm64 Python.
+
+    Raises:
+        ScarletError: there is no emulator here, or Debian or the registry cannot be asked.
+    """
+    if not EMULATORS:
+        raise ScarletError("got no qemu-user-static and apt, wanted both")
+    kept, here = KEPT / "device", cache_folder() / "device"
+    kept.mkdir(parents=True, exist_ok=True)
+    if not here.exists():
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(kept)
+    with FileLock(kept / "fetching.lock"):
+        return make_sysroot(here / "arm64-newest")
+
+
+def phone_archive(sysroot):
+    """What a phone gets, where the verb looks for it."""
+    return make_bundle_archive(sysroot, sysroot.folder.with_name(f"{sysroot.folder.name}.tar.gz"))
+
+
+def timm_tests():
+    """timm's tests folder for the version that is installed.
+
+    Raises:
+        ScarletError: its source distribution cannot be had.
+    """
+    cache = KEPT.with_name("timm-sdist")
+    folder = cache / f"timm-{timm.__version__}" / "tests"
+    if not folder.is_dir():
+        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest",
+                 str(cache), f"timm=={timm.__version__}"]  # fmt: skip
+        done = subprocess.run(fetch, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            why = done.stderr.strip().splitlines()[-1:]
+            raise ScarletError(f"timm's source distribution cannot be fetched: {why}")
+        with tarfile.open(cache / f"timm-{timm.__version__}.tar.gz") as archive:
+            archive.extractall(cache, filter="data")
+    return folder
+
+
+def compiled_kernels():
+    """Let numba compile the kernels of training and keep them beside their source, before several processes do."""
+    images = torch.rand(16, 32, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
+    network = torch.nn.Sequential(torch.nn.Conv2d(32, 32, 5, groups=32, bias=False), torch.nn.BatchNorm2d(32))
+    with fast_layers(network):
+        network(images).sum().backward()
+
+
+def main():
+    """Make all parts."""
+    with tempfile.TemporaryDirectory() as own:  # what the person at this machine has there is none of ours
+        os.environ["XDG_CACHE_HOME"] = own
+        _make("an arm64 Python", lambda: [phone_archive(arm64_root()), quantising_processors(arm64_root())])
+        os.environ["XDG_CACHE_HOME"] = str(KEPT)
+        _make(OLD_ORT, lambda: interpreter_of(OLD_ORT))
+        _make("timm's own tests", timm_tests)
+        _make("kernels of training", compiled_kernels)
+
+
+def _make(name, part):
+    sys.stdout.write(f"tests: {name}\n")
+    try:
+        part()
+    except (ScarletError, OSError) as error:
+        sys.stdout.write(f"tests: {name}: is not there, its tests are skipped: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
