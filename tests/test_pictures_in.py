@@ -33,7 +33,7 @@ from scarlet_zoo.inference import answers as answering
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.models import loading
 from scarlet_zoo.models.random_weights import randomize
-from scarlet_zoo.models.weights import RANDOM_WEIGHTS
+from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 
 NAME = "mobilenetv3_small_050"
 TOKENS = ["e3k3", "e6k5se", "id", "e3k3", "e3k5", "e6k3", "id", "e3k3se"]

@@ -8,7 +8,7 @@ from typing import Any
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.models.loading import Network, load_network
-from scarlet_zoo.models.weights import RANDOM_WEIGHTS
+from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 from scarlet_zoo.models.weights.stated import is_weights_file
 from scarlet_zoo.models.weights.store import local_weights
 

@@ -19,7 +19,7 @@ from scarlet_zoo.graph.quantization.exact import warn_if_inexact
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.inference.answers import Array, Logits, are_probabilities
 from scarlet_zoo.inference.classifier import Classifier
-from scarlet_zoo.models.weights import RANDOM_WEIGHTS
+from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 
 
 class UntrainedError(ScarletError):

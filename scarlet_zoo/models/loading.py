@@ -19,7 +19,7 @@ from scarlet_zoo.data.sample_images import extremes, photos
 from scarlet_zoo.errors import PretrainedError, ScarletError
 from scarlet_zoo.models.origins import Loaded, with_weights
 from scarlet_zoo.models.random_weights import randomize
-from scarlet_zoo.models.weights import RANDOM_WEIGHTS
+from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 from scarlet_zoo.models.weights.checkpoint import state_sha256
 
 _CALIBRATION_PHOTOS = 12

@@ -15,7 +15,7 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.labels import names_in
 from scarlet_zoo.errors import CheckpointError, PretrainedError, ScarletError
 from scarlet_zoo.models.scarlet import check_digest, check_loaded, create_from_file, create_model
-from scarlet_zoo.models.weights import RANDOM_WEIGHTS
+from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 from scarlet_zoo.models.weights.checkpoint import read_metadata, read_tensors
 from scarlet_zoo.models.weights.download import fetch_repository, fetch_weights
 from scarlet_zoo.models.weights.stated import arguments_stated, is_weights_file, stated_network

@@ -22,6 +22,8 @@ from scarlet_zoo.utils.files import shipped_folder
 from scarlet_zoo.utils.schema import first_fault
 
 WEIGHTS_FOLDER = shipped_folder("weights")
+# What stands in place of a card's name for weights that nobody has trained.
+RANDOM_WEIGHTS = "random (structure and latency only)"
 
 
 T = TypeVar("T")
