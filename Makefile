@@ -34,11 +34,11 @@ test: install-dev $(PICTURES) browser emulator $(FETCHED)
 COVERAGE := .venv/coverage.json
 
 # What tests need beside packages: an arm64 Python, an old ONNX Runtime, timm's tests, compiled kernels.
-$(FETCHED): tests/fetch.py scarlet_zoo/training/kernels.py | install-dev emulator
+$(FETCHED): tests/fetch.py $(wildcard scarlet_zoo/training/kernel*.py) | install-dev emulator
 	$(BIN)/python tests/fetch.py && touch $@
 
 # numba compiles the bytecode, which slipcover changes to count lines.
-COMPILED := --omit 'scarlet_zoo/training/kernels.py'
+COMPILED := --omit 'scarlet_zoo/training/kernel*.py'
 
 WORKERS := -q -n 3 --dist worksteal
 

@@ -1,8 +1,10 @@
 """Our layers for training are torch's, but faster: same parameters, same results within rounding."""
 
 import copy
+import ctypes
 import json
-from typing import Any
+import resource
+from types import SimpleNamespace
 
 import numba
 import pytest
@@ -15,10 +17,13 @@ from torch import nn
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.training import fast_layers as layers
-from scarlet_zoo.training import kernels
+from scarlet_zoo.training import kernel_tools
+from scarlet_zoo.training import team as teams
 from scarlet_zoo.training.fast_layers import DepthwiseConv2d, FastBatchNorm2d, FastBatchNormAct2d, fast_layers
 from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.run import DataPlan, as_begun
+from scarlet_zoo.utils import memory
+from scarlet_zoo.utils.memory import kept_memory
 
 # An input that is far from its mean: a variance taken from sums of squares would lose its digits.
 INPUT = torch.randn(96, 24, 13, 11, generator=torch.Generator().manual_seed(0)) * 2 + 300
@@ -171,26 +176,75 @@ def test_a_run_that_began_before_there_were_others_keeps_torchs(tmp_path):
     assert as_begun(settings(), DataPlan(name="fashion-mnist"), tmp_path / "new")[0].layers == "fast"
 
 
-def test_without_numba_layers_are_torchs(tmp_path, monkeypatch):
-    monkeypatch.setattr(layers, "find_spec", lambda name: None)
-    assert layers.with_layers(settings(), strategy_of("spos").model).layers == "torch"
+@pytest.mark.parametrize(("name", "value"), [("find_spec", lambda name: None), ("team", lambda: None)])
+def test_where_kernels_cannot_run_layers_are_torchs(name, value, tmp_path, monkeypatch):
+    """Without numba, and where torch's OpenMP is not GNU's."""
+    monkeypatch.setattr(layers, name, value)
+    model = strategy_of("spos").model
+    assert layers.with_layers(settings(), model).layers == "torch"
+    with fast_layers(model) as count:
+        assert count == 0
     train(strategy_of("spos"), DATA, settings(max_steps=1), tmp_path)
 
 
 def test_kernels_that_cannot_be_kept_on_disk_are_compiled_all_the_same(monkeypatch):
-    njit = numba.njit
+    cfunc = numba.cfunc
 
-    def without_a_folder(*, cache=False, **options):
+    def without_a_folder(signature, *, cache=False, **options):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
-        return njit(**options)
+        return cfunc(signature, **options)
 
-    monkeypatch.setattr(numba, "njit", without_a_folder)
-    python: Any = kernels.channel_sums
-    total = kernels._compiled(python.py_func)
-    sums = kernels.sums_buffer(3)
-    total(torch.ones(5, 3).numpy(), torch.zeros(3).numpy(), sums, 0, kernels.PARTS)
-    assert sums.sum(0).tolist() == [[5] * 3, [5] * 3]
+    monkeypatch.setattr(numba, "cfunc", without_a_folder)
+
+    def doubled(given):
+        given[0] *= 2
+
+    number = torch.tensor([21])
+    given = kernel_tools.kernel(doubled)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(given.address)(number.data_ptr())
+    assert number.item() == 42
+
+
+def test_another_openmp_has_no_team(tmp_path, monkeypatch):
+    monkeypatch.setattr(teams.torch, "__file__", str(tmp_path / "torch" / "__init__.py"))
+    assert teams.team.__wrapped__() is None
+    assert teams.team() is not None
+
+
+@pytest.mark.slow
+def test_large_tensors_use_their_memory_again():
+    """38 MB a tensor, 9,200 pages: glibc alone maps them anew in each step."""
+    wide = nn.Sequential(nn.Conv2d(8, 96, 1, bias=False), BatchNormAct2d(96), nn.Conv2d(96, 96, 3, 1, 1, groups=96),
+                         nn.ReLU(), nn.Conv2d(96, 8, 1)).to(memory_format=torch.channels_last)  # fmt: skip
+    x = torch.randn(96, 8, 32, 32).contiguous(memory_format=torch.channels_last)
+
+    def faults(steps):
+        for _ in range(steps):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            wide(x).sum().backward()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    alone = faults(2)
+    with kept_memory():
+        kept = faults(4)
+    assert alone > 50_000
+    assert kept < alone / 5
+    assert faults(1) > 50_000, "at the end the library does as before"
+
+
+def test_a_training_keeps_memory_and_gives_it_back(tmp_path, monkeypatch):
+    library, called = ctypes.CDLL(None), []
+    monkeypatch.setattr(memory, "_glibc", lambda: SimpleNamespace(
+        mallopt=lambda *given: called.append(given), malloc_trim=library.malloc_trim))  # fmt: skip
+    train(strategy_of("spos"), DATA, settings(max_steps=1), tmp_path)
+    assert [value for _, value in called] == [0, 2**31 - 1, 65_536, 131_072]
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    with kept_memory():
+        assert memory._glibc() is None
 
 
 def test_the_document_has_the_numbers_of_the_record():

@@ -2,27 +2,25 @@
 
 A depthwise convolution larger than 3x3 gets its weights' gradient, and batch norm with its activation its output and
 gradient, from :mod:`scarlet_zoo.training.kernels`. Where an input does not suit the kernels (another device, dtype or
-order in memory) and where numba is not installed, a layer is torch's. docs/training.md has what this gains.
+order in memory) and where numba or GNU's OpenMP is missing, a layer is torch's. docs/training.md has what this gains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
-from numpy.typing import NDArray
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from scarlet_zoo.training.settings import TORCH, TrainSettings
-
-if TYPE_CHECKING:
-    from scarlet_zoo.training import kernels
+from scarlet_zoo.training.team import team
 
 
 class Curve(NamedTuple):
@@ -43,6 +41,7 @@ _CURVES = {
     nn.Hardswish: Curve(low=-3.0, high=3.0, square=1 / 6, slope=0.5, top_slope=1.0),
 }
 _LEAST_VALUES = 65_536  # Torch is done with fewer before a kernel has been called.
+_PARTS = 32  # as in the kernels
 _LARGEST_OF_ONEDNN = 3  # The largest depthwise kernel for which oneDNN has a weight gradient of its own.
 
 
@@ -83,9 +82,14 @@ _FAST: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def with_layers(settings: TrainSettings, model: nn.Module) -> TrainSettings:
-    """Return the settings with the layers that a model has: torch's on an accelerator, or where numba is not there."""
-    there = bool(find_spec("numba")) and any(_has_faster(module) for module in model.modules())
+    """Return the settings with the layers that a model has: torch's on an accelerator, and where ours cannot run."""
+    there = can_run() and any(_has_faster(module) for module in model.modules())
     return settings if there and not torch.accelerator.is_available() else replace(settings, layers=TORCH)
+
+
+def can_run() -> bool:
+    """Whether the kernels run here: numba compiles them, and torch has a team of threads for them."""
+    return bool(find_spec("numba")) and team() is not None
 
 
 @contextmanager
@@ -94,7 +98,8 @@ def fast_layers(model: nn.Module | None) -> Iterator[int]:
 
     The modules stay what they are to everybody who holds them: only their class changes, for a subclass.
     """
-    changed = [module for module in model.modules() if _has_faster(module)] if model is not None else []
+    modules = model.modules() if model is not None and can_run() else ()
+    changed = [module for module in modules if _has_faster(module)]
     former = [type(module) for module in changed]
     for module in changed:
         module.__class__ = _FAST[type(module)]
@@ -146,9 +151,14 @@ def _trained(norm: nn.BatchNorm2d, x: Tensor) -> Tensor | None:
     curve = curve_of(norm)
     if curve is None or not (norm.training and suits(x, norm.weight) and rows_of(x) > 1):
         return None
-    y, mean, variance = _NormAct.apply(x, norm.weight, norm.bias, curve, norm.eps)
+    y, mean, variance = _NormAct.apply(x, norm.weight, norm.bias, _fixed(norm.eps, curve))
     _track(norm, mean, variance, rows_of(x))
     return cast(Tensor, y)
+
+
+@cache
+def _fixed(eps: float, curve: Curve) -> Tensor:
+    return torch.tensor([eps, *curve])
 
 
 def _track(norm: nn.Module, mean: Tensor, variance: Tensor, rows: int) -> None:
@@ -163,27 +173,16 @@ def _track(norm: nn.Module, mean: Tensor, variance: Tensor, rows: int) -> None:
         cast(Tensor, running_var).lerp_(variance * (rows / (rows - 1)), share)  # type: ignore[arg-type]
 
 
-def _kernels() -> Any:
-    from scarlet_zoo.training import kernels  # numba is imported when the first layer runs
+def _run(name: str, *given: int | Tensor) -> None:
+    """Run a kernel with numbers and with tensors, which it gets the addresses of."""
+    from scarlet_zoo.training import kernel_tools, kernels  # numba is imported when the first layer runs
 
-    return kernels
-
-
-def _run(kernel: Callable[..., None], *arguments: Any) -> None:
-    _kernels().spread(kernel, *arguments, threads=torch.get_num_threads())
+    numbers = [value.data_ptr() if isinstance(value, Tensor) else value for value in given]
+    kernel_tools.run(getattr(kernels, name), numbers, torch.get_num_threads())
 
 
-def _rows(x: Tensor) -> kernels.Floats:
-    """The rows of channels (N H W, C) of a tensor in the order channels_last, without a copy."""
-    return cast("kernels.Floats", x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1]).numpy())
-
-
-def _images(x: Tensor) -> kernels.Floats:
-    return cast("kernels.Floats", x.detach().permute(0, 2, 3, 1).numpy())
-
-
-def _curve_array(curve: Curve) -> kernels.Floats:
-    return torch.tensor(curve, dtype=torch.float32).numpy()
+def _sums_of(channels: int) -> Tensor:
+    return torch.empty(_PARTS, 2, channels, dtype=torch.float64)
 
 
 class _Depthwise(torch.autograd.Function):
@@ -206,10 +205,12 @@ class _Depthwise(torch.autograd.Function):
                 [True, False, False],
             )[0]  # fmt: skip
         if ctx.needs_input_grad[1]:
-            use = _kernels()
-            out = use.weight_buffer(tuple(weight.shape[2:]), x.shape[1])
-            _run(use.depthwise_weight_gradient, _images(x), _images(gradient), out, ctx.stride, *ctx.padding)
-            by_weight = torch.from_numpy(out.sum(0)).permute(2, 0, 1)[:, None].contiguous()
+            (count, channels, height, width), (rows, columns) = x.shape, gradient.shape[2:]
+            kernel = weight.shape[2:]
+            parts, result = torch.zeros(_PARTS, *kernel, channels), torch.empty(*kernel, channels)
+            _run("depthwise_weight_gradient", count, height, width, channels, rows, columns, *kernel, ctx.stride,
+                 *ctx.padding, x, gradient, parts, result)  # fmt: skip
+            by_weight = result.permute(2, 0, 1)[:, None].contiguous()
         return by_input, by_weight, None, None
 
 
@@ -217,35 +218,21 @@ class _NormAct(torch.autograd.Function):
     """Batch norm by the batch's statistics and an activation; also returns mean and (biased) variance (C)."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, curve: Curve, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        use, rows, channels = _kernels(), _rows(x), x.shape[1]
-        sums, shift = use.sums_buffer(channels), rows[0].copy()
-        _run(use.channel_sums, rows, shift, sums)
-        first, second = torch.from_numpy(sums).sum(0) / len(rows)
-        mean = (torch.from_numpy(shift) + first).float()
-        variance = (second - first**2).clamp(min=0).float()
-        inverse = torch.rsqrt(variance + eps)
-        scale, y = weight.detach() * inverse, torch.empty_like(x)
-        offset = bias.detach() - mean * scale
-        _run(use.scaled_and_activated, rows, scale.numpy(), offset.numpy(), _curve_array(curve), _rows(y))
-        ctx.save_for_backward(x, weight, bias, mean, inverse)
-        ctx.curve = curve
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        channels = x.shape[1]
+        affine, found, y = torch.stack([weight, bias]), torch.empty(5, channels), torch.empty_like(x)
+        _run("norm_and_activation", rows_of(x), channels, x, affine, fixed, _sums_of(channels), found, y)
+        ctx.save_for_backward(x, affine, found, fixed)
+        mean, variance = found[0], found[1]
         ctx.mark_non_differentiable(mean, variance)
         return y, mean, variance
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        x, weight, bias, mean, inverse = ctx.saved_tensors
-        use, rows = _kernels(), _rows(x)
-        gradient = _rows(gradients[0].contiguous(memory_format=torch.channels_last))
-        affine = torch.stack([weight, bias]).detach().numpy()
-        fixed: tuple[NDArray[Any], ...] = (mean.numpy(), inverse.numpy(), affine, _curve_array(ctx.curve))
-        sums = use.sums_buffer(x.shape[1])
-        _run(use.norm_gradient_sums, rows, gradient, *fixed, sums)
-        total = torch.from_numpy(sums).sum(0)
-        by_input = torch.empty_like(x)
-        _run(use.norm_input_gradient, rows, gradient, *fixed, (total / len(rows)).float().numpy(), _rows(by_input))
-        by_bias, by_weight = total.float()
-        return by_input, by_weight, by_bias, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, affine, found, fixed = ctx.saved_tensors
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        channels = x.shape[1]
+        by_input, by_affine = torch.empty_like(x), torch.empty(2, channels)
+        _run("norm_and_activation_gradient", rows_of(x), channels, x, gradient, affine, fixed, found,
+             _sums_of(channels), by_input, by_affine)  # fmt: skip
+        return by_input, by_affine[1], by_affine[0], None

@@ -4,99 +4,85 @@ oneDNN, which torch calls, has a depthwise kernel for the gradient of the weight
 own log); larger ones run as dense convolutions of 16 channels. And torch passes over a tensor in memory once for each
 of batch norm's statistics, its output and the activation, where two passes are enough. docs/training.md has the gain.
 
-All tensors are float32 in the order (N, H, W, C), torch's ``channels_last``, or rows of channels (R, C). Images or rows
-are divided into PARTS; a kernel does those from ``begin`` to ``end``, and :func:`spread` lets several threads do all.
-Sums are taken in a fixed order, so the number of threads does not change a bit of the results.
+All tensors are float32 in the order (N, H, W, C), torch's ``channels_last``, or rows of channels (R, C).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
-import numba
 import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from scarlet_zoo.training.kernel_tools import (
+    PARTS,
+    barrier,
+    compiled,
+    doubles,
+    floats,
+    inlined,
+    kernel,
+    own_parts,
+    thread,
+    threads,
+)  # fmt: skip
 
-PARTS = 32  # More than most machines have cores.
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
 _ROWS = 64  # Rows that are summed in float32 before their sum joins the total in float64.
 
-# A product and a sum may be rounded once. More freedom would also assume that no value is infinite or no number, and a
-# training that diverges must be seen.
-_MATHS = {"contract"}
-_inlined = numba.njit(inline="always", fastmath=_MATHS)
 
-
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a kernel at its first call; the result is kept on disk where a folder for it may be written to."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": _MATHS, "error_model": "numpy"}
-    try:
-        return cast("Callable[..., None]", numba.njit(cache=True, **options)(function))
-    except RuntimeError:
-        return cast("Callable[..., None]", numba.njit(**options)(function))
-
-
-@_compiled
-def depthwise_weight_gradient(
-    x: Floats, gradient: Floats, out: Floats, stride: int, pad_h: int, pad_w: int, begin: int, end: int
+@compiled
+def _add_image(
+    x: Floats, gradient: Floats, out: Floats, kernel_h: int, kernel_w: int, stride: int, pad_h: int, pad_w: int
 ) -> None:
-    """Add the gradient of a depthwise convolution's weights to ``out``.
+    height, width, channels = x.shape
+    for row in range(gradient.shape[0]):
+        for i in range(kernel_h):
+            h = row * stride + i - pad_h
+            if h < 0 or h >= height:
+                continue
+            for column in range(gradient.shape[1]):
+                for j in range(kernel_w):
+                    w = column * stride + j - pad_w
+                    if 0 <= w < width:
+                        tap = i * kernel_w + j
+                        for c in range(channels):
+                            out[tap, c] += x[h, w, c] * gradient[row, column, c]
 
-    Args:
-        x: the convolution's input (N, H, W, C).
-        gradient: the loss's gradient by the convolution's output (N, OH, OW, C).
-        out: the weights' gradient (parts, KH, KW, C), zero at the start; its sum over the parts is the result.
-        stride: the convolution's stride in both directions.
-        pad_h: rows of zeros above and below.
-        pad_w: columns of zeros on the left and on the right.
+
+@kernel
+def depthwise_weight_gradient(given: Any) -> None:
+    """Write the gradient of a depthwise convolution's weights.
+
+    Takes N, H, W, C of the convolution's input, OH, OW of its output, KH, KW of its weights, its stride, rows of zeros
+    above and columns on the left; the addresses of the input (N, H, W, C), of the loss's gradient by the output
+    (N, OH, OW, C), of zeros (PARTS, KH, KW, C), and of the result (KH, KW, C).
     """
-    count, height, width, channels = x.shape
-    _, kernel_h, kernel_w, _ = out.shape
+    v = carray(given, 15)
+    count, height, width, channels, rows, columns, kernel_h, kernel_w, stride, pad_h, pad_w = v[:11]
+    x = carray(floats(v[11]), (count, height, width, channels))
+    gradient = carray(floats(v[12]), (count, rows, columns, channels))
+    out = carray(floats(v[13]), (PARTS, kernel_h * kernel_w, channels))
+    result = carray(floats(v[14]), (kernel_h * kernel_w, channels))
     per = (count + PARTS - 1) // PARTS
+    begin, end = own_parts()
     for part in range(begin, end):
         for n in range(part * per, min(count, (part + 1) * per)):
-            for row in range(gradient.shape[1]):
-                for i in range(kernel_h):
-                    h = row * stride + i - pad_h
-                    if h < 0 or h >= height:
-                        continue
-                    for column in range(gradient.shape[2]):
-                        for j in range(kernel_w):
-                            w = column * stride + j - pad_w
-                            if 0 <= w < width:
-                                for c in range(channels):
-                                    out[part, i, j, c] += x[n, h, w, c] * gradient[n, row, column, c]
+            _add_image(x[n], gradient[n], out[part], kernel_h, kernel_w, stride, pad_h, pad_w)
+    barrier()
+    taps = len(result)
+    for tap in range(taps * thread() // threads(), taps * (thread() + 1) // threads()):
+        for c in range(channels):
+            total = np.float32(0)
+            for part in range(PARTS):
+                total += out[part, tap, c]
+            result[tap, c] = total
 
 
-@_compiled
-def channel_sums(x: Floats, shift: Floats, sums: NDArray[np.float64], begin: int, end: int) -> None:
-    """Write the sums of (x - shift) and of its square over the rows (R, C) into ``sums`` (parts, 2, C)."""
-    rows, channels = x.shape
-    per = (rows + PARTS - 1) // PARTS
-    for part in range(begin, end):
-        first, second = np.empty(channels, np.float32), np.empty(channels, np.float32)
-        sums[part] = 0
-        last = min(rows, (part + 1) * per)
-        for start in range(part * per, last, _ROWS):
-            first[:] = 0
-            second[:] = 0
-            for row in range(start, min(start + _ROWS, last)):
-                for c in range(channels):
-                    value = x[row, c] - shift[c]
-                    first[c] += value
-                    second[c] += value * value
-            for c in range(channels):
-                sums[part, 0, c] += first[c]
-                sums[part, 1, c] += second[c]
-
-
-@_inlined
+@inlined
 def _value(
     y: np.float32, low: np.float32, high: np.float32, square: np.float32, slope: np.float32, top_slope: np.float32,
     top_value: np.float32,
@@ -106,7 +92,7 @@ def _value(
     return np.float32(0) if y <= low else (outer if y >= high else inner)
 
 
-@_inlined
+@inlined
 def _derivative(
     y: np.float32, low: np.float32, high: np.float32, square: np.float32, slope: np.float32, top_slope: np.float32
 ) -> np.float32:
@@ -114,35 +100,21 @@ def _derivative(
     return np.float32(0) if y <= low else (top_slope if y >= high else inner)
 
 
-@_compiled
-def scaled_and_activated(
-    x: Floats, scale: Floats, offset: Floats, curve: Floats, out: Floats, begin: int, end: int
-) -> None:
-    """Write ``f(scale x + offset)`` into ``out`` (R, C); ``curve`` has the six numbers of a :class:`Curve`."""
+@inlined
+def _total(sums: Doubles, which: int, c: int) -> float:
+    total = 0.0
+    for part in range(PARTS):
+        total += sums[part, which, c]
+    return total
+
+
+@compiled
+def _sum_rows(x: Floats, sums: Doubles, begin: int, end: int) -> None:
+    """Sums of (x - x[0]) and of its square over the rows of each part."""
     rows, channels = x.shape
-    low, high, square, slope, top_slope, top_value = curve
     per = (rows + PARTS - 1) // PARTS
+    first, second = np.empty(channels, np.float32), np.empty(channels, np.float32)
     for part in range(begin, end):
-        for row in range(part * per, min(rows, (part + 1) * per)):
-            for c in range(channels):
-                out[row, c] = _value(scale[c] * x[row, c] + offset[c], low, high, square, slope, top_slope, top_value)
-
-
-@_compiled
-def norm_gradient_sums(
-    x: Floats, gradient: Floats, mean: Floats, inverse: Floats, affine: Floats, curve: Floats,
-    sums: NDArray[np.float64], begin: int, end: int,
-) -> None:  # fmt: skip
-    """Write the sums over the rows that the gradient of batch norm and activation needs.
-
-    With ``h = (x - mean) inverse``, ``y = affine[0] h + affine[1]`` and ``a = gradient f'(y)``, ``sums`` (parts, 2, C)
-    gets the sums of ``a``, which is the gradient by the norm's bias, and of ``a h``, the one by its weight.
-    """
-    rows, channels = x.shape
-    low, high, square, slope, top_slope, _ = curve
-    per = (rows + PARTS - 1) // PARTS
-    for part in range(begin, end):
-        first, second = np.empty(channels, np.float32), np.empty(channels, np.float32)
         sums[part] = 0
         last = min(rows, (part + 1) * per)
         for start in range(part * per, last, _ROWS):
@@ -150,7 +122,72 @@ def norm_gradient_sums(
             second[:] = 0
             for row in range(start, min(start + _ROWS, last)):
                 for c in range(channels):
-                    h = (x[row, c] - mean[c]) * inverse[c]
+                    value = x[row, c] - x[0, c]
+                    first[c] += value
+                    second[c] += value * value
+            for c in range(channels):
+                sums[part, 0, c] += first[c]
+                sums[part, 1, c] += second[c]
+
+
+@compiled
+def _apply(x: Floats, scale: Floats, offset: Floats, fixed: Floats, out: Floats, begin: int, end: int) -> None:
+    """``f(scale x + offset)`` of the rows of each part."""
+    rows, channels = x.shape
+    _, low, high, square, slope, top_slope, top_value = fixed
+    per = (rows + PARTS - 1) // PARTS
+    for row in range(begin * per, min(rows, end * per)):
+        for c in range(channels):
+            out[row, c] = _value(scale[c] * x[row, c] + offset[c], low, high, square, slope, top_slope, top_value)
+
+
+@kernel
+def norm_and_activation(given: Any) -> None:
+    """Write ``f(batch norm of x)``, and the batch's statistics.
+
+    Takes R and C; the addresses of x (R, C), of the norm's weight and bias (2, C), of its epsilon and the six numbers
+    of the activation's curve (7), of room for sums (PARTS, 2, C) in float64, of the statistics to write (5, C): mean,
+    variance, 1 / deviation, scale and offset; and of the output (R, C).
+    """
+    v = carray(given, 8)
+    rows, channels = v[:2]
+    x, y = carray(floats(v[2]), (rows, channels)), carray(floats(v[7]), (rows, channels))
+    affine, fixed = carray(floats(v[3]), (2, channels)), carray(floats(v[4]), 7)
+    sums, found = carray(doubles(v[5]), (PARTS, 2, channels)), carray(floats(v[6]), (5, channels))
+    begin, end = own_parts()
+    _sum_rows(x, sums, begin, end)
+    barrier()
+    own = thread()
+    for c in range(channels * own // threads(), channels * (own + 1) // threads()):
+        first = _total(sums, 0, c) / rows
+        spread = _total(sums, 1, c) / rows - first * first
+        variance = np.float32(0.0 if spread < 0 else spread)  # what is no number stays none
+        mean = np.float32(np.float64(x[0, c]) + first)
+        inverse = np.float32(1) / np.float32(np.sqrt(variance + fixed[0]))
+        found[0, c], found[1, c], found[2, c] = mean, variance, inverse
+        found[3, c] = affine[0, c] * inverse
+        found[4, c] = affine[1, c] - mean * found[3, c]
+    barrier()
+    _apply(x, found[3], found[4], fixed, y, begin, end)
+
+
+@compiled
+def _sum_gradients(
+    x: Floats, gradient: Floats, found: Floats, affine: Floats, fixed: Floats, sums: Doubles, begin: int, end: int
+) -> None:
+    rows, channels = x.shape
+    _, low, high, square, slope, top_slope, _ = fixed
+    per = (rows + PARTS - 1) // PARTS
+    first, second = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    for part in range(begin, end):
+        sums[part] = 0
+        last = min(rows, (part + 1) * per)
+        for start in range(part * per, last, _ROWS):
+            first[:] = 0
+            second[:] = 0
+            for row in range(start, min(start + _ROWS, last)):
+                for c in range(channels):
+                    h = (x[row, c] - found[0, c]) * found[2, c]
                     y = h * affine[0, c] + affine[1, c]
                     a = gradient[row, c] * _derivative(y, low, high, square, slope, top_slope)
                     first[c] += a
@@ -160,53 +197,48 @@ def norm_gradient_sums(
                 sums[part, 1, c] += second[c]
 
 
-@_compiled
-def norm_input_gradient(
-    x: Floats, gradient: Floats, mean: Floats, inverse: Floats, affine: Floats, curve: Floats, means: Floats,
-    out: Floats, begin: int, end: int,
+@compiled
+def _apply_gradients(
+    x: Floats, gradient: Floats, found: Floats, affine: Floats, fixed: Floats, means: Floats, out: Floats, begin: int,
+    end: int,
 ) -> None:  # fmt: skip
-    """Write the gradient by the norm's input, ``affine[0] inverse (a - means[0] - h means[1])``, into ``out`` (R, C).
+    rows, channels = x.shape
+    _, low, high, square, slope, top_slope, _ = fixed
+    per = (rows + PARTS - 1) // PARTS
+    for row in range(begin * per, min(rows, end * per)):
+        for c in range(channels):
+            h = (x[row, c] - found[0, c]) * found[2, c]
+            y = h * affine[0, c] + affine[1, c]
+            a = gradient[row, c] * _derivative(y, low, high, square, slope, top_slope)
+            out[row, c] = found[3, c] * (a - means[0, c] - h * means[1, c])
 
-    ``h`` and ``a`` are those of :func:`norm_gradient_sums`, and ``means`` (2, C) its sums over the number of rows
+
+@kernel
+def norm_and_activation_gradient(given: Any) -> None:
+    """Write the gradients by the input, the weight and the bias of :func:`norm_and_activation`.
+
+    Takes R and C; the addresses of x (R, C), of the loss's gradient by the output (R, C), of weight and bias (2, C), of
+    epsilon and curve (7), of the statistics that were written (5, C), of room for sums (PARTS, 2, C) in float64; and of
+    the results: by the input (R, C), and by bias and weight (2, C).
+
+    With ``h = (x - mean) / deviation``, ``y = weight h + bias`` and ``a = gradient f'(y)``, the bias gets the sum of
+    ``a``, the weight that of ``a h``, and the input ``weight / deviation (a - mean(a) - h mean(a h))``
     (arXiv 1502.03167, section 3).
     """
-    rows, channels = x.shape
-    low, high, square, slope, top_slope, _ = curve
-    per = (rows + PARTS - 1) // PARTS
-    for part in range(begin, end):
-        for row in range(part * per, min(rows, (part + 1) * per)):
-            for c in range(channels):
-                h = (x[row, c] - mean[c]) * inverse[c]
-                y = h * affine[0, c] + affine[1, c]
-                a = gradient[row, c] * _derivative(y, low, high, square, slope, top_slope)
-                out[row, c] = affine[0, c] * inverse[c] * (a - means[0, c] - h * means[1, c])
-
-
-def sums_buffer(channels: int) -> NDArray[np.float64]:
-    """An array (PARTS, 2, C) for the sums of a kernel."""
-    return np.empty((PARTS, 2, channels), np.float64)
-
-
-def weight_buffer(kernel: tuple[int, int], channels: int) -> Floats:
-    """An array of zeros (PARTS, KH, KW, C) for :func:`depthwise_weight_gradient`."""
-    return np.zeros((PARTS, *kernel, channels), np.float32)
-
-
-def spread(kernel: Callable[..., None], *arguments: Any, threads: int) -> None:
-    """Let threads do the parts of a kernel; return when all are done."""
-    threads = min(threads, PARTS)
-    ends = [PARTS * number // threads for number in range(threads + 1)]
-    jobs = [_pool(threads - 1).submit(kernel, *arguments, *piece) for piece in pairwise(ends[1:])]
-    kernel(*arguments, 0, ends[1])
-    for job in jobs:
-        job.result()
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="kernels")
-
-
-# A forked process has none of the threads.
-if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    v = carray(given, 10)
+    rows, channels = v[:2]
+    x, gradient = carray(floats(v[2]), (rows, channels)), carray(floats(v[3]), (rows, channels))
+    affine, fixed = carray(floats(v[4]), (2, channels)), carray(floats(v[5]), 7)
+    found, sums = carray(floats(v[6]), (5, channels)), carray(doubles(v[7]), (PARTS, 2, channels))
+    by_input, by_affine = carray(floats(v[8]), (rows, channels)), carray(floats(v[9]), (2, channels))
+    begin, end = own_parts()
+    _sum_gradients(x, gradient, found, affine, fixed, sums, begin, end)
+    barrier()
+    means = np.empty((2, channels), np.float32)  # each thread has its own
+    for c in range(channels):
+        for which in range(2):
+            total = _total(sums, which, c)
+            means[which, c] = total / rows
+            if thread() == 0:
+                by_affine[which, c] = total
+    _apply_gradients(x, gradient, found, affine, fixed, means, by_input, begin, end)

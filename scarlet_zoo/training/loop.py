@@ -47,6 +47,7 @@ from scarlet_zoo.training.state import (
     read_state,
     write_state,
 )
+from scarlet_zoo.utils.memory import kept_memory
 
 Progress = Callable[[int, int], None]
 
@@ -154,7 +155,8 @@ class Loop:
         main = self.accelerator.is_main_process
         self.spent.begin()
         fast = self.settings.layers == FAST
-        with StepLog(self.out / STEPS_FILE, self.first, enabled=main) as log, fast_layers(self.model if fast else None):
+        log = StepLog(self.out / STEPS_FILE, self.first, enabled=main)
+        with log, kept_memory(), fast_layers(self.model if fast else None):
             self.learner.train_mode()
             for step, (views, targets) in enumerate(_raising(loader), start=self.first):
                 row = self._step(step, views, targets)
