@@ -9,11 +9,11 @@ again. Hugging Face Accelerate provides devices, processes and mixed precision: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,12 +21,12 @@ from torch import Tensor
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.augmentations import AugmentPlan
 from scarlet_zoo.data.balance import SAMPLING
-from scarlet_zoo.data.batches import Batch, Batches, Views
+from scarlet_zoo.data.batches import Batches, Views
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.mixing import Mixed
 from scarlet_zoo.data.preprocessing import RULE
 from scarlet_zoo.data.splits import Split
-from scarlet_zoo.errors import DivergedError, ScarletError, TrainingError
+from scarlet_zoo.errors import DivergedError, TrainingError
 from scarlet_zoo.inference.accuracy import count_right
 from scarlet_zoo.models.batchnorm import several_values
 from scarlet_zoo.training.acceleration import accelerator_of, shared_value
@@ -34,6 +34,7 @@ from scarlet_zoo.training.early_stopping import BestEpoch
 from scarlet_zoo.training.fast_layers import fast_layers, with_layers
 from scarlet_zoo.training.former import RULE_KEY, refuse_other_rule
 from scarlet_zoo.training.learner import Course, Learner, StepBatch
+from scarlet_zoo.training.loader import batches_of
 from scarlet_zoo.training.optimizer import SCALE, make_optimizer
 from scarlet_zoo.training.outcome import Seen, Training, Watch, accuracy_of
 from scarlet_zoo.training.settings import FAST, TORCH, TrainSettings
@@ -146,19 +147,15 @@ class Loop:
 
     def steps(self) -> Iterator[Seen]:
         """Run the remaining steps and yield after each what can be told."""
-        loader: Any = torch.utils.data.DataLoader(
-            cast(Any, _ErrorsAsValues(Views(self._mixed(), self.learner.views))),
-            batch_sampler=cast(Any, self._batches(self.first, self.last)),
-            num_workers=self.settings.workers,
-            collate_fn=_as_it_is,
+        loaded = batches_of(
+            Views(self._mixed(), self.learner.views), self._batches(self.first, self.last), self.settings.workers
         )
-        main = self.accelerator.is_main_process
         self.spent.begin()
-        fast = self.settings.layers == FAST
-        log = StepLog(self.out / STEPS_FILE, self.first, enabled=main)
-        with log, kept_memory(), fast_layers(self.model if fast else None):
+        faster = self.model if self.settings.layers == FAST else None
+        log = StepLog(self.out / STEPS_FILE, self.first, enabled=self.accelerator.is_main_process)
+        with log, kept_memory(), fast_layers(faster):
             self.learner.train_mode()
-            for step, (views, targets) in enumerate(_raising(loader), start=self.first):
+            for step, (views, targets) in enumerate(loaded, start=self.first):
                 row = self._step(step, views, targets)
                 log.write(row)
                 if self.settings.tensorboard:
@@ -312,31 +309,3 @@ class Loop:
             stopped_early=self.last < self.planned and self.best.is_over(self.top1),
             loss=sum(losses) / len(losses) if losses else math.nan,
         )  # fmt: skip
-
-
-class _ErrorsAsValues:
-    """Batches, or the error in place of one: the loader would put a process's traceback into the error's message."""
-
-    def __init__(self, views: Views) -> None:
-        self._views = views
-
-    def __len__(self) -> int:
-        return len(self._views)
-
-    def __getitems__(self, batch: Batch) -> tuple[tuple[Tensor, ...], Tensor] | ScarletError:
-        try:
-            return self._views.__getitems__(batch)
-        except ScarletError as error:
-            return error
-
-
-def _raising(loader: Iterable[Any]) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-    for batch in loader:
-        if isinstance(batch, ScarletError):
-            raise batch
-        yield batch
-
-
-def _as_it_is(batch: Any) -> Any:
-    """Return the batch unchanged: the split has collated it already."""
-    return batch
