@@ -238,7 +238,12 @@ def test_a_training_keeps_memory_and_gives_it_back(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_glibc", lambda: SimpleNamespace(
         mallopt=lambda *given: called.append(given), malloc_trim=library.malloc_trim))  # fmt: skip
     train(strategy_of("spos"), DATA, settings(max_steps=1), tmp_path)
-    assert [value for _, value in called] == [0, 2**31 - 1, 65_536, 131_072]
+    kept, given_back = [0, 2**31 - 1], [65_536, 131_072]
+    assert [value for _, value in called] == kept + given_back
+    called.clear()
+    with kept_memory(), kept_memory():
+        pass
+    assert [value for _, value in called] == kept + given_back, "only the outermost block gives it back"
 
 
 def test_another_c_library_is_left_as_it_is(monkeypatch):

@@ -26,6 +26,7 @@ from scarlet_zoo.inference.classifier import Classifier
 from scarlet_zoo.inference.counted import Counted, counted_images, logits_of_classes, training_images
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.inference.right_answers import Accuracy
+from scarlet_zoo.utils.memory import kept_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -218,14 +219,15 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
     """Count right answers; None if there are no images."""
     first = among = done = 0
     seen = set()
-    for logits, target in pairs:
-        named = likeliest(logits, _TOP)
-        first += int(named[0] == target)
-        among += int(target in named)
-        done += 1
-        seen.add(target)
-        if progress is not None:
-            progress(done, expected)
+    with kept_memory():
+        for logits, target in pairs:
+            named = likeliest(logits, _TOP)
+            first += int(named[0] == target)
+            among += int(target in named)
+            done += 1
+            seen.add(target)
+            if progress is not None:
+                progress(done, expected)
     if not done:
         return None
     counted = Accuracy(first, done)
@@ -269,7 +271,7 @@ def count_right(
 
     model.eval()
     right = count = 0
-    with torch.inference_mode():
+    with kept_memory(), torch.inference_mode():
         for images, targets in in_order(split, batch, limit):
             right += int((model(images.to(device)).argmax(1).cpu() == targets).sum())
             count += len(targets)

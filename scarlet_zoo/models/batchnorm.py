@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.utils.memory import kept_memory
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -33,7 +34,7 @@ def precise_bn(model: nn.Module, images: Iterable[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # None is the plain average over batches
         norm.train()
-    with torch.inference_mode(), several_values("batch norm statistics"):
+    with kept_memory(), torch.inference_mode(), several_values("batch norm statistics"):
         for batch in images:
             model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -13,26 +13,31 @@ _LIBRARY_TRIM_THRESHOLD, _LIBRARY_MMAP_MAX = 128 * 1024, 65_536
 _NO_LIMIT = 2**31 - 1
 
 
+_blocks = 0  # that are open, one within another
+
+
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Let freed memory be used again within the block, and give it back at the end.
+    """Let freed memory be used again within the block, and give it back at the end of the outermost one.
 
     glibc maps each tensor above 32 MB anew and unmaps it when it is freed, so the kernel clears its pages one by one
     at every step of a training: the layers that write such a tensor take several times as long. Other C libraries are
     left as they are.
     """
+    global _blocks
     library = _glibc()
-    if library is None:
-        yield
-        return
-    library.mallopt(_MMAP_MAX, 0)
-    library.mallopt(_TRIM_THRESHOLD, _NO_LIMIT)
+    _blocks += 1
+    if library is not None and _blocks == 1:
+        library.mallopt(_MMAP_MAX, 0)
+        library.mallopt(_TRIM_THRESHOLD, _NO_LIMIT)
     try:
         yield
     finally:
-        library.mallopt(_MMAP_MAX, _LIBRARY_MMAP_MAX)
-        library.mallopt(_TRIM_THRESHOLD, _LIBRARY_TRIM_THRESHOLD)
-        library.malloc_trim(0)
+        _blocks -= 1
+        if library is not None and not _blocks:
+            library.mallopt(_MMAP_MAX, _LIBRARY_MMAP_MAX)
+            library.mallopt(_TRIM_THRESHOLD, _LIBRARY_TRIM_THRESHOLD)
+            library.malloc_trim(0)
 
 
 def _glibc() -> Any:
