@@ -13,11 +13,12 @@ from conftest import ROOT
 from strategy_parts import DATA, rows_of, settings, strategy_of
 from timm import create_model
 from timm.layers import BatchNormAct2d
+from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.training import fast_layers as layers
-from scarlet_zoo.training import kernel_tools
+from scarlet_zoo.training import kernel_calls, kernel_tools
 from scarlet_zoo.training import team as teams
 from scarlet_zoo.training.fast_layers import DepthwiseConv2d, FastBatchNorm2d, FastBatchNormAct2d, fast_layers
 from scarlet_zoo.training.loop import train
@@ -68,6 +69,26 @@ def test_a_step_is_that_of_float64_within_rounding(kernel, stride, activation):
     own, torchs = differences(ours, expected), differences(after_a_step(theirs, x), expected)
     for name, difference in own.items():
         assert difference <= max(2 * torchs[name], 2e-6), name
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_gate_has_the_gradients_of_float64_within_rounding(frozen):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(24, 40, 1), SqueezeExcite(40, gate_layer=nn.Hardsigmoid)).train()
+    net[1].requires_grad_(not frozen)  # its mean carries the input's gradient all the same
+    net = net.to(memory_format=torch.channels_last)
+    exact, theirs = copy.deepcopy(net).double(), copy.deepcopy(net)
+    x = (INPUT - 300).contiguous(memory_format=torch.channels_last)
+    with fast_layers(net) as count:
+        assert count == 1
+        ours = after_a_step(net, x)
+    expected, torchs = after_a_step(exact, x.double()), after_a_step(theirs, x)
+    trained = {name: value for name, value in expected.items() if value is not None}
+    assert trained.keys() == {name for name, value in ours.items() if value is not None}
+    ours, torchs = ({name: found[name] for name in trained} for found in (ours, torchs))
+    own, other = differences(ours, trained), differences(torchs, trained)
+    for name, difference in own.items():
+        assert difference <= max(2 * other[name], 2e-6), name
 
 
 def test_the_number_of_threads_changes_no_bit():
@@ -153,7 +174,7 @@ def test_one_value_a_channel_is_refused_as_torch_refuses_it():
 
 
 def test_training_takes_them_and_a_run_goes_on_with_those_it_began_with(tmp_path, monkeypatch):
-    monkeypatch.setattr(layers, "_LEAST_VALUES", 0)
+    monkeypatch.setattr(kernel_calls, "LEAST_VALUES", 0)
     done, rows = [], []
     for kind in ("fast", "torch"):
         result = train(strategy_of("spos"), DATA, settings(layers=kind, max_steps=3), tmp_path / kind)

@@ -1,8 +1,9 @@
 """Layers that train faster on CPUs than torch's, with the same parameters and the same results within rounding.
 
-A depthwise convolution larger than 3x3 gets its weights' gradient, and batch norm with its activation its output and
-gradient, from :mod:`scarlet_zoo.training.kernels`. Where an input does not suit the kernels (another device, dtype or
-order in memory) and where numba or GNU's OpenMP is missing, a layer is torch's. docs/training.md has what this gains.
+A depthwise convolution larger than 3x3 gets its weights' gradient, batch norm with its activation its output and
+gradient, and squeeze and excitation its gradient, from :mod:`scarlet_zoo.training.kernels`. Where an input does not
+suit the kernels (another device, dtype or order in memory) and where numba or GNU's OpenMP is missing, a layer is
+torch's. docs/training.md has what this gains.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from timm.layers import BatchNormAct2d
+from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 
+from scarlet_zoo.training.fast_gate import FastSqueezeExcite
+from scarlet_zoo.training.kernel_calls import PARTS, rows_of, run_kernel, suits
 from scarlet_zoo.training.settings import TORCH, TrainSettings
 from scarlet_zoo.training.team import team
 
@@ -40,8 +44,6 @@ _CURVES = {
     nn.ReLU6: Curve(low=0.0, high=6.0, top_value=6.0),
     nn.Hardswish: Curve(low=-3.0, high=3.0, square=1 / 6, slope=0.5, top_slope=1.0),
 }
-_LEAST_VALUES = 65_536  # Torch is done with fewer before a kernel has been called.
-_PARTS = 32  # as in the kernels
 _LARGEST_OF_ONEDNN = 3  # The largest depthwise kernel for which oneDNN has a weight gradient of its own.
 
 
@@ -78,16 +80,17 @@ _FAST: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv2d: DepthwiseConv2d,
     BatchNormAct2d: FastBatchNormAct2d,
     nn.BatchNorm2d: FastBatchNorm2d,
+    SqueezeExcite: FastSqueezeExcite,
 }
 
 
 def with_layers(settings: TrainSettings, model: nn.Module) -> TrainSettings:
     """Return the settings with the layers that a model has: torch's on an accelerator, and where ours cannot run."""
-    there = can_run() and any(_has_faster(module) for module in model.modules())
+    there = canrun_kernel() and any(_has_faster(module) for module in model.modules())
     return settings if there and not torch.accelerator.is_available() else replace(settings, layers=TORCH)
 
 
-def can_run() -> bool:
+def canrun_kernel() -> bool:
     """Whether the kernels run here: numba compiles them, and torch has a team of threads for them."""
     return bool(find_spec("numba")) and team() is not None
 
@@ -98,7 +101,7 @@ def fast_layers(model: nn.Module | None) -> Iterator[int]:
 
     The modules stay what they are to everybody who holds them: only their class changes, for a subclass.
     """
-    modules = model.modules() if model is not None and can_run() else ()
+    modules = model.modules() if model is not None and canrun_kernel() else ()
     changed = [module for module in modules if _has_faster(module)]
     former = [type(module) for module in changed]
     for module in changed:
@@ -117,30 +120,13 @@ def curve_of(norm: nn.Module) -> Curve | None:
     return _CURVES.get(type(getattr(norm, "act", nn.Identity())))
 
 
-def suits(x: Tensor, weight: Tensor | None) -> bool:
-    """Whether an input (N, C, H, W) and the layer's weight are what the kernels take."""
-    return (
-        weight is not None
-        and x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and x.dim() == 4
-        and x.numel() >= _LEAST_VALUES
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )
-
-
-def rows_of(x: Tensor) -> int:
-    """The number of values of a channel in (N, C, H, W)."""
-    return x.numel() // x.shape[1]
-
-
 def _has_faster(module: nn.Module) -> bool:
     if type(module) is nn.Conv2d:
         alone = module.groups == module.in_channels == module.out_channels and module.bias is None
         plain = module.padding_mode == "zeros" and module.dilation == (1, 1) and not isinstance(module.padding, str)
         return alone and plain and module.stride[0] == module.stride[1] and max(module.kernel_size) > _LARGEST_OF_ONEDNN
+    if type(module) is SqueezeExcite:
+        return True
     if type(module) is nn.BatchNorm2d:
         return module.affine
     return type(module) is BatchNormAct2d and module.affine and curve_of(module) is not None
@@ -173,16 +159,8 @@ def _track(norm: nn.Module, mean: Tensor, variance: Tensor, rows: int) -> None:
         cast(Tensor, running_var).lerp_(variance * (rows / (rows - 1)), share)  # type: ignore[arg-type]
 
 
-def _run(name: str, *given: int | Tensor) -> None:
-    """Run a kernel with numbers and with tensors, which it gets the addresses of."""
-    from scarlet_zoo.training import kernel_tools, kernels  # numba is imported when the first layer runs
-
-    numbers = [value.data_ptr() if isinstance(value, Tensor) else value for value in given]
-    kernel_tools.run(getattr(kernels, name), numbers, torch.get_num_threads())
-
-
 def _sums_of(channels: int) -> Tensor:
-    return torch.empty(_PARTS, 2, channels, dtype=torch.float64)
+    return torch.empty(PARTS, 2, channels, dtype=torch.float64)
 
 
 class _Depthwise(torch.autograd.Function):
@@ -207,8 +185,8 @@ class _Depthwise(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             (count, channels, height, width), (rows, columns) = x.shape, gradient.shape[2:]
             kernel = weight.shape[2:]
-            parts, result = torch.zeros(_PARTS, *kernel, channels), torch.empty(*kernel, channels)
-            _run("depthwise_weight_gradient", count, height, width, channels, rows, columns, *kernel, ctx.stride,
+            parts, result = torch.zeros(PARTS, *kernel, channels), torch.empty(*kernel, channels)
+            run_kernel("depthwise_weight_gradient", count, height, width, channels, rows, columns, *kernel, ctx.stride,
                  *ctx.padding, x, gradient, parts, result)  # fmt: skip
             by_weight = result.permute(2, 0, 1)[:, None].contiguous()
         return by_input, by_weight, None, None
@@ -221,7 +199,7 @@ class _NormAct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         channels = x.shape[1]
         affine, found, y = torch.stack([weight, bias]), torch.empty(5, channels), torch.empty_like(x)
-        _run("norm_and_activation", rows_of(x), channels, x, affine, fixed, _sums_of(channels), found, y)
+        run_kernel("norm_and_activation", rows_of(x), channels, x, affine, fixed, _sums_of(channels), found, y)
         ctx.save_for_backward(x, affine, found, fixed)
         mean, variance = found[0], found[1]
         ctx.mark_non_differentiable(mean, variance)
@@ -233,6 +211,6 @@ class _NormAct(torch.autograd.Function):
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         channels = x.shape[1]
         by_input, by_affine = torch.empty_like(x), torch.empty(2, channels)
-        _run("norm_and_activation_gradient", rows_of(x), channels, x, gradient, affine, fixed, found,
+        run_kernel("norm_and_activation_gradient", rows_of(x), channels, x, gradient, affine, fixed, found,
              _sums_of(channels), by_input, by_affine)  # fmt: skip
         return by_input, by_affine[1], by_affine[0], None
