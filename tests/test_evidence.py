@@ -284,3 +284,15 @@ def test_the_baselines_have_equal_multiply_adds_and_are_told_as_they_came_out():
     for name in others:
         (read,) = [row for row in reads if row["name"] == name]
         assert (read["images"], read["top1"]) == (10_000, rows[name]["test_top1"])
+
+
+def test_fine_tuning_is_told_with_its_interval():
+    found = rows_of("finetuning.json")
+    document = (ROOT / "docs" / "training.md").read_text()
+    assert "JPEG" in found["asked"]["data"]
+    for row in found["rows"]:
+        low, high = row["test"]["interval"]
+        assert low < row["test"]["percent"] < high
+        assert f"{row['test']['percent']} % of {row['test']['images']:,} test images" in document
+        assert f"interval {low:.1f} to {high:.1f}" in document
+        assert f"{row['core_seconds'] / 60:.0f} core-minutes" in document
