@@ -156,6 +156,15 @@ def test_what_is_no_number_stays_none(value, activation):
     assert not found["1.weight"].isfinite().all()
 
 
+def test_a_norm_that_first_ran_in_inference_mode_can_be_trained():
+    norm = BatchNormAct2d(24, act_layer=nn.ReLU, eps=2e-3).train()
+    x = INPUT.contiguous(memory_format=torch.channels_last)
+    with fast_layers(norm):
+        with torch.inference_mode():
+            norm(x)
+        assert after_a_step(norm, x)["weight"].isfinite().all()
+
+
 def test_a_norm_without_momentum_averages_all_batches():
     ours, torchs = (kind(24, momentum=None).train() for kind in (FastBatchNorm2d, nn.BatchNorm2d))
     for batch in INPUT.contiguous(memory_format=torch.channels_last).split(32):

@@ -17,7 +17,8 @@ from scarlet_zoo import bench
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import PretrainedError, ScarletError
 from scarlet_zoo.models.loading import load_network
-from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS, download
+from scarlet_zoo.models.weights import download
+from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 
 NAME = "mobilenetv3_small_050"
 OFFLINE = "this machine is set to be offline (HF_HUB_OFFLINE)"

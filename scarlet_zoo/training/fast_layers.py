@@ -144,7 +144,8 @@ def _trained(norm: nn.BatchNorm2d, x: Tensor) -> Tensor | None:
 
 @cache
 def _fixed(eps: float, curve: Curve) -> Tensor:
-    return torch.tensor([eps, *curve])
+    with torch.inference_mode(False):  # kept for trainings, whoever asks first
+        return torch.tensor([eps, *curve])
 
 
 def _track(norm: nn.Module, mean: Tensor, variance: Tensor, rows: int) -> None:
