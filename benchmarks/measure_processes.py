@@ -23,15 +23,17 @@ TRAININGS = {"spos, scarlet-mini": ["supernet", "train", "--strategy", "spos", "
 BATCH = 128
 
 
-def images_a_second(training: list[str], processes: int, threads: int, steps: int) -> float:
+def images_a_second(training: list[str], processes: int, threads: int, steps: int, data: list[str]) -> float:
     """Images a second of a training of some steps, by the time that its steps took."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
-                   "-m", "scarlet_zoo", *training, "--data", "fashion-mnist", "--batch-size", str(BATCH), "--max-steps",
-                   str(steps), "--threads", str(threads), "--out", f"{folder}/run"]  # fmt: skip
-        environ = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_WAIT_POLICY": "PASSIVE",
+                   "-m", "scarlet_zoo", *training, "--data", "fashion-mnist", *data, "--batch-size", str(BATCH),
+                   "--max-steps", str(steps), "--threads", str(threads), "--out", f"{folder}/run"]  # fmt: skip
+        environ = {**os.environ, "ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": "lo", "OMP_WAIT_POLICY": "PASSIVE",
                    "XDG_CACHE_HOME": folder, "OMP_NUM_THREADS": str(threads)}  # fmt: skip
-        subprocess.run(command, check=True, capture_output=True, env=environ)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
+        if done.returncode:
+            raise SystemExit(done.stderr)
         return BATCH * steps / float(json.loads(Path(folder, "run", "run.json").read_text())["seconds"])
 
 
@@ -40,16 +42,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="Trainings of each kind.")
     parser.add_argument("--steps", type=int, default=60, help="Steps of a training.")
+    parser.add_argument("--data-dir", help="Folder of Fashion-MNIST's files; where Debian puts them when left out.")
     parser.add_argument("--save", type=Path, default=RESULTS)
     given = parser.parse_args()
     cores = os.cpu_count() or 1
+    data = ["--data-dir", given.data_dir] if given.data_dir else []
     ways = {(1, 1), (1, cores), (cores, 1)}
     rows: list[dict[str, Any]] = []
     for what, training in TRAININGS.items():
         seen: dict[tuple[int, int], list[float]] = {way: [] for way in sorted(ways)}
         for number in range(given.rounds):
             for way in sorted(ways, reverse=bool(number % 2)):
-                seen[way].append(images_a_second(training, *way, given.steps))
+                seen[way].append(images_a_second(training, *way, given.steps, data))
                 print(what, way, seen[way][-1])
         alone = seen[1, 1]
         rows += [{"what": what, "processes": processes, "threads": threads, "batch": BATCH, "steps": given.steps,
