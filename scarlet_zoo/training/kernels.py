@@ -108,6 +108,13 @@ def _total(sums: Doubles, which: int, c: int) -> float:
     return total
 
 
+@inlined
+def _add_block(first: Floats, second: Floats, sums: Doubles) -> None:
+    for c in range(len(first)):
+        sums[0, c] += first[c]
+        sums[1, c] += second[c]
+
+
 @compiled
 def _sum_rows(x: Floats, sums: Doubles, begin: int, end: int) -> None:
     """Sums of (x - x[0]) and of its square over the rows of each part."""
@@ -125,9 +132,7 @@ def _sum_rows(x: Floats, sums: Doubles, begin: int, end: int) -> None:
                     value = x[row, c] - x[0, c]
                     first[c] += value
                     second[c] += value * value
-            for c in range(channels):
-                sums[part, 0, c] += first[c]
-                sums[part, 1, c] += second[c]
+            _add_block(first, second, sums[part])
 
 
 @compiled
@@ -192,9 +197,7 @@ def _sum_gradients(
                     a = gradient[row, c] * _derivative(y, low, high, square, slope, top_slope)
                     first[c] += a
                     second[c] += a * h
-            for c in range(channels):
-                sums[part, 0, c] += first[c]
-                sums[part, 1, c] += second[c]
+            _add_block(first, second, sums[part])
 
 
 @compiled
