@@ -217,7 +217,7 @@ num_classes = 10
 stem_width = 8
 first_width = 8
 head_width = 16
-stages = [[8, 2, 2], [16, 2, 2]]
+stages = [[8, 2, 2], [16, 1, 2]]
 kernel_sizes = [3]
 expand_ratios = [1, 3]
 """
