@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import io
 import json
 import resource
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.evidence import training_speed
 from scarlet_zoo.training import fast_layers as layers
 from scarlet_zoo.training import kernel_calls, kernel_tools
 from scarlet_zoo.training import team as teams
@@ -280,6 +282,13 @@ def test_another_c_library_is_left_as_it_is(monkeypatch):
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
     with kept_memory():
         assert memory._glibc() is None
+
+
+@pytest.mark.parametrize("kind", training_speed.KINDS)
+def test_a_worker_times_the_steps_that_it_is_told(kind, monkeypatch, capsys):
+    monkeypatch.setattr(training_speed.sys, "stdin", io.StringIO("0\n1\n"))
+    training_speed.work(training_speed.Case("resnet10t", 3, 32, 4), kind)
+    assert all(float(line) > 0 for line in capsys.readouterr().out.splitlines())
 
 
 def test_the_document_has_the_numbers_of_the_record():

@@ -20,8 +20,8 @@ from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.passes.lower import lower
 from scarlet_zoo.graph.quantization.quantize import Int8, friendly_model, quantize_int8
 
-# Padding inside the graph, layer scales and norms, a stem of three, attention. Concatenations of norms and two readers
-# of a clip are below, in networks of a few layers; benchmarks/sweep_timm.py has one of each family.
+# Padding inside the graph, layer scales and norms, a stem of three convolutions, attention. Concatenations of norms and
+# two readers of a clip are below, in networks of a few layers; benchmarks/sweep_timm.py has one of each family.
 FIVE = {
     "tf_mobilenetv3_small_minimal_100": "convolutional",
     "starnet_s050": "convolutional",

@@ -15,8 +15,6 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, as on the command line
-
 import timm
 import torch
 from torch import Tensor, nn
@@ -103,9 +101,10 @@ def measured(case: Case, rounds: int, threads: int) -> dict[str, Any]:
     """Time a step of each kind in each round, the order reversed from round to round; three more rounds warm up."""
     times: dict[str, list[float]] = {kind: [] for kind in KINDS}
     with contextlib.ExitStack() as stack:
+        environ = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as on the command line
         command = [sys.executable, "-m", __spec__.name, json.dumps(case)]
         workers = {kind: stack.enter_context(subprocess.Popen([*command, kind, str(threads)], stdin=subprocess.PIPE,
-                                                              stdout=subprocess.PIPE, text=True))
+                                                              stdout=subprocess.PIPE, text=True, env=environ))
                    for kind in KINDS}  # fmt: skip
         for number in range(-3, rounds):
             for kind in sorted(KINDS, reverse=bool(number % 2)):

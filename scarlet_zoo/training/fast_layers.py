@@ -22,9 +22,9 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 
 from scarlet_zoo.training.fast_gate import FastSqueezeExcite
-from scarlet_zoo.training.kernel_calls import PARTS, rows_of, run_kernel, suits
+from scarlet_zoo.training.kernel_calls import rows_of, run_kernel, suits
 from scarlet_zoo.training.settings import TORCH, TrainSettings
-from scarlet_zoo.training.team import team
+from scarlet_zoo.training.team import PARTS, team
 
 
 class Curve(NamedTuple):

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 LEAST_VALUES = 65_536  # Torch is done with fewer before a kernel has been called.
-PARTS = 32  # as in the kernels
 
 
 def suits(x: Tensor, weight: Tensor | None) -> bool:

@@ -16,12 +16,12 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
-from scarlet_zoo.training.team import team
+from scarlet_zoo.training.team import PARTS, team
 
 Kernel = Any  # numba's compiled function, with an ``address``
 F = TypeVar("F", bound=Callable[..., Any])
 
-PARTS = 32  # More than most machines have cores.
+ROWS = 64  # Rows that are summed in float32 before their sum joins the total in float64.
 
 _TEAM = team()
 for _name, _address in (_TEAM.addresses if _TEAM is not None else {}).items():
@@ -57,17 +57,17 @@ def kernel(function: Callable[[Any], None]) -> Kernel:
         return numba.cfunc(signature, **_OPTIONS)(function)
 
 
-def run(kernel: Kernel, numbers: list[int], most: int) -> None:
+def run(made: Kernel, numbers: list[int], most: int) -> None:
     """Run a kernel on torch's team.
 
     Args:
-        kernel: a kernel of this module.
+        made: a compiled kernel.
         numbers: what it takes: numbers, and addresses of tensors that are alive until this returns.
         most: number of threads.
     """
     given = (ctypes.c_int64 * len(numbers))(*numbers)
     assert _TEAM is not None, "callers ask for the team first"
-    _TEAM.start(kernel.address, ctypes.addressof(given), min(most, PARTS), 0)
+    _TEAM.start(made.address, ctypes.addressof(given), min(most, PARTS), 0)
 
 
 def _address_of(kind: Any) -> Any:

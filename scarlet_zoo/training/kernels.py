@@ -16,7 +16,7 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from scarlet_zoo.training.kernel_tools import (
-    PARTS,
+    ROWS,
     barrier,
     compiled,
     doubles,
@@ -27,11 +27,10 @@ from scarlet_zoo.training.kernel_tools import (
     thread,
     threads,
 )  # fmt: skip
+from scarlet_zoo.training.team import PARTS
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-
-_ROWS = 64  # Rows that are summed in float32 before their sum joins the total in float64.
 
 
 @compiled
@@ -124,10 +123,10 @@ def _sum_rows(x: Floats, sums: Doubles, begin: int, end: int) -> None:
     for part in range(begin, end):
         sums[part] = 0
         last = min(rows, (part + 1) * per)
-        for start in range(part * per, last, _ROWS):
+        for start in range(part * per, last, ROWS):
             first[:] = 0
             second[:] = 0
-            for row in range(start, min(start + _ROWS, last)):
+            for row in range(start, min(start + ROWS, last)):
                 for c in range(channels):
                     value = x[row, c] - x[0, c]
                     first[c] += value
@@ -187,10 +186,10 @@ def _sum_gradients(
     for part in range(begin, end):
         sums[part] = 0
         last = min(rows, (part + 1) * per)
-        for start in range(part * per, last, _ROWS):
+        for start in range(part * per, last, ROWS):
             first[:] = 0
             second[:] = 0
-            for row in range(start, min(start + _ROWS, last)):
+            for row in range(start, min(start + ROWS, last)):
                 for c in range(channels):
                     h = (x[row, c] - found[0, c]) * found[2, c]
                     y = h * affine[0, c] + affine[1, c]

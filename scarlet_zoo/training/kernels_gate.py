@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
-from scarlet_zoo.training.kernel_tools import compiled, floats, kernel, thread, threads
+from scarlet_zoo.training.kernel_tools import ROWS, compiled, floats, kernel, thread, threads
 from scarlet_zoo.training.kernels import Floats
-
-_ROWS = 64  # Rows that are summed in float32 before their sum joins the total in float64.
 
 
 @compiled
@@ -18,9 +16,9 @@ def _sum_products(x: Floats, gradient: Floats, out: Floats) -> None:
     """Sums over the rows of the products of two images (R, C)."""
     rows, channels = x.shape
     block, total = np.empty(channels, np.float32), np.zeros(channels, np.float64)
-    for start in range(0, rows, _ROWS):
+    for start in range(0, rows, ROWS):
         block[:] = 0
-        for row in range(start, min(rows, start + _ROWS)):
+        for row in range(start, min(rows, start + ROWS)):
             for c in range(channels):
                 block[c] += x[row, c] * gradient[row, c]
         for c in range(channels):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 
+PARTS = 32  # into which the work of a kernel is divided: more than most machines have cores
 # Names that a kernel calls, and what GNU OpenMP calls them.
 SYMBOLS = {"scarlet_thread": "omp_get_thread_num", "scarlet_threads": "omp_get_num_threads",
            "scarlet_barrier": "GOMP_barrier"}  # fmt: skip

@@ -12,7 +12,6 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _LIBRARY_TRIM_THRESHOLD, _LIBRARY_MMAP_MAX = 128 * 1024, 65_536
 _NO_LIMIT = 2**31 - 1
 
-
 _blocks = 0  # that are open, one within another
 
 
