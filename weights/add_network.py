@@ -8,7 +8,6 @@ from pathlib import Path
 from scarlet_zoo.arch.zoo import get_arch
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.evidence.read_once import read_test_once
-from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.models.weights.checkpoint import read_metadata
 from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, replacing, write_text
 
@@ -46,7 +45,7 @@ if __name__ == "__main__":
             "sha256": file_sha256(target), "labels": json.loads(metadata["labels"])}  # fmt: skip
     measured = {"validation_top1_percent": run["top1"][-1], "test_top1_percent": seen["top1"],
                 "test_images": seen["images"], "test_date": seen["date"], "commands": given.command,
-                "seed": run["settings"]["seed"], "hardware": cpu_model(),
+                "seed": run["settings"]["seed"], "hardware": run["hardware"],
                 "minutes": round(run["seconds"] / 60, 1)}  # fmt: skip
     fed = {"resize": round(feed["size"][0] / feed["crop"]), "crop": feed["size"][0],
            **{key: feed[key] for key in ("interpolation", "mean", "std")}}  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.installing import install_command
 
@@ -56,6 +57,13 @@ def accelerator_of(settings: TrainSettings, out: Path) -> Any:
 def _started() -> int:
     """Number of processes that torchrun or accelerate have started; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def hardware_of(device: torch.device) -> str:
+    """Name of the accelerator of this device, or of this machine's processor."""
+    if device.type in ("cuda", "xpu"):
+        return str(torch.get_device_module(device).get_device_name(device))
+    return cpu_model() if device.type == "cpu" else f"{device.type}, {cpu_model()}"
 
 
 def shared_value(accelerator: Any, make: Callable[[], Any]) -> Any:

@@ -100,6 +100,7 @@ class Learner:
         views: number of independent augmentations of each image of a step.
         traced: whether the log of steps lists the tensors that each step has changed.
         validated: whether the validation accuracy is measured after each epoch.
+        is_static: whether every step runs the same operations on tensors of one device, whatever its images are.
         course: the training; set by :meth:`set_up`.
         criterion: cross-entropy with the label smoothing and the class weights of the settings; set by :meth:`set_up`.
     """
@@ -107,6 +108,7 @@ class Learner:
     views: int = 1
     traced: bool = False
     validated: bool = False
+    is_static: bool = False
     course: Course
 
     def __init__(self, model: nn.Module) -> None:
@@ -192,6 +194,7 @@ class NetworkLearner(Learner):
     ) -> None:
         super().__init__(model)
         self._settings, self._teacher = settings or TrainSettings(), teacher
+        self.is_static = teacher is None or isinstance(teacher[0].answer, nn.Module)
         freeze(model, self._settings.freeze, label or type(model).__name__)
         if self._settings.head_lr is not None and not head_names(model):
             raise TrainingError(f"network {label!r}: does not say what its classifier is, so it takes no head_lr")

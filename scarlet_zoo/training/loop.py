@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,12 @@ from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import DivergedError, TrainingError
 from scarlet_zoo.inference.accuracy import count_right
 from scarlet_zoo.models.batchnorm import several_values
-from scarlet_zoo.training.acceleration import accelerator_of, shared_value
+from scarlet_zoo.training.acceleration import accelerator_of, hardware_of, shared_value
+from scarlet_zoo.training.captured import CapturedGradients
 from scarlet_zoo.training.early_stopping import BestEpoch
 from scarlet_zoo.training.fast_layers import fast_layers, with_layers
 from scarlet_zoo.training.former import RULE_KEY, refuse_other_rule
-from scarlet_zoo.training.learner import Course, Learner, StepBatch
+from scarlet_zoo.training.learner import Course, Learner, LossTerm, StepBatch
 from scarlet_zoo.training.loader import batches_of
 from scarlet_zoo.training.optimizer import SCALE, make_optimizer
 from scarlet_zoo.training.outcome import Seen, Training, Watch, accuracy_of
@@ -129,6 +130,9 @@ class Loop:
         self.spent, self.best = Spent(), BestEpoch(settings.patience)
         self.first, self.top1 = self._restore()
         self.writes = Writes(learner.model) if learner.traced else None
+        a = self.accelerator
+        alone = a.device.type == "cuda" and a.num_processes == 1 and a.scaler is None
+        self.captured = CapturedGradients(learner.model, self._backward) if alone and learner.is_static else None
 
     def _course(self) -> Course:
         a = self.accelerator
@@ -180,7 +184,8 @@ class Loop:
         lr = learner.learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group.get(SCALE, 1.0)
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.captured is None:
+            self.optimizer.zero_grad(set_to_none=True)
         batch = StepBatch(step, tuple(view.to(device) for view in views), targets.to(device))
         archs, terms = self._gradients(batch)
         if settings.clip_norm:
@@ -201,19 +206,26 @@ class Loop:
 
     def _gradients(self, batch: StepBatch) -> tuple[list[str], dict[str, float]]:
         """Take the gradient of every term of the loss; return the paths that have run and the loss by kind of term."""
-        archs: list[str] = []
+        terms = self._backward(batch) if self.captured is None else self.captured(batch)
         sums: dict[str, float] = {}
+        for term in terms:
+            if term.loss is not None:
+                sums[term.name] = sums.get(term.name, 0.0) + float(term.loss)
+        return [str(term.arch) for term in terms if term.arch is not None], sums
+
+    def _backward(self, batch: StepBatch) -> list[LossTerm]:
+        """Take the gradient of every term of the loss; return the terms, whose losses have no gradient any more."""
+        done: list[LossTerm] = []
         parts = self.learner.terms(self.model, batch)
         while True:
             with self.accelerator.autocast(), several_values(f"training in {self.out}"):
                 term = next(parts, None)
             if term is None:
-                return archs, sums
-            if term.arch is not None:
-                archs.append(str(term.arch))
+                return done
             if term.loss is not None:
                 self.accelerator.backward(term.loss)
-                sums[term.name] = sums.get(term.name, 0.0) + float(term.loss.detach())
+                term = replace(term, loss=term.loss.detach())
+            done.append(term)
 
     def _end_epoch(self, done: int) -> None:
         if not self.learner.validated:
@@ -307,5 +319,5 @@ class Loop:
             top1=tuple(self.top1), epoch=epoch,
             accuracy=accuracy_of(self.top1[epoch - 1], self.validation_images) if epoch else None,
             stopped_early=self.last < self.planned and self.best.is_over(self.top1),
-            loss=sum(losses) / len(losses) if losses else math.nan,
+            loss=sum(losses) / len(losses) if losses else math.nan, hardware=hardware_of(self.accelerator.device),
         )  # fmt: skip

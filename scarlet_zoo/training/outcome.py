@@ -57,6 +57,7 @@ class Training:
         accuracy: its validation accuracy; None where none was validated.
         stopped_early: whether training stopped because no epoch was better.
         loss: mean loss of the last epoch's steps; NaN where their log is not here.
+        hardware: the processor or accelerator of the last session.
     """
 
     state: dict[str, Tensor]
@@ -68,6 +69,7 @@ class Training:
     accuracy: Accuracy | None
     stopped_early: bool
     loss: float
+    hardware: str
 
 
 def accuracy_of(top1: float, images: int) -> Accuracy:

@@ -128,6 +128,7 @@ def run_report(data: ImageData, settings: TrainSettings, done: Training) -> dict
         "steps": done.steps,
         "seconds": round(done.seconds, 1),
         "core_seconds": round(done.core_seconds, 1),
+        "hardware": done.hardware,
         "loss": done.loss,
         **_outcome(done),
         "settings": settings.to_dict(),

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
@@ -78,15 +78,25 @@ class EmaWeights:
         """Update the average with the weights after a step."""
         moved = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
         modules = {name.rpartition(".")[0] for name in moved}
+        # One call for all tensors of a share: on an accelerator each call takes as long as a small tensor's update.
+        averages: dict[float, tuple[list[Tensor], list[Tensor]]] = {}
+        counters: tuple[list[Tensor], list[Tensor]] = ([], [])
         with torch.no_grad():
             for key, value in model.state_dict().items():
                 if key not in moved and key.rpartition(".")[0] not in modules:
                     continue
                 self.updates[key] = count = self.updates[key] + 1
                 if value.dtype.is_floating_point:
-                    self.state[key].lerp_(value, 1 - min(self.decay, (1 + count) / (10 + count)))
+                    own, new = averages.setdefault(1 - min(self.decay, (1 + count) / (10 + count)), ([], []))
+                    own.append(self.state[key])
+                    new.append(value)
                 else:
-                    self.state[key].copy_(value)
+                    counters[0].append(self.state[key])
+                    counters[1].append(value)
+            for share, (own, new) in averages.items():
+                torch._foreach_lerp_(own, new, share)
+            if counters[0]:
+                torch._foreach_copy_(*counters)
 
     def load(self, content: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint."""
