@@ -13,6 +13,7 @@ from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.evidence.read_once import read_test_once
+from scarlet_zoo.evidence.same_cost import side_of
 from scarlet_zoo.latency import measure
 from scarlet_zoo.models.cost import model_cost
 from scarlet_zoo.models.loading import load_network
@@ -24,13 +25,6 @@ from scarlet_zoo.utils.files import file_sha256, write_text
 HERE = Path(__file__).parent
 # TinyNet is EfficientNet, scaled down; EfficientNet-B0 has too many multiply-adds even at 28 pixels.
 BASELINES = ("mobilenetv3_small_075", "tinynet_e")
-SIDES = range(28, 113, 4)
-
-
-def side_of(name: str, macs: int) -> int:
-    """The input side at which a network comes closest to these multiply-adds; images are scaled up to it."""
-    model = create_model(name, in_chans=1, num_classes=10).eval()
-    return min(SIDES, key=lambda side: abs(model_cost(model, (1, side, side)).macs - macs))
 
 
 def row_of(name: str, source: str, weights: Path, out: Path, log: Path) -> dict[str, Any]:
@@ -58,7 +52,7 @@ if __name__ == "__main__":
     target = next(name for name, entry in ZOO.items() if entry.arch == run["arch"])
     rows, networks = [], HERE.parent / "weights" / "networks"
     for name in BASELINES:
-        side, out = side_of(name, arch_cost(get_arch(target)).macs), given.work / name
+        side, out = side_of(name, arch_cost(get_arch(target)).macs, 1), given.work / name
         torch.manual_seed(settings.seed)
         model = create_model(name, in_chans=1, num_classes=run["classes"])
         trained = train(model, name=name, data=run["data"], settings=settings, out=out, input_size=side)

@@ -50,13 +50,23 @@ _RGB32: dict[str, Any] = {
     "input_size": 32, "num_classes": 10, "stem_width": 16, "first_width": 16, "head_width": 384, "stem_stride": 1,
     "crop": 1.0,
 }  # fmt: skip
+# Chosen among three candidates of the same cost: benchmarks/spaces and benchmarks/results/cifar10.jsonl.
+_CIFAR_STAGES = ((20, 2, 2), (40, 3, 2), (96, 3, 1))
+_CIFAR: dict[str, Any] = {**_RGB32, "first_width": 12}
 _RGB96_STAGES = ((24, 2, 2), (40, 3, 2), (80, 4, 2), (112, 3, 1))
 _RGB96: dict[str, Any] = {"input_size": 96, "num_classes": 10, "stem_width": 24, "first_width": 16, "head_width": 640}
 _GREY: dict[str, Any] = {"in_chans": 1, "mean": (0.5,), "std": (0.25,)}
 
 
-def _chain(name: str, stages: Iterable[tuple[int, int, int]], squeeze_excite: bool = True, **rest: Any) -> SearchSpace:
-    choices = mbconv_choices(squeeze_excite=squeeze_excite)
+def _chain(
+    name: str,
+    stages: Iterable[tuple[int, int, int]],
+    squeeze_excite: bool = True,
+    expand_ratios: Iterable[int] = (3, 6),
+    kernel_sizes: Iterable[int] = (3, 5, 7),
+    **rest: Any,
+) -> SearchSpace:
+    choices = mbconv_choices(expand_ratios, kernel_sizes, squeeze_excite)
     layers = chain_layers(stages, choices, in_chs=rest.get("first_width", SearchSpace.first_width))
     return SearchSpace(name, choices, layers, **rest)
 
@@ -70,6 +80,7 @@ _SPACES: Mapping[str, SearchSpace] = {
         _chain("scarlet-mini", _MINI_STAGES, **_MINI),
         _chain("scarlet-mini-7", _MINI_STAGES, squeeze_excite=False, **_MINI),
         _chain("scarlet-rgb32", _RGB32_STAGES, **_RGB32),
+        _chain("scarlet-cifar", _CIFAR_STAGES, expand_ratios=(2, 6), kernel_sizes=(3, 5), **_CIFAR),
         _chain("scarlet-rgb96", _RGB96_STAGES, **_RGB96),
         _chain("scarlet-grey96", _RGB96_STAGES, **_RGB96, **_GREY),
     )
