@@ -1,5 +1,9 @@
-"""Measure the shipped networks in int8 and float32 on validation images, then once on the test images."""
+"""Measure the shipped networks in int8 and float32 on validation images, then once on the test images.
 
+Networks that the record has with the same weights are not measured again.
+"""
+
+import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -8,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.deployment.to_target import export_network
@@ -18,16 +21,17 @@ from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.inference.accuracy import validate_part
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.models.loading import load_network
+from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.utils.files import file_sha256, write_text
 
 HERE = Path(__file__).parent
-DATA, IMAGES = "fashion-mnist", 512
+FILE, IMAGES = HERE / "results" / "int8_accuracy.json", 512
 
 
-def row_of(name: str, folder: Path) -> dict[str, Any]:
+def row_of(name: str, tag: str, source: str, folder: Path) -> dict[str, Any]:
     """Quantise one network on training images and measure it on validation images, then on the test images."""
-    network = load_network(name)
-    data = open_data(DATA, network.preprocessing)
+    network = load_network(f"{name}.{tag}")
+    data = open_data(source, network.preprocessing)
     train = data.part("train")
     picked = tuple(place * len(train) // IMAGES for place in range(IMAGES))
 
@@ -41,8 +45,8 @@ def row_of(name: str, folder: Path) -> dict[str, Any]:
             for exported in (exact, integers)]  # fmt: skip
     log = HERE / "results" / "test_reads.jsonl"
     digest = file_sha256(integers.path)
-    seen = read_test_once(f"{name} int8 {digest[:12]}", str(integers.path), integers.path, DATA, log)
-    shipped = HERE.parent / "weights" / "networks" / f"{name}.fashion_mnist.safetensors"
+    seen = read_test_once(f"{name} int8 {digest[:12]}", str(integers.path), integers.path, source, log)
+    shipped = HERE.parent / "weights" / "networks" / f"{name}.{tag}.safetensors"
     reads = [json.loads(line) for line in (HERE.parent / "weights" / "test_reads.jsonl").read_text().splitlines()]
     floats = next(row["top1"] for row in reads if row["sha256"] == file_sha256(shipped))
     return {
@@ -61,8 +65,16 @@ def row_of(name: str, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as temporary:
-        rows = [row_of(name, Path(temporary) / name) for name, entry in ZOO.items() if entry.published is None]
-    write_text(HERE / "results" / "int8_accuracy.json", json.dumps(rows, indent=1) + "\n")
-    for row in rows:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar10", required=True, help="Folder with train and test of CIFAR-10 as JPEG files.")
+    sources = {"fashion_mnist": "fashion-mnist", "cifar10_jpeg": parser.parse_args().cifar10}
+    rows = json.loads(FILE.read_text()) if FILE.is_file() else []
+    measured = {row["weights_sha256"] for row in rows}
+    for card in all_cards().values():
+        if not card.redistributed or load_network(f"{card.name}.{card.tag}").weights_sha256 in measured:
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            row = row_of(card.name, card.tag, sources[card.tag], Path(temporary))
+        rows = [*(before for before in rows if before["name"] != card.name), row]
+        write_text(FILE, json.dumps(rows, indent=1) + "\n")
         print(row["name"], row["validation_top1"], row["test_top1"], row["test_points_lost"])

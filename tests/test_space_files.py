@@ -46,7 +46,7 @@ def test_a_few_lines_declare_a_space(tmp_path):
 
 def test_named_spaces():
     assert list_spaces() == ["scarlet", "scarlet-7", "scarlet-mini", "scarlet-mini-7",
-                             "scarlet-rgb32", "scarlet-rgb96", "scarlet-grey96"]  # fmt: skip
+                             "scarlet-rgb32", "scarlet-cifar", "scarlet-rgb96", "scarlet-grey96"]  # fmt: skip
     seven, mini = get_space("scarlet-7"), get_space("scarlet-mini")
     assert {len(layer.tokens) for layer in seven.layers} == {6, 7}
     assert {len(layer.tokens) for layer in mini.layers} == {12, 13}
@@ -254,7 +254,7 @@ def test_the_example_in_the_document_declares_a_space(tmp_path):
 def test_the_document_has_the_cost_of_the_built_in_spaces():
     rows = list(table_below(DOCUMENT, "| name | for |"))
     assert [row[0].strip(" `") for row in rows] == [
-        "scarlet", "scarlet-rgb96", "scarlet-grey96", "scarlet-rgb32", "scarlet-mini"
+        "scarlet", "scarlet-rgb96", "scarlet-grey96", "scarlet-rgb32", "scarlet-cifar", "scarlet-mini"
     ]  # fmt: skip
     for name, _, layers, macs, params in rows:
         space = get_space(name.strip(" `"))

@@ -8,7 +8,10 @@ from training_parts import FEED
 
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.nas import tour
+from scarlet_zoo.nas import tour, tour_time
+from scarlet_zoo.nas.tour_settings import TourSettings
+from scarlet_zoo.nas.tour_time import TourTime
+from scarlet_zoo.training.run import DataPlan
 
 # Nothing here is about how long a network takes.
 pytestmark = pytest.mark.usefixtures("brief_measurements")
@@ -61,3 +64,40 @@ def test_a_tour_refuses_broken_images_or_leaves_them_out(scarlet, tmp_path, monk
     _, _, err = scarlet(*command, "--skip-broken")
     assert "skipped 1 of 9 files" in err
     assert "got 6 images" in err
+
+
+def test_a_tour_takes_as_many_images_as_fit_into_its_time_and_says_so(scarlet, tmp_path, monkeypatch):
+    whole = TourTime(images=45_000, supernet=1500, search=500, network=3000)
+    monkeypatch.setattr(tour_time, "measured", lambda *_: whole)
+    asked = []
+
+    def trained(*_, data, **__):
+        asked.append(data.images)
+        raise ScarletError("enough")
+
+    monkeypatch.setattr(tour, "train_supernet", trained)
+    for _ in range(2):
+        assert scarlet("tour", "--data", "photographs", "--out", tmp_path, "--minutes", 45)[0] == 2
+        # What was found holds for the whole run, however fast the machine is when it goes on.
+        monkeypatch.setattr(tour_time, "measured", None)
+    assert asked == [17_500] * 2
+    told = str(TourTime(**json.loads((tmp_path / "plan.json").read_text())))
+    assert told == (
+        "with 17,500 training images this takes about 38 minutes here: the supernet 10, the search 8, the network 19, "
+        "its file 1"
+    )
+    assert whole.within(1, fewest=256).images == 256
+    assert whole.within(1000, fewest=256) == whole
+
+
+@pytest.mark.slow
+def test_the_time_of_a_tour_grows_with_what_it_does(tmp_path):
+    space = tmp_path / "mine.toml"
+    space.write_text('name = "mine"\nin_chans = 1\ninput_size = 28\nstem_width = 8\nfirst_width = 8\n'
+                     "head_width = 64\nstages = [[16, 2, 2], [24, 1, 2]]\nkernel_sizes = [3]\n")  # fmt: skip
+    settings = TourSettings.usual(1)
+    found = tour_time.measured(settings, DataPlan(name="fashion-mnist", folder=FASHION, validation=55_000), str(space))
+    assert found.images == 5_000
+    assert min(found.supernet, found.search, found.network) > 0
+    # 156 steps of each part, of which a network's takes at most a few times as long as a path of the supernet.
+    assert 0.1 < found.network / (2 * found.supernet) < 10

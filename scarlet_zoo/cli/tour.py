@@ -29,19 +29,27 @@ def run_tour(
     validation: Held = None,
     skip_broken: SkipBroken = False,
     threads: TorchThreads = 0,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            min=1, help="Most minutes that the tour takes; where all images would take longer, fewer are trained on."
+        ),
+    ] = 45.0,
 ) -> None:
     """Run every stage, from images to a measured file.
 
     Trains a supernet, searches it, and trains, folds, exports, verifies, measures and validates a network that the
-    search found. Running the same command again continues the run.
+    search found. First a moment of each part is run, to say how long the whole will take. Running the same command
+    again continues the run.
     """
-    from scarlet_zoo.nas.tour import TourSettings, tour, tour_rows
+    from scarlet_zoo.nas.tour import tour, tour_rows
+    from scarlet_zoo.nas.tour_settings import TourSettings
     from scarlet_zoo.training.run import DataPlan
 
     settings = TourSettings.smoke(threads, data) if smoke else TourSettings.usual(threads, data)
     images = DataPlan(name=data, folder=data_dir, validation=validation, skip_broken=skip_broken)
     with progress_bar("tour") as progress:
-        report = tour(out, settings, images, space, say, progress)
+        report = tour(out, settings, images, space, say, progress, None if smoke else minutes)
 
     def render(console: Console) -> None:
         console.print(pairs(tour_rows(report), title="from images to a file"))

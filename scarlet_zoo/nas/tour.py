@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,50 +17,15 @@ from scarlet_zoo.nas.search.scoring import Scoring
 from scarlet_zoo.nas.search.search import search
 from scarlet_zoo.nas.search.settings import SearchSettings
 from scarlet_zoo.nas.strategies.scarlet import Scarlet
+from scarlet_zoo.nas.tour_settings import TourSettings
+from scarlet_zoo.nas.tour_time import TourTime, planned
 from scarlet_zoo.nas.train_supernet import train_supernet
 from scarlet_zoo.training.run import DataPlan
-from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.markdown import markdown_table, unstable_mark
 
 Move = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TourSettings:
-    """Settings of the trainings and the search of a tour.
-
-    Attributes:
-        supernet: how the supernet is trained.
-        network: how the chosen network is trained.
-        evaluations: number of architectures that the search evaluates.
-        population: population of the search.
-        validation: number of validation images that the search scores on; all when None.
-    """
-
-    supernet: TrainSettings
-    network: TrainSettings
-    evaluations: int = 60
-    population: int = 12
-    validation: int | None = 2000
-
-    @classmethod
-    def usual(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:  # noqa: ARG003
-        """Return the usual settings; their augmentation follows the data, so they are the same for all.
-
-        A tour of Fashion-MNIST then takes under half an hour on a laptop's processor.
-        """
-        return cls(
-            supernet=TrainSettings(epochs=2, batch_size=64, threads=threads),
-            network=TrainSettings(epochs=4, batch_size=64, lr=0.2, ema=0.998, threads=threads),
-        )
-
-    @classmethod
-    def smoke(cls, threads: int = 0, data: str = "fashion-mnist") -> TourSettings:  # noqa: ARG003
-        """Return settings that run every part for a moment, to check that all of them work."""
-        short = TrainSettings(epochs=1, max_steps=12, batch_size=32, lr=0.2, checkpoint_every=6, threads=threads)
-        return cls(supernet=short, network=short, evaluations=4, population=4, validation=200)
 
 
 def tour(
@@ -70,6 +35,7 @@ def tour(
     space: str | None = None,
     stage: Callable[[str], None] | None = None,
     progress: Move | None = None,
+    minutes: float | None = None,
 ) -> dict[str, Any]:
     """Train a supernet, search it for accuracy against measured latency, train, deploy and validate a network.
 
@@ -84,6 +50,8 @@ def tour(
         space: a search space's name or its TOML file; the built-in space that suits the data when left out.
         stage: called with the name of each part when it begins.
         progress: called with (done, expected) within a part.
+        minutes: the most minutes that the tour is to take; where all images would take longer, fewer are trained on.
+            With None all are, and nothing is said about the time.
 
     Returns:
         The content of ``tour.json``.
@@ -92,6 +60,12 @@ def tour(
         ScarletError: any part failed, such as no such data or another run in ``out``.
     """
     say = stage or (lambda _: None)
+    expected: TourTime | None = None
+    if minutes is not None:
+        say("measure a moment of each part")
+        expected = planned(out, settings, data, space, minutes)
+        data = replace(data, images=expected.images)
+        say(str(expected))
     say("train the supernet")
     trained = train_supernet(space, data=data, out=out / "supernet", settings=settings.supernet,
                              strategy=Scarlet.name, progress=progress)  # fmt: skip
@@ -108,6 +82,7 @@ def tour(
     report = {
         "space": space or trained.space.name,
         "data": data.name,
+        "expected_minutes": round(expected.minutes, 1) if expected is not None else None,
         "supernet": trained.to_dict(),
         "search": {key: front.report[key] for key in ("objectives", "evaluations", "front")},
         "chosen": {"arch": str(derived.arch), "values": dict(derived.values), "one_shot": str(derived.path)},
