@@ -263,6 +263,24 @@ def test_a_teachers_classes_are_found_by_their_names(data, tmp_path):
     assert torch.equal(teacher.logits(images, FEED), expected)
 
 
+def test_several_teachers_teach_the_geometric_mean_of_their_distributions(data, tmp_path):
+    orders = (("star", "cup", "cat"), ("cat", "cup", "star"))
+    files = [tmp_path / f"{number}.safetensors" for number in range(2)]
+    models = [teacher_file(file, labels=order) for file, order in zip(files, orders, strict=True)]
+    together = load_teacher(Teacher(network=tuple(map(str, files))), data)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        shares = [model(images).softmax(1)[:, [order.index(name) for name in data.classes]]
+                  for model, order in zip(models, orders, strict=True)]  # fmt: skip
+    expected = (shares[0] * shares[1]).sqrt()
+    assert not torch.allclose(shares[0], shares[1])
+    taught = together.logits(images, FEED).softmax(1)
+    assert torch.allclose(taught, expected / expected.sum(1, keepdim=True), atol=1e-6)
+    assert together.sha256.split() == [load_teacher(Teacher(network=str(file)), data).sha256 for file in files]
+    with pytest.raises(TrainingError, match="a teacher without a network"):
+        Teacher(network=())
+
+
 def test_a_teacher_for_other_classes_is_said_or_refused(data, tmp_path):
     file = tmp_path / "t.safetensors"
     teacher_file(file, labels=("a", "b", "c"))

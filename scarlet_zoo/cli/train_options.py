@@ -85,12 +85,12 @@ Freeze = Annotated[
         metavar="backbone|N",
     ),
 ]
-TeacherName = Annotated[
-    str | None,
+TeacherNames = Annotated[
+    list[str] | None,
     typer.Option(
         "--teacher",
         help="Trained network to learn from besides the labels (knowledge distillation): a name, a file that 'train' "
-        "or 'export' wrote, or NAME=FILE for another weights file.",
+        "or 'export' wrote, or NAME=FILE for another weights file. Given several times, the networks teach together.",
         metavar="NAME|FILE",
     ),
 ]
@@ -214,7 +214,7 @@ class NetworkOptions(TrainingOptions):
     layer_decay: LayerDecay = 1.0
     head_lr: HeadRate = None
     freeze: Freeze = None
-    teacher: TeacherName = None
+    teacher: TeacherNames = None
     teacher_weight: TeacherWeight = None
     teacher_temperature: TeacherTemperature = None
 
@@ -223,9 +223,10 @@ class NetworkOptions(TrainingOptions):
         from scarlet_zoo.training.settings import BACKBONE, Teacher
 
         asked = {"weight": self.teacher_weight, "temperature": self.teacher_temperature}
-        apply_only(self.teacher is not None, "--teacher", **{f"teacher_{key}": asked[key] for key in asked})
+        apply_only(bool(self.teacher), "--teacher", **{f"teacher_{key}": asked[key] for key in asked})
         given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
-        teacher = Teacher(network=self.teacher, **given) if self.teacher is not None else None
+        names = tuple(self.teacher or ())
+        teacher = Teacher(network=names if len(names) > 1 else names[0], **given) if names else None
         frozen = self.freeze
         if frozen not in (None, BACKBONE) and not str(frozen).isdecimal():
             raise TrainingError(f"--freeze {frozen}: wanted {BACKBONE} or a number of stages")

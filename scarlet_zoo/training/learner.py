@@ -19,7 +19,7 @@ from scarlet_zoo.training.class_loss import ClassLoss
 from scarlet_zoo.training.freezing import freeze, head_names, train_mode
 from scarlet_zoo.training.optimizer import layer_scales
 from scarlet_zoo.training.settings import TrainSettings, learning_rate
-from scarlet_zoo.training.teacher import TeacherNetwork
+from scarlet_zoo.training.teacher import AnyTeacher
 
 
 @dataclass(frozen=True)
@@ -189,12 +189,12 @@ class NetworkLearner(Learner):
         self,
         model: nn.Module,
         settings: TrainSettings | None = None,
-        teacher: tuple[TeacherNetwork, Preprocessing] | None = None,
+        teacher: tuple[AnyTeacher, Preprocessing] | None = None,
         label: str = "",
     ) -> None:
         super().__init__(model)
         self._settings, self._teacher = settings or TrainSettings(), teacher
-        self.is_static = teacher is None or isinstance(teacher[0].answer, nn.Module)
+        self.is_static = teacher is None or teacher[0].is_torch
         freeze(model, self._settings.freeze, label or type(model).__name__)
         if self._settings.head_lr is not None and not head_names(model):
             raise TrainingError(f"network {label!r}: does not say what its classifier is, so it takes no head_lr")

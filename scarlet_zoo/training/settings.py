@@ -29,18 +29,20 @@ class Teacher:
 
     Attributes:
         network: a name, as for :func:`scarlet_zoo.models.loading.load_network`, or a file that
-            :func:`scarlet_zoo.load` opens, or a weights file of a training.
+            :func:`scarlet_zoo.load` opens, or a weights file of a training; or several, which teach together.
         weights: weights of a name; a file holds its own.
         weight: share of the loss that compares with the teacher; the rest compares with the labels.
         temperature: by which both networks' logits are divided before they are compared.
     """
 
-    network: str
+    network: str | tuple[str, ...]
     weights: str = "pretrained"
     weight: float = 0.5
     temperature: float = 4.0
 
     def __post_init__(self) -> None:
+        if not self.network:
+            raise TrainingError("training: got a teacher without a network, wanted one or more")
         if not 0 < self.weight <= 1:
             raise TrainingError(f"training: got teacher weight {self.weight}, wanted more than 0 and at most 1")
         if not self.temperature > 0:

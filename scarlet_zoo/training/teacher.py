@@ -48,6 +48,11 @@ class TeacherNetwork:
     to: Callable[[Any], object]
     order: tuple[int, ...] | None = None
 
+    @property
+    def is_torch(self) -> bool:
+        """Whether torch runs the teacher."""
+        return isinstance(self.answer, nn.Module)
+
     def logits(self, images: Tensor, feed: Preprocessing) -> Tensor:
         """Return the teacher's logits (N, classes), in the data's order, of a student's images (N, C, H, W).
 
@@ -58,6 +63,40 @@ class TeacherNetwork:
         with torch.no_grad():
             answers = self.answer(prepared_again(images, feed, self.feed)).float()
         return answers if self.order is None else answers[:, list(self.order)]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several teachers, whose answer is the geometric mean of their distributions (arXiv 1503.02531, section 2)."""
+
+    teachers: tuple[TeacherNetwork, ...]
+
+    @property
+    def source(self) -> str:
+        """The names or files of the teachers, and where their weights come from."""
+        return "; ".join(one.source for one in self.teachers)
+
+    @property
+    def sha256(self) -> str:
+        """The digests of the teachers, in their order."""
+        return " ".join(one.sha256 for one in self.teachers)
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether torch runs all of the teachers."""
+        return all(one.is_torch for one in self.teachers)
+
+    def to(self, device: Any) -> None:
+        """Move the teachers to a device."""
+        for one in self.teachers:
+            one.to(device)
+
+    def logits(self, images: Tensor, feed: Preprocessing) -> Tensor:
+        """Return the mean of the teachers' logarithms of probabilities (N, classes), in the data's order."""
+        return torch.stack([one.logits(images, feed).log_softmax(1) for one in self.teachers]).mean(0)
+
+
+AnyTeacher = TeacherNetwork | Ensemble
 
 
 def prepared_again(images: Tensor, given: Preprocessing, wanted: Preprocessing) -> Tensor:
@@ -83,12 +122,12 @@ def prepared_again(images: Tensor, given: Preprocessing, wanted: Preprocessing) 
     return images
 
 
-def load_teacher(teacher: Teacher, data: ImageData) -> TeacherNetwork:
-    """Load a teacher for a data set.
+def load_teacher(teacher: Teacher, data: ImageData) -> AnyTeacher:
+    """Load a teacher for a data set, or the teachers.
 
     Args:
-        teacher: its ``network`` is a file of any runtime, a weights file that a training wrote, ``NAME=FILE`` for
-            another weights file, or a name.
+        teacher: its ``network``, or each of them, is a file of any runtime, a weights file that a training wrote,
+            ``NAME=FILE`` for another weights file, or a name.
         data: the data set of the training.
 
     Raises:
@@ -96,22 +135,26 @@ def load_teacher(teacher: Teacher, data: ImageData) -> TeacherNetwork:
             weights file that does not say its network.
         ScarletError: no such network or file.
     """
-    name, _, file = teacher.network.partition("=")
-    path = Path(teacher.network)
+    if not isinstance(teacher.network, str):
+        return Ensemble(tuple(_loaded(name, teacher.weights, data) for name in teacher.network))
+    return _loaded(teacher.network, teacher.weights, data)
+
+
+def _loaded(network: str, weights: str, data: ImageData) -> TeacherNetwork:
+    name, _, file = network.partition("=")
+    path = Path(network)
     if is_onnx(path) or is_other_file(path):
         found = _of_classifier(load(path, trained_only=True), path)
         classes, labels = found[1:]
     elif file and not path.exists():
         classes, labels = (found := _of_network(load_network(name, file)))[1:]
-    elif looks_like_a_file(teacher.network) and not teacher.network.startswith("local-dir:"):
+    elif looks_like_a_file(network) and not network.startswith("local-dir:"):
         classes, labels = (found := _of_network(load_network(_network_in(path), str(path))))[1:]
     else:
-        classes, labels = (found := _of_network(load_network(teacher.network, teacher.weights)))[1:]
+        classes, labels = (found := _of_network(load_network(network, weights)))[1:]
     if classes != len(data.classes):
-        raise TrainingError(
-            f"teacher {teacher.network}: has {classes} classes, wanted {len(data.classes)} as in {data.name}"
-        )
-    return _in_order(found[0], teacher.network, labels, data)
+        raise TrainingError(f"teacher {network}: has {classes} classes, wanted {len(data.classes)} as in {data.name}")
+    return _in_order(found[0], network, labels, data)
 
 
 _Found = tuple[TeacherNetwork, int, Sequence[str] | None]

@@ -89,8 +89,9 @@ const HANDLERS = {
     store();
     $("start").disabled = $("table-start").disabled = false;
   },
-  classes({ logits }) {
+  classes({ logits, ms }) {
     const model = classifier();
+    $("took").textContent = `${ms.toPrecision(3)} ms on this device, ${model.label}`;
     const most = Math.max(...logits), weights = logits.map((value) => Math.exp(value - most));
     const total = weights.reduce((sum, value) => sum + value, 0);
     const best = weights.map((weight, i) => [weight / total, i]).sort((a, b) => b[0] - a[0]).slice(0, 3);
@@ -155,11 +156,14 @@ async function classifyImage(source) {
   const model = classifier(), { preprocessing, input } = model;
   try {
     const fed = await read(source, $("seen"), preprocessing, input.type);
-    $("seen").hidden = false;
     if (!worker) startWorker();
-    $("answers").replaceChildren(element("li", "…"));
+    // What the camera sees keeps its last answer until the next one is there.
+    if ($("result").hidden || $("video").hidden) $("answers").replaceChildren(element("li", "…"));
+    $("result").hidden = false;
     worker.postMessage({ verb: "classify", model, data: fed.data, shape: fed.shape });
   } catch (error) {
+    $("result").hidden = false;
+    $("took").textContent = "";
     $("answers").replaceChildren(element("li", `This is not an image: ${error.message}`));
   }
 }

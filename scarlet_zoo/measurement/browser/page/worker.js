@@ -128,8 +128,10 @@ async function classify({ model, data, shape }) {
   ready ??= open(model);
   const { session } = await ready;
   const { name, type } = model.input;
-  const answers = await session.run({ [name]: new ort.Tensor(type, data, shape) });
-  post("classes", { logits: Array.from(Object.values(answers)[0].data, Number) });
+  const image = new ort.Tensor(type, data, shape), start = performance.now();
+  const answers = await session.run({ [name]: image });
+  const ms = performance.now() - start;
+  post("classes", { logits: Array.from(Object.values(answers)[0].data, Number), ms });
 }
 
 const post = (kind, fields) => self.postMessage({ kind, ...fields });
