@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,23 +51,12 @@ class Augment:
             seed = int(torch.randint(2**31, (), generator=random))
             pixels = altered(pixels, self.auto, self.color_jitter, seed)
         pixels = self._jittered(pixels, random) if self.jitter else pixels
-        count, channels, height, width = pixels.shape
-        rows, columns = (self._window(count, side, random) for side in (height, width))
-        if self.flip:
-            mirrored = torch.rand(count, generator=random) < 0.5
-            columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-        if self.vflip:
-            turned = torch.rand(count, generator=random) < 0.5
-            rows = torch.where(turned[:, None], rows.flip(1), rows)
-        pad = self.shift_px
-        padded = torch.nn.functional.pad(pixels, (pad,) * 4)
-        flat = (rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]).view(count, 1, -1)
-        shifted = padded.flatten(2).gather(2, flat.expand(-1, channels, -1)).view_as(pixels)
-        return self._erased(shifted, random) if self.erase else shifted
-
-    def _window(self, count: int, side: int, random: torch.Generator) -> Tensor:
-        start = torch.randint(2 * self.shift_px + 1, (count, 1), generator=random)
-        return start + torch.arange(side)
+        count = len(pixels)
+        starts = [torch.randint(2 * self.shift_px + 1, (count,), generator=random) - self.shift_px for _ in range(2)]
+        flips = [torch.rand(count, generator=random) < 0.5 if on else None for on in (self.flip, self.vflip)]
+        if self.shift_px or self.flip or self.vflip:
+            pixels = _moved(pixels, *starts, *flips)
+        return self._erased(pixels, random) if self.erase else pixels
 
     def _erased(self, pixels: Tensor, random: torch.Generator) -> Tensor:
         """Blank rectangles with sides from an eighth to nearly a half of the image's."""
@@ -110,3 +100,21 @@ class Augment:
         bright = (pixels.float() * factors[0]).clamp(0, 255)
         mean = bright.mean((1, 2, 3), keepdim=True)
         return ((bright - mean) * factors[1] + mean).clamp(0, 255).round().to(pixels.dtype)
+
+
+def _moved(pixels: Tensor, down: Tensor, right: Tensor, mirrored: Tensor | None, turned: Tensor | None) -> Tensor:
+    """Return each image (N, C, H, W) from ``down`` rows and ``right`` columns on, zeros outside, then flipped.
+
+    Image by image, since a copy of rows is several times as fast as a gather of pixels.
+    """
+    source = pixels.numpy()
+    moved = np.zeros_like(source)  # in the same order in memory
+    height, width = source.shape[2:]
+    across, over = (np.zeros(len(source), bool) if flip is None else flip.numpy() for flip in (mirrored, turned))
+    places = zip(source, moved, down.tolist(), right.tolist(), across, over, strict=True)
+    for image, into, y, x, swapped, upside in places:
+        target = into[:, :: -1 if upside else 1, :: -1 if swapped else 1]
+        taken = image[:, max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+        top, left = max(-y, 0), max(-x, 0)
+        target[:, top : top + taken.shape[1], left : left + taken.shape[2]] = taken
+    return torch.from_numpy(moved)
