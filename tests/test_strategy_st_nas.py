@@ -81,6 +81,17 @@ def test_without_temperature_it_is_plain_descent(tmp_path):
     assert not torch.equal(warm.state["classifier.weight"], same.state["classifier.weight"])
 
 
+def test_clipping_leaves_the_noise_as_large_as_the_posterior_asks(tmp_path):
+    strategy = strategy_of("st-nas", share=1.0, everywhere=True)
+    before = {key: value.clone() for key, value in strategy.supernet.state_dict().items()}
+    how = settings(max_steps=1, momentum=0.0, weight_decay=0.0, clip_norm=1e-9)
+    after = train(strategy, DATA, how, tmp_path / "out").state
+    moved = torch.cat([(after[key] - before[key]).flatten() for key in before if key.endswith("conv_pw.weight")])
+    rate = how.lr * strategy.options.rate
+    wanted = noise_deviation(rate, strategy.options.temperature, len(DATA.part("train")))
+    assert float(moved.std()) == pytest.approx(wanted, rel=0.05)
+
+
 @pytest.mark.parametrize("everywhere", [False, True])
 def test_noise_is_on_the_path_or_everywhere(everywhere, tmp_path):
     strategy = strategy_of("st-nas", share=1.0, everywhere=everywhere)

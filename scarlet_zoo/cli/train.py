@@ -70,6 +70,7 @@ def train_supernet_of_space(
         ),
     ] = None,
     epochs: Epochs = 10,
+    ema: Ema = 0.0,
 ) -> None:
     """Train the weight-sharing supernet of a search space.
 
@@ -81,10 +82,11 @@ def train_supernet_of_space(
     from scarlet_zoo.nas.train_supernet import train_supernet
 
     options = given_options(option)
+    settings = how.settings(pretrained=start is not None, epochs=epochs, ema=ema)
     with _drawn(how.plot, out), progress_bar("train") as bar:
         trained = train_supernet(
-            space, data=how.images, out=out, settings=how.settings(pretrained=start is not None, epochs=epochs),
-            strategy=strategy, skip=skip, options=options, start=start, watch=_watch(bar),
+            space, data=how.images, out=out, settings=settings, strategy=strategy, skip=skip, options=options,
+            start=start, watch=_watch(bar),
         )  # fmt: skip
     _print_report(trained.to_dict(), as_json)
 

@@ -120,6 +120,9 @@ Ema = Annotated[
     float,
     typer.Option(min=0, max=0.99999, help="Decay of the exponential moving average of weights; 0 turns averaging off."),
 ]
+ClipNorm = Annotated[
+    float, typer.Option(min=0, help="Largest norm of a step's gradient, to which longer ones are shortened; 0 for any.")
+]
 MixedPrecision = Annotated[
     str, typer.Option("--mixed-precision", help="Mixed precision: no, bf16 or fp16; on a CPU, no is usually fastest.")
 ]
@@ -157,6 +160,7 @@ class TrainingOptions:
     warmup: Warmup = 0.1
     weight_decay: Decay = 5e-4
     label_smoothing: Smoothing = 0.1
+    clip_norm: ClipNorm = 0.0
     augment: Augmentation = None
     erase: Erase = None
     crop: Crop = None
@@ -198,7 +202,7 @@ class TrainingOptions:
         return TrainSettings(
             max_steps=self.max_steps, checkpoint_every=self.checkpoint_every, batch_size=self.batch_size,
             opt=self.opt, lr=usual_rate(self.opt, pretrained=pretrained) if self.lr is None else self.lr,
-            momentum=self.momentum, warmup=self.warmup, weight_decay=self.weight_decay,
+            momentum=self.momentum, warmup=self.warmup, weight_decay=self.weight_decay, clip_norm=self.clip_norm,
             label_smoothing=self.label_smoothing, augment=plan, mixup=self.mixup, cutmix=self.cutmix,
             mixup_prob=1.0 if self.mixup_prob is None else self.mixup_prob, balance=self.balance,
             precision=self.mixed_precision, workers=self.loaders, seed=self.seed, threads=self.threads,

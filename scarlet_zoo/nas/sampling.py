@@ -33,8 +33,6 @@ class FairSampler:
 
     Each layer deals its tokens in a random order and shuffles them again when all are dealt. So after any number of
     draws the counts of a layer's tokens differ by at most 1, even where layers have different numbers of tokens.
-    FairNAS's strict fairness needs the same number in each layer; spaces in which only some layers have a skip
-    do not have that.
     """
 
     space: SearchSpace
@@ -42,13 +40,47 @@ class FairSampler:
 
     def draw(self, number: int) -> Arch:
         """Return the architecture of the draw with this number, from 0."""
-        return Arch.of(self.space, (self._dealt(index, number) for index in range(len(self.space.decisions))))
+        decisions = self.space.decisions
+        return Arch.of(self.space, (_dealt(tokens, self.seed, layer, number) for layer, tokens in enumerate(decisions)))
 
-    def _dealt(self, layer: int, number: int) -> str:
-        tokens = list(self.space.decisions[layer])
-        deal, position = divmod(number, len(tokens))
-        random.Random(f"{self.seed} {layer} {deal}").shuffle(tokens)
-        return tokens[position]
+
+@dataclass(frozen=True)
+class FairSteps:
+    """Draws the paths of a step, among which every token of every layer is (FairNAS, arXiv 1907.01845, algorithm 1).
+
+    There are as many paths as the layer with the most tokens has, and each layer permutes its tokens anew in each
+    step. The paper's layers have the same number of tokens. Ours: where a layer has fewer than there are paths, what
+    its permutations leave is dealt to it as :class:`FairSampler` does, so that over all steps its counts differ by at
+    most 1.
+    """
+
+    space: SearchSpace
+    seed: int = 0
+
+    @property
+    def count(self) -> int:
+        """Number of paths of a step."""
+        return max(map(len, self.space.decisions))
+
+    def draw(self, step: int) -> tuple[Arch, ...]:
+        """Return the architectures of the step with this number, from 0."""
+        columns = [self._column(layer, step) for layer in range(len(self.space.decisions))]
+        return tuple(Arch.of(self.space, tokens) for tokens in zip(*columns, strict=True))
+
+    def _column(self, layer: int, step: int) -> list[str]:
+        tokens = self.space.decisions[layer]
+        whole, left = divmod(self.count, len(tokens))
+        column = [*tokens * whole, *(_dealt(tokens, self.seed, layer, step * left + extra) for extra in range(left))]
+        random.Random(f"{self.seed} {layer} step {step}").shuffle(column)
+        return column
+
+
+def _dealt(tokens: tuple[str, ...], seed: int, layer: int, number: int) -> str:
+    """The token of a layer's draw where each is dealt once before any is dealt again."""
+    deal, position = divmod(number, len(tokens))
+    shuffled = list(tokens)
+    random.Random(f"{seed} {layer} {deal}").shuffle(shuffled)
+    return shuffled[position]
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,9 @@ class Learner:
         """
         raise NotImplementedError
 
+    def before_update(self, step: int) -> None:
+        """Change the gradients of a step after they were clipped; nothing by default."""
+
     def end(self, step: int) -> None:
         """Run after the weights have been updated and before the step is saved."""
 

@@ -190,6 +190,7 @@ class Loop:
         archs, terms = self._gradients(batch)
         if settings.clip_norm:
             self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        learner.before_update(step)
         self.optimizer.step()
         learner.end(step)
         if self.ema is not None:

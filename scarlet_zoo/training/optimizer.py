@@ -35,6 +35,8 @@ def make_optimizer(
         raise unknown_name("optimizer", settings.opt, ("sgd", "adamw", "rmsprop", *map(str, list_optimizers())))
     if get_optimizer_info(name).second_order:
         raise TrainingError(f"optimizer {settings.opt}: needs second derivatives, wanted one that needs gradients only")
+    if name in ("sgd", "nesterov") and not settings.momentum:
+        name = "momentum"  # Nesterov's needs one; without it both are plain descent
     try:
         groups = parameter_groups(model, settings, scales or {})
         return create_optimizer_v2(groups, opt=name, lr=settings.lr, momentum=settings.momentum)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.nas.sampling import FairSampler
+from scarlet_zoo.nas.sampling import FairSteps
 from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY, Strategy, StrategyOptions
 from scarlet_zoo.training.learner import LossTerm, StepBatch
 
@@ -31,8 +31,8 @@ class FairNas(Strategy):
     of each layer, and the summed gradients are applied in one update. So each choice is trained exactly once a step,
     and stem and head m times. The paper's figure and algorithm do not say whether the paths share the step's images
     or have their own (:attr:`FairNasOptions.split`; shared is our default). Ours: where layers differ in their number
-    of choices, m is the largest number and each layer deals its choices from a shuffled queue, so that after any step
-    the counts within a layer differ by at most 1.
+    of choices, m is the largest number, and a layer with fewer runs each of its choices in every step and some of them
+    once more, see :class:`scarlet_zoo.nas.sampling.FairSteps`.
     """
 
     name = "fairnas"
@@ -40,13 +40,16 @@ class FairNas(Strategy):
 
     def paths(self, step: int) -> tuple[Arch, ...]:
         """Return m architectures, as many as the layer with the most choices has."""
-        sampler, count = FairSampler(self.space, self.seed), max(map(len, self.space.decisions))
-        return tuple(sampler.draw(step * count + number) for number in range(count))
+        return FairSteps(self.space, self.seed).draw(step)
+
+    def identity(self) -> dict[str, str]:
+        """Return what must be unchanged for a run to continue; earlier versions drew other paths."""
+        return {**super().identity(), "paths": "a permutation a step"}
 
     @property
     def batch_share(self) -> float:
         """Share of a step's images that each path runs on: 1, or 1 / m with ``split``."""
-        return 1 / len(self.paths(0)) if self.options.split else 1.0
+        return 1 / FairSteps(self.space).count if self.options.split else 1.0
 
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """Yield the cross-entropy of each path; their gradients are summed."""

@@ -6,7 +6,7 @@ Guo et al., "Powering One-shot Topological NAS with Stabilized Share-parameter P
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean, variance
 
@@ -20,7 +20,7 @@ from scarlet_zoo.errors import CheckpointError, TrainingError
 from scarlet_zoo.models.supernet import load_supernet, save_supernet
 from scarlet_zoo.nas.one_shot import OneShot
 from scarlet_zoo.nas.strategies.base import PositiveShare, Score, Strategy, StrategyOptions
-from scarlet_zoo.training.learner import Course, LossTerm, StepBatch
+from scarlet_zoo.training.learner import Course
 from scarlet_zoo.training.settings import learning_rate
 
 
@@ -87,17 +87,16 @@ class StNas(Strategy):
         usual = learning_rate(step, self._burnt_in, settings)
         return usual if step < round(settings.warmup * self._burnt_in) else max(usual, least)
 
-    def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
-        """Yield the cross-entropy of the path; in the sampling steps add noise to its gradient after that."""
-        yield from super().terms(model, batch)
-        if batch.step < self._burnt_in:
+    def before_update(self, step: int) -> None:
+        """Add noise to the gradient in the sampling steps; clipped with it, it would be too small."""
+        if step < self._burnt_in:
             return
         parameters = list(self.supernet.parameters())
         if not self.options.everywhere:
             parameters = [parameter for parameter in parameters if parameter.grad is not None]
-        rate, momentum = self.learning_rate(batch.step), self.course.settings.momentum
+        rate, momentum = self.learning_rate(step), self.course.settings.momentum
         deviation = noise_deviation(rate, self.options.temperature, self._images, momentum)
-        langevin_noise(parameters, deviation / rate, self.seed * 1_000_003 + batch.step)
+        langevin_noise(parameters, deviation / rate, self.seed * 1_000_003 + step)
 
     def end(self, step: int) -> None:
         """Save the weights after a step in which a sample is due."""
