@@ -89,9 +89,10 @@ def test_the_shipped_networks_lose_little_in_integers():
     assert {row["name"] for row in rows} == {name for name, entry in ZOO.items() if entry.published is None}
     reads = [json.loads(line) for line in (RESULTS / "test_reads.jsonl").read_text().splitlines()]
     for row in rows:
-        assert row["test_images"] == 10_000
-        assert row["test_points_lost"] <= 0.3
-        assert row["test_top1"]["float32"] == all_cards()[f"{row['name']}.fashion_mnist"].measured.test_top1_percent
+        (card,) = (card for card in all_cards().values() if card.redistributed and card.name == row["name"])
+        assert row["test_images"] == card.measured.test_images
+        assert row["test_points_lost"] <= {"fashion_mnist": 0.3, "cifar10_jpeg": 0.5}[card.tag]
+        assert row["test_top1"]["float32"] == card.measured.test_top1_percent
         # The name under which it was read has changed once; the number has not.
         assert {read["top1"] for read in reads if read["sha256"] == row["int8_sha256"]} == {row["test_top1"]["int8"]}
 
@@ -266,7 +267,7 @@ def test_the_findings_are_whole_and_are_told_as_they_came_out():
 
 def test_the_baselines_have_equal_multiply_adds_and_are_told_as_they_came_out():
     rows = {row["name"]: row for row in rows_of("baselines.json")}
-    own = {name for name, entry in ZOO.items() if entry.published is None}
+    own = {name for name in ZOO if name.startswith("scarlet_mini")}
     others = set(rows) - own
     assert {"mobilenetv3_small_075", "tinynet_e"} == others
     page = (ROOT / "weights" / "README.md").read_text()
