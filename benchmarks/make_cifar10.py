@@ -15,17 +15,17 @@ from scarlet_zoo.evidence.commands import Command, Journal, run_commands
 from scarlet_zoo.evidence.same_cost import drawn, side_of
 
 HERE = Path(__file__).parent
-DATA, SPACES = "cifar10_jpeg", ("fine-maps", "even-maps", "early-stride")
+DATA, SPACES = "cifar10_jpeg", ("fine-maps", "even-maps", "early-stride", "late-stride")
 SIZES = {"s": 6_000_000, "m": 12_000_000, "l": 25_000_000}  # the most multiply-adds
 TRIES = 3
 RIVALS = {"s": ("mobilenetv3_small_075", "tinynet_e"), "m": ("mobilenetv3_small_100", "tinynet_e")}
 TRAIN = ("--data", DATA, "--validation", "5000", "--augment", "small")
 SHORT = (*TRAIN, "--batch-size", "256", "--mixed-precision", "bf16", "--epochs", "6", "--lr", "0.2")
-FEW = (*TRAIN, "--pictures", "10000", "--epochs", "8")
-LONG = (*TRAIN, "--batch-size", "512", "--mixed-precision", "bf16", "--epochs", "85", "--lr", "0.4",
+FEW = (*TRAIN, "--pictures", "10000", "--epochs", "6")
+LONG = (*TRAIN, "--batch-size", "512", "--mixed-precision", "bf16", "--epochs", "75", "--lr", "0.4",
         "--weight-decay", "2e-4")  # fmt: skip
 SUPERNET = ("supernet", "train", "--strategy", "scarlet", "--space", "scarlet-cifar", *TRAIN, "--batch-size", "64",
-            "--epochs", "14", "--lr", "0.15")  # fmt: skip
+            "--epochs", "11", "--lr", "0.15")  # fmt: skip
 SUPERNET_FILE = "supernet/supernet.safetensors"
 SEARCH = ("search", "--supernet", SUPERNET_FILE, "--objectives", "accuracy,latency",
           "--evaluations", "100", "--population", "20", "--bn-images", "1000")  # fmt: skip
