@@ -3,42 +3,22 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.data.augment import Augment
-from scarlet_zoo.deployment.to_onnx import export_onnx
-from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.evidence.read_once import read_test_once
+from scarlet_zoo.evidence.beside_rivals import measured_together, row_of
 from scarlet_zoo.evidence.same_cost import side_of
-from scarlet_zoo.latency import measure
-from scarlet_zoo.models.cost import model_cost
-from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.training.train_network import train
-from scarlet_zoo.utils.files import file_sha256, write_text
+from scarlet_zoo.utils.files import write_text
 
-HERE = Path(__file__).parent
+HERE, DATA = Path(__file__).parent, "fashion-mnist"
 # TinyNet is EfficientNet, scaled down; EfficientNet-B0 has too many multiply-adds even at 28 pixels.
 BASELINES = ("mobilenetv3_small_075", "tinynet_e")
-
-
-def row_of(name: str, source: str, weights: Path, out: Path, log: Path) -> dict[str, Any]:
-    """Cost, test accuracy and exported file of one network."""
-    network = load_network(source, str(weights))
-    size = network.preprocessing.size
-    artifact = export_onnx(network.model, out / f"{name}.onnx", Recipe(input_size=size), weights=network.weights,
-                           preprocessing=network.preprocessing)  # fmt: skip
-    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
-    seen = next((row for row in lines if row["sha256"] == file_sha256(weights)), None)
-    seen = seen or read_test_once(name, source, weights, "fashion-mnist", log)
-    macs = model_cost(network.model, (network.preprocessing.channels, *size)).macs
-    return {"name": name, "side": size[0], "macs": macs, "test_top1": seen["top1"], "file": str(artifact.path),
-            "params": sum(parameter.numel() for parameter in network.model.parameters())}  # fmt: skip
 
 
 if __name__ == "__main__":
@@ -57,11 +37,10 @@ if __name__ == "__main__":
         model = create_model(name, in_chans=1, num_classes=run["classes"])
         trained = train(model, name=name, data=run["data"], settings=settings, out=out, input_size=side)
         log = HERE / "results" / "test_reads.jsonl"
-        rows.append({**row_of(name, name, out / "model.safetensors", out, log), "validation_top1": trained.top1[-1]})
+        row = row_of(name, name, out / "model.safetensors", DATA, out, log)
+        rows.append({**row, "validation_top1": trained.top1[-1]})
     for name, entry in ZOO.items():
-        if entry.published is None:
-            weights = networks / f"{name}.fashion_mnist.safetensors"
-            rows.append(row_of(name, entry.arch, weights, given.work, HERE.parent / "weights" / "test_reads.jsonl"))
-    for row, timing in zip(rows, measure([row.pop("file") for row in rows]), strict=True):
-        row["record"] = {**timing.to_dict(), "file": Path(timing.file).name}
-    write_text(HERE / "results" / "baselines.json", json.dumps(rows) + "\n")
+        if (weights := networks / f"{name}.fashion_mnist.safetensors").is_file():
+            log = HERE.parent / "weights" / "test_reads.jsonl"
+            rows.append(row_of(name, entry.arch, weights, DATA, given.work, log))
+    write_text(HERE / "results" / "baselines.json", json.dumps(measured_together(rows)) + "\n")
