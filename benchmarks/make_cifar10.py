@@ -27,7 +27,7 @@ LONG = (*TRAIN, "--batch-size", "512", "--mixed-precision", "bf16", "--epochs", 
 SUPERNET = ("supernet", "train", "--strategy", "scarlet", "--space", "scarlet-cifar", *TRAIN, "--batch-size", "64",
             "--epochs", "11", "--lr", "0.15")  # fmt: skip
 SUPERNET_FILE = "supernet/supernet.safetensors"
-SEARCH = ("search", "--supernet", SUPERNET_FILE, "--objectives", "accuracy,latency",
+SEARCH = ("search", "--supernet", SUPERNET_FILE, "--objectives", "loss,latency",
           "--evaluations", "100", "--population", "20", "--bn-images", "1000")  # fmt: skip
 
 
@@ -74,12 +74,14 @@ def networks(journal: Journal) -> list[Command]:
     return ours
 
 
-def loaders(command: Command, usual: int) -> tuple[str, ...]:
-    """The processes that load a command's images, in proportion to their pixels."""
+def here(command: Command, at_once: int, loaders: int) -> tuple[str, ...]:
+    """What a command is told of this machine; more pixels need more processes that load images."""
+    if command.words[0] == "search":
+        return ()  # latency is that of one thread
+    threads = ("--threads", str(max(2 // at_once, 1)))
     words = [*command.words, "--input-size", "32"]
-    if words[0] == "search":
-        return ()
-    return "--loaders", str(usual * math.ceil(int(words[words.index("--input-size") + 1]) ** 2 / 50**2))
+    pixels = int(words[words.index("--input-size") + 1]) ** 2
+    return (*threads, "--checkpoint-every", "200", "--loaders", str(loaders * math.ceil(pixels / 50**2)))
 
 
 def main() -> None:
@@ -93,19 +95,17 @@ def main() -> None:
         "spaces": spaces, "rivals": rivals, "supernet": lambda: supernet(journal), "search": searches,
         "networks": lambda: networks(journal),
     }  # fmt: skip
-    parser.add_argument("--until", choices=stages, default="networks")
+    parser.add_argument("--stages", nargs="+", choices=stages, default=list(stages), help="all when left out")
     parser.add_argument("--journal", type=Path, default=HERE / "results" / "cifar10.jsonl")
     given = parser.parse_args()
-    journal, threads = Journal(given.journal), ("--threads", str(max(2 // given.at_once, 1)))
+    journal = Journal(given.journal)
     given.work.mkdir(parents=True, exist_ok=True)
     for name, target in ((DATA, given.data), ("spaces", HERE / "spaces")):
         if not (given.work / name).is_symlink():
             (given.work / name).symlink_to(target.resolve())
-    for name, commands in stages.items():
-        asked = [replace(command, here=(*threads, *loaders(command, given.loaders))) for command in commands()]
+    for name in given.stages:
+        asked = [replace(command, here=here(command, given.at_once, given.loaders)) for command in stages[name]()]
         run_commands(asked, journal, given.work, given.at_once)
-        if name == given.until:
-            return
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.spaces import chain_layers, get_space
 from scarlet_zoo.cli import main
+from scarlet_zoo.data.batches import Batch
+from scarlet_zoo.data.folders import evenly
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.inference.accuracy import judge
 from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
 from scarlet_zoo.nas.one_shot import OneShot
 from scarlet_zoo.nas.search.encoding import Encoding
@@ -230,6 +233,16 @@ def test_one_shot_accuracy_is_that_of_the_calibrated_subnet(supernet_file):
     scorer = OneShot(supernet_file, evaluation.data, 100, 100)
     before = {key: value.clone() for key, value in scorer.supernet.state_dict().items()}
     assert scorer.accuracy(arch) == once["accuracy"]
+    # The loss is the mean over the images, however they are batched.
+    model, split = scorer.network(arch), scorer.validation
+    images, targets = split.__getitems__(Batch(evenly(len(split), 100), 0))
+    with torch.no_grad():
+        expected = torch.nn.functional.cross_entropy(model(images), targets)
+    assert judge(model, split, batch=30, limit=100).loss == pytest.approx(float(expected), rel=1e-5)
+    both = replace(evaluation, metrics=("loss", "accuracy"))(arch)
+    assert both == {"loss": scorer.scores(arch)["loss"], "accuracy": once["accuracy"]}
+    apart = replace(evaluation, metrics=("loss",), strategy="bn-nas", _loaded={})
+    assert apart(arch) == {"loss": both["loss"]}
     assert all(torch.equal(value, before[key]) for key, value in scorer.supernet.state_dict().items())
 
 

@@ -32,8 +32,9 @@ from scarlet_zoo.cli.options import (
 Objectives = Annotated[
     str | None,
     typer.Option(
-        help="Objectives, separated by commas: accuracy (percent top-1), score (the strategy's), macs (multiply-adds), "
-        "params (parameters), latency (milliseconds); each may end in :max or :min and *WEIGHT."
+        help="Objectives, separated by commas: accuracy (percent top-1), loss (cross-entropy of the validation "
+        "images), score (the strategy's), macs (multiply-adds), params (parameters), latency (milliseconds); each may "
+        "end in :max or :min and *WEIGHT."
     ),
 ]
 Limits = Annotated[
@@ -41,8 +42,8 @@ Limits = Annotated[
     typer.Option(
         "--limit",
         help="Limit such as 'macs<=5M' (or 5e6, multiply-adds), 'params<=1.2M' (parameters), 'latency<=5ms' (or 5, "
-        "milliseconds), 'accuracy>=90%' (or 90, percent top-1), 'score>=0.5' (the strategy's). It may be given several "
-        "times.",
+        "milliseconds), 'accuracy>=90%' (or 90, percent top-1), 'loss<=0.5' (cross-entropy), 'score>=0.5' (the "
+        "strategy's). It may be given several times.",
     ),
 ]
 
@@ -92,6 +93,7 @@ def search_space(
     Space, data and strategy are the supernet's when left out. With --lut, that table predicts latency, and the
     architectures of the front are measured at the end. --workers needs --engine ray and is 2 when left out.
     """
+    from scarlet_zoo.nas.search.objectives import SCORED
     from scarlet_zoo.nas.search.scoring import Scoring
     from scarlet_zoo.nas.search.search import default_settings, search
     from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
@@ -106,7 +108,7 @@ def search_space(
     metrics = metrics_of(settings.goals, settings.bounds)
     apply_only("latency" in metrics, "latency among the objectives or limits", lut=lut)
     apply_only(
-        not {"accuracy", "score"}.isdisjoint(metrics), "accuracy or score among the objectives or limits", data=data,
+        not SCORED.isdisjoint(metrics), "accuracy, loss or score among the objectives or limits", data=data,
         data_dir=data_dir, validation=validation, validation_data=validation_data, validation_images=validation_images,
         bn_images=bn_images,
     )  # fmt: skip

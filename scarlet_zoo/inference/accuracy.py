@@ -250,10 +250,22 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
     )
 
 
-def count_right(
-    model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None
-) -> Accuracy:
-    """Count the images of a split that a network classifies right.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a network makes of labelled images.
+
+    Attributes:
+        accuracy: how many it classifies right.
+        loss: mean cross-entropy of its answers with the labels, in nats. It tells networks apart that are right equally
+            often, so it needs fewer images than the accuracy does.
+    """
+
+    accuracy: Accuracy
+    loss: float
+
+
+def judge(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None) -> Judged:
+    """Judge a network by the images of a split.
 
     Args:
         model: the network; it is set to eval mode and stays in it.
@@ -271,11 +283,21 @@ def count_right(
 
     model.eval()
     right = count = 0
+    loss = 0.0
     with kept_memory(), torch.inference_mode():
         for images, targets in in_order(split, batch, limit):
-            right += int((model(images.to(device)).argmax(1).cpu() == targets).sum())
+            logits = model(images.to(device)).float().cpu()
+            right += int((logits.argmax(1) == targets).sum())
+            loss += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
             count += len(targets)
-    return Accuracy(right, count)
+    return Judged(Accuracy(right, count), loss / count)
+
+
+def count_right(
+    model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None
+) -> Accuracy:
+    """Count the images of a split that a network classifies right; the arguments are those of :func:`judge`."""
+    return judge(model, split, device, batch, limit).accuracy
 
 
 def accuracy(model: nn.Module, split: Split, device: Any = "cpu", batch: int = 500, limit: int | None = None) -> float:

@@ -20,7 +20,7 @@ from scarlet_zoo.data.pixel_cache import CACHE_GB
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import Split
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.inference.accuracy import accuracy
+from scarlet_zoo.inference.accuracy import judge
 from scarlet_zoo.models.batchnorm import precise_bn
 from scarlet_zoo.models.supernet import Supernet, load_supernet
 
@@ -104,6 +104,11 @@ class OneShot:
         precise_bn(model, self.calibration)
         return model
 
+    def scores(self, arch: Arch, supernet: Supernet | None = None) -> dict[str, float]:
+        """Return the ``accuracy`` in percent and the ``loss`` in nats on the validation images, with precise BN."""
+        found = judge(self.network(arch, supernet), self.validation, limit=self.limit)
+        return {"accuracy": found.accuracy.percent, "loss": found.loss}
+
     def accuracy(self, arch: Arch, supernet: Supernet | None = None) -> float:
-        """Return the top-1 validation accuracy of an architecture in percent, with precise BN."""
-        return accuracy(self.network(arch, supernet), self.validation, limit=self.limit)
+        """Return the accuracy of :meth:`scores`."""
+        return self.scores(arch, supernet)["accuracy"]

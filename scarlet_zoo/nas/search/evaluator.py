@@ -35,8 +35,8 @@ class Evaluation:
 
     Attributes:
         space: search space of the architectures.
-        metrics: names among ``accuracy score macs params latency``; ``score`` is what the strategy ranks by, which for
-            many strategies is the accuracy.
+        metrics: names among ``loss accuracy score macs params latency``; ``score`` is what the strategy ranks by, which
+            for many strategies is the accuracy.
         supernet: file of the supernet whose weights accuracy is measured with.
         data: name of the data set, its folder, and the number of validation images split off the training images.
         calibration: number of training images that batch norm statistics are computed from.
@@ -158,14 +158,14 @@ class Evaluation:
         return self._loaded["bench"]
 
     def _score(self, arch: Arch) -> dict[str, float]:
-        """The numbers of the strategy, with the accuracy where the metrics have it beside another score."""
+        """The numbers of the strategy, with accuracy and loss where the metrics have them beside another score."""
         from scarlet_zoo.nas.strategies.registry import scorer_of
 
         if "scorer" not in self._loaded:
             self._loaded["scorer"] = scorer_of(self._bench, self.strategy)
         values: dict[str, float] = self._loaded["scorer"](arch)
-        if "accuracy" in self.metrics and "accuracy" not in values:
-            values = {**values, "accuracy": self._bench.accuracy(arch)}
+        if not {"accuracy", "loss"}.isdisjoint(set(self.metrics) - set(values)):
+            values = {**self._bench.scores(arch), **values}
         return {**values, "score": values["score"] if "score" in values else values["accuracy"]}
 
     @property

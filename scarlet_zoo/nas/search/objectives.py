@@ -19,6 +19,7 @@ Values = Mapping[str, float]
 # Name to (unit, whether more is better by default).
 METRICS: Mapping[str, tuple[str, bool]] = {
     "accuracy": ("% top-1", True),
+    "loss": ("nats", False),
     "score": ("the strategy's", True),
     "macs": ("multiply-adds", False),
     "params": ("parameters", False),
@@ -27,11 +28,12 @@ METRICS: Mapping[str, tuple[str, bool]] = {
 # Computed from the architecture alone, in microseconds.
 CLOSED_FORM = ("macs", "params")
 # Measured with the weights of a supernet.
-SCORED = frozenset({"accuracy", "score"})
+SCORED = frozenset({"accuracy", "loss", "score"})
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 # The units that a limit may be written in, as multiples of the metric's own.
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "accuracy": {"": 1.0, "%": 1.0},
+    "loss": {"": 1.0},
     "score": {"": 1.0},
     "macs": _COUNTS,
     "params": _COUNTS,
@@ -40,11 +42,11 @@ _UNITS: Mapping[str, Mapping[str, float]] = {
 # How limits and objectives are described, for help texts and errors.
 LIMITS = (
     "macs<=5M (or 5e6, multiply-adds), params<=1.2M (parameters), latency<=5ms (or 5, milliseconds), accuracy>=90% "
-    "(or 90, percent top-1) and score>=0.5 (the strategy's); each with <= or >="
+    "(or 90, percent top-1), loss<=0.5 (cross-entropy) and score>=0.5 (the strategy's); each with <= or >="
 )
 OBJECTIVES = (
-    "accuracy (percent top-1), score (the strategy's), macs (multiply-adds), params (parameters), latency "
-    "(milliseconds)"
+    "accuracy (percent top-1), loss (cross-entropy of the validation images), score (the strategy's), macs "
+    "(multiply-adds), params (parameters), latency (milliseconds)"
 )
 
 

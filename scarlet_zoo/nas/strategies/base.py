@@ -105,8 +105,8 @@ class Strategy(Learner):
 
     @classmethod
     def scorer(cls, bench: OneShot) -> Score:
-        """Return the function that scores an architecture; by default its top-1 accuracy in percent with precise BN."""
-        return lambda arch: {"accuracy": bench.accuracy(arch)}
+        """Return the function that scores an architecture; by default accuracy and loss of :meth:`OneShot.scores`."""
+        return lambda arch: bench.scores(arch)
 
 
 def read_options(kind: type[StrategyOptions], given: Mapping[str, str], strategy: str) -> Any:

@@ -118,7 +118,7 @@ class StNas(Strategy):
 
     @classmethod
     def scorer(cls, bench: OneShot) -> Score:
-        """Return the function that gives the mean accuracy over the samples, and its variance if there are several.
+        """Return the function that gives the means over the samples, and the accuracy's variance if there are several.
 
         Each sample has its own precise BN. If a run ended before its first sample, its last weights are the sample.
 
@@ -134,9 +134,10 @@ class StNas(Strategy):
         weights = [load_supernet(bench.file.parent / name)[0] for name in names] or [bench.supernet]
 
         def score(arch: Arch) -> dict[str, float]:
-            found = [bench.accuracy(arch, one) for one in weights]
-            spread = {"accuracy_variance": variance(found)} if len(found) > 1 else {}
-            return {"accuracy": fmean(found), **spread}
+            found = [bench.scores(arch, one) for one in weights]
+            means = {name: fmean(one[name] for one in found) for name in found[0]}
+            accuracies = [one["accuracy"] for one in found]
+            return {**means, "accuracy_variance": variance(accuracies)} if len(found) > 1 else means
 
         return score
 
