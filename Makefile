@@ -5,6 +5,8 @@ BIN := .venv/bin
 OUT ?= out/demo
 # Fashion-MNIST: where Debian's package has put it, else where its contents are unpacked to.
 DATASET := usr/share/datasets/fashion-mnist
+# A photograph of scikit-image's, which is installed by then.
+CAT = .venv/lib/python3*/site-packages/skimage/data/chelsea.png
 FETCHED := .venv/.stamp-fetched
 PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.venv/fashion-mnist/$(DATASET))
 
@@ -19,6 +21,8 @@ demo: install-all $(PICTURES)
 	$(BIN)/scarlet-zoo export scarlet_mini_s --out $(OUT)
 	$(BIN)/scarlet-zoo pictures fashion-mnist --data-dir $(PICTURES) --split test --max-images 8 --out $(OUT)/pictures
 	$(BIN)/scarlet-zoo predict $(OUT)/scarlet_mini_s.onnx $(OUT)/pictures/*.png --top 1
+	$(BIN)/scarlet-zoo export scarlet_cifar_s --out $(OUT)
+	$(BIN)/scarlet-zoo predict $(OUT)/scarlet_cifar_s.onnx $(CAT) --top 3
 
 check: static $(PICTURES)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"

@@ -22,6 +22,7 @@ from scarlet_zoo.inference.accuracy import validate_part
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.models.weights.cards import all_cards
+from scarlet_zoo.models.weights.checkpoint import read_metadata
 from scarlet_zoo.utils.files import file_sha256, write_text
 
 HERE = Path(__file__).parent
@@ -30,8 +31,9 @@ FILE, IMAGES = HERE / "results" / "int8_accuracy.json", 512
 
 def row_of(name: str, tag: str, source: str, folder: Path) -> dict[str, Any]:
     """Quantise one network on training images and measure it on validation images, then on the test images."""
-    network = load_network(f"{name}.{tag}")
-    data = open_data(source, network.preprocessing)
+    network, shipped = load_network(f"{name}.{tag}"), HERE.parent / "weights" / "networks" / f"{name}.{tag}.safetensors"
+    # The validation images of the training, which has seen all others.
+    data = open_data(source, network.preprocessing, validation=int(read_metadata(shipped)["validation"]))
     train = data.part("train")
     picked = tuple(place * len(train) // IMAGES for place in range(IMAGES))
 
@@ -46,7 +48,6 @@ def row_of(name: str, tag: str, source: str, folder: Path) -> dict[str, Any]:
     log = HERE / "results" / "test_reads.jsonl"
     digest = file_sha256(integers.path)
     seen = read_test_once(f"{name} int8 {digest[:12]}", str(integers.path), integers.path, source, log)
-    shipped = HERE.parent / "weights" / "networks" / f"{name}.{tag}.safetensors"
     reads = [json.loads(line) for line in (HERE.parent / "weights" / "test_reads.jsonl").read_text().splitlines()]
     floats = next(row["top1"] for row in reads if row["sha256"] == file_sha256(shipped))
     return {

@@ -175,7 +175,7 @@ def classified(page, file):
 
 
 def test_a_photograph_is_classified_as_by_the_network_itself(run, chromium, tmp_path):
-    network = load("scarlet_cifar_m")
+    network = load("scarlet_cifar_s")
     with page_of(chromium, run.url) as page:
         assert page.is_hidden("#result")
         for number, photo in enumerate(photos(8)):
@@ -187,7 +187,7 @@ def test_a_photograph_is_classified_as_by_the_network_itself(run, chromium, tmp_
             # The page first shrinks what is larger than 1,024 pixels.
             near = 0.1 if max(photo.size) <= 1024 else 5
             assert float(answers[0][1].rstrip(" %")) == pytest.approx(100 * wanted.score, abs=near)
-            assert re.fullmatch(r"[\d.]+ ms on this device, scarlet_cifar_m", took)
+            assert re.fullmatch(r"[\d.]+ ms on this device, scarlet_cifar_s", took)
         assert page.evaluate("document.querySelector('#seen').width") == 32
         assert page.is_visible("#result")
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from conftest import ROOT
+from evidence_parts import check_record
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
@@ -20,17 +21,10 @@ from scarlet_zoo.utils.files import file_sha256
 
 RESULTS = ROOT / "benchmarks" / "results"
 NETWORKS = ("scarlet_a", "scarlet_b", "scarlet_c")
-CONDITIONS = ("device", "threads", "runtime", "runtime_version", "sha256", "warmup", "date")
 
 
 def rows_of(name):
     return json.loads((RESULTS / name).read_text())
-
-
-def check_record(record):
-    assert record["runs"] >= 100
-    for key in CONDITIONS:
-        assert record["conditions"][key]
 
 
 def test_integers_are_faster_smaller_and_near():

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.measurement.workloads import Workload
 
 Models = Annotated[list[str] | None, typer.Argument(help="ONNX files, or names of networks.", metavar="MODEL...")]
-_CLASSIFIER = "scarlet_cifar_m"
+_CLASSIFIER = "scarlet_cifar_s"
 
 web = typer.Typer(help="Install what browsers need to run networks.", no_args_is_help=True)
 

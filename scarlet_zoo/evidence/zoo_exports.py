@@ -23,6 +23,7 @@ from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.folders import evenly
+from scarlet_zoo.data.layout import is_named_data
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.data.splits import Split
 from scarlet_zoo.deployment.parity import Parity, Tolerance
@@ -55,6 +56,14 @@ INT8 = Tolerance(
     reason="eight bits: the shipped networks gave 28 to 34 dB on 128 validation images that calibration did not use, "
     "and the same class on each",
 )
+INT8_PHOTOS = Tolerance(
+    max_rel_err=1.0,
+    rounding_factor=10.0,
+    min_sqnr_db=20.0,
+    min_top1_agreement=0.85,
+    reason="eight bits, calibrated on photographs unlike those of the training: scarlet_cifar_s gave 24 dB on 16 "
+    "others, and the same class on each",
+)
 INT8_RANDOM = Tolerance(
     max_rel_err=6.0,
     rounding_factor=10.0,
@@ -73,12 +82,14 @@ class IntegerImages:
         calibration: preprocessed images, (N, C, H, W) float32.
         unseen: images that calibration does not use, to verify the file with.
         calibrated_on, judged_on: descriptions of the two.
+        bound: how near the file must come to the network on the second.
     """
 
     calibration: NDArray[np.float32]
     unseen: list[Image.Image]
     calibrated_on: str
     judged_on: str
+    bound: Tolerance
 
 
 def left_out_here(targets: Sequence[str]) -> dict[str, str]:
@@ -158,18 +169,22 @@ def export_row(network: Network, target: str, folder: Path, data_dir: Path | Non
 def integer_images(network: Network, data_dir: Path | None) -> IntegerImages:
     """Return images of the data that the network was trained on, or photographs where its weights are random."""
     feed = network.preprocessing
-    if not network.trained:
+    cards = [card for card in cards_of(network.name) if is_named_data(card.dataset)]
+    if not network.trained or not cards:
+        # A folder of somebody's images is not where the manifest is checked.
         images = photos(_PHOTOS)
         seen, unseen = images[:_CALIBRATION_PHOTOS], images[_CALIBRATION_PHOTOS:]
-        return IntegerImages(feed.batch(seen), unseen, "photographs and quarters of them", "quarters of photographs")
-    (card,) = cards_of(network.name)
+        return IntegerImages(feed.batch(seen), unseen, "photographs and quarters of them", "quarters of photographs",
+                             INT8_PHOTOS if network.trained else INT8_RANDOM)  # fmt: skip
+    (card,) = cards
     data = open_data(card.dataset, feed, data_dir)
     train, validation = (_spread(data.part(part), count)
                    for part, count in (("train", _TRAINING_IMAGES), ("validation", _UNSEEN_IMAGES)))  # fmt: skip
     unseen = [
         Image.fromarray(pixels.squeeze(-1) if feed.channels == 1 else pixels) for pixels in feed.restore(validation)
     ]
-    return IntegerImages(train, unseen, f"training images of {card.dataset}", f"validation images of {card.dataset}")
+    return IntegerImages(train, unseen, f"training images of {card.dataset}", f"validation images of {card.dataset}",
+                         INT8)  # fmt: skip
 
 
 def _spread(split: Split, count: int) -> NDArray[np.float32]:
@@ -189,8 +204,7 @@ def _parity(network: Network, done: Exported, integers: IntegerImages | None) ->
             return logits
 
         images = f"{len(integers.unseen)} {integers.judged_on}"
-        bound = INT8 if network.trained else INT8_RANDOM
-        found = verify(reference, done.path, integers.unseen, bound, preprocessing=feed)
+        found = verify(reference, done.path, integers.unseen, integers.bound, preprocessing=feed)
         if not check_golden(read_artifact(done.path)).passed:
             raise CheckFailedError(f"{done.path}: got other outputs than its golden outputs on this machine")
     elif TARGETS[done.target].runtime == "ort":
