@@ -180,7 +180,7 @@ def test_a_photograph_is_classified_as_by_the_network_itself(run, chromium, tmp_
         assert page.is_hidden("#result")
         for number, photo in enumerate(photos(8)):
             file = tmp_path / f"{number}.png"
-            photo.save(file)
+            Image.fromarray(np.asarray(photo)).save(file)  # without a colour profile, which a browser applies
             answers, took = classified(page, file)
             (wanted,) = network.predict(file, top=1)[0].guesses
             assert answers[0][0] == wanted.label

@@ -26,7 +26,7 @@ import json
 import timm
 from scarlet_zoo.deployment import recipes, targets
 
-names = timm.list_models("scarlet_mini*", pretrained=True)
+names = timm.list_models(["scarlet_mini*", "scarlet_cifar*"], pretrained=True)
 for name in names:
     timm.create_model(name, pretrained=True)
 print(json.dumps({"file": zoo.__file__, "pretrained": names, "recipes": str(recipes.RECIPES_FOLDER),

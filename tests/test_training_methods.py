@@ -20,7 +20,7 @@ from scarlet_zoo.training.learner import NetworkLearner, StepBatch
 from scarlet_zoo.training.loop import Loop, train
 from scarlet_zoo.training.optimizer import make_optimizer
 from scarlet_zoo.training.settings import Teacher, TrainSettings, usual_rate
-from scarlet_zoo.training.teacher import load_teacher, prepared_again
+from scarlet_zoo.training.teacher import TeacherNetwork, load_teacher, prepared_again
 
 
 @pytest.fixture(scope="module")
@@ -329,6 +329,7 @@ def test_everything_together_goes_on_after_a_stop_to_the_same_bits(folder, tmp_p
     with pytest.raises(TrainingError, match="teacher_sha256"):
         teacher_file(tmp_path / "t.safetensors", labels=tuple(reversed(CLASSES)))
         other = copy.deepcopy(load_teacher(taught, data))
+        assert isinstance(other, TeacherNetwork)
         trained(folder, how, tmp_path / "cut", teacher=(replace(other, sha256="other"), FEED))
 
 
