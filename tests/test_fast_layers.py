@@ -291,8 +291,10 @@ def test_a_worker_times_the_steps_that_it_is_told(kind, monkeypatch, capsys):
     assert all(float(line) > 0 for line in capsys.readouterr().out.splitlines())
 
 
-def test_the_document_has_the_numbers_of_the_record():
-    record = json.loads((ROOT / "benchmarks" / "results" / "training_speed.json").read_text())
+@pytest.mark.parametrize("kind", ["", "_avx512"])
+def test_the_document_has_the_numbers_of_the_record(kind):
+    record = json.loads((ROOT / "benchmarks" / "results" / f"training_speed{kind}.json").read_text())
+    assert ("avx512f" in record["conditions"]["instruction_sets"]) == bool(kind)
     document = (ROOT / "docs" / "training.md").read_text()
     assert {"scarlet-mini", "scarlet-rgb32", "tf_efficientnet_lite0"} <= {row["what"] for row in record["rows"]}
     for row in record["rows"]:
@@ -300,3 +302,14 @@ def test_the_document_has_the_numbers_of_the_record():
         assert f"| {row['torch_ms']:.0f} | {row['fast_ms']:.0f} | {row['ratio']:.2f} (" in document
         assert f"| {row['fast_seconds_per_million_images']:,.0f} |" in document
     assert all(record["conditions"][key] for key in ("device", "instruction_sets", "cores", "threads", "torch", "date"))
+
+
+def test_the_document_has_the_scaling_over_processes():
+    record = json.loads((ROOT / "benchmarks" / "results" / "processes.json").read_text())
+    document = (ROOT / "docs" / "training.md").read_text()
+    assert {(row["processes"], row["threads"]) for row in record["rows"]} == {(1, 1), (1, 2), (2, 1)}
+    for row in record["rows"]:
+        assert min(row["rates"]) <= row["images_per_second"] <= max(row["rates"])
+        told = f"{row['images_per_second']:.0f} ({min(row['rates']):.0f} to {max(row['rates']):.0f}) | {row['ratio']:.2f} |"
+        assert f"| {row['what']} | {row['processes']} | {row['threads']} | {told}" in document
+    assert record["conditions"]["instruction_sets"]
