@@ -310,6 +310,7 @@ def test_the_document_has_the_scaling_over_processes():
     assert {(row["processes"], row["threads"]) for row in record["rows"]} == {(1, 1), (1, 2), (2, 1)}
     for row in record["rows"]:
         assert min(row["rates"]) <= row["images_per_second"] <= max(row["rates"])
-        told = f"{row['images_per_second']:.0f} ({min(row['rates']):.0f} to {max(row['rates']):.0f}) | {row['ratio']:.2f} |"
-        assert f"| {row['what']} | {row['processes']} | {row['threads']} | {told}" in document
+        rates = f"{row['images_per_second']:.0f} ({min(row['rates']):.0f} to {max(row['rates']):.0f})"
+        told = f"| {row['what']} | {row['processes']} | {row['threads']} | {rates} | {row['ratio']:.2f} |"
+        assert told in document
     assert record["conditions"]["instruction_sets"]
