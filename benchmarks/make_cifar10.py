@@ -1,7 +1,8 @@
 """Find networks for small photographs on CIFAR-10 (JPEG files), and train them beside rivals of the same cost.
 
 Run it again to continue: the journal in results has the finished commands, on another machine too; an interrupted one
-continues from its folder in WORK. Every choice is made on validation images that no network has learned from.
+continues from its folder in WORK. Every choice is made on validation images that no network has learned from. Networks
+are trained once they are in scarlet_zoo/arch/zoo.py; until then the architecture that a search found is printed.
 """
 
 import argparse
@@ -11,10 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from scarlet_zoo.arch.space_files import read_space
+from scarlet_zoo.arch.zoo import ZOO
+from scarlet_zoo.evidence.chosen import most_macs_near_the_best
 from scarlet_zoo.evidence.commands import Command, Journal, run_commands
 from scarlet_zoo.evidence.same_cost import drawn, side_of
 
 HERE = Path(__file__).parent
+FOUND = HERE.parent / "weights" / "search"  # where the searches are kept
 DATA, SPACES = "cifar10_jpeg", ("fine-maps", "even-maps", "early-stride", "late-stride")
 SIZES = {"s": 6_000_000, "m": 12_000_000, "l": 25_000_000}  # the most multiply-adds
 TRIES = 3
@@ -48,10 +52,9 @@ def sized(name: str, size: str) -> tuple[str, ...]:
 
 
 def rivals() -> list[Command]:
-    """Short trainings of the candidates for the rival of each size, on a fifth of the images."""
-    return [
-        Command(f"{name}_{size}", ("train", *sized(name, size), *FEW)) for size, of in RIVALS.items() for name in of
-    ]
+    """Short trainings of the candidates for the rival of each size, on 10,000 images."""
+    pairs = [(name, size) for size, names in RIVALS.items() for name in names]
+    return [Command(f"{name}_{size}", ("train", *sized(name, size), *FEW)) for name, size in pairs]
 
 
 def supernet(journal: Journal) -> list[Command]:
@@ -61,14 +64,15 @@ def supernet(journal: Journal) -> list[Command]:
 
 
 def searches() -> list[Command]:
-    """The supernet's searches for accuracy and measured latency, one for each size."""
+    """The supernet's searches for validation loss and measured latency, one for each size."""
     return [Command(f"search_{size}", (*SEARCH, "--limit", f"macs<={macs}")) for size, macs in SIZES.items()]
 
 
 def networks(journal: Journal) -> list[Command]:
     """The networks of the zoo, and the better rival of each size, all by one recipe."""
-    ours = [Command(f"scarlet_cifar_{size}", ("train", f"scarlet_cifar_{size}", *LONG)) for size in SIZES]
-    for size, names in RIVALS.items():
+    sizes = [size for size in SIZES if f"scarlet_cifar_{size}" in ZOO]
+    ours = [Command(f"scarlet_cifar_{size}", ("train", f"scarlet_cifar_{size}", *LONG)) for size in sizes]
+    for size, names in ((size, RIVALS[size]) for size in sizes if size in RIVALS):
         better = max(names, key=lambda name: journal.rows[f"{name}_{size}"]["report"]["accuracy"]["percent"])
         ours.append(Command(f"rival_{size}", ("train", *sized(better, size), *LONG)))
     return ours
@@ -104,6 +108,8 @@ def main() -> None:
         if not (given.work / name).is_symlink():
             (given.work / name).symlink_to(target.resolve())
     for name in given.stages:
+        for size in (size for size in SIZES if name == "networks" and f"scarlet_cifar_{size}" not in ZOO):
+            print(f"scarlet_cifar_{size}", most_macs_near_the_best(FOUND / f"cifar10-{size}" / "evaluations.jsonl"))
         asked = [replace(command, here=here(command, given.at_once, given.loaders)) for command in stages[name]()]
         run_commands(asked, journal, given.work, given.at_once)
 

@@ -14,6 +14,7 @@ from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.space_files import read_space
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.arch.zoo import ZOO, get_arch
+from scarlet_zoo.evidence.chosen import most_macs_near_the_best
 from scarlet_zoo.evidence.commands import Journal
 from scarlet_zoo.models.weights.cards import all_cards
 
@@ -36,12 +37,14 @@ MADE = [size for size in SIZES if f"scarlet_cifar_{size}" in ZOO]
 
 
 def chosen(size):
-    """The architecture with the most multiply-adds among those whose loss is within 0.01 nats of the search's best."""
-    folder = ROOT / "weights" / "search" / f"cifar10-{size}"
-    lines = map(json.loads, (folder / "evaluations.jsonl").read_text().splitlines())
-    seen = {row["arch"]: row["values"] for row in lines if "values" in row}
-    near = min(values["loss"] for values in seen.values()) + 0.01
-    return max((arch for arch in seen if seen[arch]["loss"] <= near), key=lambda arch: seen[arch]["macs"])
+    return most_macs_near_the_best(ROOT / "weights" / "search" / f"cifar10-{size}" / "evaluations.jsonl")
+
+
+def test_of_equal_losses_the_most_multiply_adds_are_taken(tmp_path):
+    rows = [("small", 1.0, 5), ("large", 1.009, 9), ("larger", 1.011, 20), ("middle", 1.005, 7)]
+    lines = [{"journal": 1}, *({"arch": name, "values": {"loss": loss, "macs": macs}} for name, loss, macs in rows)]
+    (tmp_path / "e.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert most_macs_near_the_best(tmp_path / "e.jsonl") == "large"
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -95,6 +98,15 @@ def test_networks_and_rivals_are_told_as_they_came_out():
         assert [read["top1"] for read in reads if read["name"] == name] == [row["test_top1"]]
         line = f"| `{name.split()[0]}` | {row['side']} px | {row['macs'] / 1e6:.1f} | {row['params']:,} |"
         assert f"{line} {row['record']['p50_ms']:.2f} ms | {row['test_top1']:.2f} % |" in PAGE
+    front = (ROOT / "README.md").read_text()
+    integers = {
+        row["name"]: row["test_top1"]["int8"] for row in json.loads((RESULTS / "int8_accuracy.json").read_text())
+    }
+    ours, rival = told["scarlet_cifar_s"], told["mobilenetv3_small_075 rival_s"]
+    assert f"right on {ours['test_top1']:.2f} % of 5,000 test images" in front
+    assert f"in int8 on {integers['scarlet_cifar_s']:.2f} %" in front
+    slower = rival["record"]["p50_ms"] / ours["record"]["p50_ms"]
+    assert f"{rival['test_top1']:.2f} % in {slower:.1f} times the time" in " ".join(front.split())
     for name in rivals:
         size = name[-1]
         made, ours = journal()[f"rival_{size}"], journal()[f"scarlet_cifar_{size}"]

@@ -1,6 +1,8 @@
 """The whole way in one command."""
 
 import json
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from conftest import FASHION
@@ -91,13 +93,16 @@ def test_a_tour_takes_as_many_images_as_fit_into_its_time_and_says_so(scarlet, t
 
 
 @pytest.mark.slow
-def test_the_time_of_a_tour_grows_with_what_it_does(tmp_path):
+def test_the_time_of_a_tour_is_that_of_its_steps_and_evaluations(tmp_path, monkeypatch):
+    """By a clock on which each step, and two evaluations together, take a second."""
     space = tmp_path / "mine.toml"
     space.write_text('name = "mine"\nin_chans = 1\ninput_size = 28\nstem_width = 8\nfirst_width = 8\n'
                      "head_width = 64\nstages = [[16, 2, 2], [24, 1, 2]]\nkernel_sizes = [3]\n")  # fmt: skip
+    seconds = count()
+    monkeypatch.setattr(tour_time, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     settings = TourSettings.usual(1)
     found = tour_time.measured(settings, DataPlan(name="fashion-mnist", folder=FASHION, validation=55_000), str(space))
     assert found.images == 5_000
-    assert min(found.supernet, found.search, found.network) > 0
-    # 156 steps of each part, of which a network's takes at most a few times as long as a path of the supernet.
-    assert 0.1 < found.network / (2 * found.supernet) < 10
+    assert found.supernet == settings.supernet.epochs * (5_000 // settings.supernet.batch_size)
+    assert found.network == settings.network.epochs * (5_000 // settings.network.batch_size)
+    assert found.search == settings.evaluations / 2
