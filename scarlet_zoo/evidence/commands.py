@@ -78,11 +78,11 @@ def run_commands(commands: Iterable[Command], journal: Journal, work: Path, at_o
     missing = []
     for command in commands:
         row = journal.rows.get(command.name)
-        if row is None or (command.keeps is not None and not (work / command.keeps).is_file()):
-            missing.append(command)
-        elif row["command"] != list(command.words):
+        if row is not None and row["command"] != list(command.words):
             got, wanted = " ".join(row["command"]), " ".join(command.words)
             raise CheckFailedError(f"{journal.path}: {command.name}: got the command {got}, wanted {wanted}")
+        if row is None or (command.keeps is not None and not (work / command.keeps).is_file()):
+            missing.append(command)
     work.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(at_once) as pool:
         failed = [line for line in pool.map(lambda command: _run(command, journal, work), missing) if line]
