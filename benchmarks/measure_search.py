@@ -37,8 +37,13 @@ def matched(target_ms: float, meter: LatencyMeter, space: Any, rng: random.Rando
             return arch, latency
 
 
-def pairs_of(seed: int, supernet: Path, work: Path) -> list[dict[str, Any]]:
-    """Pair architectures of a search's front with random ones of the same latency, or read the pairs of a file."""
+def pairs_of(seed: int, supernet: Path, work: Path) -> dict[str, Any]:
+    """Pair architectures of a search's front with random ones of the same latency, or read the pairs of a file.
+
+    Returns:
+        ``pairs``, and ``search``: the method, the objectives and the conditions of the search, which name the digest
+        of its supernet.
+    """
     file = work / f"pairs{seed}.json"
     if not file.is_file():
         how = SearchSettings(objectives=GOALS, evaluations=120, population=20, seed=seed)
@@ -52,8 +57,9 @@ def pairs_of(seed: int, supernet: Path, work: Path) -> list[dict[str, Any]]:
             rows.append(
                 {"seed": seed, "found": str(found.arch), "found_ms": latency, "random": str(arch), "random_ms": its}
             )
-        write_text(file, json.dumps(rows))
-    return list(json.loads(file.read_text()))
+        told = {key: front.report[key] for key in ("method", "objectives", "evaluations", "conditions")}
+        write_text(file, json.dumps({"pairs": rows, "search": told}))
+    return dict(json.loads(file.read_text()))
 
 
 def proxy_top1(arch: str, work: Path) -> float:
@@ -66,12 +72,13 @@ if __name__ == "__main__":
     parser.add_argument("--supernet", type=Path, required=True, help="File of the supernet.")
     parser.add_argument("--work", type=Path, required=True, help="Folder of the searches and trainings.")
     given = parser.parse_args()
-    table = [row for seed in SEEDS for row in pairs_of(seed, given.supernet, given.work)]
+    found = [pairs_of(seed, given.supernet, given.work) for seed in SEEDS]
+    table = [row for one in found for row in one["pairs"]]
     for row in table:
         row |= {f"{kind}_top1": proxy_top1(row[kind], given.work) for kind in ("found", "random")}
     gains = [row["found_top1"] - row["random_top1"] for row in table]
     resampled = np.random.default_rng(0).choice(gains, (10_000, len(gains))).mean(axis=1)
-    report = {"pairs": table, "mean_gain_points": float(np.mean(gains)),
+    report = {"search": found[0]["search"], "pairs": table, "mean_gain_points": float(np.mean(gains)),
               "interval_95": np.percentile(resampled, (2.5, 97.5)).tolist(),
               "proxy": PROXY.to_dict(), "latency_slack": SLACK, "device": cpu_model(),
               "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}  # fmt: skip

@@ -26,6 +26,7 @@ from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.cost import model_cost
 from scarlet_zoo.models.path_sets import ParallelBlock
 from scarlet_zoo.models.supernet import Supernet, load_supernet, save_supernet
+from scarlet_zoo.models.weights.checkpoint import save_state
 
 SPACE = TINY.with_path_sets(3)
 NAMED = get_space("scarlet-mini+paths2")
@@ -102,25 +103,27 @@ def test_a_set_is_the_normalised_sum_of_its_paths_and_one_shortcut():
     x = torch.randn(2, 16, 8, 8)
     with torch.inference_mode():
         one, other = (layer.paths[token](x) for token in ("e3k3", "e6k5"))
-        assert torch.allclose(layer(x, "e3k3+e6k5"), x + layer.norms[1](one + other), atol=1e-6)
-        assert torch.equal(layer(x, "e3k3"), x + layer.norms[0](one))
-        assert torch.allclose(layer.norms[1](one + other), layer.norms[1](other + one), atol=1e-6)
+        assert torch.allclose(layer(x, "e3k3+e6k5"), x + layer.norms["e3+e6"](one + other), atol=1e-6)
+        assert torch.equal(layer(x, "e3k3"), x + layer.norms["e3"](one))
+        assert torch.equal(layer(x, "e6k5"), x + layer.norms["e6"](other))
         opening = supernet.layers[0]
-        assert torch.equal(opening(x[:, :8], "e3k3"), opening.norms[0](opening.paths["e3k3"](x[:, :8])))
+        assert torch.equal(opening(x[:, :8], "e3k3"), opening.norms["e3"](opening.paths["e3k3"](x[:, :8])))
 
 
-def test_every_layer_has_as_many_norms_as_paths_at_most_and_no_others_behind_its_blocks():
+def test_every_layer_has_a_norm_for_each_combination_of_expansions_and_no_others_behind_its_blocks():
+    wanted = {2: ["e3", "e6", "e3+e3", "e3+e6", "e6+e6"]}
+    wanted[3] = [*wanted[2], "e3+e3+e3", "e3+e3+e6", "e3+e6+e6", "e6+e6+e6"]
     for most in (2, 3):
         supernet = Supernet(TINY.with_path_sets(most))
         for layer in supernet.layers:
-            assert len(list(layer.get_submodule("norms").children())) == most
+            assert sorted(layer.norms) == sorted(wanted[most])
             assert all(isinstance(path.bn3, torch.nn.Identity) for path in layer.paths.values())
     assert all(isinstance(choices, torch.nn.ModuleDict) for choices in Supernet(TINY).layers)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_forward_with_so_many_paths_moves_the_norm_of_that_number_only(count):
+def test_a_forward_with_these_paths_moves_the_norm_of_their_expansions_only(count):
     supernet = Supernet(SPACE)
     optimizer = torch.optim.SGD(supernet.parameters(), 0.1, 0.9, weight_decay=0.1, nesterov=True)
     for seed in range(6):
@@ -131,11 +134,29 @@ def test_a_forward_with_so_many_paths_moves_the_norm_of_that_number_only(count):
     moved = {key for key in moved_keys(supernet, before) if key.startswith("layers.")}
     norms = {key.split(".")[3] for key in moved if ".norms." in key}
     paths = {key.split(".")[3] for key in moved if ".paths." in key}
-    assert norms == {str(count - 1)}
+    assert norms == {wanted := ("e3", "e3+e3", "e3+e3+e6")[count - 1]}
     assert paths == set(members_of(arch.tokens[0]))
     for layer in supernet.layers:
-        for number, norm in enumerate(layer.get_submodule("norms").children(), start=1):
-            assert (norm.weight.grad is not None) == (number == count)
+        for name, norm in layer.norms.items():
+            assert (norm.weight.grad is not None) == (name == wanted)
+
+
+def test_a_file_with_one_norm_for_each_number_of_paths_computes_what_it_did(tmp_path):
+    supernet = lively(SPACE)
+    shared = {}
+    for key, value in supernet.state_dict().items():
+        head, mark, name = key.partition(".norms.")
+        if mark:
+            name, _, rest = name.partition(".")
+            shared.setdefault(f"{head}.norms.{name.count('+')}.{rest}", value)
+        else:
+            shared[key] = value
+    save_state(shared, tmp_path / "former.safetensors", {"space": SPACE.to_json(), "skip": supernet.skip})
+    read, _ = load_supernet(tmp_path / "former.safetensors")
+    for key, value in read.state_dict().items():
+        head, mark, name = key.partition(".norms.")
+        number = f"{name.partition('.')[0].count('+')}.{name.partition('.')[2]}" if mark else ""
+        assert torch.equal(value, shared[f"{head}.norms.{number}" if mark else key])
 
 
 def test_paths_are_shared_by_all_sets_that_hold_them():

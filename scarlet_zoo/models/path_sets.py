@@ -2,16 +2,20 @@
 
 MixPath (arXiv 2001.05887) sums the outputs of the active paths and applies a shadow batch norm (SBN) that depends only
 on their number: the features of paths are nearly parallel, so the mean of a sum of k grows like k and its variance like
-k^2, whichever the paths are, and m norms suffice for the 2^n - 1 sets. In the authors' code the SBN follows a
-projection that the paths share. Our paths share no projection, so the position of the SBN is our decision: the last
+k^2, whichever the paths are, and m norms suffice for the 2^n - 1 sets. In the authors' code all paths of a layer have
+one expansion, which has m norms of its own, and the SBN follows a projection that the paths share. Our sets may hold
+blocks of several expansions, so there is one norm for each combination of expansions that a set can have: ``e3``,
+``e3+e3``, ``e3+e6`` and so on. Our paths share no projection, so the position of the SBN is our decision too: the last
 norm of each block (``bn3``) is left out, the layer's SBN follows the sum, and the shortcut, if there is one, is added
-once after it. A single path is the plain block, with SBN_1 as its last norm.
+once after it. A single path is the plain block, with the SBN of its expansion as its last norm.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Any
 
 from timm.models import _efficientnet_blocks as timm_blocks
@@ -19,7 +23,7 @@ from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import LayerPlan
-from scarlet_zoo.arch.choices import Choice, members_of
+from scarlet_zoo.arch.choices import JOIN, Choice, members_of
 from scarlet_zoo.models.blocks import mbconv_arguments
 
 
@@ -62,32 +66,39 @@ class PathSets(nn.Module):
 
     Args:
         choices: the plain network's module for each token that is not a set.
-        most: largest number of parallel paths, and number of shadow batch norms.
+        expansions: the expansion ratio of each token that is no skip.
+        most: largest number of parallel paths.
 
     Attributes:
         paths: the blocks by token, without last norm and shortcut; all sets share them.
-        norms: SBN_1 to SBN_m.
+        norms: the shadow batch norms by :meth:`norm_of`.
         skips: the skip's module, by its token; empty if the layer cannot be skipped.
         has_skip: whether the blocks have a shortcut.
     """
 
-    def __init__(self, choices: Mapping[str, nn.Module], most: int) -> None:
+    def __init__(self, choices: Mapping[str, nn.Module], expansions: Mapping[str, int], most: int) -> None:
         super().__init__()
+        self._expansions = expansions
         blocks: dict[str, Any] = {t: m for t, m in choices.items() if isinstance(m, timm_blocks.InvertedResidual)}
         first = next(iter(blocks.values()))
         self.has_skip = bool(first.has_skip)
-        self.norms = nn.ModuleList(copy.deepcopy(first.bn3) for _ in range(most))
+        sets = (members for count in range(1, most + 1) for members in combinations(blocks, count))
+        self.norms = nn.ModuleDict({name: copy.deepcopy(first.bn3) for name in dict.fromkeys(map(self.norm_of, sets))})
         self.paths = nn.ModuleDict({token: bare_path(block) for token, block in blocks.items()})
         self.skips = nn.ModuleDict({token: module for token, module in choices.items() if token not in blocks})
 
     def forward(self, x: Tensor, token: str) -> Tensor:
-        """Return the output of a token's paths: their sum through the batch norm for their number."""
+        """Return the output of a token's paths: their sum through the batch norm of their number and expansions."""
         if token in self.skips:
             skipped: Tensor = self.skips[token](x)
             return skipped
         members = members_of(token)
-        y: Tensor = self.norms[len(members) - 1](summed(self.paths, members, x))
+        y: Tensor = self.norms[self.norm_of(members)](summed(self.paths, members, x))
         return y + x if self.has_skip else y
+
+    def norm_of(self, members: Iterable[str]) -> str:
+        """Return the name of the norm of a set: the expansions of its blocks in increasing order, such as ``e3+e6``."""
+        return JOIN.join(f"e{ratio}" for ratio in sorted(self._expansions[member] for member in members))
 
     def names_in(self, block: str, token: str) -> dict[str, str]:
         """Map the names of a token's modules here to those in a plain network, where its block is named ``block``."""
@@ -96,7 +107,30 @@ class PathSets(nn.Module):
         members = members_of(token)
         single = len(members) == 1
         inside = {f"paths.{member}": block if single else f"{block}.paths.{member}" for member in members}
-        return {**inside, f"norms.{len(members) - 1}": f"{block}.bn3"}
+        return {**inside, f"norms.{self.norm_of(members)}": f"{block}.bn3"}
+
+
+def with_norms_of_expansions(state: Mapping[str, Tensor], layers: Iterable[nn.Module]) -> dict[str, Tensor]:
+    """Return a supernet's tensors with a norm for each combination of expansions, which files before 0.2 lack.
+
+    They have one for each number of paths, which all combinations of that number then share: the supernet computes
+    what it did.
+
+    Args:
+        state: the tensors by their names in the supernet.
+        layers: the layers of the supernet.
+    """
+    named = dict(enumerate(layers))
+    found: dict[str, Tensor] = {}
+    for key, value in state.items():
+        former = re.fullmatch(r"layers\.(\d+)\.norms\.(\d+)\.(\w+)", key)
+        layer = named.get(int(former[1])) if former else None
+        if former is None or not isinstance(layer, PathSets):
+            found[key] = value
+            continue
+        names = [name for name in layer.norms if name.count(JOIN) == int(former[2])]
+        found |= {f"layers.{former[1]}.norms.{name}.{former[3]}": value for name in names}
+    return found
 
 
 def summed(paths: nn.ModuleDict, members: Iterable[str], x: Tensor) -> Tensor:

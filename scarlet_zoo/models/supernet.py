@@ -22,7 +22,7 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.branched import FeatureMaps, make_branches
-from scarlet_zoo.models.path_sets import PathSets
+from scarlet_zoo.models.path_sets import PathSets, with_norms_of_expansions
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.scarlet_net import ScarletNet
 from scarlet_zoo.models.weights.checkpoint import save_state
@@ -85,7 +85,8 @@ class Supernet(nn.Module):
             choices.clear()
             choices.update(ordered)
             if space.most_paths > 1:
-                self.layers[index] = PathSets(ordered, space.most_paths)
+                expansions = {token: space.choice(token).expand_ratio for token in ordered}
+                self.layers[index] = PathSets(ordered, expansions, space.most_paths)
         self.branches = make_branches((branch_plan(space, edge) for edge in space.branches), space.activation)
 
     def _take_blocks(self, donor: nn.Module, arch: Arch) -> None:
@@ -188,5 +189,5 @@ def load_supernet(path: Path) -> tuple[Supernet, dict[str, str]]:
         raise CheckpointError(f"{path}: not a supernet, wanted a supernet.safetensors of supernet train")
     with torch.random.fork_rng(devices=[]):
         supernet = Supernet(SearchSpace.from_json(metadata["space"]), metadata["skip"])
-    load_state(supernet, state, path)
+    load_state(supernet, with_norms_of_expansions(state, supernet.layers), path)
     return supernet.eval(), metadata

@@ -25,7 +25,9 @@ class EpdSettings:
     """Settings of the encoder, predictor and decoder: its sizes, its fit and its gradient ascent.
 
     All defaults are those of the authors' code except ``epochs``, which is 1000 there, and ``seed_share``, which is
-    ours and matters only for a small archive.
+    ours and matters only for a small archive. Two things are left out: the authors hold out a tenth of the archive, to
+    report the error of the predictor on it, and their ascent has a 51st step size, which is tried when the fifty before
+    it have not given enough.
 
     Attributes:
         embedding: width of a token's embedding.
@@ -87,8 +89,11 @@ class Epd(nn.Module):
 
     From the authors' code: the encoder's LSTM gives a vector of length 1 for each position, H (N, L, D). Their mean,
     scaled to length 1, is the architecture's embedding e (N, D), and f(e) = sigmoid(w e + b) is its predicted score
-    in [0, 1]. The decoder's LSTM starts at (e, e) and attends to H by dot products. Ours: context and state are mixed
-    by tanh(W [context, state]), and a position is one token where theirs joins two.
+    in [0, 1]. The decoder's LSTM starts at (e, e) and attends to H by dot products; context and state are mixed by
+    tanh(W [context, state]).
+
+    Ours differs in three places. A position is one token of 32 numbers, where theirs joins two tokens to 64. The
+    decoder's state is compared with H as it is, where theirs projects it first. The mix has a bias, which theirs lacks.
 
     Args:
         vocabulary: of the sequences.
