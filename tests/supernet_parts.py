@@ -8,14 +8,14 @@ from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.supernet import Supernet
 
 
-def lively(space, skip="identity", seed=0):
+def lively(space, skip="identity", seed=0, entangled=False):
     """A supernet whose norms and stabilizers are far from their first values."""
     torch.manual_seed(seed)
-    supernet = Supernet(space, skip)
+    supernet = Supernet(space, skip, entangled)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in supernet.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
+            if isinstance(module, torch.nn.BatchNorm2d) and module.weight is not None:
                 module.running_mean.normal_(0, 0.1, generator=random)
                 module.running_var.uniform_(0.5, 1.5, generator=random)
                 module.weight.uniform_(0.5, 1.5, generator=random)

@@ -363,7 +363,7 @@ def test_choosing_from_a_front(searched, tmp_path):
 BAD = {
     "nothing to search": (("search", "--out", "{tmp}/o"), "neither --supernet nor --space"),
     "accuracy without a supernet": (
-        ("search", "--space", "scarlet-mini", "--out", "{tmp}/o"),
+        ("search", "--space", "scarlet-mini", "--objectives", "accuracy,macs", "--out", "{tmp}/o"),
         "wanted --supernet FILE",
     ),
     "an unknown objective": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,41 +11,18 @@ from rich.console import Console
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
-    BatchNormImagesOrUsual,
     DataDir,
     DataOrNone,
-    Held,
     Json,
-    LutFileOrNone,
     Out,
     Seed,
     SpaceOrNone,
-    StrategyOrNone,
     SupernetFile,
-    Threads,
-    ValidationData,
-    ValidationImagesOrAll,
     WorkersOrNone,
     apply_only,
 )
-
-Objectives = Annotated[
-    str | None,
-    typer.Option(
-        help="Objectives, separated by commas: accuracy (percent top-1), loss (cross-entropy of the validation "
-        "images), score (the strategy's), macs (multiply-adds), params (parameters), latency (milliseconds); each may "
-        "end in :max or :min and *WEIGHT."
-    ),
-]
-Limits = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--limit",
-        help="Limit such as 'macs<=5M' (or 5e6, multiply-adds), 'params<=1.2M' (parameters), 'latency<=5ms' (or 5, "
-        "milliseconds), 'accuracy>=90%' (or 90, percent top-1), 'loss<=0.5' (cross-entropy), 'score>=0.5' (the "
-        "strategy's). It may be given several times.",
-    ),
-]
+from scarlet_zoo.cli.search_options import Limits, Objectives, ScoringOptions, preset_option
+from scarlet_zoo.cli.shared import with_shared_options
 
 
 def register(app: typer.Typer) -> None:
@@ -54,12 +31,14 @@ def register(app: typer.Typer) -> None:
     app.command("derive")(derive_networks)
 
 
+@with_shared_options
 def search_space(
     out: Out,
+    how: ScoringOptions,
     supernet: SupernetFile = None,
     as_json: Json = False,
     space: SpaceOrNone = None,
-    strategy: StrategyOrNone = None,
+    preset: preset_option(lambda preset: preset.search) = None,  # type: ignore[valid-type]  # noqa: ARG001
     objectives: Objectives = None,
     limit: Limits = None,
     method: Annotated[
@@ -70,12 +49,6 @@ def search_space(
     ] = None,
     evaluations: Annotated[int, typer.Option(min=2, help="Number of architectures to evaluate.")] = 200,
     population: Annotated[int, typer.Option(min=2, help="Number of architectures in a generation.")] = 20,
-    data: DataOrNone = None,
-    data_dir: DataDir = None,
-    validation: Held = None,
-    validation_data: ValidationData = None,
-    validation_images: ValidationImagesOrAll = None,
-    bn_images: BatchNormImagesOrUsual = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -83,54 +56,51 @@ def search_space(
         ),
     ] = "local",
     workers: WorkersOrNone = None,
-    threads: Threads = 1,
-    lut: LutFileOrNone = None,
     seed: Seed = 0,
 ) -> None:
     """Search a space for the best trade-offs between objectives.
 
     Writes front.json, front.png, front.svg and evaluations.jsonl. Running the same command again continues the search.
-    Space, data and strategy are the supernet's when left out. With --lut, that table predicts latency, and the
-    architectures of the front are measured at the end. --workers needs --engine ray and is 2 when left out.
+    Space, data and strategy are the supernet's when left out. Beside the front it reports what the most multiply-adds
+    and the most parameters would have chosen from the same architectures, without a supernet. With --lut, that table
+    predicts latency, and the architectures of the front are measured at the end. --workers needs --engine ray and is 2
+    when left out.
     """
-    from scarlet_zoo.nas.search.objectives import SCORED
-    from scarlet_zoo.nas.search.scoring import Scoring
     from scarlet_zoo.nas.search.search import default_settings, search
     from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 
     apply_only(engine == "ray", "--engine ray", workers=workers)
-    usual = default_settings(strategy, supernet)
+    usual = default_settings(how.strategy, supernet)
     settings = SearchSettings(
         objectives=objectives.split(",") if objectives else usual.objectives, limits=limit or (),
         method=method or usual.method, evaluations=evaluations, population=min(population, evaluations), seed=seed,
         engine=engine, workers=workers or 2,
     )  # fmt: skip
-    metrics = metrics_of(settings.goals, settings.bounds)
-    apply_only("latency" in metrics, "latency among the objectives or limits", lut=lut)
-    apply_only(
-        not SCORED.isdisjoint(metrics), "accuracy, loss or score among the objectives or limits", data=data,
-        data_dir=data_dir, validation=validation, validation_data=validation_data, validation_images=validation_images,
-        bn_images=bn_images,
-    )  # fmt: skip
-    scoring = Scoring(
-        data=data, data_dir=data_dir, held_out=validation, validation=validation_images,
-        calibration=bn_images or 2000, threads=threads, lut=lut, strategy=strategy,
-        validation_data=validation_data,
-    )  # fmt: skip
+    scoring = how.scoring(metrics_of(settings.goals, settings.bounds))
     with progress_bar("search") as progress:
         report = search(supernet, out=out, settings=settings, scoring=scoring, space=space, progress=progress).to_dict()
+    emit(as_json, report, lambda console: _print_front(console, report, out))
 
-    def render(console: Console) -> None:
-        names = list(report["front"][0]["values"])
-        measured = ["measured_ms"] if report.get("front_measured") else []
-        rows = [(row["arch"], *(f"{row['values'][name]:,.4g}" for name in names),
-                 *(f"{row[name]:,.4g}" for name in measured)) for row in report["front"]]  # fmt: skip
-        console.print(
-            table(("architecture", *names, *measured), rows, title=f"{report['evaluations']} architectures evaluated")
-        )
-        console.print(f"{out / 'front.json'}, {out / 'front.png'}")
 
-    emit(as_json, report, render)
+def _print_front(console: Console, report: dict[str, Any], out: Path) -> None:
+    names = list(report["front"][0]["values"])
+    measured = ["measured_ms"] if report.get("front_measured") else []
+    title = f"{report['evaluations']} architectures evaluated"
+    console.print(table(("architecture", *names, *measured), _rows(report["front"], names, measured), title=title))
+    on_front = {row["arch"] for row in report["front"]}
+    for baseline in report["baselines"]:
+        shared = sum(row["arch"] in on_front for row in baseline["front"])
+        chosen = ",".join(baseline["objectives"])
+        title = f"without a supernet, {chosen} would choose of these ({shared} are on the front above)"
+        console.print(table(("architecture", *names), _rows(baseline["front"], names, []), title=title))
+    console.print(f"{out / 'front.json'}, {out / 'front.png'}")
+
+
+def _rows(front: list[dict[str, Any]], names: list[str], others: list[str]) -> list[tuple[str, ...]]:
+    return [
+        (row["arch"], *(f"{row['values'][name]:,.4g}" for name in names), *(f"{row[name]:,.4g}" for name in others))
+        for row in front
+    ]
 
 
 def derive_networks(

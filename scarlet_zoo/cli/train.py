@@ -23,6 +23,7 @@ from scarlet_zoo.cli.options import (
     SupernetFile,
     apply_only,
 )
+from scarlet_zoo.cli.search_options import preset_option
 from scarlet_zoo.cli.shared import with_shared_options
 from scarlet_zoo.cli.train_options import ContinueFrom, Ema, Epochs, NetworkOptions, TrainingOptions
 from scarlet_zoo.errors import TrainingError
@@ -60,6 +61,7 @@ def train_supernet_of_space(
     space: SpaceOrNone = None,
     as_json: Json = False,
     start: Start = None,
+    preset: preset_option(lambda preset: preset.supernet) = None,  # type: ignore[valid-type]  # noqa: ARG001
     strategy: StrategyOrNone = None,
     option: Options = None,
     skip: Annotated[

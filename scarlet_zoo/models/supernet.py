@@ -2,7 +2,8 @@
 
 It consists of the blocks of plain networks: its block ``e3k5se`` of layer 4 is the ``InvertedResidual``
 that timm builds for a network with ``e3k5se`` in that layer. A subnet is the plain network with copied
-weights, so it computes exactly what the path in the supernet computes.
+weights, so it computes exactly what the path in the supernet computes. In an entangled supernet the blocks
+of a layer are slices of one block.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import ArchError, CheckpointError, ScarletError
 from scarlet_zoo.models.blocks import Stabilizer
 from scarlet_zoo.models.branched import FeatureMaps, make_branches
+from scarlet_zoo.models.entangled import EntangledBlocks
 from scarlet_zoo.models.path_sets import PathSets, with_norms_of_expansions
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.scarlet_net import ScarletNet
@@ -53,20 +55,24 @@ class Supernet(nn.Module):
         skip: module of a skipped layer: a :class:`Stabilizer` initialised as ``identity`` (our default:
             training starts from plain skips), ``orthogonal`` or ``kaiming``; or ``plain``, no module, for
             comparison. SCARLET-NAS section 3 describes the stabilizer, but not its initialisation.
+        entangled: whether the choices of a layer share their weights, see :class:`EntangledBlocks`.
 
     Attributes:
-        layers: for each searchable layer its choices by token, or its :class:`PathSets`.
+        layers: for each searchable layer its choices by token, its :class:`PathSets` or its :class:`EntangledBlocks`.
         branches: a block for each possible branch, shared by all choices of the layers.
 
     Raises:
-        ScarletError: an unknown kind of skip.
+        ScarletError: an unknown kind of skip, or entangled sets of paths.
     """
 
-    def __init__(self, space: SearchSpace, skip: str = "identity") -> None:
+    def __init__(self, space: SearchSpace, skip: str = "identity", entangled: bool = False) -> None:
         if skip not in SKIPS:
             raise ScarletError(f"supernet's skip: got {skip!r}, wanted one of {' '.join(SKIPS)}")
+        if entangled and space.most_paths > 1:
+            raise ScarletError(f"entangled supernet: got space {space.name!r} with sets of paths, wanted a space of "
+                               "single choices")  # fmt: skip
         super().__init__()
-        self.space, self.skip = space, skip
+        self.space, self.skip, self.entangled = space, skip, entangled
         self.layers = nn.ModuleList(nn.ModuleDict() for _ in space.layers)
         self.first: nn.Module
         self.conv_stem: nn.Module
@@ -83,11 +89,19 @@ class Supernet(nn.Module):
             assert isinstance(choices, nn.ModuleDict)
             ordered = {token: choices[token] for token in without_sets(layer.tokens)}
             choices.clear()
-            choices.update(ordered)
-            if space.most_paths > 1:
-                expansions = {token: space.choice(token).expand_ratio for token in ordered}
-                self.layers[index] = PathSets(ordered, expansions, space.most_paths)
+            self.layers[index] = self._layer(index, ordered)
         self.branches = make_branches((branch_plan(space, edge) for edge in space.branches), space.activation)
+
+    def _layer(self, index: int, choices: Mapping[str, nn.Module]) -> nn.Module:
+        """A layer that holds its choices as the space and the kind of sharing ask for."""
+        meanings = {token: self.space.choice(token) for token in choices}
+        if self.entangled:
+            plan = next(_cover(self.space)).layers[index]
+            return EntangledBlocks(choices, meanings, plan, self.space.activation)
+        if self.space.most_paths > 1:
+            expansions = {token: choice.expand_ratio for token, choice in meanings.items()}
+            return PathSets(choices, expansions, self.space.most_paths)
+        return nn.ModuleDict(choices)
 
     def _take_blocks(self, donor: nn.Module, arch: Arch) -> None:
         for here, there in _SHARED.items():
@@ -117,7 +131,7 @@ class Supernet(nn.Module):
         maps = FeatureMaps(self.branches, arch.branches)
         x = maps.at(0, self.first(self.bn1(self.conv_stem(images))))
         for node, (choices, token) in enumerate(zip(self.layers, arch.tokens, strict=True), start=1):
-            x = maps.at(node, choices(x, token) if isinstance(choices, PathSets) else choices[token](x))  # type: ignore[index]
+            x = maps.at(node, choices[token](x) if isinstance(choices, nn.ModuleDict) else choices(x, token))
         pooled: Tensor = self.global_pool(self.bn2(self.conv_head(x)))
         return pooled
 
@@ -139,6 +153,10 @@ class Supernet(nn.Module):
         for ours, theirs in self._modules_of(arch).items():
             inside = f"{ours}."
             state |= {f"{theirs}.{key.removeprefix(inside)}": own[key] for key in own if key.startswith(inside)}
+        for index, name in block_names(arch, stabilized=self.skip != PLAIN_SKIP).items():
+            layer, token = self.layers[index], arch.tokens[index]
+            if isinstance(layer, EntangledBlocks) and token in layer.forms:
+                state |= {f"{name}.{key}": value.detach() for key, value in layer.slices(token).items()}
         model.load_state_dict(state)
         return model.train(self.training)
 
@@ -149,7 +167,8 @@ class Supernet(nn.Module):
         layers: dict[str, str] = {}
         for i, name in names.items():
             choices, token = self.layers[i], arch.tokens[i]
-            inside = choices.names_in(name, token) if isinstance(choices, PathSets) else {token: name}
+            own = isinstance(choices, (PathSets, EntangledBlocks)) and choices.names_in(name, token)
+            inside = own or {token: name}
             layers |= {f"layers.{i}.{ours}": theirs for ours, theirs in inside.items()}
         return {**_SHARED, **layers, **dict(zip(branches, branches, strict=True))}
 
@@ -168,6 +187,7 @@ def _cover(space: SearchSpace) -> Iterator[Arch]:
 def save_supernet(supernet: Supernet, path: Path, metadata: Mapping[str, str]) -> None:
     """Write a supernet's tensors, search space and kind of skip to a safetensors file, atomically."""
     own = {"space": supernet.space.to_json(), "skip": supernet.skip}
+    own |= {"entangled": "true"} if supernet.entangled else {}
     save_state(supernet.state_dict(), path, {**metadata, **own})
 
 
@@ -188,6 +208,6 @@ def load_supernet(path: Path) -> tuple[Supernet, dict[str, str]]:
     if not {"space", "skip"} <= metadata.keys():
         raise CheckpointError(f"{path}: not a supernet, wanted a supernet.safetensors of supernet train")
     with torch.random.fork_rng(devices=[]):
-        supernet = Supernet(SearchSpace.from_json(metadata["space"]), metadata["skip"])
+        supernet = Supernet(SearchSpace.from_json(metadata["space"]), metadata["skip"], "entangled" in metadata)
     load_state(supernet, with_norms_of_expansions(state, supernet.layers), path)
     return supernet.eval(), metadata

@@ -37,7 +37,7 @@ def tour(
     progress: Move | None = None,
     minutes: float | None = None,
 ) -> dict[str, Any]:
-    """Train a supernet, search it for accuracy against measured latency, train, deploy and validate a network.
+    """Train a supernet, search it for loss against measured latency, train, deploy and validate a network.
 
     ``out`` gets a folder for each part, and ``tour.json`` and ``tour.md``; the same call continues a stopped tour.
     The supernet is trained by SCARLET's strategy with a stabilizer on every skip, so that the fold has stabilizers
@@ -96,7 +96,7 @@ def tour(
 
 
 def _search(out: Path, supernet: Path, settings: TourSettings, data: DataPlan, progress: Move | None) -> Front:
-    how = SearchSettings(objectives=("accuracy", "latency"), evaluations=settings.evaluations,
+    how = SearchSettings(objectives=("loss", "latency"), evaluations=settings.evaluations,
                          population=settings.population)  # fmt: skip
     scoring = Scoring(data=data.name, data_dir=data.folder, validation=settings.validation)
     return search(supernet, out=out / "search", settings=how, scoring=scoring, progress=progress)

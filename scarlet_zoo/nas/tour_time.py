@@ -98,7 +98,7 @@ def measured(settings: TourSettings, data: DataPlan, space: str | None) -> TourT
             settings.supernet)  # fmt: skip
         images = int(trained.report["pictures"])
         scoring = Scoring(data=data.name, data_dir=data.folder, validation=settings.validation)
-        evaluate = scoring.evaluation(trained.path, None, ("accuracy", "latency"))
+        evaluate = scoring.evaluation(trained.path, None, ("loss", "accuracy", "latency"))
         archs = [Arch.of(trained.space, [tokens[place % len(tokens)] for tokens in trained.space.decisions])
                  for place in range(_DRAWS + 1)]  # fmt: skip
         evaluate(archs[0])  # opens the images

@@ -70,7 +70,7 @@ def explore(
         raise _none_satisfies(evaluated, settings.bounds, evaluation)
     front = [feasible[i] for i in non_dominated([c.values for c in feasible], settings.goals)]
     front.sort(key=lambda c: settings.goals[0].cost(c.values))
-    return SearchResult(tuple(front), tuple(evaluated))
+    return SearchResult(tuple(front), tuple(evaluated), tuple(feasible))
 
 
 def _none_satisfies(evaluated: Sequence[Candidate], limits: Sequence[Limit], evaluation: Evaluation) -> TrainingError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.arch.space import SearchSpace
+from scarlet_zoo.nas.search.baselines import baselines
 from scarlet_zoo.nas.search.evaluator import Evaluation
 from scarlet_zoo.nas.search.explore import explore
 from scarlet_zoo.nas.search.front import Front, front_of
@@ -36,8 +37,7 @@ def search(
         supernet: file of the supernet that accuracy is measured with; for closed-form metrics and latency a space
             suffices.
         out: folder of the search.
-        settings: objectives, limits and search method; by default the strategy's own metric against multiply-adds, by
-            the strategy's own method.
+        settings: objectives, limits and search method; those of :func:`default_settings` when left out.
         scoring: how architectures are scored; by default a :class:`Scoring` with its defaults.
         space: space to search; by default the supernet's.
         progress: called with (evaluations done, evaluations in all).
@@ -66,6 +66,7 @@ def search(
         "conditions": evaluation.conditions,
         "turned_grey": grey,
         "front": front,
+        "baselines": baselines(result.feasible, settings.goals),
     }
     if evaluation.table is not None and "latency" in evaluation.metrics:
         report |= _measured(evaluation, front, result.front)
@@ -75,9 +76,14 @@ def search(
 
 
 def default_settings(strategy: str | None, supernet: Path | None) -> SearchSettings:
-    """Settings with the metric that a strategy ranks by, against multiply-adds, and its own search method."""
+    """Return settings with the metric that a strategy ranks by, against latency, and its own search method.
+
+    Without a supernet the most multiply-adds are searched for, since nothing else tells of accuracy then.
+    """
+    if supernet is None:
+        return SearchSettings(objectives=("macs:max", "latency"))
     metric, method = habits_of(strategy, supernet)
-    return SearchSettings(objectives=(metric, "macs"), method=method)
+    return SearchSettings(objectives=(metric, "latency"), method=method)
 
 
 def _measured(evaluation: Evaluation, rows: list[dict[str, Any]], front: Sequence[Candidate]) -> dict[str, Any]:

@@ -87,10 +87,12 @@ class SearchResult:
     Attributes:
         front: the non-dominated candidates that satisfy all limits, best first by the first objective.
         evaluated: all candidates, in the order of evaluation.
+        feasible: those that satisfy all limits.
     """
 
     front: tuple[Candidate, ...]
     evaluated: tuple[Candidate, ...]
+    feasible: tuple[Candidate, ...]
 
 
 # A generation: its architectures, and the function to call with their values.
@@ -98,5 +100,9 @@ Generation = tuple[list[Arch], Callable[[list[Values]], None]]
 
 
 def metrics_of(objectives: Sequence[Objective], limits: Sequence[Limit]) -> tuple[str, ...]:
-    """Names of the metrics that objectives and limits need, and of those in closed form, which cost nothing."""
-    return tuple(dict.fromkeys([*(o.name for o in objectives), *(limit.name for limit in limits), *CLOSED_FORM]))
+    """Names of the metrics that objectives and limits need, and of those that cost nothing more.
+
+    These are the metrics in closed form, and accuracy where the loss is measured, on the same images.
+    """
+    needed = [*(objective.name for objective in objectives), *(limit.name for limit in limits)]
+    return tuple(dict.fromkeys([*needed, *(["accuracy"] if "loss" in needed else []), *CLOSED_FORM]))

@@ -51,20 +51,23 @@ class Strategy(Learner):
         name: name of the strategy on the command line.
         Options: the class of its options.
         skip_default: the module on skips when none is asked for.
-        metric: the search's metric of :meth:`scorer`: ``accuracy``, or ``score`` for a score that is no accuracy.
+        metric: the metric of :meth:`scorer` that a search optimises by default: ``loss`` (more of the images tell
+            architectures apart than in ``accuracy``), or ``score`` for a score of the strategy's own.
         method: the search method that is used with this strategy by default.
+        entangled: whether the choices of a layer share their weights, see :mod:`scarlet_zoo.models.entangled`.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[StrategyOptions]] = StrategyOptions
     skip_default: ClassVar[str] = "plain"
-    metric: ClassVar[str] = "accuracy"
+    metric: ClassVar[str] = "loss"
     method: ClassVar[str] = "nsga2"
+    entangled: ClassVar[bool] = False
     traced = True
 
     def __init__(self, space: SearchSpace, skip: str, options: Any, seed: int) -> None:
         self.space, self.options, self.seed = space, options, seed
-        self.supernet = Supernet(space, skip)
+        self.supernet = Supernet(space, skip, self.entangled)
         super().__init__(self.supernet)
 
     @property

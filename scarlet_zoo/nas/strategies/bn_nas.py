@@ -105,6 +105,8 @@ def _choices(supernet: Supernet) -> Iterator[dict[str, nn.Module]]:
     Raises:
         TrainingError: the space has sets of paths, whose last norms do not belong to one token.
     """
+    if supernet.entangled:
+        raise TrainingError("strategy bn-nas: got an entangled supernet, whose choices share their last batch norms")
     if supernet.space.most_paths > 1:
         raise TrainingError(f"strategy bn-nas: got {supernet.space.name}, wanted a space without sets of paths, "
                             "which share their last batch norms")  # fmt: skip

@@ -16,6 +16,7 @@ from scarlet_zoo.nas.strategies.bn_nas import BnNas
 from scarlet_zoo.nas.strategies.fairnas import FairNas
 from scarlet_zoo.nas.strategies.mixpath import MixPath
 from scarlet_zoo.nas.strategies.nao_v2 import NaoV2
+from scarlet_zoo.nas.strategies.ofa import BigNas, Ofa
 from scarlet_zoo.nas.strategies.parsec import Parsec
 from scarlet_zoo.nas.strategies.pi_nas import PiNas
 from scarlet_zoo.nas.strategies.sandwich import Sandwich
@@ -24,7 +25,8 @@ from scarlet_zoo.nas.strategies.spos import Spos
 from scarlet_zoo.nas.strategies.st_nas import StNas
 
 STRATEGIES: Mapping[str, type[Strategy]] = {
-    kind.name: kind for kind in (Spos, FairNas, Scarlet, NaoV2, StNas, PiNas, BnNas, Sandwich, Parsec, MixPath)
+    kind.name: kind
+    for kind in (Spos, FairNas, Scarlet, NaoV2, StNas, PiNas, BnNas, Sandwich, Parsec, MixPath, Ofa, BigNas)
 }
 # The default recipe: the best in benchmarks/results/rank.json of those that do not extend the given space.
 DEFAULT, DEFAULT_SKIP = Scarlet.name, "plain"
