@@ -53,6 +53,7 @@ def test_validate_counts_the_part_of_a_folder_that_it_is_asked_for(scarlet, fold
     assert "no test part" in err
 
 
+SEARCH = ("search", "--space", "scarlet-mini", "--objectives", "macs", "--out", "{out}")
 IN_VAIN = {
     "--data-dir": [
         ("validate", "scarlet_mini_s", "{plain}", "--data-dir", FASHION),
@@ -76,6 +77,11 @@ IN_VAIN = {
     "--lut": [
         ("search", "--space", "scarlet-mini", "--objectives", "macs,params", "--lut", "t.json", "--out", "{out}")
     ],
+    "--candidates": [(*SEARCH, "--candidates", 9)],
+    "--confirm": [(*SEARCH, "--confirm", 1)],
+    "--training-epochs": [(*SEARCH, "--method", "random", "--training-epochs", 2)],
+    "--training-pictures": [(*SEARCH, "--training-pictures", 2)],
+    "--zero-cost": [(*SEARCH, "--zero-cost", "naswot")],
     "--workers": [("search", "--space", "scarlet-mini", "--objectives", "macs", "--workers", 3, "--out", "{out}")],
     "--bn-images": [("search", "--space", "scarlet-mini", "--objectives", "macs", "--bn-images", 9, "--out", "{out}")],
     "--space": [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.nas.ranking.agreement import ceiling, kendall_tau, partial_tau, resampled, top_regret
+from scarlet_zoo.utils.agreement import ceiling, kendall_tau, partial_tau, resampled, top_regret
 
 LISTS = st.integers(2, 12).flatmap(
     lambda n: st.tuples(*[st.lists(st.integers(0, 5), min_size=n, max_size=n) for _ in range(2)])

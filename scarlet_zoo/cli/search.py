@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, table
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     DataDir,
@@ -21,7 +21,7 @@ from scarlet_zoo.cli.options import (
     WorkersOrNone,
     apply_only,
 )
-from scarlet_zoo.cli.search_options import Limits, Objectives, ScoringOptions, preset_option
+from scarlet_zoo.cli.search_options import Limits, Objectives, SearchOptions, preset_option
 from scarlet_zoo.cli.shared import with_shared_options
 
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 @with_shared_options
 def search_space(
     out: Out,
-    how: ScoringOptions,
+    how: SearchOptions,
     supernet: SupernetFile = None,
     as_json: Json = False,
     space: SpaceOrNone = None,
@@ -44,7 +44,8 @@ def search_space(
     method: Annotated[
         str | None,
         typer.Option(
-            help="Search method: nsga2, nao (first objective only) or random; the strategy's own when left out."
+            help="Search method: nsga2, nao (first objective only), random, or predictor (learns from short trainings, "
+            "with or without a supernet); the strategy's own when left out."
         ),
     ] = None,
     evaluations: Annotated[int, typer.Option(min=2, help="Number of architectures to evaluate.")] = 200,
@@ -70,15 +71,16 @@ def search_space(
     from scarlet_zoo.nas.search.settings import SearchSettings, metrics_of
 
     apply_only(engine == "ray", "--engine ray", workers=workers)
-    usual = default_settings(how.strategy, supernet)
+    usual = default_settings(how.strategy, supernet, method)
     settings = SearchSettings(
         objectives=objectives.split(",") if objectives else usual.objectives, limits=limit or (),
         method=method or usual.method, evaluations=evaluations, population=min(population, evaluations), seed=seed,
         engine=engine, workers=workers or 2,
     )  # fmt: skip
-    scoring = how.scoring(metrics_of(settings.goals, settings.bounds))
+    scoring, predictor = how.scoring(metrics_of(settings.goals, settings.bounds)), how.predictor(settings.method)
     with progress_bar("search") as progress:
-        report = search(supernet, out=out, settings=settings, scoring=scoring, space=space, progress=progress).to_dict()
+        report = search(supernet, out=out, settings=settings, scoring=scoring, space=space, predictor=predictor,
+                        progress=progress, stage=say).to_dict()  # fmt: skip
     emit(as_json, report, lambda console: _print_front(console, report, out))
 
 
@@ -92,8 +94,34 @@ def _print_front(console: Console, report: dict[str, Any], out: Path) -> None:
         shared = sum(row["arch"] in on_front for row in baseline["front"])
         chosen = ",".join(baseline["objectives"])
         title = f"without a supernet, {chosen} would choose of these ({shared} are on the front above)"
-        console.print(table(("architecture", *names), _rows(baseline["front"], names, []), title=title))
+        shown = _few(baseline["front"])
+        console.print(table(("architecture", *names), _rows(shown, names, []), title=title))
+    if "predictor" in report:
+        _print_predictor(console, report["predictor"], report["confirmed"])
     console.print(f"{out / 'front.json'}, {out / 'front.png'}")
+
+
+def _print_predictor(console: Console, found: dict[str, Any], confirmed: list[dict[str, Any]]) -> None:
+    metric = found["metric"]
+    unit = "points" if metric == "accuracy" else "nats"
+    low, high = found["error_interval"]
+    title = f"what {found['trained']} short trainings say of {metric}, in {unit} for one standard deviation"
+    rows = [(one["feature"], f"{one['effect']:+.3g}", f"{one['interval'][0]:+.3g} to {one['interval'][1]:+.3g}")
+            for one in found["learned"]]  # fmt: skip
+    console.print(table(("feature", "effect", "95 % interval"), rows, title=title))
+    console.print(f"error for architectures that were held out: {found['error']:.3g} {unit} ({low:.3g} to {high:.3g}); "
+                  f"tau-b {found['tau']:.2f} ({found['tau_interval'][0]:.2f} to {found['tau_interval'][1]:.2f}), by "
+                  f"multiply-adds alone {found['macs_tau']:.2f}")  # fmt: skip
+    if confirmed:
+        names = list(confirmed[0])
+        rows = [(row["arch"], *(f"{row[name]:.4g}" for name in names[1:])) for row in confirmed]
+        console.print(table([name.replace("_", " ") for name in names], rows, title="trained to confirm them"))
+
+
+def _few(front: list[dict[str, Any]], most: int = 5) -> list[dict[str, Any]]:
+    """A few rows, evenly along a front."""
+    count = min(most, len(front))
+    return [front[round(i * (len(front) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
 def _rows(front: list[dict[str, Any]], names: list[str], others: list[str]) -> list[tuple[str, ...]]:

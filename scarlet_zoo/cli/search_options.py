@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +24,7 @@ from scarlet_zoo.cli.options import (
 
 if TYPE_CHECKING:
     from scarlet_zoo.nas.presets import Preset
+    from scarlet_zoo.nas.search.by_predictor import PredictorSettings
     from scarlet_zoo.nas.search.scoring import Scoring
 
 Objectives = Annotated[
@@ -67,9 +68,47 @@ def preset_option(part: Callable[[Preset], Any]) -> Any:
     return Annotated[str | None, typer.Option("--preset", help=help_text, callback=take, is_eager=True)]
 
 
+Candidates = Annotated[
+    int | None,
+    typer.Option(
+        min=8, help="Number of architectures that --method predictor trains shortly; 40 when left out.",
+        show_default=False,
+    ),
+]  # fmt: skip
+Confirm = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Number of architectures of the front that --method predictor trains to confirm them; 3 when left "
+        "out.", show_default=False,
+    ),
+]  # fmt: skip
+TrainingEpochs = Annotated[
+    int | None,
+    typer.Option(
+        "--training-epochs",
+        min=1,
+        help="Epochs of each training of --method predictor; 4 when left out.",
+        show_default=False,
+    ),
+]
+TrainingPictures = Annotated[
+    int | None,
+    typer.Option(
+        "--training-pictures", min=1, help="Most training images of --method predictor; 10,000 when left out.",
+        show_default=False,
+    ),
+]  # fmt: skip
+ZeroCost = Annotated[
+    str | None,
+    typer.Option(
+        help="Zero-cost scores from which --method predictor predicts too, separated by commas: naswot, jacov, snip."
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
-class ScoringOptions:
-    """Options that say how the architectures of a search are scored."""
+class SearchOptions:
+    """Options that say how the architectures of a search are scored, and what a predictor is made of."""
 
     strategy: StrategyOrNone = None
     data: DataOrNone = None
@@ -80,6 +119,36 @@ class ScoringOptions:
     bn_images: BatchNormImagesOrUsual = None
     threads: Threads = 1
     lut: LutFileOrNone = None
+    candidates: Candidates = None
+    confirm: Confirm = None
+    training_epochs: TrainingEpochs = None
+    training_pictures: TrainingPictures = None
+    zero_cost: ZeroCost = None
+
+    def predictor(self, method: str) -> PredictorSettings | None:
+        """Return what a predictor is made of; None for another method.
+
+        Raises:
+            ScarletError: an option of the predictor was given for another method.
+        """
+        if method != "predictor":
+            apply_only(
+                False, "--method predictor", candidates=self.candidates, confirm=self.confirm, zero_cost=self.zero_cost,
+                training_epochs=self.training_epochs, training_pictures=self.training_pictures,
+            )  # fmt: skip
+            return None
+        from scarlet_zoo.nas.search.by_predictor import PredictorSettings
+
+        usual = PredictorSettings()
+        return PredictorSettings(
+            candidates=self.candidates or usual.candidates,
+            confirm=usual.confirm if self.confirm is None else self.confirm,
+            training=replace(
+                usual.training, epochs=self.training_epochs or usual.training.epochs, threads=self.threads
+            ),
+            images=self.training_pictures or usual.images,
+            zero_cost=tuple(self.zero_cost.split(",")) if self.zero_cost else (),
+        )
 
     def scoring(self, metrics: tuple[str, ...]) -> Scoring:
         """Return how architectures are scored by these metrics.

@@ -18,11 +18,11 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.models.supernet import load_supernet
 from scarlet_zoo.nas.one_shot import OneShot
-from scarlet_zoo.nas.ranking.agreement import Numbers, kendall_tau
 from scarlet_zoo.nas.ranking.ground_truth import GroundTruth
 from scarlet_zoo.nas.ranking.schedule import Schedule
 from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, train_supernet
 from scarlet_zoo.training.run import DataPlan
+from scarlet_zoo.utils.agreement import Numbers, kendall_tau
 from scarlet_zoo.utils.jobs import stored_result
 
 _CALIBRATION, _VALIDATION = 1000, 1000

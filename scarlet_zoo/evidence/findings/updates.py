@@ -20,7 +20,6 @@ from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.nas.nao.proposals import draw_different
 from scarlet_zoo.nas.one_shot import OneShot
-from scarlet_zoo.nas.ranking.agreement import kendall_tau
 from scarlet_zoo.nas.ranking.ground_truth import GroundTruth
 from scarlet_zoo.nas.ranking.schedule import Schedule
 from scarlet_zoo.nas.strategies.base import StrategyOptions
@@ -28,6 +27,7 @@ from scarlet_zoo.nas.strategies.spos import Spos
 from scarlet_zoo.nas.train_supernet import SUPERNET_FILE
 from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.run import DataPlan
+from scarlet_zoo.utils.agreement import kendall_tau
 from scarlet_zoo.utils.jobs import stored_result
 
 _CALIBRATION, _VALIDATION = 1000, 2000

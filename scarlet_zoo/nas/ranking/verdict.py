@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_zoo.nas.ranking.agreement import (
+from scarlet_zoo.nas.ranking.ground_truth import GroundTruth
+from scarlet_zoo.nas.ranking.ranker import Ranker
+from scarlet_zoo.utils.agreement import (
     RESAMPLES,
     Estimate,
     Numbers,
@@ -20,8 +22,6 @@ from scarlet_zoo.nas.ranking.agreement import (
     resampled,
     top_regret,
 )
-from scarlet_zoo.nas.ranking.ground_truth import GroundTruth
-from scarlet_zoo.nas.ranking.ranker import Ranker
 
 TOP = 10
 
@@ -37,7 +37,7 @@ class Row:
         tau_each: tau-b of each seed.
         behind: tau-b of the best supernet recipe minus this one, under the same bootstrap: below 0 for a baseline that
             is ahead of it; None for the best supernet recipe itself.
-        beyond_macs: :func:`~scarlet_zoo.nas.ranking.agreement.partial_tau` beyond multiply-adds.
+        beyond_macs: :func:`~scarlet_zoo.utils.agreement.partial_tau` beyond multiply-adds.
         regret: best accuracy of all minus the best accuracy among its first ten, in points, mean over seeds.
         spread: standard deviation of one-shot accuracy over architectures, in points, mean over seeds.
         accuracy: mean one-shot accuracy in percent.
@@ -70,7 +70,7 @@ def verdict(truth: GroundTruth, rankers: Sequence[Ranker], resamples: int = RESA
 
     Returns:
         JSON values: ``rows`` (each a :class:`Row`, best first), ``ceiling``
-        (:func:`~scarlet_zoo.nas.ranking.agreement.ceiling`; None where the truth has one seed), ``architectures``,
+        (:func:`~scarlet_zoo.utils.agreement.ceiling`; None where the truth has one seed), ``architectures``,
         ``truth_seeds``, ``spread`` (standard deviation of the accuracies, in points), ``seed_noise`` (that from seed to
         seed) and ``best_top1``.
     """

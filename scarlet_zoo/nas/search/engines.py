@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError, unknown_name
-from scarlet_zoo.nas.search.evaluator import Evaluation
 from scarlet_zoo.utils.installing import install_command
 
 Done = tuple[int, dict[str, float], float]
+# What is asked of each architecture; it must be possible to send it to another process.
+Evaluate = Callable[[Arch], dict[str, float]]
 
 
 class Engine(Protocol):
@@ -26,7 +27,7 @@ class Engine(Protocol):
 class InProcess:
     """Evaluates architectures one after the other in this process."""
 
-    def __init__(self, evaluation: Evaluation) -> None:
+    def __init__(self, evaluation: Evaluate) -> None:
         self._evaluation = evaluation
 
     def run(self, archs: Sequence[Arch]) -> Iterator[Done]:
@@ -48,7 +49,7 @@ class OnRay:
         TrainingError: Ray is not installed or does not start.
     """
 
-    def __init__(self, evaluation: Evaluation, workers: int) -> None:
+    def __init__(self, evaluation: Evaluate, workers: int) -> None:
         try:
             import ray
         except ModuleNotFoundError as error:
@@ -87,7 +88,7 @@ class OnRay:
 class _Worker:
     """The actor in one of Ray's processes."""
 
-    def __init__(self, evaluation: Evaluation) -> None:
+    def __init__(self, evaluation: Evaluate) -> None:
         self._evaluation = evaluation
 
     def evaluate(self, arch: Arch) -> tuple[dict[str, float], float]:
@@ -95,7 +96,7 @@ class _Worker:
         return self._evaluation(arch), time.monotonic() - begun
 
 
-def get_engine(name: str, evaluation: Evaluation, workers: int) -> Engine:
+def get_engine(name: str, evaluation: Evaluate, workers: int) -> Engine:
     """Create an engine by name: ``local`` or ``ray``.
 
     Raises:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 # Data sets whose images every version of the rule of preprocessing prepares alike, so that it is no condition of them.
 _LIKE_BEFORE = ("fashion-mnist", "torchvision:")
+
+
+class Estimator(Protocol):
+    """Estimates what a supernet would else score."""
+
+    def __call__(self, arch: Arch) -> dict[str, float]:
+        """Return the estimates of an architecture by metric."""
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What the estimates depend on, as JSON values."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class Evaluation:
         lut: file of a latency table that predicts latency; latency is measured when None.
         strategy: name of the strategy that scores; the one that trained the supernet when None.
         validation_data: folder of one's own validation images; no training images are then split off.
+        predictor: predicts loss or accuracy in the place of a supernet; see
+            :mod:`scarlet_zoo.nas.search.by_predictor`.
 
     Raises:
         TrainingError: accuracy or score is wanted without a supernet and its data.
@@ -62,6 +75,7 @@ class Evaluation:
     lut: Path | None = None
     strategy: str | None = None
     validation_data: str | None = None
+    predictor: Estimator | None = None
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -80,7 +94,9 @@ class Evaluation:
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Return the values of the metrics, by name."""
         values = closed_form(arch) if set(CLOSED_FORM) & set(self.metrics) else {}
-        if self._is_scored:
+        if self.predictor is not None:
+            values |= self.predictor(arch)
+        elif self._is_scored:
             values |= self._score(arch)
         if "latency" in self.metrics:
             values["latency"] = self.latency(arch)
@@ -93,12 +109,15 @@ class Evaluation:
 
     @property
     def _is_scored(self) -> bool:
-        return not SCORED.isdisjoint(self.metrics)
+        """Whether a supernet scores."""
+        return self.predictor is None and not SCORED.isdisjoint(self.metrics)
 
     @cached_property
     def conditions(self) -> dict[str, Any]:
         """Everything that the values depend on, as JSON values."""
         conditions: dict[str, Any] = {"space": self.space.to_json(), "metrics": list(self.metrics)}
+        if self.predictor is not None:
+            conditions |= self.predictor.conditions
         if self._is_scored and self.supernet is not None and self.data is not None:
             from scarlet_zoo.models.weights.checkpoint import read_metadata
 

@@ -8,12 +8,12 @@ from functools import cached_property
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
-from scarlet_zoo.nas.search.objectives import CLOSED_FORM, Limit, Objective, Values
+from scarlet_zoo.nas.search.objectives import CLOSED_FORM, SCORED, Limit, Objective, Values
 
 Progress = Callable[[int, int], None]
 
 
-METHODS = ("nsga2", "nao", "random")
+METHODS = ("nsga2", "nao", "random", "predictor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,8 @@ class SearchSettings:
         objectives: objectives, as values or as text such as ``accuracy`` or ``params:max*0.2``; their weights are those
             of the crowding distance.
         limits: limits that every architecture must satisfy, as values or as text such as ``macs<=5e6``.
-        method: ``nsga2``, ``nao`` (which optimises the first objective), or ``random``.
+        method: ``nsga2``, ``nao`` (which optimises the first objective), ``random``, or ``predictor``
+            (:mod:`scarlet_zoo.nas.search.by_predictor`).
         evaluations: number of architectures to evaluate in all.
         population: number of architectures in a generation.
         mutated: share of the children that are mutated.
@@ -34,7 +35,8 @@ class SearchSettings:
         engine, workers: where evaluations run: ``local``, or ``ray`` with this number of workers.
 
     Raises:
-        TrainingError: an unknown method, too few evaluations for the population, or an objective given twice.
+        TrainingError: an unknown method, too few evaluations for the population, an objective given twice, or for a
+            predictor not exactly one objective that is loss or accuracy.
     """
 
     objectives: Sequence[Objective | str]
@@ -60,11 +62,26 @@ class SearchSettings:
         names = [objective.name for objective in self.goals]
         if not names or len(set(names)) != len(names):
             raise TrainingError(f"search: got objectives {' '.join(names) or 'none'}, wanted one or more, each once")
+        if self.method == "predictor":
+            assert self.predicted
 
     @cached_property
     def goals(self) -> tuple[Objective, ...]:
         """The objectives, parsed."""
         return tuple(Objective.parse(goal) if isinstance(goal, str) else goal for goal in self.objectives)
+
+    @property
+    def predicted(self) -> str:
+        """The objective that the method ``predictor`` predicts.
+
+        Raises:
+            TrainingError: none of the objectives is loss or accuracy, or more than one.
+        """
+        found = [goal.name for goal in self.goals if goal.name in SCORED]
+        if len(found) != 1 or found[0] not in ("loss", "accuracy"):
+            names = ",".join(goal.name for goal in self.goals)
+            raise TrainingError(f"search: got objectives {names}, wanted loss or accuracy among them for a predictor")
+        return found[0]
 
     @cached_property
     def bounds(self) -> tuple[Limit, ...]:

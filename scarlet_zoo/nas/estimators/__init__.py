@@ -1,0 +1,1 @@
+"""What is known of an architecture before it is trained, and a predictor that is fitted to short trainings."""
