@@ -21,7 +21,7 @@ from scarlet_zoo.nas.search.journal import Journal
 from scarlet_zoo.nas.search.objectives import SCORED, Values
 from scarlet_zoo.nas.search.scoring import Scoring
 from scarlet_zoo.nas.search.settings import Candidate, Progress, SearchSettings, metrics_of
-from scarlet_zoo.nas.search.short_training import Features, ShortTraining, in_classes_of, spread_over_cost, train_all
+from scarlet_zoo.nas.search.short_training import Features, ShortTraining, spread_over_cost, train_all
 from scarlet_zoo.nas.search.writing import JOURNAL_FILE, write_front
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
@@ -113,8 +113,11 @@ def search_by_predictor(
     metric = settings.predicted
     metrics = tuple(name for name in metrics_of(settings.goals, settings.bounds) if name not in SCORED)
     evaluation = scoring.evaluation(supernet, space, metrics)
-    short = _short_training(evaluation, scoring, how, folder)
-    evaluation = in_classes_of(evaluation, short.data)
+    plan = _plan_of(evaluation)
+    images = plan.open(space_preprocessing(evaluation.space))
+    plan = replace(plan, images=min(how.images, len(images.part("train"))))
+    short = _short_training(evaluation, scoring, how, plan, folder)
+    evaluation = replace(evaluation, space=replace(evaluation.space, num_classes=len(images.classes)))
     archs = spread_over_cost(evaluation, settings.bounds, how.candidates, settings.seed)
     make_folder(folder)
     book = Journal(folder / TRAININGS_FILE, {"space": evaluation.space.to_json(), **short.conditions})
@@ -135,17 +138,21 @@ def search_by_predictor(
         confirmed = _beside(best, trained([one.arch for one in best]), metric)
     finally:
         book.close()
-    more = {"predictor": predictor.to_dict(), "confirmed": confirmed}
+    more = {"turned_grey": images.turned_grey, "predictor": predictor.to_dict(), "confirmed": confirmed}
     return write_front(folder, evaluation, settings, result, more)
 
 
-def _short_training(evaluation: Evaluation, scoring: Scoring, how: PredictorSettings, folder: Path) -> ShortTraining:
+def _plan_of(evaluation: Evaluation) -> DataPlan:
+    """The data that architectures are trained on, those of the search."""
     if evaluation.data is None:
         raise TrainingError("search: the method predictor trains networks, wanted --data, or a supernet with its data")
-    name, data_dir, held = evaluation.data
-    data = DataPlan(name=name, folder=data_dir, validation=held, validation_data=evaluation.validation_data)
-    there = len(data.open(space_preprocessing(evaluation.space)).part("train"))
-    data = replace(data, images=min(how.images, there))
+    name, folder, held = evaluation.data
+    return DataPlan(name=name, folder=folder, validation=held, validation_data=evaluation.validation_data)
+
+
+def _short_training(
+    evaluation: Evaluation, scoring: Scoring, how: PredictorSettings, data: DataPlan, folder: Path
+) -> ShortTraining:
     supernet = evaluation.supernet
     one_shot = scoring.evaluation(supernet, evaluation.space, ("loss",)) if supernet is not None else None
     return ShortTraining(data, how.training, Features(one_shot, how.zero_cost, data), folder / "trainings")

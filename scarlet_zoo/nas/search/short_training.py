@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -157,9 +157,3 @@ def spread_over_cost(evaluation: Evaluation, limits: Sequence[Limit], count: int
     order = np.argsort(np.asarray(costs), kind="stable")
     places = [int((number + 0.5) * len(archs) / count) for number in range(min(count, len(archs)))]
     return [archs[int(order[place])] for place in places]
-
-
-def in_classes_of(evaluation: Evaluation, data: DataPlan) -> Evaluation:
-    """The evaluation for networks with as many classes as the data has."""
-    classes = len(data.open(space_preprocessing(evaluation.space)).classes)
-    return replace(evaluation, space=replace(evaluation.space, num_classes=classes))
