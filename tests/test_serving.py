@@ -118,12 +118,12 @@ def test_nothing_but_what_was_named_is_handed_out(client, path):
     ({"golden_error": 0.5}, "golden_error: got 0.5, wanted 0.001 at most"),
     ({"method__threads": 2, "browser__cross_origin_isolated": False}, "threads: got 2 in a page without isolation"),
     ({"device": ""}, "device: String should have at least 1"),
-    ({"device": "../../etc"}, "device: String should match"),
-    ({"device": "a\nb"}, "device: String should match"),
+    ({"device": "../../etc"}, "device: Value error, a name with hidden characters"),
+    ({"device": "a\nb"}, "device: Value error, a name with hidden characters"),
     ({"client": "x"}, "client: String should match"),
     ({"model": "7"}, "model: got '7', wanted a network that this page has downloaded"),
     ({"extra": 1}, "extra: Extra inputs are not permitted"),
-    ({"browser__cores": 0}, "browser.cores: Input should be greater than 0"),
+    ({"browser__cores": 0}, "browser.cores: Input should be greater than or equal to 1"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_and_nothing_is_written(client, desk, models, changes, why):
     ask_for(client, models[0])

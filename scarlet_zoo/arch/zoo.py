@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.errors import unknown_name
+from scarlet_zoo.utils.names import as_file_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,11 @@ def name_of(arch: Arch) -> str | None:
 def safe_name(name: str) -> str:
     """Return a file name for a network: its name, or for an identity string the space and eight digits of a digest.
 
-    Characters other than letters, digits, dots, dashes and underscores become underscores.
+    Characters other than letters, digits, dots, dashes and underscores become underscores, and a long name is cut.
     """
     if is_identity_string(name):
         # The string is not parsed, because its space may be unknown to this package.
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         known = next((entry.name for entry in _ENTRIES if entry.arch == name), None)
         name = known or f"{name.partition(':')[0]}-{digest}"
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "network"
+    return as_file_name(name, "network")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from scarlet_zoo.errors import ExportError, ScarletError
+from scarlet_zoo.utils.names import check_file_name
 
 
 def size_in_pixels(text: object) -> int | tuple[int, int]:
@@ -245,14 +246,11 @@ def path_of(out: Path, name: str | None, suffix: str) -> Path | None:
         suffix: the ending.
 
     Raises:
-        ExportError: the name is empty, or names a folder.
+        ScarletError: the name is none for a file.
     """
     if name is None:
         return None
-    stem = name.removesuffix(suffix)
-    if not stem.strip(" .") or set("/\\\0") & set(stem):
-        raise ExportError(f"--name {name!r}: wanted the name of a file without folders")
-    return out / f"{stem}{suffix}"
+    return out / f"{check_file_name(name.removesuffix(suffix), '--name')}{suffix}"
 
 
 def levels_of(features: str | None) -> tuple[int, ...] | None:
@@ -279,15 +277,12 @@ def named_file(name: str | None, usual: str) -> str:
     """The name of a file to write with --name, which gets the ending of the usual one; the usual one without --name.
 
     Raises:
-        ExportError: the name is empty or has folders in it.
+        ScarletError: the name is none for a file.
     """
     if name is None:
         return usual
     ending = Path(usual).suffix
-    stem = name.removesuffix(ending)
-    if not stem or stem != Path(stem).name or stem in (".", ".."):
-        raise ExportError(f"name: got {name!r}, wanted the name of a file without a folder, which --out gives")
-    return f"{stem}{ending}"
+    return f"{check_file_name(name.removesuffix(ending), '--name')}{ending}"
 
 
 def numbers(text: str | None) -> tuple[int, ...] | None:

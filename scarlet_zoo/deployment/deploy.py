@@ -22,6 +22,8 @@ from scarlet_zoo.latency import Settings, Timing, measure
 from scarlet_zoo.models.cost import network_cost
 from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.names import check_file_name
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Deployment:
         }
 
 
+@with_locks
 def deploy(
     name: str,
     out: str | Path,
@@ -103,13 +106,15 @@ def deploy(
     recipe, folder = recipe or Recipe(), Path(out)
     begin = stage or (lambda _: None)
     begin(f"create {name}")
-    path = folder / f"{file_name.removesuffix('.onnx') if file_name else safe_name(name)}.onnx"
+    stem = check_file_name(file_name.removesuffix(".onnx"), "file name") if file_name is not None else safe_name(name)
+    path = folder / f"{stem}.onnx"
     reports = (folder / "report.json", folder / "report.md")
     for file in (path, *reports):
         if file.is_dir():
             raise ExportError(f"{file}: is a folder, wanted a file's path")
     network = load_network(name, weights, input_size=recipe.input_size, features=features, labels=labels,
                            num_classes=num_classes, in_chans=in_chans)  # fmt: skip
+    own_folder(folder)
     begin("fold")
     folded = fold(network.model)
     begin("export")

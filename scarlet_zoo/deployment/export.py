@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.data.calibration_sets import any_calibration_images
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.deployment.targets import get_target
@@ -20,6 +19,7 @@ from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.models.loading import Network, load_network, network_of
+from scarlet_zoo.utils.names import check_file_name
 
 _CALIBRATION_IMAGES = 128
 
@@ -87,5 +87,5 @@ def export(
         images = lambda: any_calibration_images(str(calibration), network.preprocessing, _CALIBRATION_IMAGES)  # noqa: E731
     file = path if path.name.endswith(wanted.suffix) else None
     if file is None and name is not None:
-        file = path / f"{safe_name(name.removesuffix(wanted.suffix))}{wanted.suffix}"
+        file = path / f"{check_file_name(name.removesuffix(wanted.suffix), 'name')}{wanted.suffix}"
     return export_network(network, path, target, recipe, images, int8, progress, file=file)

@@ -28,7 +28,8 @@ from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.quantization.quantize import Int8, Quantized, quantize_int8
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.models.loading import Network
-from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_text
+from scarlet_zoo.utils.files import file_sha256, json_text, write_text
+from scarlet_zoo.utils.ownership import folder_beside, owned_file
 from scarlet_zoo.utils.silence import silence
 
 
@@ -93,14 +94,15 @@ def export_network(
     recipe = replace(recipe, form=wanted.form)
     if wanted.runtime != "ort":
         return _convert(network, path, target, wanted, recipe)
-    if wanted.precision == "int8":
-        if calibration is None:
-            raise ExportError(f"target {target}: got no calibration images, wanted a folder of images, or random")
-        return _quantize(network, path, target, recipe, calibration(), int8, progress)
-    artifact = _onnx(network, path, recipe)
-    # float16 weights cost accuracy, so their parity is reported at once; a float32 file is left to the verb verify.
-    parity = verify(network.model, artifact, preprocessing=network.preprocessing) if recipe.float16_weights else None
-    return Exported(path, target, artifact.to_dict(), parity)
+    if wanted.precision == "int8" and calibration is None:
+        raise ExportError(f"target {target}: got no calibration images, wanted a folder of images, or random")
+    with owned_file(path):
+        if calibration is not None and wanted.precision == "int8":
+            return _quantize(network, path, target, recipe, calibration(), int8, progress)
+        artifact = _onnx(network, path, recipe)
+        # float16 weights cost accuracy, so their parity is reported at once; a float32 file is left to the verb verify.
+        told = verify(network.model, artifact, preprocessing=network.preprocessing) if recipe.float16_weights else None
+        return Exported(path, target, artifact.to_dict(), told)
 
 
 def tune_export(
@@ -186,10 +188,8 @@ def _convert(network: Network, path: Path, target: str, wanted: Target, recipe: 
          **({"labels": json.dumps(network.labels)} if network.labels is not None else {}),
          **{key: network.training[key] for key in ("split",) if key in network.training}, **versions(wanted.runtime)},
     )  # fmt: skip
-    make_folder(path.parent)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
-        converted = Path(temporary) / path.name
-        onnx_file = Path(temporary) / "source.onnx"
+    with folder_beside(path) as temporary:
+        converted, onnx_file = temporary / path.name, temporary / "source.onnx"
         export_onnx(folded, onnx_file, replace(recipe, batch=shape[0]), weights=network.weights, preprocessing=feed)
         with silence():
             runtime.convert(Source(folded.model, onnx_file, described.shape), converted)
@@ -198,7 +198,7 @@ def _convert(network: Network, path: Path, target: str, wanted: Target, recipe: 
         parity = None
         if entry.runs:
             parity = _verify(network, converted, path, entry.tolerance)
-        for file in sorted(Path(temporary).iterdir(), key=lambda file: file == converted):
+        for file in sorted(temporary.iterdir(), key=lambda file: file == converted):
             _move(file, path.parent / file.name)
     digest = file_sha256(path) if path.is_file() else None
     fields = {**described.to_dict(), "sha256": digest, "weights": network.weights, "precision": "float32"}

@@ -5,7 +5,6 @@ The released graph variant is measured as a baseline only, and never chosen.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.passes.lower import FORMS
 from scarlet_zoo.latency import Settings, measure
-from scarlet_zoo.utils.files import json_text, make_folder, write_text
+from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.ownership import folder_beside
 
 # Called with a graph variant and a path; writes that file and compares it with its source.
 Make = Callable[[str, Path], Parity]
@@ -83,9 +83,8 @@ def tune(
     Raises:
         CheckFailedError: no graph variant that may be chosen verifies.
     """
-    make_folder(path.parent)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
-        files = {form: Path(temporary) / f"{form}.onnx" for form in forms}
+    with folder_beside(path) as temporary:
+        files = {form: temporary / f"{form}.onnx" for form in forms}
         verdicts = {form: _verdict(make, form, file) for form, file in files.items()}
         verified = [form for form in forms if isinstance(verdicts[form], Parity)]
         candidates = [form for form in verified if FORMS[form].ships]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 
-from scarlet_zoo.measurement.records import Record, read_records, write_records
+from scarlet_zoo.measurement.records import Record, read_records, record_text, write_record_texts
 from scarlet_zoo.utils.files import make_folder
+from scarlet_zoo.utils.names import as_file_name, folded
+from scarlet_zoo.utils.ownership import owned_file
 
 
 class Results:
@@ -25,24 +28,40 @@ class Results:
         self.folder = folder
         self.received: list[Record] = []
         self._names: dict[str, str] = {}
+        self._files: dict[Path, tuple[tuple[int, int, int], list[str]]] = {}
+        self._lock = Lock()
 
     def name_of(self, client: str, wanted: str) -> str:
         """The device name of a page: the name it wants, or that name with a number if another page has it."""
-        if client not in self._names:
-            taken, number, name = set(self._names.values()), 1, wanted
-            while name in taken:
-                number += 1
-                name = f"{wanted} {number}"
-            self._names[client] = name
-        return self._names[client]
+        with self._lock:
+            if client not in self._names:
+                taken, number, name = {folded(file_name(name)) for name in self._names.values()}, 1, wanted
+                while folded(file_name(name)) in taken:
+                    number += 1
+                    name = f"{wanted} {number}"
+                self._names[client] = name
+            return self._names[client]
 
     def add(self, record: Record) -> Path:
-        """Add a record to the file of its device, which is replaced atomically; gives the path of that file."""
+        """Add a record to the file of its device, which is replaced atomically; gives the path of that file.
+
+        Threads and other processes that add to the same file wait for one another, so no record is lost.
+        """
         path = self.file_of(record.conditions.device)
-        known = read_records(path) if path.is_file() else []
-        write_records(path, [*known, record])
-        self.received.append(record)
+        with self._lock, owned_file(path, wait=True):
+            texts = self._texts(path)
+            texts.append(record_text(record))
+            write_record_texts(path, texts)
+            self._files[path] = (_state(path), texts)
+            self.received.append(record)
         return path
+
+    def _texts(self, path: Path) -> list[str]:
+        """The records of a file as JSON; what was written here is not read again unless the file has changed."""
+        if not path.is_file():
+            return []
+        state, texts = self._files.get(path, (None, []))
+        return texts if state == _state(path) else list(map(record_text, read_records(path)))
 
     def file_of(self, device: str) -> Path:
         """The path ``NAME.json`` of a device's file; :func:`file_name` makes NAME."""
@@ -51,5 +70,10 @@ class Results:
 
 def file_name(device: str) -> str:
     """A device's name as a file name: letters, digits, ``-``, ``_`` and ``.`` stay, the rest becomes a dash."""
-    name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in device)
-    return name.strip("-.") or "device"
+    return as_file_name(device, "device", mark="-")
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """What changes when another process writes a file."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -209,5 +209,14 @@ def read_records(path: Path) -> list[Record]:
 
 def write_records(path: Path, records: Sequence[Record | Mapping[str, Any]]) -> None:
     """Write records as one JSON list, atomically."""
-    rows = [record.to_dict() if isinstance(record, Record) else dict(record) for record in records]
-    write_text(path, json_text(rows) + "\n")
+    write_record_texts(path, map(record_text, records))
+
+
+def record_text(record: Record | Mapping[str, Any]) -> str:
+    """Return a record as JSON text."""
+    return json_text(record.to_dict() if isinstance(record, Record) else dict(record))
+
+
+def write_record_texts(path: Path, texts: Iterable[str]) -> None:
+    """Write records that are JSON texts already as one JSON list, atomically."""
+    write_text(path, f"[{', '.join(texts)}]\n")

@@ -24,10 +24,12 @@ from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.markdown import markdown_table, unstable_mark
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 Move = Callable[[int, int], None]
 
 
+@with_locks
 def tour(
     out: Path,
     settings: TourSettings,
@@ -66,6 +68,7 @@ def tour(
         expected = planned(out, settings, data, space, minutes)
         data = replace(data, images=expected.images)
         say(str(expected))
+    own_folder(out)
     say("train the supernet")
     trained = train_supernet(space, data=data, out=out / "supernet", settings=settings.supernet,
                              strategy=Scarlet.name, progress=progress)  # fmt: skip

@@ -27,7 +27,8 @@ from scarlet_zoo.training.run import (
     wait_for_the_files,
 )
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.utils.files import json_text, make_folder, write_text
+from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 SUPERNET_FILE = "supernet.safetensors"
 
@@ -53,6 +54,7 @@ class TrainedSupernet:
         return dict(self.report)
 
 
+@with_locks
 def train_supernet(
     space: SearchSpace | str | None = None,
     *,
@@ -100,7 +102,7 @@ def train_supernet(
         space = donor.space if donor is not None else space_of_data(plan, out)
     asked = space if isinstance(space, SearchSpace) else find_space(space, for_images=True)
     check_channels(asked, f"search space {asked.name!r}: ")
-    make_folder(out)
+    own_folder(out)
     images = plan.open(space_preprocessing(asked))
     settings = settings.for_data(images)
     set_up(settings)

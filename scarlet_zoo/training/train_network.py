@@ -44,7 +44,8 @@ from scarlet_zoo.training.start import (
     own_model,
 )
 from scarlet_zoo.training.teacher import load_teacher
-from scarlet_zoo.utils.files import json_text, make_folder, write_text
+from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,7 @@ class TrainedNetwork:
         return dict(self.report)
 
 
+@with_locks
 def train(
     network: str | nn.Module,
     *,
@@ -121,7 +123,7 @@ def train(
     plan, out = DataPlan.of(data), Path(out)
     settings, plan = as_begun(settings or TrainSettings(), plan, out)
     label = name or (type(network).__name__ if isinstance(network, nn.Module) else network)
-    make_folder(out)
+    own_folder(out)
     set_up(settings)
     sources = {"supernet": supernet, "weights": weights, "continue_from": continue_from}
     start = _start(network, plan.open, input_size, space, settings.seed, sources)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import platformdirs
 from scarlet_zoo.errors import ScarletError
 
 _PACKAGE = Path(__file__).parents[1]
+_TEMPORARY = ".tmp"  # how the names of temporary files end
 
 
 def shipped_folder(name: str) -> Path:
@@ -43,17 +45,70 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise ScarletError(f"{path}: is a folder, wanted a file's path")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, temporary = _temporary(path)
     except OSError as error:
         raise ScarletError(f"{path}: cannot be written: {error.strerror}") from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside a path, locked as long as its handle is open.
+
+    Its name is always the same, so that the next writer takes over what a killed one has left. While another process
+    writes the same path it is another name.
+    """
+    own = path.with_name(f".{path.name}{_TEMPORARY}")
+    handle = os.open(own, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    if _is_free(handle) and is_at(handle, own):
+        os.truncate(handle, 0)
+        return handle, own
+    os.close(handle)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+    _is_free(handle)
+    return handle, Path(name)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes have left in a folder.
+
+    The system gives their locks back, so a file that can be locked has no writer any more.
+    """
+    with os.scandir(folder) as entries:
+        found = [Path(entry.path) for entry in entries if entry.name.startswith(".") and
+                 entry.name.endswith(_TEMPORARY) and entry.is_file(follow_symlinks=False)]  # fmt: skip
+    for path in found:
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                if _is_free(handle):
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(handle)
+
+
+def is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is the one that a path names now."""
+    try:
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _is_free(handle: int) -> bool:
+    """Lock an open file unless another process has it; whether it is ours now."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _umask() -> int:

@@ -5,15 +5,29 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.latency import is_stable, machine_conditions, make_conditions, runtime_conditions, statistics
 from scarlet_zoo.measurement.browser.catalog import Served
 from scarlet_zoo.measurement.records import Milliseconds, Record, check_record
+from scarlet_zoo.utils.names import is_plain_text
 
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
+_MOST_NAME_BYTES = 80
+
+
+def _plain_name(name: str) -> str:
+    """Refuse a device's name that is too long in bytes, or has what people do not see."""
+    if len(name.encode(errors="replace")) > _MOST_NAME_BYTES:
+        raise ValueError(f"a name of {len(name.encode(errors='replace'))} bytes, wanted at most {_MOST_NAME_BYTES}")
+    if not is_plain_text(name) or set("/\\") & set(name):
+        raise ValueError("a name with hidden characters, / or \\")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_plain_name)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Client = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 _LONGEST_MS = 60_000.0
 # No processor reads weights faster than this, which bounds a network's latency from below.
@@ -38,7 +52,7 @@ class Browser(_Strict):
 
     user_agent: Annotated[str, Field(min_length=1, max_length=400)]
     platform: Annotated[str, Field(min_length=1, max_length=80)]
-    cores: PositiveInt
+    cores: Annotated[int, Field(ge=1, le=4096)]
     secure_context: bool
     cross_origin_isolated: bool
     timer_ms: Annotated[FiniteFloat, Field(ge=0, le=100)]
@@ -58,13 +72,13 @@ class Method(_Strict):
         openings: number of sessions.
     """
 
-    threads: Annotated[PositiveInt, Field(le=64)]
-    warmup: PositiveInt
-    burst: PositiveInt
-    runs: PositiveInt
-    seconds: Milliseconds
-    runs_per_sample: PositiveInt
-    openings: PositiveInt
+    threads: Annotated[int, Field(ge=1, le=64)]
+    warmup: Count
+    burst: Count
+    runs: Count
+    seconds: Annotated[FiniteFloat, Field(gt=0, le=86_400)]
+    runs_per_sample: Count
+    openings: Count
 
 
 class Asker(_Strict):
@@ -91,7 +105,7 @@ class Posted(Asker):
 
     model: Annotated[str, Field(max_length=8)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    golden_error: NonNegativeFloat
+    golden_error: Annotated[FiniteFloat, Field(ge=0)]
     load_ms: Milliseconds
     first_ms: Milliseconds
     samples_ms: Annotated[list[Milliseconds], Field(min_length=10, max_length=20_000)]
@@ -163,6 +177,15 @@ def _believe(posted: Posted, model: Served, open_for_s: float) -> None:
         raise RecordError(f"post: golden_error: got {posted.golden_error:.2g}, wanted {model.tolerance:g} at most")
     if posted.method.threads > 1 and not posted.browser.cross_origin_isolated:
         raise RecordError(f"post: threads: got {posted.method.threads} in a page without isolation, wanted 1")
+    if posted.method.threads > posted.browser.cores:
+        raise RecordError(f"post: threads: got {posted.method.threads} on {posted.browser.cores} cores")
+    samples = len(posted.samples_ms) * posted.method.runs_per_sample
+    if samples < posted.method.runs:
+        raise RecordError(f"post: samples_ms: got {samples} runs, wanted {posted.method.runs} or more")
+    if posted.load_ms + posted.first_ms > 1e3 * (open_for_s + _SLACK_S):
+        spent = (posted.load_ms + posted.first_ms) / 1e3
+        raise RecordError(f"post: load_ms: got {spent:.3g} s with the first run, wanted at most the {open_for_s:.1f} s "
+                          "since the page asked")  # fmt: skip
     least = model.size / _BYTES_PER_MS
     fastest, slowest = min(posted.samples_ms), max(posted.samples_ms)
     if fastest < least or slowest > _LONGEST_MS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
@@ -58,6 +59,7 @@ class TableRun:
         self.bundle, self.sittings, self.results = bundle, sittings, results
         self.files = {path.name: path for group in bundle.paths for path in group}
         self._sha256 = {name: file_sha256(path) for name, path in self.files.items()}
+        self._lock = Lock()
 
     def state(self, client: str, device: str) -> dict[str, Any]:
         """What a page must measure next: ``sitting`` (the number of the round), ``group`` and ``files``.
@@ -84,6 +86,10 @@ class TableRun:
             RecordError: the post is not valid, or is not of the group that was wanted.
         """
         posted = read_post(PostedGroup, body)
+        with self._lock:  # two posts of one group must not both be the next
+            return self._taken(posted, runtime_version)
+
+    def _taken(self, posted: PostedGroup, runtime_version: str) -> dict[str, Any]:
         device = self.results.name_of(posted.client, posted.device)
         folder = self._folder(device)
         done = self._done(folder)

@@ -11,11 +11,13 @@ from scarlet_zoo.latency import Settings
 from scarlet_zoo.measurement.lut.build import ROUNDS, build_table, measure_bundle
 from scarlet_zoo.measurement.lut.bundle import make_bundle
 from scarlet_zoo.measurement.lut.table import LatencyTable
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 # Called with a description of each stage as it begins; gives a function that is called with (done, expected).
 Stages = Callable[[str], Callable[[int, int], None]]
 
 
+@with_locks
 def build_lut(
     space: SearchSpace | str,
     *,
@@ -59,6 +61,7 @@ def build_lut(
     folder = Path(work) if work is not None else file.with_name(f"{file.name}.work")
     begin = stage or (lambda _: lambda _done, _expected: None)
     searched = space if isinstance(space, SearchSpace) else find_space(space)
+    own_folder(folder)
     bundle = make_bundle(searched, folder / "bundle", precision, (networks, held_out), seed, begin("make networks"))
     name = f"{precision}-{threads}{'' if spin else '-no-spin'}"
     settings = Settings(threads=threads, spin=spin)

@@ -33,6 +33,7 @@ from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import file_sha256, write_text
 from scarlet_zoo.utils.jobs import run_jobs
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 Progress = Callable[[int, int], None]
 _ROUNDS = 3
@@ -49,6 +50,7 @@ class _Training:
     work: Path
 
 
+@with_locks
 def collect(folder: Path, work: Path, data_dir: Path | None = None, workers: int = 1, limit: int | None = None,
             progress: Progress | None = None) -> list[TruthRow]:  # fmt: skip
     """Run the trainings of a plan that have no row yet.
@@ -68,6 +70,7 @@ def collect(folder: Path, work: Path, data_dir: Path | None = None, workers: int
         DatasetError: the plan is broken, or a row is not of the plan.
     """
     plan = read_plan(folder)
+    own_folder(folder)
     epochs, path = int(plan.training["epochs"]), folder / ROWS_FILE
     rows = {row.key: row for row in read_rows(path, epochs)}
     missing = [_Training(plan, str(arch), seed, data_dir, work) for arch, seed in plan.trainings

@@ -15,8 +15,9 @@ from scarlet_zoo.nas.ranking.ground_truth import GroundTruth, read_truth
 from scarlet_zoo.nas.ranking.plots import plot_verdict
 from scarlet_zoo.nas.ranking.ranker import RankerJob, Recipe, make_ranker
 from scarlet_zoo.nas.ranking.verdict import verdict
-from scarlet_zoo.utils.files import json_text, make_folder, write_text
+from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.jobs import run_jobs
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 RANK_FILE = "rank.json"
 Progress = Callable[[int, int], None]
@@ -43,6 +44,7 @@ class RankPlan:
     workers: int = 1
 
 
+@with_locks
 def run_rank(plan: RankPlan, out: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Make every ranker that does not exist yet, compare them all, and write ``rank.json`` and its plot.
 
@@ -63,7 +65,7 @@ def run_rank(plan: RankPlan, out: Path, progress: Progress | None = None) -> dic
         if not given or len(set(given)) < len(given):
             raise TrainingError(f"rank: got {what} {given}, wanted one or more, each once")
     truth = _first(read_truth(plan.truth), plan.architectures)
-    make_folder(out)
+    own_folder(out)
     jobs = [RankerJob(truth=truth, recipe=recipe, seed=seed, data_dir=plan.data_dir,
                       out=out / safe_name(recipe.name) / str(seed))
             for seed in plan.seeds for recipe in plan.recipes]  # fmt: skip

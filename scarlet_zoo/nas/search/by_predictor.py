@@ -25,7 +25,8 @@ from scarlet_zoo.nas.search.short_training import Features, ShortTraining, sprea
 from scarlet_zoo.nas.search.writing import JOURNAL_FILE, write_front
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
-from scarlet_zoo.utils.files import json_text, make_folder, write_text
+from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 TRAININGS_FILE, PREDICTOR_FILE = "trainings.jsonl", "predictor.json"
 
@@ -78,6 +79,7 @@ class Predicting:
         return {"predictor": self.predictor.ridge.to_dict(), "features": self.features.conditions}
 
 
+@with_locks
 def search_by_predictor(
     supernet: Path | None,
     folder: Path,
@@ -119,7 +121,7 @@ def search_by_predictor(
     short = _short_training(evaluation, scoring, how, plan, folder)
     evaluation = replace(evaluation, space=replace(evaluation.space, num_classes=len(images.classes)))
     archs = spread_over_cost(evaluation, settings.bounds, how.candidates, settings.seed)
-    make_folder(folder)
+    own_folder(folder)
     book = Journal(folder / TRAININGS_FILE, {"space": evaluation.space.to_json(), **short.conditions})
 
     def trained(wanted: Sequence[Arch]) -> list[Values]:

@@ -15,7 +15,9 @@ from scarlet_zoo.models.weights.checkpoint import read_metadata, save_state
 from scarlet_zoo.nas.search.front import Front, choose_from, load_front
 from scarlet_zoo.nas.search.objectives import Limit, Values
 from scarlet_zoo.nas.search.scoring import Scoring
-from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_text
+from scarlet_zoo.utils.files import file_sha256, json_text, write_text
+from scarlet_zoo.utils.names import check_file_name, folded
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 ARCHS_FILE = "archs.json"
 
@@ -43,6 +45,7 @@ class DerivedNetwork:
         return row if self.path is None else {**row, "path": str(self.path), "sha256": self.sha256}
 
 
+@with_locks
 def derive(
     front: Front | str | Path,
     *,
@@ -70,7 +73,8 @@ def derive(
 
     Raises:
         TrainingError: the file is no front, or one of other weights than the supernet's; nothing on it satisfies the
-            limits; or the number of names differs from the number of networks.
+            limits; or the number of names differs from the number of networks, or two are equal.
+        ScarletError: a name is none for a file.
         ArchError: the supernet's space has another definition.
     """
     bounds = tuple(Limit.parse(limit) if isinstance(limit, str) else limit for limit in limits)
@@ -79,15 +83,26 @@ def derive(
     if names is not None and len(names) != len(chosen):
         raise TrainingError(f"names: got {len(names)}, wanted {len(chosen)}, one for each architecture")
     labels = names if names is not None else [safe_name(str(row.arch)) for row in chosen]
+    _check_names(labels)
     if supernet is not None:
         found.check_weights(Path(supernet), read_metadata(Path(supernet)).get("sha256"))
-    make_folder(folder)
+    own_folder(folder)
     networks = [DerivedNetwork(name=name, arch=row.arch, values=row.values)
                 for name, row in zip(labels, chosen, strict=True)]  # fmt: skip
     if supernet is not None:
         networks = _with_weights(networks, folder, Path(supernet), _scoring_of(found, data, data_dir))
     write_text(folder / ARCHS_FILE, json_text([network.to_dict() for network in networks], indent=1) + "\n")
     return tuple(networks)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse names that are no files' names, or that a file system may take for one another."""
+    seen: dict[str, str] = {}
+    for name in names:
+        check_file_name(name, "names")
+        if folded(name) in seen:
+            raise TrainingError(f"names: got {seen[folded(name)]!r} and {name!r}, wanted names of different files")
+        seen[folded(name)] = name
 
 
 def _scoring_of(front: Front, data: str | None, data_dir: Path | None) -> Scoring:

@@ -13,9 +13,10 @@ from scarlet_zoo.nas.search.scoring import Scoring, habits_of
 from scarlet_zoo.nas.search.settings import Progress, SearchSettings, metrics_of
 from scarlet_zoo.nas.search.writing import FRONT_FILE as FRONT_FILE
 from scarlet_zoo.nas.search.writing import JOURNAL_FILE, write_front
-from scarlet_zoo.utils.files import make_folder
+from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 
+@with_locks
 def search(
     supernet: str | Path | None = None,
     *,
@@ -55,7 +56,7 @@ def search(
         return search_by_predictor(source, folder, settings, scoring, predictor, space, progress, stage)
     evaluation = scoring.evaluation(source, space, metrics_of(settings.goals, settings.bounds))
     grey = evaluation.tell_grey()
-    make_folder(folder)
+    own_folder(folder)
     result = explore(evaluation, settings, folder / JOURNAL_FILE, progress)
     return write_front(folder, evaluation, settings, result, {"turned_grey": grey})
 
