@@ -1,10 +1,14 @@
 """The server's door: what it hands out, to whom, and what it believes."""
 
+import asyncio
 import json
+import socket
 import sys
+import threading
 import time
 from dataclasses import replace
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,12 +16,12 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from scarlet_zoo.errors import RecordError, ScarletError
-from scarlet_zoo.measurement.browser import app
+from scarlet_zoo.measurement.browser import app, patience
 from scarlet_zoo.measurement.browser.app import Desk, make_app
 from scarlet_zoo.measurement.browser.catalog import catalog
 from scarlet_zoo.measurement.browser.certificate import write_certificate
 from scarlet_zoo.measurement.browser.posts import Posted, read_post
-from scarlet_zoo.measurement.browser.server import qr_code
+from scarlet_zoo.measurement.browser.server import Place, qr_code, run_server
 from scarlet_zoo.measurement.browser.web_runtime import FILES, WebRuntime
 from scarlet_zoo.measurement.compare import compare
 from scarlet_zoo.measurement.record_folder import Results, file_name
@@ -27,6 +31,7 @@ from scarlet_zoo.measurement.workloads import Workload
 TOKEN = "the-token-of-this-run"
 CLIENT = "0123456789abcdef" * 2
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "X-Client": CLIENT}
+JSON = {**HEADERS, "Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +141,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(client, desk, models, 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"samples_ms": [NaN]}', b"null", b"[" * 5000])
 def test_a_body_that_is_no_record_is_refused_in_a_line(client, desk, body):
-    answer = client.post("/records", headers=HEADERS, content=body)
+    answer = client.post("/records", headers=JSON, content=body)
     assert answer.status_code == 422
     assert answer.json()["error"].startswith("post: ")
     assert list(desk.results.folder.iterdir()) == []
@@ -145,7 +150,7 @@ def test_a_body_that_is_no_record_is_refused_in_a_line(client, desk, body):
 def test_numbers_that_are_none_do_not_come_in(client, models):
     ask_for(client, models[0])
     text = json.dumps(posted(models[0])).replace("1.1", "NaN", 1)
-    assert client.post("/records", headers=HEADERS, content=text.encode()).status_code == 422
+    assert client.post("/records", headers=JSON, content=text.encode()).status_code == 422
 
 
 def test_a_page_that_was_not_handed_a_network_has_not_measured_it(client, models):
@@ -155,7 +160,7 @@ def test_a_page_that_was_not_handed_a_network_has_not_measured_it(client, models
 
 
 def test_bodies_and_rates_are_bounded(client, desk, models, monkeypatch):
-    too_long = client.post("/records", headers=HEADERS, content=b"x" * (app.MOST_BYTES + 1))
+    too_long = client.post("/records", headers=JSON, content=b"x" * (app.MOST_BYTES + 1))
     assert too_long.status_code == 413
     ask_for(client, models[0])
     monkeypatch.setattr(app, "MOST_POSTS", 5)
@@ -248,3 +253,131 @@ def test_serve_without_the_runtime_says_what_to_do(scarlet, two_files, tmp_path,
 
 def test_a_served_network_that_is_not_measured_is_no_other(models):
     assert replace(models[0], measured=False).to_dict()["measured"] is False
+
+
+@pytest.mark.parametrize("host", ["x/page/", "x/page/?", "evil.example", "localhost:80/page/", "localhost@evil",
+                                  "[::1]", "127.0.0.2", "", "localhost:99999999"])  # fmt: skip
+def test_a_host_of_ones_own_making_opens_nothing(host, client, models):
+    for path in ("/catalog", f"/models/{models[0].id}/file", "/", "/page/main.js"):
+        answer = client.get(path, headers={"Host": host})
+        assert answer.status_code == 421, (path, answer.text)
+    assert client.get("/catalog", headers={**HEADERS, "Host": "LOCALHOST:1234"}).status_code == 200
+
+
+def test_the_guard_reads_the_path_that_the_router_reads(desk):
+    """As an old starlette does: the URL says /page/, the path says /catalog."""
+    app, said = make_app(desk), []
+
+    async def send(message):
+        said.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    desk.hosts = frozenset({"x"})
+    scope = {"type": "http", "method": "GET", "path": "/catalog", "raw_path": b"/catalog", "query_string": b"",
+             "scheme": "http", "server": ("x/page", 80), "root_path": "", "http_version": "1.1",
+             "headers": [(b"host", b"x")], "client": ("1.2.3.4", 5)}  # fmt: skip
+    asyncio.run(app(scope, receive, send))
+    assert said[0]["status"] == 401
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"])
+def test_what_is_no_json_is_not_read(kind, client, desk, models):
+    ask_for(client, models[0])
+    body = json.dumps(posted(models[0])).encode()
+    answer = client.post("/records", headers={**HEADERS, "Content-Type": kind}, content=body)
+    assert answer.status_code == 415
+    assert not desk.results.received
+    again = client.post(
+        "/records", headers={**HEADERS, "Content-Type": "application/json; charset=utf-8"}, content=body
+    )
+    assert again.status_code == 201
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"method__threads": 8}, "threads: got 8 on 4 cores"),
+    ({"method__runs": 10**400}, "method.runs: Input should be less than or equal to 1000000"),
+    ({"browser__cores": 10**400}, "browser.cores: Input should be less than or equal to 4096"),
+    ({"method__seconds": 1e300}, "method.seconds: Input should be less than or equal to 86400"),
+    ({"method__runs": 21}, "samples_ms: got 20 runs, wanted 21 or more"),
+    ({"load_ms": 1e300}, "load_ms: got 1e+297 s with the first run, wanted at most"),
+    ({"first_ms": 1e6}, "load_ms: got 1e+03 s with the first run, wanted at most"),
+    ({"golden_error": 1e400}, "golden_error: Input should be a finite number"),
+    ({"device": "\N{SNOWMAN}" * 40}, "device: Value error, a name of 120 bytes, wanted at most 80"),
+    ({"device": "a\N{RIGHT-TO-LEFT OVERRIDE}b"}, "device: Value error, a name with hidden characters"),
+    ({"device": "a\N{ZERO WIDTH JOINER}b"}, "device: Value error, a name with hidden characters"),
+])  # fmt: skip
+def test_impossible_records_are_refused(changes, why, client, desk, models):
+    ask_for(client, models[0])
+    body = json.dumps(posted(models[0], **changes)).replace("Infinity", "1e999")
+    answer = client.post("/records", headers=JSON, content=body)
+    assert answer.status_code == 422, answer.text
+    assert why in answer.json()["error"]
+    assert not desk.results.received
+
+
+@pytest.mark.slow
+def test_half_requests_are_closed_and_others_are_answered_meanwhile(monkeypatch, desk):
+    monkeypatch.setattr(patience, "REQUEST_S", 1.0)
+    monkeypatch.setattr(patience, "MOST_CONNECTIONS", 220)
+    halves, begun = [], threading.Event()
+    where = {}
+
+    def tell(url, _):
+        where["port"] = int(url.split(":")[2].split("/")[0])
+        begun.set()
+
+    server = threading.Thread(target=run_server, args=(desk, Place(), tell, 1), daemon=True)
+    server.start()
+    assert begun.wait(10)
+    for part in (b"GET / HT", b"GET / HTTP/1.1\r\nHost: loc", b"") * 70:
+        half = socket.create_connection(("127.0.0.1", where["port"]))
+        half.sendall(part)
+        halves.append(half)
+    answer = httpx.get(f"http://127.0.0.1:{where['port']}/")
+    assert answer.status_code == 200
+    end = time.monotonic() + 10
+    for half in halves:
+        half.settimeout(max(end - time.monotonic(), 0.1))
+        assert half.recv(100) in (b"", None)  # closed by the server
+    # A request that begins after an answer on the same connection is timed as well.
+    with socket.create_connection(("127.0.0.1", where["port"])) as kept:
+        kept.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        kept.settimeout(5)
+        assert kept.recv(20).startswith(b"HTTP/1.1 200")
+        kept.sendall(b"GET / HT")
+        received = b"x"
+        while received:
+            received = kept.recv(65536)
+    model = desk.models[0]
+    with httpx.Client(base_url=f"http://127.0.0.1:{where['port']}", headers=HEADERS) as last:
+        assert last.get(f"/models/{model.id}/file").status_code == 200
+        assert last.post("/records", json=posted(model)).status_code == 201
+    server.join(20)
+    assert not server.is_alive()
+
+
+@pytest.mark.slow
+def test_there_are_not_more_connections_than_are_allowed(monkeypatch, desk):
+    monkeypatch.setattr(patience, "MOST_CONNECTIONS", 5)
+    begun, where = threading.Event(), {}
+
+    def tell(url, _):
+        where["port"] = int(url.split(":")[2].split("/")[0])
+        begun.set()
+
+    threading.Thread(target=run_server, args=(desk, Place(), tell, 1), daemon=True).start()
+    assert begun.wait(10)
+    held = [socket.create_connection(("127.0.0.1", where["port"])) for _ in range(5)]
+    time.sleep(0.2)
+    with socket.create_connection(("127.0.0.1", where["port"])) as more:
+        more.settimeout(5)
+        assert more.recv(1) == b""
+    for one in held:
+        one.close()
+    time.sleep(0.2)
+    model = desk.models[0]
+    with httpx.Client(base_url=f"http://127.0.0.1:{where['port']}", headers=HEADERS) as last:
+        last.get(f"/models/{model.id}/file")
+        assert last.post("/records", json=posted(model)).status_code == 201

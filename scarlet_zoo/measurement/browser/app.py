@@ -5,8 +5,10 @@ It serves nothing else, whatever path is asked for: every name is looked up in a
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
+import re
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -52,6 +54,11 @@ MOST_BYTES = 2**21  # in the body of a request
 MOST_POSTS, _WINDOW_S = 240, 60.0  # from one address in so many seconds
 
 
+LOCAL = frozenset({"localhost", "127.0.0.1"})
+_HOST = re.compile(r"([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?")
+_BODY_S = 30.0  # in which the body of a request has arrived
+
+
 @dataclass
 class Desk:
     """Everything that the application serves, and where it writes records.
@@ -65,6 +72,7 @@ class Desk:
         table: the latency table that pages measure for; None for none.
         done: called after each record or table that is received.
         posts: times of the recent posts from each address.
+        hosts: the names and addresses under which this server is asked for; requests for others are refused.
     """
 
     token: str
@@ -75,6 +83,7 @@ class Desk:
     table: TableRun | None = None
     done: Callable[[], None] = lambda: None
     posts: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
+    hosts: frozenset[str] = LOCAL
 
 
 def make_app(desk: Desk) -> Starlette:
@@ -92,8 +101,9 @@ def make_app(desk: Desk) -> Starlette:
         Route("/table/files/{name}", answers.table_file),
         Route("/table/groups", answers.table_group, methods=["POST"]),
     ]
+    refusals = {ScarletError: _refused, _TooLong: _too_long, TimeoutError: _too_slow}
     guards = [Middleware(BaseHTTPMiddleware, dispatch=_guard(desk))]
-    return Starlette(routes=routes, middleware=guards, exception_handlers={ScarletError: _refused, _TooLong: _too_long})
+    return Starlette(routes=routes, middleware=guards, exception_handlers=refusals)
 
 
 def _from_table(table: Mapping[str, Path]) -> Answer:
@@ -174,17 +184,29 @@ def _guard(desk: Desk) -> Callable[[Request, Answer], Awaitable[Response]]:
 
 def _may_be_isolated(request: Request) -> bool:
     """Whether a browser treats the page as secure; elsewhere it ignores the isolation headers and warns of them."""
-    return request.url.scheme == "https" or request.url.hostname in ("localhost", "127.0.0.1")
+    return request.scope["scheme"] == "https" or _host_of(request) in LOCAL
+
+
+def _host_of(request: Request) -> str | None:
+    """The name or address that a request is for; None if its header is missing, given twice, or no such name."""
+    given = request.headers.getlist("host")
+    found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+    return found[1].lower() if found else None
 
 
 def _barred(desk: Desk, request: Request) -> Response | None:
-    path = request.url.path
+    # The path that the router reads, not that of the URL, which is put together from the Host header.
+    path = request.scope["path"]
+    if _host_of(request) not in desk.hosts:
+        return _error(f"got a request for another host, wanted one of {' '.join(sorted(desk.hosts))}", 421)
     if path == "/" or path.startswith(("/page/", "/ort/")):
         return None
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(given.encode(), f"Bearer {desk.token}".encode()):
         return _error("got no token or a wrong one, wanted the token of this run", 401)
     if request.method == "POST":
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return _error("got another content type, wanted application/json", 415)
         own, now = desk.posts[request.client.host if request.client else ""], time.monotonic()
         while own and own[0] < now - _WINDOW_S:
             own.popleft()
@@ -200,11 +222,12 @@ class _TooLong(Exception):  # noqa: N818 - it never leaves this file
 
 async def _body(request: Request) -> bytes:
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MOST_BYTES:
-            raise _TooLong
-        parts.append(part)
+    async with asyncio.timeout(_BODY_S):
+        async for part in request.stream():
+            size += len(part)
+            if size > MOST_BYTES:
+                raise _TooLong
+            parts.append(part)
     return b"".join(parts)
 
 
@@ -214,6 +237,10 @@ def _error(reason: str, status: int) -> Response:
 
 def _refused(_: Request, error: Exception) -> Response:
     return _error(str(error), 422)
+
+
+def _too_slow(_: Request, __: Exception) -> Response:
+    return _error(f"got a body that took longer than {_BODY_S:g} s", 408)
 
 
 def _too_long(_: Request, __: Exception) -> Response:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.measurement.browser.app import Desk, make_app
+from scarlet_zoo.measurement.browser.app import LOCAL, Desk, make_app
 from scarlet_zoo.measurement.browser.certificate import write_certificate
+from scarlet_zoo.measurement.browser.patience import Patient
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -97,6 +98,7 @@ def run_server(desk: Desk, place: Place, tell: Callable[[str, str | None], None]
             from scarlet_zoo.measurement.phone.adb import find_phone
 
             cleanup.enter_context(find_phone(place.adb).reversed(port))
+        desk.hosts = LOCAL | {host}
         server = _Server(make_app(desk), tls, wanted)
         desk.done = server.came_in
         scheme = "https" if place.https else "http"
@@ -127,7 +129,7 @@ class _Server(uvicorn.Server):
     """Uvicorn's server, which ends when it has received enough records and tables."""
 
     def __init__(self, app: Starlette, tls: dict[str, Any], wanted: int | None) -> None:
-        super().__init__(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3, **tls))
+        super().__init__(uvicorn.Config(app, http=Patient, log_level="warning", timeout_graceful_shutdown=3, **tls))
         self.wanted = wanted
 
     def came_in(self) -> None:

@@ -17,7 +17,8 @@ let catalog, worker, measuring = false, posting = Promise.resolve();
 
 async function api(path, body) {
   const headers = { Authorization: `Bearer ${token}`, "X-Client": stored.client };
-  const answer = await fetch(path, body ? { method: "POST", headers, body: JSON.stringify(body) } : { headers });
+  const asked = { "Content-Type": "application/json", ...headers };
+  const answer = await fetch(path, body ? { method: "POST", headers: asked, body: JSON.stringify(body) } : { headers });
   const content = await answer.json();
   if (!answer.ok) throw new Error(content.error ?? answer.statusText);
   return content;
