@@ -45,7 +45,7 @@ def chromium():
 def run(tmp_path_factory, two_files):
     """A server for all tests, with two small networks and one that classifies images."""
     out = tmp_path_factory.mktemp("devices")
-    with served(*two_files, *QUICK, "--out", out) as running:
+    with served(*two_files, *QUICK, "--host", PHONE, "--out", out) as running:
         running.out = out
         yield running
     assert len(running.told) == len([row for file in out.glob("*.json") for row in read_records(file)])
@@ -213,7 +213,7 @@ def test_the_camera_is_classified_as_it_looks(run, chromium):
 
 
 def test_https_gives_a_page_of_the_network_threads(chromium, two_files, tmp_path):
-    with served(two_files[0], *QUICK, "--https", "--out", tmp_path / "out") as running:
+    with served(two_files[0], *QUICK, "--https", "--host", PHONE, "--out", tmp_path / "out") as running:
         context = chromium.new_context(ignore_https_errors=True)
         page = context.new_page()
         page.goto(running.url.replace("127.0.0.1", PHONE))

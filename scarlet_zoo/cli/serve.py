@@ -75,6 +75,14 @@ def serve(
         typer.Option("--https", help="Use HTTPS with a self-signed certificate; threads and the camera need it."),
     ] = False,
     adb: Serial = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Further name or address under which the page is opened, such as that of a tunnel; requests for "
+            "others are refused. It may be given several times.",
+            metavar="NAME",
+        ),
+    ] = None,
     threads: Threads = 1,
     runs: Runs = 100,
     seconds: Seconds = 2.0,
@@ -120,7 +128,7 @@ def serve(
         desk = Desk(token=new_token(), models=catalog(workloads, _classifier(workloads, folder), shape or ()),
                     runtime=runtime, results=results, settings=settings,
                     table=None if bundle is None else TableRun(bundle, sittings, results))  # fmt: skip
-        place = Place(lan=lan, port=port, https=https, adb=adb)
+        place = Place(lan=lan, port=port, https=https, adb=adb, names=tuple(host or ()))
         run_server(desk, place, lambda url, fingerprint: _show(url, fingerprint, place.lan or place.https), stop_after)
     rows = [record.to_dict() for record in results.received]
     emit(as_json, rows, lambda console: _render(console, desk))

@@ -34,12 +34,14 @@ class Place:
         port: port to listen on; 0 takes any free one.
         https: whether to use https, with a self-signed certificate that the user must accept on the phone.
         adb: serial number of a phone connected by adb, whose localhost gets the port forwarded; None for none.
+        names: further names and addresses under which the page is opened.
     """
 
     lan: bool = False
     port: int = 0
     https: bool = False
     adb: str | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -98,7 +100,7 @@ def run_server(desk: Desk, place: Place, tell: Callable[[str, str | None], None]
             from scarlet_zoo.measurement.phone.adb import find_phone
 
             cleanup.enter_context(find_phone(place.adb).reversed(port))
-        desk.hosts = LOCAL | {host}
+        desk.hosts = LOCAL | {host} | {name.lower() for name in place.names}
         server = _Server(make_app(desk), tls, wanted)
         desk.done = server.came_in
         scheme = "https" if place.https else "http"
