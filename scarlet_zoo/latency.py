@@ -423,7 +423,7 @@ def _given_shapes(
     declared, said = dict(inputs), {}
     for text in given:
         name, equals, sides = text.rpartition("=")
-        if not all(side.strip().isdigit() and int(side) > 0 for side in sides.split(",")):
+        if not all(side.strip().isdecimal() and int(side) > 0 for side in sides.split(",")):
             raise MeasurementError(f"{path}: got the shape {text!r}, wanted sides such as 1,3,48,320")
         if not equals:
             some = [key for key, own in inputs if not all(map(_fixed, own))] if len(inputs) > 1 else list(declared)
@@ -805,7 +805,7 @@ def _state() -> dict[str, Any]:
 def _temperature_c() -> float | None:
     """Temperature of the hottest thermal zone; None if none can be read, for example in a virtual machine."""
     zones = [_read(str(path)) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
-    return max((int(zone) / 1e3 for zone in zones if zone.lstrip("-").isdigit()), default=None)
+    return max((int(zone) / 1e3 for zone in zones if zone.lstrip("-").isdecimal()), default=None)
 
 
 def _read(path: str) -> str:

@@ -20,7 +20,6 @@ Keys that are left out have the defaults of :func:`scarlet_zoo.arch.choices.mbco
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from scarlet_zoo.arch.choices import mbconv_choices
 from scarlet_zoo.arch.space import SearchSpace, Share, Stride
 from scarlet_zoo.arch.spaces import chain_layers, get_space, list_spaces
 from scarlet_zoo.errors import ArchError
+from scarlet_zoo.utils.reading import bounded_text, parse_toml
 from scarlet_zoo.utils.schema import first_fault
 
 ENDING = ".toml"
@@ -233,14 +233,12 @@ def read_space(path: Path) -> SearchSpace:
         ArchError: the file is missing or does not declare a valid space.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows's editors begin files with a mark
+        content = parse_toml(bounded_text(path, encoding="utf-8-sig"))  # Windows's editors begin files with a mark
     except FileNotFoundError as error:
         raise ArchError(f"{path}: no such file, wanted a TOML file of a search space") from error
     except OSError as error:
         raise ArchError(f"{path}: cannot be read: {error.strerror}, wanted a TOML file of a search space") from error
-    except UnicodeDecodeError as error:
-        raise ArchError(f"{path}: is not text in UTF-8, wanted a TOML file of a search space") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except ValueError as error:
         reason = str(error).splitlines()[0]
         raise ArchError(f"{path}: not a TOML file of a search space: {reason}") from error
     try:

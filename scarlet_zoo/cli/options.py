@@ -290,6 +290,6 @@ def numbers(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts):
+    if not all(part.strip().isdecimal() for part in parts):
         raise ScarletError(f"affinity: got {text!r}, wanted processor numbers separated by commas, such as 0,1")
     return tuple(int(part) for part in parts)

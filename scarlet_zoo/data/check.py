@@ -21,6 +21,7 @@ from scarlet_zoo.data.image_errors import ImageError
 from scarlet_zoo.data.image_io import ImageFacts, look_at_image, printable, strict_decoders
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.files import cache_folder, make_folder, write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 from scarlet_zoo.utils.watching import tell_watcher
 
 _FORMAT = 1
@@ -124,7 +125,7 @@ class _Memory:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self._file.read_text(encoding="utf-8"))
+            content = parse_json(bounded_text(self._file))
             return dict(content["files"]) if content["format"] == _FORMAT else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}  # no such file yet, or a damaged one: the images are looked at again

@@ -27,6 +27,7 @@ from scarlet_zoo.data.pixel_kinds import is_plain, plain, shows_colour
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sources import Source
 from scarlet_zoo.utils.files import cache_folder, make_folder, write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 from scarlet_zoo.utils.watching import tell_watcher
 
 _FORMAT = 1
@@ -167,7 +168,7 @@ def _cached(source: Source) -> Path | None:
 def _known(source: Source) -> _Found | None:
     file = _cached(source)
     try:
-        content: dict[str, Any] = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
+        content: dict[str, Any] = {} if file is None else parse_json(bounded_text(file))
         return _Found(**content["found"]) if content.get("format") == _FORMAT else None
     except (OSError, ValueError, KeyError, TypeError):
         return None  # no such file yet, or a damaged one: the images are looked at again

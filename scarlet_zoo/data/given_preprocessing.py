@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 from scarlet_zoo.data.huggingface_config import from_hugging_face, is_hugging_face
 from scarlet_zoo.data.preprocessing import FILTERS, Preprocessing
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 # Mean and standard deviation of each channel, as in timm.data.constants; written here, because timm loads torch.
 CONSTANTS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -126,15 +126,15 @@ def _is_file(given: str | Path) -> bool:
 
 def _read(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = bounded_text(path, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         raise ScarletError(f"preprocessing {path}: cannot be read as text: {error}") from error
     return _parsed(text, f"preprocessing {path}")
 
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise ScarletError(f"{where}: is not JSON: {error}") from error
     if not isinstance(value, dict):

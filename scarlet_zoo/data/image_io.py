@@ -25,6 +25,7 @@ from scarlet_zoo.data.image_errors import FORMATS, ImageError, errors_of_image
 from scarlet_zoo.data.pixel_kinds import to_rgb
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.utils.installing import install_command
+from scarlet_zoo.utils.reading import bounded_bytes
 
 # Bytes 4 to 12 of a HEIC file: the box "ftyp" and the kind of file.
 _HEIC_KINDS = tuple(b"ftyp" + kind for kind in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
@@ -124,7 +125,7 @@ def look_at_image(path: Path) -> ImageFacts:
     with errors_of_image(str(path)):
         if _is_heic(path):
             _open_heic_with_pillow(path)
-        content = path.read_bytes()
+        content = bounded_bytes(path)
         with Image.open(io.BytesIO(content), formats=_readable()) as image:
             (width, height), mode, kind, turned = image.size, image.mode, str(image.format), is_turned(image)
             # A JPEG is decoded at a smaller size, which is faster and reads it to its end too.

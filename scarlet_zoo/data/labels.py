@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 IMAGENET_CLASSES = 1000
 
@@ -69,11 +70,11 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = bounded_text(path, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ScarletError(f"labels {path}: no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ScarletError(f"labels {path}: cannot be read: {reason}") from error
     if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):
         names = _json_labels(text, path)
@@ -90,7 +91,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
 def _json_labels(text: str, path: Path) -> list[str]:
     wanted = "wanted a list of names, or an object that gives each index its name"
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise ScarletError(f"labels {path}: is not JSON ({error}), {wanted}") from error
     if isinstance(value, dict) and isinstance(value.get("id2label"), dict):

@@ -13,6 +13,7 @@ from typing import Any
 
 from scarlet_zoo.data.folders import Dataset
 from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 # Hugging Face's names of the list in a folder, the first that exists is used.
@@ -171,9 +172,9 @@ def _with_parts_of_folders(file: Path, rows: Sequence[Row]) -> Sequence[Row]:
 def _records(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The records of a list with the numbers of their lines."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        text = bounded_text(file, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DatasetError(f"{file}: cannot be read: {reason}") from error
     if file.suffix.lower() in (".csv", ".tsv"):
         return _csv_records(file, text)
@@ -215,7 +216,7 @@ def _json_records(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any
 
 def _parsed(file: Path, text: str, line: int | None) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         at = line if line is not None else getattr(error, "lineno", 1)
         raise DatasetError(f"{file}: line {at}: is not JSON: {error}, wanted a list of objects, or one object a line "

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scarlet_zoo.errors import DatasetError
+from scarlet_zoo.utils.reading import parse_json
 
 VALIDATION_IMAGES = 5_000
 _SPLIT_SEED = 0
@@ -58,7 +59,7 @@ class Division:
             DatasetError: the text is none.
         """
         try:
-            fields: dict[str, Any] = json.loads(text)
+            fields: dict[str, Any] = parse_json(text)
             return cls(int(fields["train"]), int(fields["validation"]), str(fields["images"]), str(fields["digest"]))
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(f"{source}: its split: got {text[:60]!r}, wanted what a training writes") from error

@@ -18,6 +18,7 @@ from PIL import Image
 
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.utils.reading import parse_json
 
 # Names of the interpolations, and Pillow's filters.
 FILTERS = {
@@ -86,7 +87,7 @@ class Preprocessing:
             ArtifactError: the text is not a valid preprocessing.
         """
         try:
-            fields = json.loads(text)
+            fields = parse_json(text)
             height, width = fields["size"]
             mean, std = tuple(map(float, fields["mean"])), tuple(map(float, fields["std"]))
             read = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]),

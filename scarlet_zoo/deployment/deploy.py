@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.names import check_file_name
 from scarlet_zoo.utils.ownership import own_folder, with_locks
+from scarlet_zoo.utils.reading import parse_json
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Deployment:
             "params": self.cost.params,
             "macs": self.cost.macs,
             "published": asdict(published) if published is not None else None,
-            "fold": {"summary": self.fold.summary(), **json.loads(self.fold.certificate())},
+            "fold": {"summary": self.fold.summary(), **parse_json(self.fold.certificate())},
             "artifact": self.artifact.to_dict(),
             "parity": self.parity.to_dict(),
             "timing": self.timing.to_dict() if self.timing is not None else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.files import shipped_folder
+from scarlet_zoo.utils.reading import bounded_text, parse_toml
 
 RECIPES_FOLDER = shipped_folder("export") / "recipes"
 Text = Annotated[str, Field(min_length=1)]
@@ -69,8 +69,8 @@ def read_recipe(path: Path) -> TargetRecipe:
         RecipeError: the file cannot be read, or is not valid; the message gives the first fault and its key.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = parse_toml(bounded_text(path))
+    except (OSError, ValueError) as error:
         raise RecipeError(f"{path}: cannot be read as TOML: {str(error).splitlines()[0]}") from error
     try:
         return TargetRecipe.model_validate(content)

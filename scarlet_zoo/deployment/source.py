@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from scarlet_zoo.data.stated import stated_counts
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 from scarlet_zoo.models.weights.stated import is_weights_file
 from scarlet_zoo.models.weights.store import local_weights
+from scarlet_zoo.utils.reading import parse_json
 
 # The beginnings of the words that say that a name alone gives the weights again.
 _FOUND_BY_NAME = (RANDOM_WEIGHTS, "pretrained", "imported", "shipped")
@@ -39,10 +40,10 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
     if weights is None and name is None and not found:
         raise _not_found(artifact)
     described = artifact.preprocessing
-    levels = json.loads(metadata["features"]) if "features" in metadata else None
+    levels = _levels(artifact)
     given: dict[str, Any] = {key: count for key, count in counts.items() if count is not None}
     if where in ("auto", "pretrained", "random"):
-        given = {key: int(metadata[key]) for key in ("num_classes", "in_chans") if key in metadata} | given
+        given = stated_counts(metadata, path) | given
     # The file holds the definition of its space, which this package need not know.
     own = artifact.arch if name is None and source == metadata.get("arch") and "space" in metadata else None
     network = load_network(
@@ -50,7 +51,7 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
         where,
         # The batch norm statistics of random weights depend on the input size.
         input_size=described.size if described is not None else None,
-        features=tuple(level["level"] for level in levels) if levels else None,
+        features=levels,
         **given,
     )
     if name is None and weights is None and network.weights_sha256 != metadata.get("weights_sha256"):
@@ -61,3 +62,15 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
 def _not_found(artifact: Artifact) -> ArtifactError:
     return ArtifactError(f"{artifact.path}: its weights are {artifact.weights!r} and were not found here, wanted "
                          "--weights to compare with")  # fmt: skip
+
+
+def _levels(artifact: Artifact) -> tuple[int, ...] | None:
+    """The feature levels that a file outputs; None for a classifier."""
+    text = artifact.metadata.get("features")
+    if text is None:
+        return None
+    try:
+        return tuple(int(level["level"]) for level in parse_json(text)) or None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{artifact.path}: features in its metadata: got {text[:40]!r}, wanted a list of levels"
+                            ) from error  # fmt: skip

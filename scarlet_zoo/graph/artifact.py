@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.stated import stated_labels
+from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.utils.files import file_sha256
 
@@ -45,6 +46,8 @@ class Artifact:
         """The architecture, decoded with the search space in the file; None if the file has none."""
         if "arch" not in self.metadata:
             return None
+        if "space" not in self.metadata:
+            raise ArtifactError(f"{self.path}: its metadata state an architecture without its space, wanted both")
         return Arch.parse(self.metadata["arch"], SearchSpace.from_json(self.metadata["space"]))
 
     @property
@@ -61,8 +64,8 @@ class Artifact:
     @property
     def labels(self) -> list[str] | None:
         """Class names in the order of the logits; None if the file has none."""
-        text = self.metadata.get("labels")
-        return list(json.loads(text)) if text else None
+        labels = stated_labels(self.metadata, self.path)
+        return None if labels is None else list(labels)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values, ``path`` as text."""

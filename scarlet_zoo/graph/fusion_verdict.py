@@ -108,7 +108,7 @@ def parse_limits(text: str) -> dict[str, int]:
     limits = {}
     for part in text.split(","):
         name, _, number = (piece.strip() for piece in part.partition("="))
-        if name not in TOTALS or not number.isdigit():
+        if name not in TOTALS or not number.isdecimal():
             raise ScarletError(f"fail-on: got {part!r}, wanted TOTAL=NUMBER, where TOTAL is one of {' '.join(TOTALS)}")
         limits[name] = int(number)
     return limits

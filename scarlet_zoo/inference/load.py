@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from scarlet_zoo.data.held_out import stated_training
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.stated import stated_labels
 from scarlet_zoo.deployment.image_feed import AnyPreprocessing, feed_of, settings_of
 from scarlet_zoo.errors import ArtifactError, ScarletError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
@@ -120,7 +120,7 @@ def _open_other(path: Path, preprocessing: AnyPreprocessing | None, trained_only
     metadata = network.described.metadata
     weights = metadata.get("weights", "unknown")
     trained = _is_trained(path, weights, trained_only)
-    labels = json.loads(metadata["labels"]) if "labels" in metadata else None
+    labels = stated_labels(metadata, path)
 
     def run(images: Array, size: int) -> Logits:
         return network.run(images, size)[0]

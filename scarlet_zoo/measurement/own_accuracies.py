@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.inference.right_answers import Accuracy
 from scarlet_zoo.measurement.records import Record
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 from scarlet_zoo.utils.schema import first_fault
 
 # The columns and keys that name a network or its file, and those of its accuracy.
@@ -83,11 +83,11 @@ def read_accuracies(path: Path) -> list[OwnAccuracy]:
         RecordError: the file cannot be read, or holds something else; the message names the row.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = bounded_text(path, encoding="utf-8-sig")
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}, {_WANTED}") from error
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: is not text in UTF-8, {_WANTED}") from error
+    except ValueError as error:
+        raise RecordError(f"{path}: cannot be read: {error}, {_WANTED}") from error
     rows = list(_of_json(path, text) if text.lstrip()[:1] in ("{", "[") else _of_csv(path, text))
     if not rows:
         raise RecordError(f"{path}: has no accuracies, {_WANTED}")
@@ -96,10 +96,10 @@ def read_accuracies(path: Path) -> list[OwnAccuracy]:
 
 def _of_json(path: Path, text: str) -> Iterator[Mapping[str, Any]]:
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError:
         try:  # the outputs of several commands, one a line
-            content = [json.loads(line) for line in text.splitlines() if line.strip()]
+            content = [parse_json(line) for line in text.splitlines() if line.strip()]
         except ValueError as error:
             raise RecordError(f"{path}: is not JSON, {_WANTED}") from error
     if isinstance(content, Mapping) and not any(key in content for key in _TOP1):

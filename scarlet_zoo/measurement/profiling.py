@@ -6,7 +6,6 @@ one that does not belongs to the operator before it.
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.latency import Runner, Settings, is_stable, statistics
 from scarlet_zoo.measurement.onnx_layers import Layers
 from scarlet_zoo.measurement.roofline import Machine
+from scarlet_zoo.utils.reading import parse_json
 
 _RUNS, _WARMUP = 50, 10
 _KERNEL = "_kernel_time"
@@ -181,7 +181,7 @@ def _events(path: Path, settings: Settings, runs: int) -> tuple[list[_Event], fl
         runner = Runner(path, settings, profile_to=Path(temporary) / "profile")
         for _ in range(_WARMUP + runs):
             runner.time_ms()
-        profiled = json.loads(Path(runner.session.end_profiling()).read_text(encoding="utf-8"))
+        profiled = parse_json(Path(runner.session.end_profiling()).read_text(encoding="utf-8"))
     # An operator with a subgraph is left out, because the operators of the subgraph are rows of their own.
     rows = [row for row in profiled if row.get("cat") == "Node" and row["name"].endswith(_KERNEL)
             and row["args"]["op_name"] not in WITH_SUBGRAPHS]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from scarlet_zoo.arch.zoo import ZOO
+from scarlet_zoo.utils.reading import bounded_text, parse_toml
 
 _FILE = Path(__file__).parent / "peers.toml"
 
@@ -33,7 +33,7 @@ class PublishedPeer(BaseModel):
 @cache
 def published_peers() -> tuple[PublishedPeer, ...]:
     """All networks of ``peers.toml``, in its order; figures of our zoo's networks come from the zoo's entries."""
-    rows = tomllib.loads(_FILE.read_text(encoding="utf-8"))["network"]
+    rows = parse_toml(bounded_text(_FILE))["network"]
     return tuple(TypeAdapter(list[PublishedPeer]).validate_python([{**_of_zoo(row["name"]), **row} for row in rows]))
 
 

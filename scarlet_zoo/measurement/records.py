@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from scarlet_zoo.errors import RecordError
 from scarlet_zoo.latency import MODES, Settings, Timing, is_stable, statistics
 from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
@@ -187,7 +187,7 @@ def read_json(path: Path, wanted: str) -> Any:
         RecordError: the file cannot be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(bounded_text(path))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}, wanted {wanted}") from error
     except ValueError as error:

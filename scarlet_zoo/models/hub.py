@@ -20,6 +20,7 @@ from scarlet_zoo.models.weights.cards import WeightsCard, cards_of
 from scarlet_zoo.models.weights.checkpoint import save_weights, state_sha256
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 from scarlet_zoo.utils.markdown import markdown_table
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 _FILES = ("config.json", "model.safetensors", "README.md")
 
@@ -55,7 +56,7 @@ def save_for_hub(network: Network, folder: Path) -> list[Path]:
             data_config=_other_input(network),
         )  # fmt: skip
         # timm writes no final newline and another indentation.
-        temporary.write_text(json.dumps(json.loads(temporary.read_text()), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(parse_json(bounded_text(temporary)), indent=2) + "\n", encoding="utf-8")
     write_text(card, model_card(network))
     return [config, weights, card]
 

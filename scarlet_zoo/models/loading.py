@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +15,7 @@ from scarlet_zoo.data.held_out import stated_training
 from scarlet_zoo.data.labels import labels_of
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
+from scarlet_zoo.data.stated import stated_labels
 from scarlet_zoo.errors import PretrainedError, ScarletError
 from scarlet_zoo.models.origins import Loaded, with_weights
 from scarlet_zoo.models.random_weights import randomize
@@ -182,8 +182,8 @@ def _labels(loaded: Loaded, given: Sequence[str] | None, classes: int, name: str
         return labels_of(given, classes, name)
     if loaded.origin == RANDOM_WEIGHTS:
         return None
-    stored = loaded.metadata.get("labels")
-    return labels_of(tuple(json.loads(stored)) if stored and classes else loaded.labels, classes, name)
+    stored = stated_labels(loaded.metadata, name)
+    return labels_of(stored if stored and classes else loaded.labels, classes, name)
 
 
 def _randomize(model: nn.Module, preprocessing: Preprocessing, name: str) -> None:

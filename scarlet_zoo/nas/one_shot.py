@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from scarlet_zoo.data.own_validation import open_with_validation
 from scarlet_zoo.data.pixel_cache import CACHE_GB
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.data.splits import Split
+from scarlet_zoo.data.stated import stated_labels
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.inference.accuracy import judge
 from scarlet_zoo.models.batchnorm import precise_bn
@@ -73,7 +73,7 @@ class OneShot:
         """
         space, (name, folder, validation) = self.supernet.space, self._data
         feed = space_preprocessing(space)
-        labels = json.loads(self.metadata["labels"]) if "labels" in self.metadata else None
+        labels = stated_labels(self.metadata, self.file)
         logits = None if labels is None else Logits(str(self.file), space.num_classes, labels)
         trained = TrainingImages(str(self.file), self.metadata)
         images = open_with_validation(name, feed, folder, validation, self._validation_data, CACHE_GB, logits=logits,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.datasets import ImageData
+from scarlet_zoo.data.stated import stated_labels
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.models.supernet import Supernet, load_supernet
 from scarlet_zoo.training.start import warn_of_other_split
@@ -68,7 +68,7 @@ class SupernetStart:
             raise TrainingError(f"{self.file}: got a supernet of the space {own.name!r}, wanted one of {wanted.name!r}")
         if supernet.skip != self.skip:
             raise TrainingError(f"{self.file}: got a supernet with skips {self.skip!r}, wanted {supernet.skip!r}")
-        kept = json.loads(self.described.get("labels", "null")) == list(images.classes)
+        kept = stated_labels(self.described, self.file) == tuple(images.classes)
         warn_of_other_split(self.file, self.described, images)
         taken = {key: value for key, value in self.supernet.state_dict().items() if kept or not key.startswith(_HEAD)}
         supernet.load_state_dict({**supernet.state_dict(), **taken})

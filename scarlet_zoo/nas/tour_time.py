@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.training.train_network import train
 from scarlet_zoo.utils.files import json_text, make_folder, write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 PLAN_FILE = "plan.json"
 _STEPS, _FIRST_STEPS, _DRAWS = 10, 3, 2  # the first steps of a process are slower
@@ -81,7 +81,7 @@ def planned(out: Path, settings: TourSettings, data: DataPlan, space: str | None
         ScarletError: as for the parts of the tour.
     """
     if (out / PLAN_FILE).is_file():
-        return TourTime(**json.loads((out / PLAN_FILE).read_text(encoding="utf-8")))
+        return TourTime(**parse_json(bounded_text(out / PLAN_FILE)))
     fewest = _FEWEST_BATCHES * max(settings.supernet.batch_size, settings.network.batch_size)
     found = measured(settings, data, space).within(minutes, fewest)
     make_folder(out)

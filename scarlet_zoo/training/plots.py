@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from scarlet_zoo.training.outcome import accuracy_of
 from scarlet_zoo.training.run import RUN_FILE
 from scarlet_zoo.training.state import STEPS_FILE, read_losses
 from scarlet_zoo.utils.plotting import new_figure, save_as
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 _POINTS = 60
 
@@ -31,7 +31,7 @@ def plot_training(folder: Path, file: Path) -> None:
     losses = read_losses(folder / STEPS_FILE)
     if not losses or not (folder / RUN_FILE).is_file():
         raise TrainingError(f"{folder}: holds no finished run, wanted {STEPS_FILE} and {RUN_FILE} in it")
-    report = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    report = parse_json(bounded_text(folder / RUN_FILE))
     top1 = report.get("top1") or []
     figure = new_figure(7, 6 if top1 else 3.5)
     panels = figure.subplots(2 if top1 else 1, 1, squeeze=False)[:, 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,12 +18,14 @@ from scarlet_zoo.data.class_folders import Logits, match_folders
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.held_out import TrainingImages
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.stated import stated_labels
 from scarlet_zoo.errors import ArchError, DatasetError, HeadlessError, ScarletWarning, TrainingError
 from scarlet_zoo.models.loading import InputSize, Network, load_network, preprocessing_of, sized
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.supernet import load_supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata
 from scarlet_zoo.training.run import NETWORK_FILE, RUN_FILE
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 # Opens the data for a preprocessing, and for logits that the classes are matched to.
 Open = Callable[[Preprocessing, Logits | None], ImageData]
@@ -82,7 +83,7 @@ def from_supernet(name: str, opened: Open, size: InputSize | None, file: Path) -
     if not isinstance(arch, Arch):
         raise ArchError(f"network {name!r}: not an architecture of a search space, wanted one of the supernet's space")
     feed = preprocessing_of(create_model(arch), size)
-    labels = json.loads(described["labels"]) if "labels" in described else None
+    labels = stated_labels(described, file)
     images = opened(feed, None if labels is None else Logits(str(file), supernet.space.num_classes, labels))
     classes = supernet.space.num_classes
     if classes != len(images.classes):
@@ -143,7 +144,7 @@ def from_run(name: str, opened: Open, size: InputSize | None, space: SearchSpace
             f"{run}: holds no finished run, wanted {NETWORK_FILE} and {RUN_FILE} in it; the command that began a run "
             "finishes it"
         )
-    before = json.loads(report.read_text(encoding="utf-8"))
+    before = parse_json(bounded_text(report))
     if before.get("name") != name:
         raise TrainingError(f"{run}: got a run of network {before.get('name')!r}, wanted one of {name!r}")
     start = from_weights(name, opened, size, space, str(file), seed)

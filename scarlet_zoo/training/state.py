@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
+from scarlet_zoo.utils.reading import parse_json
 
 STEPS_FILE = "steps.jsonl"
 # The default of a fact that has none: every checkpoint must have it.
@@ -176,7 +177,7 @@ def _whole_lines(path: Path, before: int) -> list[str]:
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         try:
-            step = json.loads(line)["step"]
+            step = parse_json(line)["step"]
         except (ValueError, KeyError, TypeError):
             break
         if step >= before or not line.endswith("\n"):
@@ -187,7 +188,7 @@ def _whole_lines(path: Path, before: int) -> list[str]:
 
 def read_losses(path: Path) -> list[float]:
     """Return the loss of each step that a log of steps holds, in order; none where there is no log."""
-    return [float(json.loads(line)["loss"]) for line in _whole_lines(path, sys.maxsize)]
+    return [float(parse_json(line)["loss"]) for line in _whole_lines(path, sys.maxsize)]
 
 
 def write_state(path: Path, content: Mapping[str, Any]) -> None:

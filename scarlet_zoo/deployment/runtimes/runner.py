@@ -31,6 +31,7 @@ from scarlet_zoo.latency import (
     ort_cold_start,
     runtime_conditions,
 )
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 from scarlet_zoo.utils.silence import silence
 
 
@@ -80,7 +81,7 @@ def read_description(path: Path) -> Described:
     if not beside.is_file():
         raise ArtifactError(f"{path}: {beside.name} is not beside it, wanted both files of scarlet-zoo export")
     try:
-        fields = json.loads(beside.read_text(encoding="utf-8"))
+        fields = parse_json(bounded_text(beside))
         batch, channels, height, width = (int(side) for side in fields["input_shape"])
         return Described(
             str(fields["runtime"]),

@@ -29,6 +29,7 @@ from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.graph.quantization.exact import exact_network, runs_exactly, warn_if_inexact
 from scarlet_zoo.graph.quantization.isa import this_isa
 from scarlet_zoo.graph.session import OnnxNetwork
+from scarlet_zoo.utils.reading import parse_json
 
 GENERATOR = "lcg 1664525 1013904223 mod 2^32, value = state >> 24, order NHWC"
 KEY = "golden"
@@ -71,7 +72,7 @@ class Golden:
             ArtifactError: the file has none, or they cannot be read.
         """
         try:
-            fields = json.loads(artifact.metadata[KEY])
+            fields = parse_json(artifact.metadata[KEY])
             rows = {name: tuple(map(tuple, fields.pop(name))) for name in ("logits", "top5")}
             return cls(**{**fields, **rows, "isas": tuple(fields["isas"])})
         except KeyError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.files import cache_folder, file_sha256, make_folder, replacing, write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 FILES = (SCRIPT, WASM)
@@ -38,7 +39,7 @@ class WebRuntime:
 
 def wanted_version() -> str:
     """The version of onnxruntime-web in ``package.json``."""
-    package = json.loads((_NPM / "package.json").read_text(encoding="utf-8"))
+    package = parse_json(bounded_text(_NPM / "package.json"))
     return str(package["dependencies"][_PACKAGE])
 
 
@@ -89,7 +90,7 @@ def web_runtime() -> WebRuntime:
     """
     folder = _folder()
     try:
-        installed = json.loads((folder / "installed.json").read_text(encoding="utf-8"))
+        installed = parse_json(bounded_text(folder / "installed.json"))
         changed = [name for name in FILES if file_sha256(folder / name) != installed["sha256"][name]]
     except (OSError, ValueError, KeyError) as error:
         raise ScarletError(f"serve: {_PACKAGE} {wanted_version()} is not installed; install it with: "

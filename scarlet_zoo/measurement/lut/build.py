@@ -23,6 +23,7 @@ from scarlet_zoo.measurement.lut.keys import FORMS, piece_key, pieces_of
 from scarlet_zoo.measurement.lut.table import Calibration, HeldOut, LatencyTable, Network, Stamp
 from scarlet_zoo.utils.files import file_sha256, make_folder, write_text
 from scarlet_zoo.utils.jobs import worker_pool
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 ROUNDS, TURNS = 4, 8
 _STAMPED = ("device", "machine", "cpu_features", "runtime", "runtime_version", "threads", "spin")
@@ -89,7 +90,7 @@ def _stable(rounds: Sequence[Any]) -> bool:
 
 def _read(file: Path, bundle: Bundle) -> dict[str, Any]:
     try:
-        measured: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        measured: dict[str, Any] = parse_json(bounded_text(file))
         counts = [len(group) for group in measured["samples_ms"]]
         digests, conditions = measured["sha256"], measured["conditions"]
         missing = [key for key in (*_STAMPED, "date") if key not in conditions]

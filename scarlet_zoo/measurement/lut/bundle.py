@@ -24,6 +24,7 @@ from scarlet_zoo.errors import TableError
 from scarlet_zoo.measurement.lut.cut import cut, holders, network_graph
 from scarlet_zoo.measurement.lut.keys import FORMS, pieces_of
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 MANIFEST = "manifest.json"
 PIECES, CALIBRATION, HELD_OUT = "pieces", "calibration", "held-out"
@@ -96,7 +97,7 @@ def make_bundle(
     make_folder(folder)
     begun = folder / f"{MANIFEST}.begun"
     for mark in (begun, folder / MANIFEST):
-        if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) != plan:
+        if mark.is_file() and parse_json(bounded_text(mark)) != plan:
             raise TableError(
                 f"{folder}: holds a bundle of another space or precision, wanted a folder of its own for this one"
             )
@@ -142,7 +143,7 @@ def read_bundle(folder: Path) -> Bundle:
         TableError: the manifest is missing, cannot be read or is not valid.
     """
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = parse_json(bounded_text(folder / MANIFEST))
         space = SearchSpace.from_json(manifest["space"])
         groups = tuple(Group(row["use"], row["arch"], dict(row["files"])) for row in manifest["groups"])
         return Bundle(folder, space, manifest["precision"], groups)

@@ -21,6 +21,7 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.measurement.lut.keys import HEAD, STEM, decision_key
 from scarlet_zoo.utils.files import write_text
+from scarlet_zoo.utils.reading import bounded_text
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0)]
@@ -233,7 +234,7 @@ def read_table(path: Path) -> LatencyTable:
         TableError: the file cannot be read, is not a table, or lacks a block of its own space.
     """
     try:
-        table = LatencyTable.model_validate_json(path.read_text(encoding="utf-8"))
+        table = LatencyTable.model_validate_json(bounded_text(path))
         assert table._sums
         return table
     except OSError as error:
@@ -242,7 +243,7 @@ def read_table(path: Path) -> LatencyTable:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "whole"
         raise TableError(f"{path}: {place}: {first['msg']}; wanted a file of lut build") from error
-    except UnicodeDecodeError as error:
-        raise TableError(f"{path}: not text, wanted a file of lut build") from error
+    except ValueError as error:
+        raise TableError(f"{path}: cannot be read: {error}, wanted a file of lut build") from error
     except KeyError as error:
         raise TableError(f"{path}: block {error} is missing, wanted every block of its space") from error

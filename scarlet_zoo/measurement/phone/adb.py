@@ -81,12 +81,12 @@ class Phone:
         maker, model, abi, android, build = (self.shell(f"getprop {key}").strip() for key in keys)
         cores = self.shell("nproc").strip()
         name = model if model.lower().startswith(maker.lower()) else f"{maker} {model}".strip()
-        return About(name or self.serial, abi, android, build, int(cores) if cores.isdigit() else 1)
+        return About(name or self.serial, abi, android, build, int(cores) if cores.isdecimal() else 1)
 
     def temperature_c(self) -> float | None:
         """The temperature of the hottest zone that can be read, in degrees Celsius; None if none can be read."""
         printed = self.shell("cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null || true")
-        values = [int(line) / 1000 for line in printed.split() if line.lstrip("-").isdigit()]
+        values = [int(line) / 1000 for line in printed.split() if line.lstrip("-").isdecimal()]
         plausible = [value for value in values if 0 < value < 150]
         return max(plausible, default=None)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.latency import EMULATED
 from scarlet_zoo.utils.files import make_folder, write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 MACHINE = "aarch64"
 LOADER = "lib/ld-linux-aarch64.so.1"
@@ -84,7 +85,7 @@ class Sysroot:
             ScarletError: pip fails.
         """
         record = folder / _MADE
-        if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == list(wanted):
+        if record.is_file() and parse_json(bounded_text(record)) == list(wanted):
             return
         fetched = folder.with_name(f"{folder.name}.fetched")
         _unpack(_fetch_wheels(fetched, wanted, self.versions["python"]), folder)
@@ -129,7 +130,7 @@ def make_sysroot(folder: Path, runtime: str | None = None) -> Sysroot:
         ScarletError: apt, dpkg or pip is missing or fails.
     """
     if (folder / _MADE).is_file():
-        record = json.loads((folder / _MADE).read_text(encoding="utf-8"))
+        record = parse_json(bounded_text(folder / _MADE))
         if runtime in (None, record["versions"]["onnxruntime"]):
             return Sysroot(folder, record["python"], record["versions"])
     make_folder(folder)

@@ -6,7 +6,6 @@ named ``<network>.<tag>.toml``, with exactly the fields below.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.files import shipped_folder
+from scarlet_zoo.utils.reading import bounded_text, parse_toml
 from scarlet_zoo.utils.schema import first_fault
 
 WEIGHTS_FOLDER = shipped_folder("weights")
@@ -134,8 +134,8 @@ def read_card(path: Path) -> WeightsCard:
         ArchError: the card's identity string is invalid.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = parse_toml(bounded_text(path))
+    except (OSError, ValueError) as error:
         raise CardError(f"{path}: not a weights card: {str(error).splitlines()[0]}") from error
     try:
         card = WeightsCard.model_validate(content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.stated import stated_labels
 from scarlet_zoo.errors import CheckpointError, UnknownNameError
 from scarlet_zoo.models.weights.checkpoint import read_metadata
 from scarlet_zoo.models.weights.store import find_weights
@@ -47,8 +47,9 @@ def arguments_stated(metadata: Mapping[str, str]) -> dict[str, Any]:
         ArtifactError: the preprocessing is invalid.
     """
     arguments: dict[str, Any] = {}
-    if "labels" in metadata:
-        arguments["num_classes"] = len(json.loads(metadata["labels"]))
+    labels = stated_labels(metadata, "weights file")
+    if labels is not None:
+        arguments["num_classes"] = len(labels)
     if "preprocessing" in metadata:
         arguments["in_chans"] = Preprocessing.from_json(metadata["preprocessing"]).channels
     if metadata.get("stabilized") == "True":

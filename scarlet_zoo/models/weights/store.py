@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 
 from scarlet_zoo.arch.zoo import ZOO, safe_name
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.stated import stated_counts, stated_labels
 from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.models.weights.cards import WEIGHTS_FOLDER, all_cards, cards_of
 from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights, state_sha256
@@ -162,10 +162,10 @@ def local_weights(name: str) -> LocalWeights | None:
 
 def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
     """The entries of timm's configuration that the metadata of imported weights state."""
-    config: dict[str, Any] = {key: int(metadata[key]) for key in ("num_classes", "in_chans") if key in metadata}
-    if "labels" in metadata:
-        labels = json.loads(metadata["labels"])
-        config |= {"label_names": labels, "num_classes": len(labels)}
+    config: dict[str, Any] = stated_counts(metadata, "weights file")
+    labels = stated_labels(metadata, "weights file")
+    if labels is not None:
+        config |= {"label_names": list(labels), "num_classes": len(labels)}
     if "preprocessing" in metadata:
         feed = Preprocessing.from_json(metadata["preprocessing"])
         config |= {"input_size": (feed.channels, *feed.size), "mean": feed.mean, "std": feed.std, "crop_pct": feed.crop,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import random
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.space_files import space_of
 from scarlet_zoo.errors import DatasetError
 from scarlet_zoo.utils.files import write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_toml
 
 PLAN_FILE, ROWS_FILE, PACKAGE_FILE = "plan.toml", "ground_truth.csv", "datapackage.json"
 _FIXED = ("arch", "seed", "macs", "params", "latency_ms", "core_seconds")
@@ -165,14 +165,14 @@ def read_plan(folder: Path) -> TruthPlan:
     """
     path = folder / PLAN_FILE
     try:
-        return TruthPlan.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return TruthPlan.model_validate(parse_toml(bounded_text(path)))
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file, wanted the plan of a ground truth") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise DatasetError(f"{path}: {where}: {first['msg']}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: not a plan in TOML: {str(error).splitlines()[0]}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from scarlet_zoo.nas.strategies.registry import find_strategy
 from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, TrainedSupernet, train_supernet
 from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.reading import parse_json
 
 RANKER_FILE = "ranker.json"
 # The ground truth has chains only, so that branches would be trained for nothing.
@@ -122,7 +122,7 @@ def make_ranker(job: RankerJob) -> Ranker:
     begun = time.process_time()
     scored = _score(job)
     spent = time.process_time() - begun
-    lines = [json.loads(line) for line in (job.out / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [parse_json(line) for line in (job.out / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
     ranker = Ranker(
         recipe=job.recipe.name, strategy=job.recipe.strategy, seed=job.seed,
         scores={arch: values["score"] for arch, values in scored.items()},
@@ -152,7 +152,7 @@ def _conditions(job: RankerJob) -> dict[str, Any]:
     plan, recipe = job.truth.plan, job.recipe
     conditions = {"space": plan.search_space.to_json(), "data": plan.data, "pictures": plan.pictures, "seed": job.seed,
             "recipe": asdict(recipe), "archs": len(job.truth.archs)}  # fmt: skip
-    return dict(json.loads(json_text(conditions)))
+    return dict(parse_json(json_text(conditions)))
 
 
 def _train(job: RankerJob) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _batches_of_a_step(of_supernet: Callable[..., TrainedSupernet], recipe: Reci
     """How many batches the strategy runs through paths in a step, found by running one step."""
     report = of_supernet(settings=recipe.schedule(1, 0).settings(max_steps=1), out=out).report
     (line,) = (out / "steps.jsonl").read_text(encoding="utf-8").splitlines()
-    return float(report["batch_share"]) * max(len(json.loads(line)["archs"]), 1)
+    return float(report["batch_share"]) * max(len(parse_json(line)["archs"]), 1)
 
 
 def _score(job: RankerJob) -> dict[str, dict[str, float]]:

@@ -29,6 +29,7 @@ from scarlet_zoo.nas.search.objectives import Limit, Values, non_dominated, show
 from scarlet_zoo.nas.search.reach import Reach
 from scarlet_zoo.nas.search.settings import Candidate, Generation, Progress, SearchResult, SearchSettings
 from scarlet_zoo.utils.files import write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 
 def explore(
@@ -100,7 +101,7 @@ def _on_one_scale(evaluation: Evaluation, file: Path) -> Evaluation:
 
         write_text(file, json.dumps({"reference_ms": LatencyMeter(evaluation.space, evaluation.threads).reference_ms}))
     loaded = {key: value for key, value in evaluation._loaded.items() if key != "meter"}
-    return replace(evaluation, reference_ms=float(json.loads(file.read_text())["reference_ms"]), _loaded=loaded)
+    return replace(evaluation, reference_ms=float(parse_json(bounded_text(file))["reference_ms"]), _loaded=loaded)
 
 
 def _move(progress: Progress | None, before: int, expected: int, done: int) -> None:

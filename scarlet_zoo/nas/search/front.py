@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from scarlet_zoo.errors import ScarletWarning, TrainingError
 from scarlet_zoo.nas.search.objectives import METRICS, SCORED, Limit, Objective
 from scarlet_zoo.nas.search.settings import Candidate
 from scarlet_zoo.utils.files import file_sha256
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def load_front(path: Path) -> Front:
         TrainingError: the file is no front.
     """
     try:
-        return front_of(path, json.loads(path.read_text(encoding="utf-8")))
+        return front_of(path, parse_json(bounded_text(path)))
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read: {error.strerror}, wanted the front.json of a search") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -132,7 +132,7 @@ def choose_from(rows: Sequence[Candidate], how: str) -> list[Candidate]:
     kind, _, rest = how.partition(":")
     if kind == "best" and rest in METRICS and rest in rows[0].values:
         return [min(rows, key=lambda row: Objective(rest, METRICS[rest][1]).cost(row.values))]
-    if kind == "spread" and rest.isdigit() and int(rest) > 0:
+    if kind == "spread" and rest.isdecimal() and int(rest) > 0:
         count = min(int(rest), len(rows))
         return [rows[round(i * (len(rows) - 1) / max(count - 1, 1))] for i in range(count)]
     try:

@@ -10,6 +10,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.search.objectives import Values
 from scarlet_zoo.utils.files import make_folder, write_text
+from scarlet_zoo.utils.reading import parse_json
 
 _NONE = "is not the journal of a search"
 
@@ -49,7 +50,7 @@ class Journal:
 
     def _take(self, line: str) -> None:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             self._values[row["arch"]] = {name: float(value) for name, value in row["values"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TrainingError(f"{self.path}: {line.strip()[:80]!r} is not an evaluation") from error
@@ -80,7 +81,7 @@ class Journal:
 
 def _difference(head: str, wanted: Mapping[str, object]) -> str:
     try:
-        found = json.loads(head)["conditions"]
+        found = parse_json(head)["conditions"]
     except (ValueError, KeyError, TypeError):
         return _NONE
     apart = [f"{key} {found.get(key)!r}, not {value!r}" for key, value in wanted.items() if found.get(key) != value]

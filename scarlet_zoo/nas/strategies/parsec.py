@@ -5,7 +5,6 @@ The options that reduce its cost and aim at a number of multiply-adds are from F
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
@@ -25,6 +24,7 @@ from scarlet_zoo.nas.one_shot import OneShot
 from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY, Score, Strategy, StrategyOptions
 from scarlet_zoo.nas.strategies.path_distribution import PathDistribution
 from scarlet_zoo.training.learner import LossTerm, StepBatch
+from scarlet_zoo.utils.reading import parse_json
 
 # A smaller importance weight is lost in float32, so the path is not run with gradient.
 _NEGLIGIBLE = 1e-7
@@ -176,7 +176,7 @@ class Parsec(Strategy):
             raise TrainingError(
                 f"{bench.file}: no distribution over paths in the file, wanted a supernet of strategy parsec"
             )
-        distribution = PathDistribution(bench.supernet.space, json.loads(bench.metadata["alpha"]))
+        distribution = PathDistribution(bench.supernet.space, parse_json(bench.metadata["alpha"]))
         return lambda arch: {"score": distribution.log_probability(arch)}
 
 
