@@ -11,71 +11,73 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cifar10_recipes as recipes
+from cifar10_recipes import SIZES, better, sized
+
 from scarlet_zoo.arch.space_files import read_space
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.evidence.chosen import most_macs_near_the_best
 from scarlet_zoo.evidence.commands import Command, Journal, run_commands
-from scarlet_zoo.evidence.same_cost import drawn, side_of
+from scarlet_zoo.evidence.same_cost import drawn
 
 HERE = Path(__file__).parent
 FOUND = HERE.parent / "weights" / "search"  # where the searches are kept
-DATA, SPACES = "cifar10_jpeg", ("fine-maps", "even-maps", "early-stride", "late-stride")
-SIZES = {"s": 6_000_000, "m": 12_000_000, "l": 25_000_000}  # the most multiply-adds
-TRIES = 3
-RIVALS = {"s": ("mobilenetv3_small_075", "tinynet_e"), "m": ("mobilenetv3_small_100", "tinynet_e")}
-TRAIN = ("--data", DATA, "--validation", "5000", "--augment", "small")
-SHORT = (*TRAIN, "--batch-size", "256", "--mixed-precision", "bf16", "--epochs", "6", "--lr", "0.2")
-FEW = (*TRAIN, "--pictures", "10000", "--epochs", "6")
-LONG = (*TRAIN, "--batch-size", "512", "--mixed-precision", "bf16", "--epochs", "75", "--lr", "0.4",
-        "--weight-decay", "2e-4")  # fmt: skip
-SUPERNET = ("supernet", "train", "--strategy", "scarlet", "--space", "scarlet-cifar", *TRAIN, "--batch-size", "64",
-            "--epochs", "11", "--lr", "0.15")  # fmt: skip
-SUPERNET_FILE = "supernet/supernet.safetensors"
-SEARCH = ("search", "--supernet", SUPERNET_FILE, "--objectives", "loss,latency",
-          "--evaluations", "100", "--population", "20", "--bn-images", "1000")  # fmt: skip
 
 
 def spaces() -> list[Command]:
     """Short trainings of random architectures of each candidate space at the two smaller costs."""
     found = []
-    for name in SPACES:
+    for name in recipes.SPACES:
         for macs in (SIZES["s"], SIZES["m"]):
-            for number, arch in enumerate(drawn(read_space(HERE / "spaces" / f"{name}.toml"), macs, TRIES)):
-                words = ("train", str(arch), "--space", f"spaces/{name}.toml", *SHORT)
+            for number, arch in enumerate(drawn(read_space(HERE / "spaces" / f"{name}.toml"), macs, recipes.TRIES)):
+                words = ("train", str(arch), "--space", f"spaces/{name}.toml", *recipes.SHORT)
                 found.append(Command(f"{name}_{macs // 10**6}M_{number}", words))
     return found
 
 
-def sized(name: str, size: str) -> tuple[str, ...]:
-    """A network of others with the input side at which it is as large as one of ours."""
-    return name, "--input-size", str(side_of(name, SIZES[size], 3))
-
-
 def rivals() -> list[Command]:
     """Short trainings of the candidates for the rival of each size, on 10,000 images."""
-    pairs = [(name, size) for size, names in RIVALS.items() for name in names]
-    return [Command(f"{name}_{size}", ("train", *sized(name, size), *FEW)) for name, size in pairs]
+    pairs = [(name, size) for size, names in recipes.RIVALS.items() for name in names]
+    return [Command(f"{name}_{size}", ("train", *sized(name, size), *recipes.FEW)) for name, size in pairs]
 
 
 def supernet(journal: Journal) -> list[Command]:
     """The supernet, as long as a search needs its file."""
     searched = all(search.name in journal.rows for search in searches())
-    return [] if searched else [Command("supernet", SUPERNET, keeps=SUPERNET_FILE)]
+    return [] if searched else [Command("supernet", recipes.SUPERNET, keeps=recipes.SUPERNET_FILE)]
 
 
 def searches() -> list[Command]:
     """The supernet's searches for validation loss and measured latency, one for each size."""
-    return [Command(f"search_{size}", (*SEARCH, "--limit", f"macs<={macs}")) for size, macs in SIZES.items()]
+    return [Command(f"search_{size}", (*recipes.SEARCH, "--limit", f"macs<={macs}")) for size, macs in SIZES.items()]
 
 
 def networks(journal: Journal) -> list[Command]:
-    """The networks of the zoo, and the better rival of each size, all by one recipe."""
-    sizes = [size for size in SIZES if f"scarlet_cifar_{size}" in ZOO]
-    ours = [Command(f"scarlet_cifar_{size}", ("train", f"scarlet_cifar_{size}", *LONG)) for size in sizes]
-    for size, names in ((size, RIVALS[size]) for size in sizes if size in RIVALS):
-        better = max(names, key=lambda name: journal.rows[f"{name}_{size}"]["report"]["accuracy"]["percent"])
-        ours.append(Command(f"rival_{size}", ("train", *sized(better, size), *LONG)))
-    return ours
+    """The first part of the trainings: the networks of the zoo, and the better rival of each size."""
+    ours = [Command(recipes.FIRST[size], ("train", f"scarlet_cifar_{size}", *recipes.LONG)) for size in _there()]
+    theirs = [
+        Command(f"rival_{size}", ("train", *better(size, journal), *recipes.LONG))
+        for size in _there()
+        if size in recipes.RIVALS
+    ]
+    return [*ours, *theirs]
+
+
+def again(journal: Journal) -> list[Command]:
+    """The second part, the large network first."""
+    found = []
+    for size in reversed(_there()):
+        ours = ("train", f"scarlet_cifar_{size}", "--continue-from", recipes.FIRST[size], *recipes.AGAIN[size])
+        found.append(Command(f"second_{size}", ours))
+        if size in recipes.RIVALS:
+            theirs = ("train", *better(size, journal), "--continue-from", f"rival_{size}", *recipes.AGAIN[size])
+            found.append(Command(f"second_rival_{size}", theirs))
+    return found
+
+
+def _there() -> list[str]:
+    """The sizes whose architecture is in the zoo."""
+    return [size for size in SIZES if f"scarlet_cifar_{size}" in ZOO]
 
 
 def here(command: Command, at_once: int, loaders: int) -> tuple[str, ...]:
@@ -97,14 +99,14 @@ def main() -> None:
     parser.add_argument("--loaders", type=int, default=0, help="processes that load images of 50 x 50 pixels")
     stages: dict[str, Callable[[], list[Command]]] = {
         "spaces": spaces, "rivals": rivals, "supernet": lambda: supernet(journal), "search": searches,
-        "networks": lambda: networks(journal),
+        "networks": lambda: networks(journal), "again": lambda: again(journal),
     }  # fmt: skip
     parser.add_argument("--stages", nargs="+", choices=stages, default=list(stages), help="all when left out")
     parser.add_argument("--journal", type=Path, default=HERE / "results" / "cifar10.jsonl")
     given = parser.parse_args()
     journal = Journal(given.journal)
     given.work.mkdir(parents=True, exist_ok=True)
-    for name, target in ((DATA, given.data), ("spaces", HERE / "spaces")):
+    for name, target in ((recipes.DATA, given.data), ("spaces", HERE / "spaces")):
         if not (given.work / name).is_symlink():
             (given.work / name).symlink_to(target.resolve())
     for name in given.stages:
