@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cifar10_recipes as recipes
-from cifar10_recipes import SIZES, better, sized
-
 from scarlet_zoo.arch.space_files import read_space
 from scarlet_zoo.arch.zoo import ZOO
+from scarlet_zoo.evidence import cifar10_recipes as recipes
 from scarlet_zoo.evidence.chosen import most_macs_near_the_best
+from scarlet_zoo.evidence.cifar10_recipes import SIZES, better, sized
 from scarlet_zoo.evidence.commands import Command, Journal, run_commands
 from scarlet_zoo.evidence.same_cost import drawn
 

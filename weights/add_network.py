@@ -59,10 +59,18 @@ if __name__ == "__main__":
         "--command", action="append", required=True, help="A command that made the network; repeat it, in order."
     )
     parser.add_argument("--read-as", help="Name in the log, if the log has other weights under the network's own name.")
+    parser.add_argument(
+        "--after",
+        type=Path,
+        action="append",
+        default=[],
+        help="Folder of an earlier part of the training, which the run continues; repeat it, in order.",
+    )
     given = parser.parse_args()
     run, source = json.loads((given.run / "run.json").read_text()), given.run / "model.safetensors"
     if run["arch"] != str(get_arch(given.name)):
         raise ScarletError(f"{given.run}: got a training of {run['arch']}, wanted one of {given.name}")
+    parts = [*(json.loads((folder / "run.json").read_text()) for folder in given.after), run]
     metadata, tag = read_metadata(source), run["data"].replace("-", "_")
     data = run["data"] if is_named_data(run["data"]) else str(given.run.parent / run["data"])
     feed = json.loads(metadata["preprocessing"])
@@ -77,8 +85,8 @@ if __name__ == "__main__":
             "sha256": file_sha256(target), "labels": json.loads(metadata["labels"])}  # fmt: skip
     measured = {"validation_top1_percent": validated.percent, "test_top1_percent": seen["top1"],
                 "test_images": seen["images"], "test_date": seen["date"], "commands": given.command,
-                "seed": run["settings"]["seed"], "hardware": run["hardware"],
-                "minutes": round(run["seconds"] / 60, 1)}  # fmt: skip
+                "seed": run["settings"]["seed"], "hardware": ", then ".join(part["hardware"] for part in parts),
+                "minutes": round(sum(part["seconds"] for part in parts) / 60, 1)}  # fmt: skip
     fed = {"resize": round(feed["size"][0] / feed["crop"]), "crop": feed["size"][0],
            **{key: feed[key] for key in ("interpolation", "mean", "std")}}  # fmt: skip
     text = toml_text(card) + "\n[measured]\n" + toml_text(measured) + "\n[preprocessing]\n" + toml_text(fed)

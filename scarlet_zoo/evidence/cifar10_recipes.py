@@ -1,4 +1,4 @@
-"""The data, the sizes and the recipes of the networks that make_cifar10.py finds and trains."""
+"""The data, the sizes and the recipes of the networks that benchmarks/make_cifar10.py finds and trains."""
 
 from scarlet_zoo.evidence.commands import Journal
 from scarlet_zoo.evidence.same_cost import side_of
