@@ -1,9 +1,9 @@
 """Compare networks that use an entangled supernet's weights with the same networks trained alone, on CIFAR-10 (JPEG).
 
-Run it again to continue: the journal in results has what is finished, on another machine too. For skips without and with
-a stabilizer a supernet is trained, searched for loss and latency, and three architectures along its front are taken.
-Their accuracy with its weights, after batch norm statistics of their own, stands beside that of a training alone for as
-many images as the supernet had.
+Run it again to continue: the journal in results has what is finished, on another machine too. For skips without and
+with a stabilizer a supernet is trained, searched for loss and latency, and three architectures along its front are
+taken. Their accuracy with its weights, after batch norm statistics of their own, stands beside that of a training alone
+for as many images as the supernet had.
 """
 
 import argparse
