@@ -242,7 +242,8 @@ def test_labels_and_the_name_of_a_file_are_given(trained, scarlet, tmp_path):
     assert (code, err.count("\n")) == (2, 1)
     assert "got 2 labels, wanted 3" in err
     code, _, err = scarlet(*command[:-2], "--name", "some/where")
-    assert (code, err) == (2, "error: --name 'some/where': wanted the name of a file without folders\n")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: --name: got 'some/where', wanted a file's name")
 
 
 @pytest.mark.parametrize(

@@ -422,7 +422,7 @@ def test_the_source_is_never_overwritten(plain, scarlet, tmp_path):
     assert scarlet("optimize", source, "--out", tmp_path, "--force")[0] == 0
     assert digest(source) != before
     for name in ("a/b", "..", ".onnx"):
-        assert "wanted the name of a file" in refused(scarlet, "optimize", source, "--out", tmp_path, "--name", name)
+        assert "wanted a file's name" in refused(scarlet, "optimize", source, "--out", tmp_path, "--name", name)
 
 
 def test_the_data_of_the_source_are_never_overwritten(plain, scarlet, tmp_path):

@@ -179,7 +179,7 @@ def test_files_that_are_no_text_of_a_space(tmp_path):
     with pytest.raises(ArchError, match="cannot be read: Is a directory, wanted a TOML file"):
         read_space(folder)
     binary.write_bytes(b"\xff\xfe\x00n")
-    with pytest.raises(ArchError, match="is not text in UTF-8, wanted a TOML file"):
+    with pytest.raises(ArchError, match="not a TOML file of a search space: it is not text in UTF-8"):
         read_space(binary)
     # The mark that Windows's editors write before UTF-8.
     marked.write_bytes(b"\xef\xbb\xbf" + FEW_LINES.encode())

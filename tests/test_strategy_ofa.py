@@ -196,8 +196,8 @@ def test_what_an_entangled_supernet_is_not_for(tmp_path):
 def test_derived_weights_give_the_accuracy_of_the_search(tmp_path):
     trained = train_supernet(MINI, data=DataPlan(name="fashion-mnist", images=2000), out=tmp_path / "s", strategy="ofa",
                              settings=settings(max_steps=40, batch_size=32))  # fmt: skip
-    how = SearchSettings(objectives=("loss", "macs"), evaluations=6, population=3)
-    front = search(trained.path, out=tmp_path / "found", settings=how, scoring=Scoring(calibration=2000))
+    how = SearchSettings(objectives=("loss", "macs"), evaluations=3, population=3)
+    front = search(trained.path, out=tmp_path / "found", settings=how, scoring=Scoring(validation=500))
     (network,) = derive(front, out=tmp_path / "own", choose="0", supernet=trained.path)
-    found = validate_part(load(str(network.path), "auto"), fashion(MINI), "validation", batch=500)
+    found = validate_part(load(str(network.path), "auto"), fashion(MINI), "validation", batch=500, limit=500)
     assert found.top1 == pytest.approx(front.candidates[0].values["accuracy"], abs=0.05)

@@ -19,7 +19,7 @@ LONG = (*TRAIN, "--batch-size", "512", "--mixed-precision", "bf16", "--epochs", 
 MIXED = (*TRAIN, "--cutmix", "1", "--mixup-prob", "0.5", "--batch-size", "256", "--lr", "0.2",
          "--weight-decay", "5e-4")  # fmt: skip
 # The large network is trained first, and teaches the others and their rivals.
-TAUGHT = ("--epochs", "32", "--teacher", "second_l/model.safetensors")
+TAUGHT = ("--epochs", "32", "--teacher", "scarlet_cifar_l")
 AGAIN = {"l": (*MIXED, "--epochs", "45"), "m": (*MIXED, *TAUGHT), "s": (*MIXED, *TAUGHT)}
 FIRST = {"s": "scarlet_cifar_s", "m": "plain_recipe_m", "l": "plain_recipe_l"}  # the rows of the first parts
 

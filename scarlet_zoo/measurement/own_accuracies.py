@@ -96,10 +96,10 @@ def read_accuracies(path: Path) -> list[OwnAccuracy]:
 
 def _of_json(path: Path, text: str) -> Iterator[Mapping[str, Any]]:
     try:
-        content = parse_json(text)
+        content = parse_json(text, finite=False)
     except ValueError:
         try:  # the outputs of several commands, one a line
-            content = [parse_json(line) for line in text.splitlines() if line.strip()]
+            content = [parse_json(line, finite=False) for line in text.splitlines() if line.strip()]
         except ValueError as error:
             raise RecordError(f"{path}: is not JSON, {_WANTED}") from error
     if isinstance(content, Mapping) and not any(key in content for key in _TOP1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
@@ -16,6 +15,7 @@ from typing import Any
 import platformdirs
 
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.utils.locks import flags_of, is_at, try_lock
 
 _PACKAGE = Path(__file__).parents[1]
 _TEMPORARY = ".tmp"  # how the names of temporary files end
@@ -56,24 +56,31 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
-def _temporary(path: Path) -> tuple[int, Path]:
-    """A new file beside a path, locked as long as its handle is open.
+def _temporary(path: Path) -> tuple[int | None, Path]:
+    """A new file beside a path, locked as long as its handle is open; the handle is None where there are no locks.
 
     Its name is always the same, so that the next writer takes over what a killed one has left. While another process
     writes the same path it is another name.
     """
     own = path.with_name(f".{path.name}{_TEMPORARY}")
-    handle = os.open(own, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    if _is_free(handle) and is_at(handle, own):
-        os.truncate(handle, 0)
-        return handle, own
-    os.close(handle)
+    with suppress(OSError):  # what somebody else left there
+        handle = os.open(own, os.O_RDWR | os.O_CREAT | flags_of("O_NOFOLLOW"), 0o600)
+        locked = try_lock(handle)
+        if locked and is_at(handle, own):
+            os.truncate(handle, 0)
+            return handle, own
+        os.close(handle)
+        if locked is None:
+            own.unlink(missing_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
-    _is_free(handle)
-    return handle, Path(name)
+    if try_lock(handle):
+        return handle, Path(name)
+    os.close(handle)  # Windows renames no file that is open
+    return None, Path(name)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -86,29 +93,12 @@ def remove_leftovers(folder: Path) -> None:
                  entry.name.endswith(_TEMPORARY) and entry.is_file(follow_symlinks=False)]  # fmt: skip
     for path in found:
         with suppress(OSError):
-            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            handle = os.open(path, os.O_RDWR | flags_of("O_NOFOLLOW"))
             try:
-                if _is_free(handle):
+                if try_lock(handle):
                     path.unlink(missing_ok=True)
             finally:
                 os.close(handle)
-
-
-def is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is the one that a path names now."""
-    try:
-        return os.fstat(handle).st_ino == path.stat().st_ino
-    except FileNotFoundError:
-        return False
-
-
-def _is_free(handle: int) -> bool:
-    """Lock an open file unless another process has it; whether it is ours now."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _umask() -> int:

@@ -1,13 +1,11 @@
 """Own a folder or a file's name while a run writes it, so that two runs never mix.
 
 The system gives a lock back when its process ends, however it ends, so nothing is left behind by a killed run. A forked
-process does not keep its parent's locks. Where a file system has no locks, nothing is locked.
+process does not keep its parent's locks. Where there are no locks, as on Windows, nothing is locked.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import functools
 import os
 import shutil
@@ -18,9 +16,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.utils.files import is_at, make_folder, remove_leftovers
+from scarlet_zoo.utils.files import make_folder, remove_leftovers
+from scarlet_zoo.utils.locks import is_at, try_lock
 
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 _held = set[int]()
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,12 +35,12 @@ def owned_folder(folder: Path) -> Iterator[None]:
         ScarletError: another run owns the folder, or it cannot be created or written to.
     """
     make_folder(folder)
-    if os.environ.get("RANK", "0") != "0":
+    if os.environ.get("RANK", "0") != "0" or os.name == "nt":  # Windows opens no folder
         yield
         return
     handle = _kept(os.open(folder, os.O_RDONLY))
     try:
-        if not _locked(handle, wait=False):
+        if try_lock(handle) is False:
             raise ScarletError(f"folder {folder}: another run writes into it, wanted another --out, or to wait for its "
                                "end")  # fmt: skip
         remove_leftovers(folder)
@@ -68,7 +66,8 @@ def owned_file(path: Path, *, wait: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        if os.name != "nt":
+            lock.unlink(missing_ok=True)  # while it is still ours
         _closed(handle)
 
 
@@ -98,24 +97,12 @@ def _opened(lock: Path, path: Path, wait: bool) -> int:
             handle = _kept(os.open(lock, os.O_RDWR | os.O_CREAT, 0o666))
         except OSError as error:
             raise ScarletError(f"{path}: cannot be written: {error.strerror}") from error
-        if not _locked(handle, wait=wait):
+        if try_lock(handle, wait=wait) is False:
             _closed(handle)
             raise ScarletError(f"{path}: another run writes it, wanted another name, or to wait for its end")
         if is_at(handle, lock):
             return handle
         _closed(handle)
-
-
-def _locked(handle: int, *, wait: bool) -> bool:
-    """Lock an open file; whether it is ours now."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return True
 
 
 def _kept(handle: int) -> int:
@@ -135,7 +122,8 @@ def _give_up() -> None:
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_give_up)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_give_up)
 _stack: ContextVar[ExitStack] = ContextVar("locks of the function that runs")
 
 

@@ -15,6 +15,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.utils.locks import flags_of
+
 MOST_BYTES = 256 * 2**20
 MOST_DEPTH = 100
 
@@ -30,7 +32,7 @@ def bounded_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
         OSError: the file cannot be read, or is no regular file.
         ValueError: the file is larger.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | flags_of("O_NONBLOCK"))
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             kind = errno.EISDIR if stat.S_ISDIR(os.fstat(file.fileno()).st_mode) else errno.EINVAL
@@ -53,17 +55,21 @@ def bounded_text(path: Path, most: int = MOST_BYTES, encoding: str = "utf-8") ->
         raise ValueError("it is not text in UTF-8") from error
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
     """Return the value of a JSON text.
+
+    Args:
+        text: the text.
+        finite: whether numbers must be finite; else the caller checks them.
 
     Raises:
         ValueError: it is not JSON, has a number that is not finite, or is nested more than :data:`MOST_DEPTH` deep.
     """
     try:
-        value = json.loads(text, parse_constant=_refused, parse_float=_finite)
+        value = json.loads(text)
     except RecursionError as error:
         raise ValueError(f"nested more than {MOST_DEPTH} deep") from error
-    _check_depth(value)
+    _check(value, finite=finite)
     return value
 
 
@@ -74,28 +80,27 @@ def parse_toml(text: str) -> dict[str, Any]:
         tomllib.TOMLDecodeError: as :func:`parse_json`; it is a ValueError.
     """
     try:
-        content = tomllib.loads(text, parse_float=_finite)
-        _check_depth(content)
+        content = tomllib.loads(text)
+        _check(content, finite=True)
     except (RecursionError, ValueError) as error:
         reason = f"nested more than {MOST_DEPTH} deep" if isinstance(error, RecursionError) else str(error)
         raise tomllib.TOMLDecodeError(reason) from error
     return content
 
 
-def _refused(text: str) -> float:
-    raise ValueError(f"the number {text} is not finite")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _refused(text if len(text) <= 20 else f"{text[:17]}...")
-
-
-def _check_depth(value: Any) -> None:
-    level, depth = [value], 0
-    while level:
-        if depth > MOST_DEPTH:
-            raise ValueError(f"nested more than {MOST_DEPTH} deep")
-        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list)))
-        level = [item for items in inner for item in items if isinstance(item, (dict, list))]
-        depth += 1
+def _check(value: Any, *, finite: bool) -> None:
+    """Check the depth of a value and its numbers; the error names the first number's place."""
+    level: list[tuple[tuple[Any, ...], Any]] = [((), [value])]
+    for _ in range(MOST_DEPTH + 2):
+        inner: list[tuple[tuple[Any, ...], Any]] = []
+        for place, holder in level:
+            for key, item in holder.items() if isinstance(holder, dict) else enumerate(holder):
+                if isinstance(item, (dict, list)):
+                    inner.append(((*place, key), item))
+                elif finite and isinstance(item, float) and not math.isfinite(item):
+                    where = ".".join(map(str, (*place, key)[1:]))[:60] or "the number"
+                    raise ValueError(f"{where}: got {item}, wanted a finite number")
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f"nested more than {MOST_DEPTH} deep")
