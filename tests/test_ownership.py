@@ -265,3 +265,16 @@ def test_derive_refuses_names_that_lead_out_or_swallow_one_another(scarlet, tmp_
         assert why in error
         assert error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["found"]
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("runs", 10**400), ("load_ms", 1e300), ("first_ms", 1e300), ("peak_rss_bytes", 10**400),
+    ("conditions.threads", 10**400), ("conditions.seconds", 1e300), ("conditions.cores", 10**400),
+])  # fmt: skip
+def test_a_record_that_no_device_makes_is_refused(key, value):
+    content = some_record().to_dict()
+    place = content["conditions"] if key.startswith("conditions.") else content
+    place[key.removeprefix("conditions.")] = value
+    with pytest.raises(ScarletError, match=key) as caught:
+        check_record(content)
+    assert len(str(caught.value)) < 300

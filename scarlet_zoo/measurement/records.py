@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.latency import MODES, Settings, Timing, is_stable, statistics
@@ -17,7 +17,10 @@ from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.reading import bounded_text, parse_json
 
-Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
+# Bounds that no measurement reaches, so that no number of a record overflows a computation.
+Milliseconds = Annotated[FiniteFloat, Field(gt=0, le=1e12)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Bytes = Annotated[int, Field(ge=1, le=2**60)]
 Text = Annotated[str, Field(min_length=1)]
 # A record's percentiles may differ from those of its samples by rounding, not by more.
 _SAME = 1e-6
@@ -47,7 +50,7 @@ class Conditions(BaseModel):
     device: Text
     machine: Text
     system: Text
-    cores: PositiveInt | None
+    cores: Count | None
     governor: str | None
     cpu_features: list[str] | None = None
     runtime: Text
@@ -56,25 +59,25 @@ class Conditions(BaseModel):
     provider: Text
     graph_optimization: Text
     mode: Text
-    threads: PositiveInt
+    threads: Count
     spin: bool
     affinity: list[int] | None = None
-    warmup: PositiveInt
-    burst: PositiveInt
-    runs: PositiveInt
+    warmup: Count
+    burst: Count
+    runs: Count
     seconds: Milliseconds
     frame_ms: Milliseconds | None = None
-    openings: PositiveInt = 1
+    openings: Count = 1
     before: State
     after: State
     date: Text
     measurement: Text
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
-    input_shape: dict[str, list[PositiveInt]]
+    input_shape: dict[str, list[Count]]
     form: str | None = None
     precision: str | None = None
-    opset: PositiveInt | None = None
-    processes: PositiveInt = 1
+    opset: Count | None = None
+    processes: Count = 1
     shapes: list[str] = []
 
     @model_validator(mode="after")
@@ -110,10 +113,10 @@ class Record(_Strict):
     p99_ms: Milliseconds
     min_ms: Milliseconds
     cv: Annotated[FiniteFloat, Field(ge=0)]
-    runs: PositiveInt
+    runs: Count
     load_ms: Milliseconds
     first_ms: Milliseconds
-    peak_rss_bytes: PositiveInt | None = None
+    peak_rss_bytes: Bytes | None = None
     conditions: Conditions
     network: str = ""
     samples_ms: Annotated[list[Milliseconds], Field(min_length=2, repr=False)]
