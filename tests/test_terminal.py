@@ -118,3 +118,13 @@ def test_nothing_is_cut_in_a_pipe(scarlet, tmp_path):
     code, said, _ = scarlet("compare", tmp_path / "r.json")
     assert code == 0
     assert any(line.startswith(f"{name}1.onnx  ") and line.endswith("yes") for line in said.splitlines())
+
+
+def test_what_people_name_is_no_markup():
+    """A progress bar on a terminal, with the name of a folder."""
+    program = "from scarlet_zoo.cli.console import progress_bar\nwith progress_bar('q[/b]') as draw: draw(1, 2, '[/i]')"
+    main, own = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", program], stderr=own, stdin=own, stdout=own, timeout=60, check=False)
+    os.close(own)
+    os.close(main)
+    assert done.returncode == 0

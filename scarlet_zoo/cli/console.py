@@ -99,8 +99,8 @@ def progress_bar(what: str) -> Iterator[Bar]:
     Yields a function that is called with (done, expected), and if there is something to tell with a note.
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn(), TextColumn("left"),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn(), TextColumn("left"),
+               TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False))  # fmt: skip
     with Progress(
         *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _prints())
     ) as progress:
