@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import resource
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from process_parts import command_line, started
 from strategy_parts import MINI_TOML
 
 from scarlet_zoo.arch.zoo import safe_name
+from scarlet_zoo.cli import main
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.latency import statistics
 from scarlet_zoo.measurement.record_folder import Results, file_name
@@ -278,3 +280,32 @@ def test_a_record_that_no_device_makes_is_refused(key, value):
     with pytest.raises(ScarletError, match=key) as caught:
         check_record(content)
     assert len(str(caught.value)) < 300
+
+
+def with_little_room(bytes_, *arguments):
+    """The command line where no file can be larger, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+    main.main(list(arguments))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("verb", "limit", "file"), [
+    (("fold", "scarlet_mini_s"), 100_000, "scarlet_mini_s.folded.safetensors"),
+    (("export", "scarlet_mini_s"), 100_000, "scarlet_mini_s.onnx"),
+    (("weights", "save-for-hub", "scarlet_mini_s", "{out}"), 100_000, "model.safetensors"),
+    (("train", "scarlet_mini_s", "--data", "fashion-mnist", "--data-dir", str(FASHION), "--pictures", "64",
+      "--max-steps", "1"), 200_000, ""),
+    (("supernet", "train", "--space", "scarlet-mini", "--data", "fashion-mnist", "--data-dir", str(FASHION),
+      "--pictures", "64", "--max-steps", "1"), 200_000, ""),
+], ids=lambda value: value[0] if isinstance(value, tuple) else "")  # fmt: skip
+def test_a_full_disk_is_a_line_that_names_the_file(verb, limit, file, tmp_path):
+    words = [word.format(out=tmp_path) for word in verb]
+    with started(with_little_room, limit, *words, *(() if "{out}" in verb else ("--out", str(tmp_path)))) as job:
+        assert job.wait() == 2, job.err
+        said = job.err
+    last = said.strip().splitlines()[-1]
+    assert "Traceback" not in said
+    assert last.startswith(f"error: {tmp_path / file}" if file else f"error: {tmp_path}"), said
+    assert "File too large" in last
+    assert not [path for path in tmp_path.rglob("*.safetensors") if path.stat().st_size]
+    assert not list(tmp_path.rglob(".*.tmp"))

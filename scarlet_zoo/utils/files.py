@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -39,7 +40,8 @@ def replacing(path: Path) -> Iterator[Path]:
     If the block raises, ``path`` is unchanged and the temporary file is removed.
 
     Raises:
-        ScarletError: the folder is not writable, or ``path`` is a folder.
+        ScarletError: the folder is not writable, ``path`` is a folder, or the disk is full, whatever exception of a
+            library the block has raised for that.
     """
     make_folder(path.parent)
     if path.is_dir():
@@ -52,12 +54,33 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        reason = _why_not(temporary, error) if isinstance(error, Exception) else None
         temporary.unlink(missing_ok=True)
+        if reason is not None:
+            raise ScarletError(f"{path}: cannot be written: {reason}") from error
         raise
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def _why_not(temporary: Path, error: Exception) -> str | None:
+    """Why a file can grow no further, such as a full disk; None if it can.
+
+    Libraries raise exceptions of their own for what the system refuses; Rust's have its number.
+    """
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is not None:
+        return os.strerror(int(number[1]))
+    try:
+        with temporary.open("ab") as file:
+            file.write(bytes(2**16))
+    except FileNotFoundError:
+        return None  # the block has moved it
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _temporary(path: Path) -> tuple[int | None, Path]:
