@@ -166,6 +166,8 @@ def test_a_killed_search_by_predictor_goes_on_and_confirms_what_it_found(tmp_pat
     code, printed, error = scarlet(*command)
     assert code == 0, error
     report = json.loads(printed)
+    assert "short trainings is right on" in error
+    assert "chance is 10.0 %" in error
     rows = (out / "trainings.jsonl").read_text().splitlines(keepends=True)
     assert rows[: len(before)] == before
     trained = {row["arch"]: row["values"] for row in map(json.loads, rows[1:])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.data.preprocessing import space_preprocessing
-from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.errors import ScarletWarning, TrainingError
 from scarlet_zoo.nas.estimators.predictor import Predictor, fit_predictor
 from scarlet_zoo.nas.estimators.zero_cost import find_score
 from scarlet_zoo.nas.search.engines import get_engine
@@ -28,6 +29,7 @@ from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.ownership import own_folder, with_locks
 
+_LEARNED = 2.0  # times chance, which any training that has begun to learn reaches
 TRAININGS_FILE, PREDICTOR_FILE = "trainings.jsonl", "predictor.json"
 
 
@@ -130,7 +132,9 @@ def search_by_predictor(
     try:
         engine = get_engine(settings.engine, short, settings.workers)
         say(f"train {len(archs)} architectures shortly")
-        predictor = _fitted(trained(archs), metric, settings.seed)
+        rows = trained(archs)
+        _warn_of_chance(rows, len(images.classes))
+        predictor = _fitted(rows, metric, settings.seed)
         write_text(folder / PREDICTOR_FILE, json_text(predictor.to_dict(), indent=1) + "\n")
         say("search with the predictor")
         evaluation = replace(evaluation, metrics=(metric, *metrics), predictor=Predicting(predictor, short.features))
@@ -158,6 +162,18 @@ def _short_training(
     supernet = evaluation.supernet
     one_shot = scoring.evaluation(supernet, evaluation.space, ("loss",)) if supernet is not None else None
     return ShortTraining(data, how.training, Features(one_shot, how.zero_cost, data), folder / "trainings")
+
+
+def _warn_of_chance(rows: Sequence[Values], classes: int) -> None:
+    """Say so if the trainings were too short for any network to learn, since a predictor then learns noise."""
+    best, chance = max(row["accuracy"] for row in rows), 100 / classes
+    if best < _LEARNED * chance:
+        warnings.warn(
+            f"search: the best of {len(rows)} short trainings is right on {best:.1f} % of the validation images, where "
+            f"chance is {chance:.1f} %; wanted longer ones (--training-epochs, --training-pictures)",
+            ScarletWarning,
+            stacklevel=4,
+        )
 
 
 def _fitted(rows: Sequence[Values], metric: str, seed: int) -> Predictor:
