@@ -24,19 +24,8 @@ SEARCH = ("--objectives", "loss,latency", "--evaluations", "100", "--population"
 
 def supernet_of(skip: str, strategy: str = "ofa") -> Command:
     """The supernet with one kind of skip."""
-    words = (
-        "supernet",
-        "train",
-        "--strategy",
-        strategy,
-        "--space",
-        "scarlet-cifar",
-        "--skip",
-        skip,
-        "--clip-norm",
-        "5",
-        *HOW,
-    )
+    kind = ("--strategy", strategy, "--space", "scarlet-cifar", "--skip", skip, "--clip-norm", "5")
+    words = ("supernet", "train", *kind, *HOW)
     return Command(f"{strategy}_{skip}", words)
 
 

@@ -43,6 +43,8 @@ if __name__ == "__main__":
                 next(loops[name])
                 if number >= WARMUP:
                     seconds[name].append(time.perf_counter() - begun)
+        for steps in loops.values():
+            steps.close()  # its layers are torch's again
         rows = []
         for name, own in seconds.items():
             log = (Path(temporary) / name / "steps.jsonl").read_text().splitlines()

@@ -9,7 +9,7 @@ again. Hugging Face Accelerate provides devices, processes and mixed precision: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -149,7 +149,7 @@ class Loop:
         mixing = self.settings.mixing
         return Mixed(self.split, mixing, len(self.data.classes)) if mixing.is_on else self.split
 
-    def steps(self) -> Iterator[Seen]:
+    def steps(self) -> Generator[Seen]:
         """Run the remaining steps and yield after each what can be told."""
         loaded = batches_of(
             Views(self._mixed(), self.learner.views), self._batches(self.first, self.last), self.settings.workers
