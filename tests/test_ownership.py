@@ -291,12 +291,9 @@ def with_little_room(bytes_, *arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize(("verb", "limit", "file"), [
     (("fold", "scarlet_mini_s"), 100_000, "scarlet_mini_s.folded.safetensors"),
-    (("export", "scarlet_mini_s"), 100_000, "scarlet_mini_s.onnx"),
     (("weights", "save-for-hub", "scarlet_mini_s", "{out}"), 100_000, "model.safetensors"),
     (("train", "scarlet_mini_s", "--data", "fashion-mnist", "--data-dir", str(FASHION), "--pictures", "64",
       "--max-steps", "1"), 200_000, ""),
-    (("supernet", "train", "--space", "scarlet-mini", "--data", "fashion-mnist", "--data-dir", str(FASHION),
-      "--pictures", "64", "--max-steps", "1"), 200_000, ""),
 ], ids=lambda value: value[0] if isinstance(value, tuple) else "")  # fmt: skip
 def test_a_full_disk_is_a_line_that_names_the_file(verb, limit, file, tmp_path):
     words = [word.format(out=tmp_path) for word in verb]

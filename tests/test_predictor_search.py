@@ -154,7 +154,7 @@ def test_a_killed_search_by_predictor_goes_on_and_confirms_what_it_found(tmp_pat
     space, out = tmp_path / "small.toml", tmp_path / "found"
     space.write_text(MINI_TOML)
     command = ["search", "--method", "predictor", "--space", space, "--data", "fashion-mnist", "--data-dir", FASHION,
-               "--validation", 200, "--training-pictures", 400, "--training-epochs", 1, "--candidates", 8,
+               "--validation", 200, "--training-pictures", 200, "--training-epochs", 1, "--candidates", 8,
                "--confirm", 2,
                "--zero-cost", "naswot", "--evaluations", 12, "--population", 6, "--out", out, "--json"]  # fmt: skip
     with command_line(*map(str, command)) as job:

@@ -96,7 +96,7 @@ def onnx_file(tmp_path_factory):
     ("features", "{"), ("features", '[{"level": "x"}]'), ("features", "5"), ("arch", "scarlet-mini:"), ("arch", "\n"),
     ("num_classes", "\N{SUPERSCRIPT TWO}"), ("in_chans", "-1"),
 ])  # fmt: skip
-@pytest.mark.parametrize("verb", ["inspect", "verify", "predict"])
+@pytest.mark.parametrize("verb", ["verify", "predict"])
 def test_metadata_of_another_kind_are_a_line(verb, key, value, onnx_file, tmp_path, scarlet):
     model = onnx.load(onnx_file)
     kept = {entry.key: entry.value for entry in model.metadata_props} | {key: value}

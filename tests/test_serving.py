@@ -301,7 +301,7 @@ def test_what_is_no_json_is_not_read(kind, client, desk, models):
     ({"browser__cores": 10**400}, "browser.cores: Input should be less than or equal to 4096"),
     ({"method__seconds": 1e300}, "method.seconds: Input should be less than or equal to 86400"),
     ({"method__runs": 21}, "samples_ms: got 20 runs, wanted 21 or more"),
-    ({"load_ms": 1e300}, "load_ms: got 1e+297 s with the first run, wanted at most"),
+    ({"load_ms": 1e300}, "load_ms: Input should be less than or equal to 1000000000000"),
     ({"first_ms": 1e6}, "load_ms: got 1e+03 s with the first run, wanted at most"),
     ({"golden_error": 1e400}, "golden_error: Input should be a finite number"),
     ({"device": "\N{SNOWMAN}" * 40}, "device: Value error, a name of 120 bytes, wanted at most 80"),

@@ -195,7 +195,7 @@ def test_what_an_entangled_supernet_is_not_for(tmp_path):
 @pytest.mark.slow
 def test_derived_weights_give_the_accuracy_of_the_search(tmp_path):
     trained = train_supernet(MINI, data=DataPlan(name="fashion-mnist", images=2000), out=tmp_path / "s", strategy="ofa",
-                             settings=settings(max_steps=40, batch_size=32))  # fmt: skip
+                             settings=settings(max_steps=12, batch_size=32))  # fmt: skip
     how = SearchSettings(objectives=("loss", "macs"), evaluations=3, population=3)
     front = search(trained.path, out=tmp_path / "found", settings=how, scoring=Scoring(validation=500))
     (network,) = derive(front, out=tmp_path / "own", choose="0", supernet=trained.path)
