@@ -95,6 +95,9 @@ def test_fifty_short_trainings_rank_beyond_multiply_adds():
     by_traits, by_macs, beyond = np.mean(taus, axis=0)
     assert by_traits > by_macs
     assert beyond > 0.25
+    page = " ".join((ROOT / "docs" / "search.md").read_text().split())
+    assert f"tau-b {by_traits:.2f}, where multiply-adds have {by_macs:.2f}" in page
+    assert f"its partial tau-b is {beyond:.2f}" in page
 
 
 def test_a_predictor_says_what_it_learned_and_how_well_it_predicts():

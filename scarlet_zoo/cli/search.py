@@ -24,6 +24,8 @@ from scarlet_zoo.cli.options import (
 from scarlet_zoo.cli.search_options import Limits, Objectives, SearchOptions, preset_option
 from scarlet_zoo.cli.shared import with_shared_options
 
+_SHOWN = 5  # architectures of a baseline; front.json has all
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
@@ -85,6 +87,8 @@ def search_space(
 
 
 def _print_front(console: Console, report: dict[str, Any], out: Path) -> None:
+    from scarlet_zoo.nas.search.front import spread
+
     names = list(report["front"][0]["values"])
     measured = ["measured_ms"] if report.get("front_measured") else []
     title = f"{report['evaluations']} architectures evaluated"
@@ -94,7 +98,7 @@ def _print_front(console: Console, report: dict[str, Any], out: Path) -> None:
         shared = sum(row["arch"] in on_front for row in baseline["front"])
         chosen = ",".join(baseline["objectives"])
         title = f"without a supernet, {chosen} would choose of these ({shared} are on the front above)"
-        shown = _few(baseline["front"])
+        shown = spread(baseline["front"], _SHOWN)
         console.print(table(("architecture", *names), _rows(shown, names, []), title=title))
     if "predictor" in report:
         _print_predictor(console, report["predictor"], report["confirmed"])
@@ -116,12 +120,6 @@ def _print_predictor(console: Console, found: dict[str, Any], confirmed: list[di
         names = list(confirmed[0])
         rows = [(row["arch"], *(f"{row[name]:.4g}" for name in names[1:])) for row in confirmed]
         console.print(table([name.replace("_", " ") for name in names], rows, title="trained to confirm them"))
-
-
-def _few(front: list[dict[str, Any]], most: int = 5) -> list[dict[str, Any]]:
-    """A few rows, evenly along a front."""
-    count = min(most, len(front))
-    return [front[round(i * (len(front) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
 def _rows(front: list[dict[str, Any]], names: list[str], others: list[str]) -> list[tuple[str, ...]]:

@@ -32,8 +32,8 @@ Objectives = Annotated[
     typer.Option(
         help="Objectives, separated by commas: loss (cross-entropy of the validation images), accuracy (percent "
         "top-1), score (the strategy's), macs (multiply-adds), params (parameters), latency (milliseconds); each may "
-        "end in :max or :min and *WEIGHT. When left out, loss,latency with a supernet (score,latency for bn-nas and "
-        "parsec), and macs:max,latency without one.",
+        "end in :max or :min and *WEIGHT. When left out: loss,latency with a supernet or a predictor (score,latency "
+        "for bn-nas and parsec), else macs:max,latency.",
         show_default=False,
     ),
 ]

@@ -46,7 +46,7 @@ def check_file_name(name: str, what: str) -> str:
     wanted = f"wanted a file's name of at most {MOST_BYTES} bytes without / or \\ and not beginning with a dot"
     if not name or name != name.strip() or name.startswith(".") or len(name.encode(errors="replace")) > MOST_BYTES:
         raise ScarletError(f"{what}: got {shown}, {wanted}")
-    if any(letter in "/\\" or unicodedata.category(letter) in _HIDDEN for letter in name):
+    if set("/\\") & set(name) or not is_plain_text(name):
         raise ScarletError(f"{what}: got {shown}, {wanted}")
     return name
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -64,14 +64,7 @@ class Predictor:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        learned = [
-            {"feature": one.feature, "effect": one.effect, "interval": list(one.interval)} for one in self.learned
-        ]
-        return {
-            "metric": self.metric, "trained": self.trained, "error": self.error,
-            "error_interval": list(self.error_interval), "tau": self.tau, "tau_interval": list(self.tau_interval),
-            "macs_tau": self.macs_tau, "learned": learned, "ridge": self.ridge.to_dict(),
-        }  # fmt: skip
+        return asdict(self)
 
 
 def fit_predictor(

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
@@ -15,6 +15,8 @@ from scarlet_zoo.nas.search.objectives import METRICS, SCORED, Limit, Objective
 from scarlet_zoo.nas.search.settings import Candidate
 from scarlet_zoo.utils.files import file_sha256
 from scarlet_zoo.utils.reading import bounded_text, parse_json
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,12 @@ def read_front(path: Path, limits: Sequence[Limit] = ()) -> list[Candidate]:
     return load_front(path).keeping(limits)
 
 
+def spread(rows: Sequence[Row], count: int) -> list[Row]:
+    """Return a number of rows evenly along a front, its ends first and last; all if there are fewer."""
+    count = min(count, len(rows))
+    return [rows[round(i * (len(rows) - 1) / max(count - 1, 1))] for i in range(count)]
+
+
 def choose_from(rows: Sequence[Candidate], how: str) -> list[Candidate]:
     """Choose candidates of a front: positions (``0,4,7``), ``spread:N`` evenly along it, or ``best:METRIC``.
 
@@ -133,8 +141,7 @@ def choose_from(rows: Sequence[Candidate], how: str) -> list[Candidate]:
     if kind == "best" and rest in METRICS and rest in rows[0].values:
         return [min(rows, key=lambda row: Objective(rest, METRICS[rest][1]).cost(row.values))]
     if kind == "spread" and rest.isdecimal() and int(rest) > 0:
-        count = min(int(rest), len(rows))
-        return [rows[round(i * (len(rows) - 1) / max(count - 1, 1))] for i in range(count)]
+        return spread(rows, int(rest))
     try:
         return [rows[int(text)] for text in how.split(",")]
     except (ValueError, IndexError) as error:
