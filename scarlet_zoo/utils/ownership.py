@@ -1,7 +1,8 @@
 """Own a folder or a file's name while a run writes it, so that two runs never mix.
 
-The system gives a lock back when its process ends, however it ends, so nothing is left behind by a killed run. A forked
-process does not keep its parent's locks. Where there are no locks, as on Windows, nothing is locked.
+The system gives a lock back when its process ends, however it ends, so a killed run owns nothing. Its empty lock file is
+taken over by the next run. A forked process does not keep its parent's locks. Where there are no locks, as on Windows,
+nothing is locked.
 """
 
 from __future__ import annotations
@@ -111,8 +112,9 @@ def _kept(handle: int) -> int:
 
 
 def _closed(handle: int) -> None:
-    _held.discard(handle)
-    os.close(handle)
+    if handle in _held:  # a forked process has closed its copy already
+        _held.discard(handle)
+        os.close(handle)
 
 
 def _give_up() -> None:
