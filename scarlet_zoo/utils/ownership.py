@@ -1,8 +1,8 @@
 """Own a folder or a file's name while a run writes it, so that two runs never mix.
 
-The system gives a lock back when its process ends, however it ends, so a killed run owns nothing. Its empty lock file is
-taken over by the next run. A forked process does not keep its parent's locks. Where there are no locks, as on Windows,
-nothing is locked.
+The system gives a lock back when its process ends, however it ends, so a killed run owns nothing; its empty lock file
+is taken over by the next run. A forked process does not keep its parent's locks. Where there are no locks, as on
+Windows, nothing is locked.
 """
 
 from __future__ import annotations
