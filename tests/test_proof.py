@@ -22,12 +22,12 @@ from scarlet_zoo.models.loading import load_network
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
-    """A small network as float and as integers for two instruction sets."""
+    """A small network as float and as integers for three instruction sets."""
     folder = tmp_path_factory.mktemp("files")
     network = load_network(FEW_LAYERS)
     images = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32)
     made = {"float": export_network(network, folder / "float", "native", Recipe()).path}
-    for isa in ("arm64", "x64"):
+    for isa in ("arm64", "x64-avx2", "x64"):
         made[isa] = export_network(network, folder / isa, "ort-int8", Recipe(), lambda: images,
                                    Int8(isa=isa, method="minmax")).path  # fmt: skip
     truth = OnnxClassifier(made["float"]).logits(images, 1)
@@ -53,18 +53,20 @@ def keys_of(value):
 @pytest.mark.skipif(not EMULATORS, reason="needs Debian's apt and qemu-user-static")
 def test_arm64_and_old_x64_answer_as_this_machine_does(cases, sysroot, tmp_path):
     rows = prove(cases, [this_processor(), *other_processors(sysroot)], tmp_path)
-    assert len(rows) == 3 * (2 + len(CPUS))
+    assert len(rows) == 4 * (2 + len(CPUS))
     by = {(row["file"], row["processor"]): row for row in rows}
     assert [row["error"] for row in rows] == [None] * len(rows)
     for cpu in CPUS:
         assert by["float", cpu]["answers"]["max_rel_diff"] < 1e-5
         assert by["float", cpu]["machine"] == "aarch64"
-        for isa in ("arm64", "x64"):
+        for isa in ("arm64", "x64-avx2", "x64"):
             assert by[isa, cpu]["golden"]["exact"] is True
             assert by[isa, cpu]["answers"]["same_bits"] is True
         assert by["float", cpu]["fusion"]["unblocked"] == by["float", cpu]["fusion"]["convolutions"]
-    # Weights of uint8 are what an x64 without a product of bytes needs, and give the same bits there.
-    assert by["x64", "Haswell"]["golden"]["exact"] is True
+    # Weights of seven bits, or of uint8, are what an x64 without a product of bytes needs: the same bits there.
+    for isa in ("x64-avx2", "x64"):
+        assert by[isa, "Haswell"]["golden"]["exact"] is True
+        assert by[isa, "Haswell"]["answers"]["same_bits"] is True
     assert by["arm64", "Haswell"]["golden"]["exact"] is None, "nothing is promised there"
     words = {word for row in rows for key in keys_of(row) for word in key.split("_")}
     assert not words & {"ms", "seconds", "s", "time", "latency", "p50"}

@@ -26,6 +26,7 @@ from scarlet_zoo.graph.quantization.exact import exact_network, runs_exactly
 from scarlet_zoo.graph.quantization.golden import Golden, check_golden, generate
 from scarlet_zoo.graph.quantization.grids import Grid
 from scarlet_zoo.graph.quantization.insert_qdq import mean_error, quantize_weight
+from scarlet_zoo.graph.quantization.isa import preset, usual_preset
 from scarlet_zoo.graph.quantization.quantize import Int8, quantize_int8
 from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.inference.load import load
@@ -82,12 +83,17 @@ def test_one_integer_gives_both_factors_of_a_hard_swish(level, high):
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 2**31))
 def test_weights_are_within_half_a_step_and_uint8_is_the_same_numbers(out, inner, seed):
     weight = np.random.default_rng(seed).standard_normal((out, inner, 3, 3)).astype(np.float32)
-    levels, scales = quantize_weight(weight, 0)
+    levels, scales = quantize_weight(weight, preset("x64-vnni"))
     wide = scales.reshape(-1, 1, 1, 1)
     assert np.abs(levels * wide - weight).max() <= 0.5001 * scales.max()
-    other, _ = quantize_weight(weight, 128)
+    other, _ = quantize_weight(weight, preset("x64"))
     assert other.dtype == np.uint8
     assert np.array_equal(other.astype(int) - 128, levels)
+    few, steps = quantize_weight(weight, preset("x64-avx2"))
+    assert few.dtype == np.int8
+    assert np.abs(few * steps.reshape(-1, 1, 1, 1) - weight).max() <= 0.5001 * steps.max()
+    # Two products with the largest uint8 fit in 16 bits.
+    assert 2 * 255 * np.abs(few.astype(int)).max() < 2**15
 
 
 def test_the_mean_error_of_rounded_weights_is_the_mean_of_the_outputs():
@@ -161,6 +167,34 @@ def test_uint8_weights_give_the_same_bits(quantized, uint8_weights):
     assert "x64" not in one.isas
     types = {tensor.name: tensor.data_type for tensor in onnx.load(uint8_weights.artifact.path).graph.initializer}
     assert {kind for name, kind in types.items() if name.endswith("_weight_q")} == {onnx.TensorProto.UINT8}
+
+
+@pytest.mark.slow
+def test_weights_of_seven_bits_are_exact_without_vnni(source, quantized, tmp_path):
+    artifact, images = source
+    made = quantize_int8(artifact.path, tmp_path / "q.onnx", images, Int8(isa="x64-avx2"))
+    file = made.artifact.path
+    assert runs_exactly(onnx.load(file), "x64")
+    assert set(Golden.of(made.artifact).isas) == {"x64", "x64-vnni", "arm64"}
+    assert check_golden(made.artifact).passed
+    assert exact_network(file).run(images, 6)[0] == pytest.approx(OnnxClassifier(file).logits(images, 6), abs=0)
+    # The price is at most a bit of the weights.
+    assert abs(made.sqnr_db - quantized.sqnr_db) < 6.1
+    # A weight beyond them saturates, and is known to.
+    wide = onnx.load(file)
+    tensor = next(t for t in wide.graph.initializer if t.name.endswith("_weight_q"))
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values.flat[0] = -65
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    assert not runs_exactly(wide, "x64")
+
+
+def test_a_processor_gets_the_preset_that_is_exact_and_fast_there(monkeypatch):
+    told = {"x64": "x64-avx2", "x64-vnni": "x64-vnni", "arm64": "arm64"}
+    for isa, usual in told.items():
+        monkeypatch.setattr("scarlet_zoo.graph.quantization.isa.this_isa", lambda isa=isa: isa)
+        assert usual_preset() == usual
+        assert isa in preset(usual).same_on
 
 
 @pytest.mark.slow

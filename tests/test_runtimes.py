@@ -19,6 +19,8 @@ from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.graph.quantization.isa import usual_preset
+from scarlet_zoo.latency import cpu_features
 from scarlet_zoo.models.loading import Network
 from scarlet_zoo.utils.installing import install_command
 
@@ -115,8 +117,12 @@ def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", found)
     code, out, _ = scarlet("doctor", "--json")
     assert code == 0
-    rows = {row["target"]: row for row in json.loads(out)}
+    said = json.loads(out)
+    rows = {row["target"]: row for row in said["targets"]}
     assert rows.keys() == TARGETS.keys()
+    assert said["cpu_features"] == cpu_features()
+    assert said["isa"] == usual_preset()
+    assert said["int8_faster"] is rows["ort-int8"]["suits_this_processor"]
     assert rows["ort-int8"]["runs"]
     assert rows["openvino"]["runs"]
     assert rows["openvino"]["versions"]["openvino"]
@@ -125,6 +131,7 @@ def test_doctor_says_what_works_and_how_to_get_the_rest(scarlet, monkeypatch):
     assert not rows["coreml"]["runs"]
     code, out, _ = scarlet("doctor")
     assert install_command("ncnn") in out
+    assert f"int8 files for {usual_preset()}" in out
 
 
 def test_a_missing_extra_is_one_sentence(scarlet, tmp_path, monkeypatch):

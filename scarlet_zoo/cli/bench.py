@@ -78,6 +78,7 @@ def bench_models(
     They are measured interleaved, each on its own runtime. --runs and --seconds are the mode's own when left out.
     --save writes the records for compare and replay.
     """
+    from scarlet_zoo.deployment.int8_speed import slow_int8_line
     from scarlet_zoo.latency import Settings
     from scarlet_zoo.measurement.bench import bench
     from scarlet_zoo.measurement.records import write_records
@@ -97,6 +98,9 @@ def bench_models(
     def render(console: Console) -> None:
         console.print(records_table(records))
         sentence(console, conditions_line(records[0].conditions.model_dump()))
+        slow = slow_int8_line() if any(record.conditions.precision == "int8" for record in records) else None
+        if slow is not None:
+            sentence(console, slow)
         for record in records:
             if record.exact is False:
                 sentence(console, f"WRONG ANSWERS: this processor's kernels saturate on {record.file}")

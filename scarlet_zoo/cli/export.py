@@ -75,7 +75,7 @@ def export(
     The network is folded and written in the target's graph variant. int8 files are calibrated; files of runtimes other
     than ONNX Runtime are verified.
     """
-    from scarlet_zoo.cli.quantize import int8_of
+    from scarlet_zoo.cli.quantize import int8_of, tell_of_int8
     from scarlet_zoo.data.calibration_sets import read_any_calibration
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
@@ -112,6 +112,8 @@ def export(
             exported, tuning = tune_export(network, out, recipe, progress=progress, file=file)
         else:
             exported = export_network(network, out, what.target, recipe, images, int8, progress, file=file)
+    if exported.quantized is not None:
+        tell_of_int8(exported.quantized, int8)
     value = exported.to_dict() | ({"tuning": [row.to_dict() for row in tuning.table]} if tuning else {})
     value |= described
 

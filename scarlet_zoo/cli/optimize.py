@@ -178,12 +178,13 @@ def sensitivity(
 def doctor(as_json: Json = False) -> None:
     """List the targets that this machine can export and run.
 
-    Also prints how to install what is missing.
+    Also prints how to install what is missing, the processor's instruction sets, and whether int8 is faster on it.
     """
-    from scarlet_zoo.deployment.runtimes.doctor import check_up
+    from scarlet_zoo.deployment.int8_speed import slow_int8_line
+    from scarlet_zoo.deployment.runtimes.doctor import check_up, this_host
     from scarlet_zoo.deployment.targets import this_processor
 
-    rows = check_up()
+    rows, host = check_up(), this_host()
 
     def render(console: Console) -> None:
         header = ("target", "export", "run", "variant", "precision", "processors")
@@ -196,13 +197,16 @@ def doctor(as_json: Json = False) -> None:
             if row.remedy:
                 # Not wrapped here, so that the command can be copied whole.
                 console.print(f"{row.target}: {row.remedy}")
+        console.print(f"processor: {host.processor} ({' '.join(host.cpu_features)}), int8 files for {host.isa}")
+        if slow := slow_int8_line():
+            sentence(console, slow)
         for row in rows:
             wanted = row.processors.get(this_processor(), ())
             if row.suits_this_processor is False and wanted:
                 missing = f"its speed needs one of {' '.join(wanted)}, and this processor has none of them."
                 sentence(console, f"{row.target}: {missing}")
 
-    emit(as_json, [row.to_dict() for row in rows], render)
+    emit(as_json, {**host.to_dict(), "targets": [row.to_dict() for row in rows]}, render)
 
 
 def _yes(holds: bool) -> str:

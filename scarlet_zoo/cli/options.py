@@ -132,7 +132,10 @@ Plot = Annotated[
 ]
 Isa = Annotated[
     str | None,
-    typer.Option(help="Instruction set that int8 is for: x64-vnni, x64 or arm64; this machine's when left out."),
+    typer.Option(
+        help="Instruction set that int8 is for: arm64 (phones), x64-vnni, x64-avx2 (weights of 7 bits) or x64 (8 bits, "
+        "slow); this machine's when left out."
+    ),
 ]
 KeepFloat = Annotated[
     list[str] | None,

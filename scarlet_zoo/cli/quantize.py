@@ -9,15 +9,23 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark
 from scarlet_zoo.deployment.image_feed import feed_of_file
+from scarlet_zoo.deployment.int8_speed import far_from_float_line, int8_file_lines
 from scarlet_zoo.deployment.quantize_file import quantize_file
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.graph.quantization.quantize import LEAST_SQNR_DB, Int8
+from scarlet_zoo.graph.quantization.quantize import LEAST_SQNR_DB, Int8, Quantized
 
 
 def int8_of(isa: str | None, ranges: str | None, keep_float: Sequence[str] | None, least_sqnr: float | None) -> Int8:
     """The settings of a quantisation that the options give; what is left out has its default."""
     least = LEAST_SQNR_DB if least_sqnr is None else least_sqnr
     return Int8(isa=isa, method=ranges or "auto", keep_float=tuple(keep_float or ()), least_sqnr_db=least)
+
+
+def tell_of_int8(made: Quantized, how: Int8) -> None:
+    """Print what a user should know of an integer file: whether it is close to the float one, and fast here."""
+    far = far_from_float_line(made.sqnr_db, made.top1_agreement)
+    for line in (*([far] if far else []), *int8_file_lines(how.isa)):
+        remark(line)
 
 
 def quantize_to(
@@ -47,6 +55,7 @@ def quantize_to(
         remark(line)
     with progress_bar("calibrate") as progress:
         made = quantize_file(file, path, feed, calibration, how, limit=images, progress=progress)
+    tell_of_int8(made.quantized, how)
     if made.quantized.judged_on == "calibration":
         remark(f"{path}: there are too few images to set some aside, so it is verified on those of its calibration")
 

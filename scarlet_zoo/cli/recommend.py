@@ -72,6 +72,8 @@ def _render(console: Console, answer: Recommendation) -> None:
         one = answer.in_integers
         interval = f"{one.p50_ms:.2f} ms [{one.low_ms:.2f}, {one.high_ms:.2f}]{unstable_mark(one.stable)}"
         sentence(console, f"in int8: {one.network}, {interval}; measure its int8 accuracy yourself")
+    if answer.slow_int8 is not None:
+        sentence(console, answer.slow_int8)
     if answer.maybe:
         rows = [
             (

@@ -71,8 +71,12 @@ class Target:
 
 def this_processor() -> str:
     """The name of this machine's processor, as recipes spell it."""
-    machine = platform.machine().lower()
-    return _SAME_PROCESSOR.get(machine, machine)
+    return usual_name(platform.machine())
+
+
+def usual_name(machine: str) -> str:
+    """The name of a processor as recipes spell it, given any system's name for it."""
+    return _SAME_PROCESSOR.get(machine.lower(), machine.lower())
 
 
 def target_of(recipe: TargetRecipe, machine: str) -> Target:

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.deployment.int8_speed import int8_is_faster
 from scarlet_zoo.errors import RecordError
 from scarlet_zoo.measurement.compare import median_interval
 from scarlet_zoo.measurement.own_accuracies import OwnAccuracy, accuracy_of, read_accuracies
 from scarlet_zoo.measurement.published import published_peers
-from scarlet_zoo.measurement.records import Record, check_record, read_json
+from scarlet_zoo.measurement.records import Conditions, Record, check_record, read_json
 from scarlet_zoo.utils.markdown import unstable_mark
 
 CONFIDENCE = 0.95
@@ -67,6 +68,8 @@ class Recommendation:
         in_integers: the same among int8 files of unknown accuracy; None if there is none.
         maybe: more accurate networks whose interval contains the budget; another measurement may decide.
         reason: the reason for the answer, in one sentence.
+        slow_int8: a sentence if int8 was measured to be no faster than float32 on the device, or is not expected to be
+            by its instruction sets; None otherwise.
     """
 
     device: str
@@ -76,6 +79,7 @@ class Recommendation:
     in_integers: Option | None
     maybe: tuple[Option, ...]
     reason: str
+    slow_int8: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""
@@ -141,7 +145,24 @@ def recommend(
                   if option.low_ms <= budget_ms < option.high_ms and (option.top1 or 0.0) > least)  # fmt: skip
     reason = _reason(devices[0], options, choice, integers, maybe, budget_ms)
     return Recommendation(device=devices[0], budget_ms=budget_ms, min_top1=min_top1, choice=choice,
-                          in_integers=integers, maybe=maybe, reason=reason)  # fmt: skip
+                          in_integers=integers, maybe=maybe, reason=reason,
+                          slow_int8=_slow_int8(_options(rows, ()), rows[0].conditions))  # fmt: skip
+
+
+def _slow_int8(options: Sequence[Option], conditions: Conditions) -> str | None:
+    """What is known of int8 on the device: the best ratio that was measured, else what its instruction sets say."""
+    ratios = []
+    for one in _steady([option for option in options if option.precision == "int8"]):
+        same = (one.network, one.threads, "float32")
+        floats = [row.p50_ms for row in _steady(options) if (row.network, row.threads, row.precision) == same]
+        ratios += [(one.p50_ms / min(floats), one.network)] if floats else []
+    if ratios:
+        ratio, network = min(ratios)
+        said = f"int8 was no faster than float32 on this device: {network} took {ratio:.2f} times as long"
+        return said if ratio > 1 else None
+    if int8_is_faster(conditions.machine, conditions.cpu_features or ()) is False:
+        return "int8 may be no faster than float32 on this device, by its instruction sets; measure both files"
+    return None
 
 
 def _best(options: Iterable[Option], budget_ms: float) -> Option | None:

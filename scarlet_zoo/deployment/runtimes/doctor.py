@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from scarlet_zoo.deployment.int8_speed import int8_is_faster
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, get_runtime, missing_modules, versions
 from scarlet_zoo.deployment.targets import TARGETS, this_processor
-from scarlet_zoo.latency import cpu_features
+from scarlet_zoo.graph.quantization.isa import usual_preset
+from scarlet_zoo.latency import cpu_features, cpu_model
 from scarlet_zoo.utils.installing import install_command
 from scarlet_zoo.utils.silence import silence
 
@@ -46,6 +48,34 @@ class CheckUp:
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Host:
+    """What of this machine decides which files are fast on it.
+
+    Attributes:
+        processor: name of the processor.
+        cpu_features: its instruction sets that matter, under the system's names.
+        isa: the preset of int8 files for it, see :mod:`scarlet_zoo.graph.quantization.isa`.
+        int8_faster: whether int8 files are expected to be faster on it than float32 ones; None if its instruction sets
+            are not known.
+    """
+
+    processor: str
+    cpu_features: tuple[str, ...]
+    isa: str
+    int8_faster: bool | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+
+def this_host() -> Host:
+    """Describe this machine's processor."""
+    found = tuple(cpu_features())
+    return Host(cpu_model(), found, usual_preset(), int8_is_faster(this_processor(), found))
 
 
 def check_up() -> list[CheckUp]:

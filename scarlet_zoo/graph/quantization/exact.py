@@ -1,10 +1,10 @@
 """Compute an int8 file in exact integer arithmetic, whatever the processor.
 
 A product of a uint8 and an int8 has 16 bits. x64 processors without VNNI add two such products in 16 bits and let the
-sum saturate in silence, so a file with int8 weights gives other answers there. The same weights as uint8 with zero 128
-stand for the same numbers; their products are widened before they are added, on every processor, and no sum of
-integers in 32 bits is rounded. So the file with its weights rewritten in this way is the reference: for golden
-outputs, for the choice of ranges, for the correction of biases, and for every figure that is printed.
+sum saturate in silence, so a file with int8 weights of more than 7 bits gives other answers there. The same weights as
+uint8 with zero 128 stand for the same numbers; their products are widened before they are added, on every processor,
+and no sum of integers in 32 bits is rounded. So the file with its weights rewritten in this way is the reference: for
+golden outputs, for the choice of ranges, for the correction of biases, and for every figure that is printed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from onnx import numpy_helper
 
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.graph.load import read_onnx
-from scarlet_zoo.graph.quantization.isa import this_isa
+from scarlet_zoo.graph.quantization.isa import MOST_IN_PAIRS, this_isa
 from scarlet_zoo.graph.session import OnnxNetwork
 
 # Operators with a sum of products, and the positions of their weight's scale and zero in operator-oriented files.
@@ -46,11 +46,17 @@ def _int8_readers(graph: onnx.GraphProto) -> Iterator[tuple[onnx.NodeProto, int,
 def runs_exactly(model: onnx.ModelProto, isa: str | None = None) -> bool:
     """Whether a processor's kernels compute a file's sums of products exactly.
 
+    Without VNNI they do where the int8 weights are small enough, see :mod:`.isa`.
+
     Args:
         model: the file's model.
         isa: class of the processor; that of this machine when left out.
     """
-    return (isa or this_isa()) != "x64" or not any(_int8_readers(model.graph))
+    if (isa or this_isa()) != "x64":
+        return True
+    read = {reader.input[at] for reader, at, _ in _int8_readers(model.graph)}
+    weights = (numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name in read)
+    return all(int(np.abs(weight.astype(np.int16)).max(initial=0)) <= MOST_IN_PAIRS for weight in weights)
 
 
 def saturates_here(path: Path) -> bool:
@@ -68,7 +74,7 @@ def warn_if_inexact(path: Path) -> bool:
         return False
     warnings.warn(
         f"{path}: has int8 weights, and this processor has no VNNI, so sums saturate and its answers are not the "
-        "file's own; for this processor export with --isa x64",
+        "file's own; for this processor export with --isa x64-avx2",
         ScarletWarning,
         stacklevel=2,
     )

@@ -20,30 +20,31 @@ from scarlet_zoo.graph.passes.rewrite import array_of, producer, scalar_of
 from scarlet_zoo.graph.quantization.bias import Means
 from scarlet_zoo.graph.quantization.calibrate import LEVELS
 from scarlet_zoo.graph.quantization.grids import Grid
+from scarlet_zoo.graph.quantization.isa import Preset
 from scarlet_zoo.graph.quantization.plan import Plan, Swish, bounds_of, data_of
 
-_MOST = 127
 # Largest magnitude of an int32 bias, which leaves room for the sum of products.
 _MOST_BIAS = 2.0**30
 
 
 def quantize_weight(
-    weight: NDArray[np.float32], zero: int, least: NDArray[np.float64] | float = 0.0
+    weight: NDArray[np.float32], how: Preset, least: NDArray[np.float64] | float = 0.0
 ) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
     """Quantise a weight symmetrically, with one scale for each output channel, rounding to nearest.
 
     Args:
         weight: float32 (out, ...).
-        zero: 0 gives int8, 128 gives uint8 with zero 128; both stand for the same numbers.
+        how: gives the largest integer, and their zero: 0 gives int8, 128 gives uint8; both stand for the same numbers.
         least: lower bounds of the scales, see :func:`least_scales`.
 
     Returns:
         The integers, in the weight's shape, and the scales (out,).
     """
     flat = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
-    scales = np.maximum(np.where(flat > 0, flat / _MOST, 1.0), least).astype(np.float32)
+    scales = np.maximum(np.where(flat > 0, flat / how.most, 1.0), least).astype(np.float32)
     levels = np.rint(weight / scales.reshape(-1, *[1] * (weight.ndim - 1)))
-    return (np.clip(levels, -_MOST, _MOST) + zero).astype(np.uint8 if zero else np.int8), scales
+    levels = np.clip(levels, -how.most, how.most) + how.weight_zero
+    return levels.astype(np.uint8 if how.weight_zero else np.int8), scales
 
 
 def least_scales(bias: NDArray[np.float32] | None, data_scale: float) -> NDArray[np.float64] | float:
@@ -76,9 +77,9 @@ class Inserter:
     """Rewrite a graph according to a plan, in place."""
 
     def __init__(
-        self, graph: ir.Graph, plan: Plan, grids: Mapping[str, Grid], weight_zero: int, means: Mapping[str, Means]
+        self, graph: ir.Graph, plan: Plan, grids: Mapping[str, Grid], weights: Preset, means: Mapping[str, Means]
     ) -> None:
-        self.graph, self.plan, self.grids, self.weight_zero, self.means = graph, plan, grids, weight_zero, means
+        self.graph, self.plan, self.grids, self.weights, self.means = graph, plan, grids, weights, means
         self._clipped = {str(node.outputs[0].name): node for node in plan.clipped}
         self._dequantized: dict[str, ir.Value] = {}
         self._inner: dict[str, ir.Value] = {}
@@ -207,7 +208,7 @@ class Inserter:
         means = self.means.get(str(dequantize.inputs[0].name if dequantize.inputs[0] else ""))
         if bias is None and means is not None:
             bias = np.zeros(len(rows), np.float32)
-        levels, scales = quantize_weight(rows, self.weight_zero, least_scales(bias, scale))
+        levels, scales = quantize_weight(rows, self.weights, least_scales(bias, scale))
         axis = 1 if transposed else 0
         self._dequantize_constant(node, 1, levels.T if transposed else levels, scales, axis)
         if bias is None:
@@ -216,7 +217,7 @@ class Inserter:
         drift: NDArray[np.float64] | float = 0.0
         if means is not None:
             spread = scales.astype(np.float64).reshape(-1, *[1] * (rows.ndim - 1))
-            drift = mean_error((levels.astype(np.float64) - self.weight_zero) * spread - rows, means)
+            drift = mean_error((levels.astype(np.float64) - self.weights.weight_zero) * spread - rows, means)
         whole = np.clip(np.rint((np.broadcast_to(bias, len(rows)) - drift) / product), -(2**31), 2**31 - 1)
         self._dequantize_constant(node, 2, whole.astype(np.int32), product.astype(np.float32), 0)
 
@@ -225,7 +226,7 @@ class Inserter:
     ) -> None:
         """Replace a constant input of a node by integers with their scales."""
         stem = f"{node.outputs[0].name}_{'weight' if position == 1 else 'bias'}"
-        zero = self.weight_zero if position == 1 else 0
+        zero = self.weights.weight_zero if position == 1 else 0
         values = [self._constant(f"{stem}_q", levels), self._constant(f"{stem}_scale", scales),
                   self._constant(f"{stem}_zero", np.full(len(scales), zero, dtype=levels.dtype))]  # fmt: skip
         dequantize = ir.node("DequantizeLinear", values, {"axis": axis}, name=f"{stem}_dequantize")
@@ -267,7 +268,7 @@ def insert(
     graph: ir.Graph,
     plan: Plan,
     grids: Mapping[str, Grid],
-    weight_zero: int = 0,
+    weights: Preset,
     means: Mapping[str, Means] | None = None,
 ) -> None:
     """Insert quantise and dequantise operators into a graph according to a plan, in place.
@@ -276,8 +277,8 @@ def insert(
         graph: a graph in variant ``friendly``.
         plan: the plan.
         grids: the grid of every tensor of the plan.
-        weight_zero: 0 for int8 weights, 128 for uint8 weights.
+        weights: the integers of the weights.
         means: channel means of tensors of integers, by the name of the integers; where they are known, the bias
             corrects the mean error of the rounded weights.
     """
-    Inserter(graph, plan, grids, weight_zero, means or {}).run()
+    Inserter(graph, plan, grids, weights, means or {}).run()

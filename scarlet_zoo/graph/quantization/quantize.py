@@ -33,7 +33,7 @@ from scarlet_zoo.graph.passes.lower import lower
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, observe
 from scarlet_zoo.graph.quantization.exact import rounds_in_float
 from scarlet_zoo.graph.quantization.golden import KEY, has_integer_logits, make_golden
-from scarlet_zoo.graph.quantization.isa import preset, this_isa
+from scarlet_zoo.graph.quantization.isa import preset, usual_preset
 from scarlet_zoo.graph.quantization.plan import plan, tensors_of
 from scarlet_zoo.graph.quantization.trial import Trial, spread_of
 from scarlet_zoo.graph.session import OnnxNetwork
@@ -56,7 +56,7 @@ class Int8:
     """How to quantise.
 
     Attributes:
-        isa: class of instruction sets (:mod:`.isa`); that of this machine when left out.
+        isa: a preset of :mod:`.isa`; that of this machine when left out.
         method: how ranges are chosen: ``minmax``, ``percentile``, ``mse``, or ``auto`` for the one with the
             smallest error on a quarter of the images, which is not used for calibration.
         correct_bias: correct the mean error of rounded weights in the biases.
@@ -72,7 +72,7 @@ class Int8:
     least_sqnr_db: float | None = LEAST_SQNR_DB
 
     def __post_init__(self) -> None:
-        preset(self.isa or this_isa())
+        preset(self.isa or usual_preset())
         if self.method not in (AUTO, *METHODS):
             raise ExportError(f"calibration method: got {self.method!r}, wanted auto or one of {' '.join(METHODS)}")
 
@@ -152,7 +152,7 @@ def quantize_int8(
     observed = observe(model, tensors_of(planned), calibration, progress)
     trial = Trial(
         model, observed, calibration, judged, network.run(judged, network.batch),
-        weight_zero=preset(how.isa or this_isa()).weight_zero, keep_float=how.keep_float, correct_bias=how.correct_bias,
+        weights=preset(how.isa or usual_preset()), keep_float=how.keep_float, correct_bias=how.correct_bias,
     )  # fmt: skip
     tried = {method: trial.run(method) for method in (METHODS if how.method == AUTO else (how.method,))}
     best = max(tried, key=lambda method: tried[method].sqnr_db)
@@ -235,7 +235,7 @@ def _describe(
     feed: Preprocessing | None,
 ) -> None:
     """Write the metadata, check the file, and add golden outputs if it takes known images and gives integer logits."""
-    isa = how.isa or this_isa()
+    isa = how.isa or usual_preset()
     proto = onnx.load(path)
     metadata = {entry.key: entry.value for entry in proto.metadata_props} | source.metadata
     metadata |= {

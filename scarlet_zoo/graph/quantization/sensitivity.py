@@ -12,6 +12,7 @@ import numpy as np
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.graph.quantization.calibrate import METHODS, Array, observe
 from scarlet_zoo.graph.quantization.grids import with_aliases
+from scarlet_zoo.graph.quantization.isa import preset, usual_preset
 from scarlet_zoo.graph.quantization.plan import plan, tensors_of
 from scarlet_zoo.graph.quantization.quantize import friendly_model
 from scarlet_zoo.graph.quantization.trial import noise_alone
@@ -67,7 +68,7 @@ def sensitivities(
     planned = plan(model.graph)
     observed = observe(model, tensors_of(planned), taken)
     ranges = with_aliases(planned, {name: METHODS[method](seen) for name, seen in observed.items()})
-    noises = noise_alone(model, ranges, images[:_IMAGES], taken, progress=progress)
+    noises = noise_alone(model, ranges, images[:_IMAGES], taken, preset(usual_preset()), progress=progress)
     operators = {str(node.name): node.op_type for node in planned.operators}
     rows = [
         Sensitivity(name, operators[name], float(-10 * np.log10(max(noise, 1e-300)))) for name, noise in noises.items()

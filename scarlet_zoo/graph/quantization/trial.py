@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,14 @@ from scarlet_zoo.graph.quantization.exact import exact_model
 from scarlet_zoo.graph.quantization.float_layers import guard_float_layers, layers_to_keep
 from scarlet_zoo.graph.quantization.grids import choose_grids, with_aliases
 from scarlet_zoo.graph.quantization.insert_qdq import insert
-from scarlet_zoo.graph.quantization.isa import preset
+from scarlet_zoo.graph.quantization.isa import Preset
 from scarlet_zoo.graph.quantization.plan import plan
 from scarlet_zoo.graph.session import OnnxNetwork
 
 Outputs = list[NDArray[np.float64]]
 Progress = Callable[[int, int], None]
 # Zero of uint8 weights, whose kernels are exact on every processor.
-_EXACT_ZERO = preset("x64").weight_zero
+_EXACT_ZERO = 128
 _JUDGED = 4
 
 
@@ -47,7 +47,7 @@ class Trial:
         images: the calibration images, as the network takes them.
         judged: images to judge on, (N, C, H, W).
         truth: the float network's outputs for them.
-        weight_zero: 0 for int8 weights, 128 for uint8 weights.
+        weights: the integers of the weights.
         keep_float: names of nodes to leave in float.
         correct_bias: whether the biases correct the mean error of rounded weights.
     """
@@ -57,7 +57,7 @@ class Trial:
     images: Array
     judged: Array
     truth: Outputs
-    weight_zero: int
+    weights: Preset
     keep_float: tuple[str, ...] = ()
     correct_bias: bool = True
 
@@ -70,9 +70,9 @@ class Trial:
         """Quantise with a method, these layers left in float, and judge."""
         ranges = self.ranges(method)
         kept = (*self.keep_float, *kept)
-        first = inserted(self.model, ranges, kept, _EXACT_ZERO, {}) if self.correct_bias else None
+        first = inserted(self.model, ranges, kept, _exact(self.weights), {}) if self.correct_bias else None
         means = channel_means(first, self.images) if first is not None else {}
-        proto = ir.serde.serialize_model(inserted(self.model, ranges, kept, self.weight_zero, means))
+        proto = ir.serde.serialize_model(inserted(self.model, ranges, kept, self.weights, means))
         network = OnnxNetwork(Path("int8.onnx"), exact_model(proto).SerializeToString())
         score = compare_outputs(self.truth, network.run(self.judged, network.batch))
         content: bytes = proto.SerializeToString(deterministic=True)
@@ -81,7 +81,8 @@ class Trial:
     def layers_to_keep(self, method: str, wanted_db: float) -> tuple[str, ...]:
         """The layers to leave in float for this SQNR."""
         ranges = self.ranges(method)
-        alone = noise_alone(self.model, ranges, self.judged[:_JUDGED], self.images, frozenset(self.keep_float))
+        alone = noise_alone(self.model, ranges, self.judged[:_JUDGED], self.images, self.weights,
+                            frozenset(self.keep_float))  # fmt: skip
         return layers_to_keep(alone, wanted_db, lambda kept: self.run(method, kept).sqnr_db)
 
 
@@ -90,6 +91,7 @@ def noise_alone(
     ranges: Mapping[str, tuple[float, float]],
     judged: Array,
     images: Array,
+    weights: Preset,
     skipped: frozenset[str] = frozenset(),
     progress: Progress | None = None,
 ) -> dict[str, float]:
@@ -100,21 +102,27 @@ def noise_alone(
         ranges: (low, high) of every tensor of the plan.
         judged: images to judge on, (N, C, H, W).
         images: calibration images, for the correction of biases.
+        weights: the integers of the weights.
         skipped: names of nodes that stay in float.
         progress: called with (done, expected), in layers.
     """
-    truth = outputs_of(model, judged)
-    means = channel_means(inserted(model, ranges, tuple(skipped), _EXACT_ZERO, {}), images)
+    truth, exact = outputs_of(model, judged), _exact(weights)
+    means = channel_means(inserted(model, ranges, tuple(skipped), exact, {}), images)
     operators = plan(model.graph, skipped).operators
     layers = [str(node.name) for node in operators if node.op_type in ("Conv", "Gemm")]
     noises = {}
     for done, layer in enumerate(layers):
         others = {str(node.name) for node in operators} - {layer} | skipped
-        alone = inserted(model, ranges, tuple(others), _EXACT_ZERO, means)
+        alone = inserted(model, ranges, tuple(others), exact, means)
         noises[layer] = 10 ** (-float(compare_outputs(truth, outputs_of(alone, judged))["sqnr_db"] or 0.0) / 10)
         if progress is not None:
             progress(done + 1, len(layers))
     return noises
+
+
+def _exact(weights: Preset) -> Preset:
+    """The same numbers in the types that every processor computes exactly."""
+    return replace(weights, weight_zero=_EXACT_ZERO)
 
 
 def outputs_of(model: ir.Model, images: Array) -> Outputs:
@@ -127,13 +135,13 @@ def inserted(
     model: ir.Model,
     ranges: Mapping[str, tuple[float, float]],
     kept: Sequence[str],
-    zero: int,
+    weights: Preset,
     means: Mapping[str, Means],
 ) -> ir.Model:
     """A copy of the model with its integer operators."""
     quantized = model.clone()
     todo = plan(quantized.graph, frozenset(kept))
-    insert(quantized.graph, todo, choose_grids(todo, ranges), zero, means)
+    insert(quantized.graph, todo, choose_grids(todo, ranges), weights, means)
     guard_float_layers(quantized.graph)
     tidy(quantized)
     return quantized
