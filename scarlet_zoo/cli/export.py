@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     Calibration,
     CalibrationImages,
+    DataDir,
+    DataOrNone,
     Isa,
     Json,
     KeepFloat,
@@ -28,9 +31,11 @@ from scarlet_zoo.cli.options import (
     path_of,
     probe_folder,
 )
+from scarlet_zoo.cli.precision import MaxDrop, check_budget, decide_precision
 from scarlet_zoo.cli.shared import ExportOptions, with_shared_options
 
 if TYPE_CHECKING:
+    from scarlet_zoo.data.preprocessing import Preprocessing
     from scarlet_zoo.models.loading import Network
 
 Float16Weights = Annotated[
@@ -47,6 +52,23 @@ def prepared(network: Network, preprocessing: str) -> Network:
         remark(f"{network.name}: {note}")
     own = network.preprocessing
     return replace(network, preprocessing=given.complete(own, own.size))
+
+
+def _reader(
+    calibration: str | None, feed: Preprocessing, limit: int, described: dict[str, Any]
+) -> Callable[[], Any] | None:
+    """A function that reads the calibration images and notes what they are; None where there are none."""
+    if calibration is None:
+        return None
+
+    def read() -> Any:
+        from scarlet_zoo.data.calibration_sets import read_any_calibration
+
+        found = read_any_calibration(calibration, feed, limit)
+        described["calibration"] = found.to_dict()
+        return found.images
+
+    return read
 
 
 def register(app: typer.Typer) -> None:
@@ -67,24 +89,29 @@ def export(
     keep_float: KeepFloat = None,
     least_sqnr: LeastSqnr = None,
     tune: Tune = False,
+    max_drop: MaxDrop = None,
+    data: DataOrNone = None,
+    data_dir: DataDir = None,
     float16_weights: Float16Weights = False,
     preprocessing: PreprocessingOrOwn = None,
 ) -> None:
     """Export a network to the file of a deployment target.
 
     The network is folded and written in the target's graph variant. int8 files are calibrated; files of runtimes other
-    than ONNX Runtime are verified.
+    than ONNX Runtime are verified. With --tune and --max-drop the file is int8 where that pays on this machine.
     """
     from scarlet_zoo.cli.quantize import int8_of, tell_of_int8
-    from scarlet_zoo.data.calibration_sets import read_any_calibration
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
+    from scarlet_zoo.graph.artifact import read_artifact
     from scarlet_zoo.models.loading import load_network
 
     recipe = what.recipe(get_target(what.target).form, float16_weights=float16_weights)
     in_integers = get_target(what.target).precision == "int8"
-    apply_only(in_integers, "an int8 target", calibration=calibration, isa=isa, ranges=ranges,
+    apply_only(tune, "--tune", max_drop=max_drop)
+    apply_only(in_integers or max_drop is not None, "an int8 target", calibration=calibration, isa=isa, ranges=ranges,
                keep_float=" ".join(keep_float or ()) or None, least_sqnr=least_sqnr)  # fmt: skip
+    check_budget(max_drop, data, data_dir, calibration)
     int8 = int8_of(isa, ranges, keep_float, least_sqnr)
     if tune:
         float_variant(what.target)  # raises for targets other than float32 on ONNX Runtime
@@ -95,16 +122,8 @@ def export(
                            in_chans=what.in_chans)  # fmt: skip
     if preprocessing is not None:
         network = prepared(network, preprocessing)
-    images = None
     described: dict[str, Any] = {}
-    if calibration is not None:
-        feed = network.preprocessing
-
-        def images() -> Any:
-            read = read_any_calibration(calibration, feed, calibration_images)
-            described["calibration"] = read.to_dict()
-            return read.images
-
+    images = _reader(calibration, network.preprocessing, calibration_images, described)
     say(f"export for {what.target}")
     tuning = None
     with progress_bar("measure" if tune else "calibrate") as progress:
@@ -112,10 +131,14 @@ def export(
             exported, tuning = tune_export(network, out, recipe, progress=progress, file=file)
         else:
             exported = export_network(network, out, what.target, recipe, images, int8, progress, file=file)
+    choice = None
+    if max_drop is not None:
+        choice = decide_precision(exported.path, max_drop, str(data), data_dir, images, int8, network.preprocessing)
+        exported = replace(exported, described=read_artifact(exported.path).to_dict())
     if exported.quantized is not None:
         tell_of_int8(exported.quantized, int8)
     value = exported.to_dict() | ({"tuning": [row.to_dict() for row in tuning.table]} if tuning else {})
-    value |= described
+    value |= described | ({"precision_choice": choice.to_dict()} if choice else {})
 
     def render(console: Console) -> None:
         if tuning is not None:

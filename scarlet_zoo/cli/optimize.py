@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from scarlet_zoo.cli.options import (
     Calibration,
     CalibrationImages,
     CalibrationImagesOrUsual,
+    DataDir,
+    DataOrNone,
     FileName,
     Force,
     Isa,
@@ -31,6 +34,7 @@ from scarlet_zoo.cli.options import (
     named_file,
     probe_folder,
 )
+from scarlet_zoo.cli.precision import MaxDrop, check_budget, decide_for_file
 
 Runtime = Annotated[
     str, typer.Option(help="Version of ONNX Runtime: ort (installed here), or another, such as ort==1.22.1.")
@@ -51,6 +55,9 @@ def optimize(
     as_json: Json = False,
     target: Target = "native",
     tune: Tune = False,
+    max_drop: MaxDrop = None,
+    data: DataOrNone = None,
+    data_dir: DataDir = None,
     shape: Shapes = None,
     name: FileName = None,
     force: Force = False,
@@ -66,15 +73,15 @@ def optimize(
 
     The graph is rewritten into the graph variant of --target, or with --tune into the fastest one on this machine. The
     result is verified against the original file. For an int8 target the file is quantised, on the images of
-    --calibration, into NAME.int8.onnx.
+    --calibration, into NAME.int8.onnx. With --tune and --max-drop the file is int8 where that pays on this machine.
     """
+    from scarlet_zoo.cli.quantize import int8_of, quantize_to
     from scarlet_zoo.deployment.optimize import optimize_file, refuse_to_overwrite, tune_file
     from scarlet_zoo.deployment.targets import float_variant, get_target
+    from scarlet_zoo.graph.artifact import read_artifact
 
     wanted = get_target(target)
     if (wanted.runtime, wanted.precision) == ("ort", "int8") and not tune:
-        from scarlet_zoo.cli.quantize import int8_of, quantize_to
-
         apply_only(False, "float targets", shape=" ".join(shape or ()) or None)
         probe_folder(out)
         how = int8_of(isa, ranges, keep_float, least_sqnr)
@@ -84,9 +91,11 @@ def optimize(
         quantize_to(file, path, target, how, calibration, calibration_images or 128, preprocessing, as_json)
         return
     form, table_of = float_variant(target), None
-    apply_only(False, "an int8 target", calibration=calibration, calibration_images=calibration_images, isa=isa,
-               ranges=ranges, keep_float=" ".join(keep_float or ()) or None, least_sqnr=least_sqnr,
-               preprocessing=preprocessing)  # fmt: skip
+    apply_only(tune, "--tune", max_drop=max_drop)
+    check_budget(max_drop, data, data_dir, calibration)
+    apply_only(max_drop is not None, "an int8 target", calibration=calibration, isa=isa, ranges=ranges,
+               calibration_images=calibration_images, keep_float=" ".join(keep_float or ()) or None,
+               least_sqnr=least_sqnr, preprocessing=preprocessing)  # fmt: skip
     probe_folder(out)
     path, shapes = out / named_file(name, file.name), shape or ()
     if tune:
@@ -94,7 +103,14 @@ def optimize(
             optimized, table_of = tune_file(file, path, progress, shapes=shapes, force=force)
     else:
         optimized = optimize_file(file, path, form, shapes=shapes, force=force)
+    choice = None
+    if max_drop is not None:
+        how = int8_of(isa, ranges, keep_float, least_sqnr)
+        choice = decide_for_file(file, path, max_drop, str(data), data_dir, str(calibration),
+                                 calibration_images or 128, how, preprocessing)  # fmt: skip
+        optimized = replace(optimized, artifact=read_artifact(path))
     value = optimized.to_dict() | ({"tuning": [row.to_dict() for row in table_of.table]} if table_of else {})
+    value |= {"precision_choice": choice.to_dict()} if choice else {}
 
     def render(console: Console) -> None:
         rows = [("path", value["path"]), ("variant", value["form"]), ("SQNR", f"{optimized.parity.sqnr_db:.0f} dB")]

@@ -23,9 +23,16 @@ def int8_of(isa: str | None, ranges: str | None, keep_float: Sequence[str] | Non
 
 def tell_of_int8(made: Quantized, how: Int8) -> None:
     """Print what a user should know of an integer file: whether it is close to the float one, and fast here."""
-    far = far_from_float_line(made.sqnr_db, made.top1_agreement)
-    for line in (*([far] if far else []), *int8_file_lines(how.isa)):
+    remark_if_far(made.sqnr_db, made.top1_agreement)
+    for line in int8_file_lines(how.isa):
         remark(line)
+
+
+def remark_if_far(sqnr_db: float, top1_agreement: float | None) -> None:
+    """Print what to try where an integer file's outputs are far from the float ones."""
+    far = far_from_float_line(sqnr_db, top1_agreement)
+    if far is not None:
+        remark(far)
 
 
 def quantize_to(

@@ -8,7 +8,7 @@ a prediction.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 _TOP = 5
+Each = Callable[[bool], None]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def validate(
     batch: int = 64,
     progress: Progress | None = None,
     class_folders: str = AUTO,
+    each: Each | None = None,
 ) -> Validation:
     """Measure a network's top-1 and top-5 accuracy on labelled images.
 
@@ -120,6 +122,7 @@ def validate(
         progress: called with (done, expected), in images.
         class_folders: how the names of class folders are read, as for
             :func:`scarlet_zoo.data.class_folders.match_folders`.
+        each: called for each image, in their order, with whether it was classified right.
 
     Raises:
         DatasetError: no such data or split, no readable image in it, a class that fits none of the network's, or images
@@ -143,13 +146,13 @@ def validate(
         logits_of_classes(opened, parts)  # which names a class that the network does not know
         if part == "validation":
             trained.require(parts.division, str(data), validation, others=True)
-        return validate_part(opened, parts, part, batch=batch, limit=limit, progress=progress)
+        return validate_part(opened, parts, part, batch=batch, limit=limit, progress=progress, each=each)
     counted = counted_images(opened, data, split, validation, class_folders)
-    return _validate_folder(opened, counted, limit, batch, progress)
+    return _validate_folder(opened, counted, limit, batch, progress, each)
 
 
 def _validate_folder(classifier: Classifier, found: Counted, limit: int | None, batch: int,
-                     progress: Progress | None) -> Validation:  # fmt: skip
+                     progress: Progress | None, each: Each | None) -> Validation:  # fmt: skip
     dataset, folder = found.images, found.images.folder
     counted = dataset.numbered(found.matched.index).limited(limit)
     grey = classifier.preprocessing.channels == 1 and any_shows_colour(counted.files)
@@ -163,7 +166,7 @@ def _validate_folder(classifier: Classifier, found: Counted, limit: int | None, 
     with strict_decoders():
         rows = answers(classifier, counted.files, batch=batch, skip=skip)
         pairs = ((logits, target_of[file]) for file, logits in rows)
-        result = _count(classifier, folder, found.part, pairs, len(counted.files), progress)
+        result = _count(classifier, folder, found.part, pairs, len(counted.files), progress, each)
     files = len(counted.files) + len(dataset.skipped)
     line = skipped_line(folder, skipped, files) if skipped else ""
     if result is None:
@@ -176,7 +179,7 @@ def _validate_folder(classifier: Classifier, found: Counted, limit: int | None, 
 
 def validate_part(
     classifier: Classifier, data: ImageData, part: str, *, batch: int = 64, limit: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, each: Each | None = None,
 ) -> Validation:  # fmt: skip
     """Measure a classifier's top-1 and top-5 accuracy on a split of a data set.
 
@@ -186,7 +189,7 @@ def validate_part(
         part: the split, ``validation`` or ``test``; the latter for the final figure only.
         batch: images in a batch.
         limit: number of images to use, spread evenly; all when left out.
-        progress: called with (done, expected), in images.
+        progress, each: as for :func:`validate`.
 
     Raises:
         DatasetError: no such split, or the numbers of classes and of logits differ.
@@ -201,7 +204,7 @@ def validate_part(
         for images, targets in in_order(split, batch, count)
         for logits, target in zip(classifier.logits(images.contiguous().numpy()), targets.tolist(), strict=True)
     )
-    result = _count(classifier, Path(data.name), part, pairs, count, progress)
+    result = _count(classifier, Path(data.name), part, pairs, count, progress, each)
     if result is None:
         raise DatasetError(f"{data.name}: got no images in part {part}, wanted at least one")
     if data.turned_grey:
@@ -215,7 +218,7 @@ def _tell_grey(name: Path | str, classifier: Classifier) -> None:
 
 
 def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterable[tuple[Logits, int]], expected: int,
-           progress: Progress | None) -> Validation | None:  # fmt: skip
+           progress: Progress | None, each: Each | None) -> Validation | None:  # fmt: skip
     """Count right answers; None if there are no images."""
     first = among = done = 0
     seen = set()
@@ -226,6 +229,8 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
             among += int(target in named)
             done += 1
             seen.add(target)
+            if each is not None:
+                each(bool(named[0] == target))
             if progress is not None:
                 progress(done, expected)
     if not done:
