@@ -14,6 +14,7 @@ from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpoo
 from executorch.runtime import Runtime as Loader
 
 from scarlet_zoo.deployment.runtimes.registry import Array, Source
+from scarlet_zoo.deployment.runtimes.wide_depthwise import split_wide_depthwise
 from scarlet_zoo.errors import ExportError
 
 
@@ -22,8 +23,9 @@ class ExecuTorch:
 
     def convert(self, source: Source, path: Path) -> None:
         """Convert a network and write its file; operators that XNNPACK supports are delegated to it."""
+        model = split_wide_depthwise(source.model)
         try:
-            program = torch.export.export(source.model, (torch.zeros(source.shape),), strict=True)
+            program = torch.export.export(model, (torch.zeros(source.shape),), strict=True)
             lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
             path.write_bytes(lowered.to_executorch().buffer)
         except (RuntimeError, ValueError, TypeError) as error:

@@ -12,6 +12,7 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 
 from scarlet_zoo.deployment.runtimes.registry import Array, Source
+from scarlet_zoo.deployment.runtimes.wide_depthwise import split_wide_depthwise
 from scarlet_zoo.errors import ExportError
 
 
@@ -20,8 +21,9 @@ class LiteRt:
 
     def convert(self, source: Source, path: Path) -> None:
         """Convert a network and write its file; its input stays (N, C, H, W)."""
+        model = split_wide_depthwise(source.model)
         try:
-            litert_torch.convert(source.model, (torch.zeros(source.shape),)).export(str(path))
+            litert_torch.convert(model, (torch.zeros(source.shape),)).export(str(path))
         except (RuntimeError, ValueError, NotImplementedError) as error:
             raise ExportError(
                 f"{path}: litert-torch cannot convert the network: {str(error).splitlines()[0]}"
