@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+_LONGEST = 100  # letters of a name in an error
 _FILE_ENDINGS = (".onnx", ".ort", ".pt", ".pth", ".tar", ".ckpt", ".safetensors", ".bin", ".toml", ".json", ".tflite",
                  ".pte", ".xml", ".param", ".mlpackage")  # fmt: skip
 
@@ -43,7 +44,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     if looks_like_a_file(name):
         found = "is a file" if Path(name).is_file() else "is a folder" if Path(name).is_dir() else "no such file"
         return UnknownNameError(f"{name}: {found}, wanted the name of a {kind}")
-    names = list(known)
+    name, names = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}...", list(known)
     near = difflib.get_close_matches(name, names, n=4, cutoff=0.4) or names[:8]
     return UnknownNameError(f"{kind} {name!r}: unknown, wanted one of {' '.join(near)}")
 

@@ -16,6 +16,7 @@ from functools import cached_property
 
 from scarlet_zoo.arch.branches import OFF, Edge, edge_name, edges_text, read_edges
 from scarlet_zoo.arch.choices import Choice, block_token
+from scarlet_zoo.arch.limits import some_of
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.errors import ArchError
@@ -133,7 +134,7 @@ class Arch:
             if token not in layer.tokens:
                 raise ArchError(
                     f"architecture of space {self.space.name!r}, layer {index}: got token {token!r}, "
-                    f"wanted one of {' '.join(layer.tokens)}"
+                    f"wanted one of {some_of(layer.tokens)}"
                 )
         where = f"architecture of space {self.space.name!r}"
         read_edges([edge_name(edge) for edge in self.branches], self.space.branches, where)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from scarlet_zoo.arch.limits import some_of
 from scarlet_zoo.errors import ArchError
 
 # Source and target, as positions of feature maps.
@@ -49,7 +50,7 @@ def read_edges(names: Sequence[str], allowed: Sequence[Edge], where: str) -> tup
     known = {edge_name(edge): edge for edge in allowed}
     for name in names:
         if name not in known:
-            wanted = f"one of {' '.join(known)}" if known else "no branch, because the space has none"
+            wanted = f"one of {some_of(known)}" if known else "no branch, because the space has none"
             raise ArchError(f"{where}: got branch {name!r}, wanted {wanted}")
     edges = tuple(known[name] for name in names)
     check_order(edges, where)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from scarlet_zoo.arch.limits import MOST_EXPANSION, MOST_KERNEL, MOST_PATHS
+
 # How pydantic checks the parts of a search space: no conversions, no unknown fields, existing instances checked again.
 STRICT = ConfigDict(strict=True, extra="forbid", revalidate_instances="always")
 
@@ -31,10 +33,10 @@ class Choice:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    expand_ratio: Annotated[int, Field(ge=0)]
-    kernel_size: Annotated[int, Field(ge=0)]
+    expand_ratio: Annotated[int, Field(ge=0, le=MOST_EXPANSION)]
+    kernel_size: Annotated[int, Field(ge=0, le=MOST_KERNEL)]
     squeeze_excite: bool = False
-    beside: tuple[Choice, ...] = ()
+    beside: Annotated[tuple[Choice, ...], Field(max_length=MOST_PATHS)] = ()
 
     @property
     def is_skip(self) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
-from scarlet_zoo.arch.architecture import Arch, BlockPlan, BranchPlan
+from scarlet_zoo.arch.architecture import Arch, BlockPlan, BranchPlan, branch_plan
+from scarlet_zoo.arch.branches import OFF
 from scarlet_zoo.arch.space import SearchSpace
 
 
@@ -76,6 +77,11 @@ def _blocks(plan: BlockPlan, in_size: int, out_size: int) -> tuple[int, int]:
     return params - 2 * plan.out_chs * (len(blocks) - 1), macs
 
 
+def _decided(plan: BlockPlan, in_size: int, out_size: int) -> tuple[int, int]:
+    """Return (params, macs) of a searchable layer, which may be skipped."""
+    return (0, 0) if plan.choice.is_skip else _blocks(plan, in_size, out_size)
+
+
 def _mbconv(plan: BlockPlan, in_size: int, out_size: int) -> tuple[int, int]:
     hidden = plan.hidden_chs
     parts = [
@@ -105,7 +111,7 @@ def _rows(arch: Arch, size: int, in_chans: int, num_classes: int) -> Iterator[La
     sizes = [size]
     for plan in arch.layers:
         out = (size + plan.stride - 1) // plan.stride
-        params, macs = (0, 0) if plan.choice.is_skip else _blocks(plan, size, out)
+        params, macs = _decided(plan, size, out)
         name = str(plan.index)
         yield LayerCost(name, plan.token, plan.in_chs, plan.out_chs, plan.stride, size, out, params, macs)
         size = out
@@ -153,12 +159,23 @@ class CostTable:
     @cached_property
     def rows(self) -> tuple[dict[str, tuple[int, int]], ...]:
         """For each decision and token, the difference to the first token's cost: (parameters, multiply-adds)."""
-        params, macs = self._fixed
         rows = []
-        for place, tokens in enumerate(self.space.decisions):
-            costs = {token: arch_cost(self._first(place, token)) for token in tokens}
-            rows.append({token: (cost.params - params, cost.macs - macs) for token, cost in costs.items()})
+        for tokens, costs in self._costs():
+            params, macs = costs[0]
+            rows.append({token: (cost[0] - params, cost[1] - macs) for token, cost in zip(tokens, costs, strict=True)})
         return tuple(rows)
+
+    def _costs(self) -> Iterator[tuple[tuple[str, ...], list[tuple[int, int]]]]:
+        """Tokens of each decision, and (parameters, multiply-adds) of each token."""
+        space = self.space
+        sizes = [(space.input_size + space.stem_stride - 1) // space.stem_stride]
+        for plan, layer in zip(self._first.layers, space.layers, strict=True):
+            sizes.append((sizes[-1] + plan.stride - 1) // plan.stride)
+            choices = [space.choice(token) for token in layer.tokens]
+            yield layer.tokens, [_decided(replace(plan, choice=choice), *sizes[-2:]) for choice in choices]
+        for edge in space.branches:
+            branch = branch_plan(space, edge)
+            yield (OFF, branch.name), [(0, 0), _blocks(branch, sizes[branch.source], sizes[branch.target])]
 
     def params(self, arch: Arch) -> int:
         """Return the learnable parameters of an architecture."""
@@ -187,14 +204,13 @@ class CostTable:
 
     @cached_property
     def _fixed(self) -> tuple[int, int]:
-        cost = arch_cost(self._first())
+        cost = arch_cost(self._first)
         return cost.params, cost.macs
 
-    def _first(self, place: int = 0, token: str | None = None) -> Arch:
-        """Return the architecture of first tokens, with the token at one place replaced."""
-        decided = [tokens[0] for tokens in self.space.decisions]
-        decided[place] = decided[place] if token is None else token
-        return Arch.of(self.space, decided)
+    @cached_property
+    def _first(self) -> Arch:
+        """The architecture of first tokens."""
+        return Arch.of(self.space, (tokens[0] for tokens in self.space.decisions))
 
 
 @cache

@@ -18,14 +18,32 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from scarlet_zoo.arch.branches import OFF, Edge, edge_name, every_edge, read_edges
 from scarlet_zoo.arch.choices import STRICT, Choice, choice_fields, members_of, path_sets, without_sets
+from scarlet_zoo.arch.limits import (
+    MOST_CHANNELS,
+    MOST_CLASSES,
+    MOST_IN_CHANS,
+    MOST_LAYERS,
+    MOST_LETTERS,
+    MOST_SIDE,
+    MOST_TEXT,
+    MOST_TOKENS,
+    check_sets,
+    check_whole,
+    some_of,
+)
 from scarlet_zoo.errors import ArchError
+from scarlet_zoo.utils.names import is_plain_text
 from scarlet_zoo.utils.schema import first_fault
 
 BRANCHES, PATHS = "branches", "paths"
 _BRANCH_OPERATOR = Choice(expand_ratio=3, kernel_size=3)
 
 T = TypeVar("T")
-Count = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
+Channels = Annotated[int, Field(ge=1, le=MOST_IN_CHANS)]
+Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
+Classes = Annotated[int, Field(ge=1, le=MOST_CLASSES)]
+Text = Annotated[str, Field(max_length=MOST_LETTERS)]
 Stride = Annotated[int, Field(ge=1, le=2)]
 Deviation = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -37,9 +55,9 @@ class Layer:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    width: Count
+    width: Width
     stride: Stride
-    tokens: Annotated[tuple[str, ...], Field(min_length=1)]
+    tokens: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MOST_TOKENS)]
 
 
 def arch_error(error: ValidationError, where: str, names: list[str]) -> ArchError:
@@ -95,15 +113,15 @@ class SearchSpace:
         ArchError: an invalid definition.
     """
 
-    name: str
-    choices: tuple[tuple[str, Choice], ...]
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
-    in_chans: Count = 3
-    input_size: Count = 224
-    num_classes: Count = 1000
-    stem_width: Count = 32
-    first_width: Count = 16
-    head_width: Count = 1280
+    name: Text
+    choices: Annotated[tuple[tuple[Text, Choice], ...], Field(max_length=MOST_TOKENS)]
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MOST_LAYERS)]
+    in_chans: Channels = 3
+    input_size: Side = 224
+    num_classes: Classes = 1000
+    stem_width: Width = 32
+    first_width: Width = 16
+    head_width: Width = 1280
     stem_stride: Stride = 2
     activation: str = "hard_swish"
     edge_activation: str = "relu6"
@@ -115,9 +133,9 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         """Check the rules between fields; pydantic has already checked the type and range of each field."""
-        if not self.name or any(mark in self.name for mark in ": \n"):
-            raise ArchError(f"search space {self.name!r}: wanted a name without colons, spaces or line breaks")
-        self._check_kernels()
+        if not self.name or any(mark in self.name for mark in ": \n") or not is_plain_text(self.name):
+            raise ArchError(f"search space {self.name!a}: wanted a name without colons, spaces or line breaks")
+        self._check_choices()
         if len(self._meaning) != len(self.choices):
             raise ArchError(f"search space {self.name!r}: got a token that is defined twice, wanted distinct tokens")
         if not len(self.mean) == len(self.std) == self.in_chans:
@@ -131,6 +149,7 @@ class SearchSpace:
             in_chs = layer.width
         if self.branches:
             self._check_branches()
+        check_whole(self)
 
     def _check_branches(self) -> None:
         where = f"search space {self.name!r}"
@@ -139,8 +158,14 @@ class SearchSpace:
         if operator.is_skip or operator.kernel_size % 2 != 1:
             raise ArchError(f"{where}: got branch operator {operator}, wanted a block with an odd kernel")
 
-    def _check_kernels(self) -> None:
+    def _check_choices(self) -> None:
         for token, block in ((token, block) for token, choice in self.choices for block in choice.blocks):
+            if not is_plain_text(token):
+                raise ArchError(
+                    f"search space {self.name!r}: got token {token!a}, wanted one without control characters"
+                )
+            if block.beside:
+                raise ArchError(f"search space {self.name!r}, token {token!r}: got a set inside a set, wanted blocks")
             if not block.is_skip and block.kernel_size % 2 != 1:
                 raise ArchError(
                     f"search space {self.name!r}, token {token!r}: got kernel {block.kernel_size}, wanted an odd kernel"
@@ -149,10 +174,10 @@ class SearchSpace:
     def _check_layer(self, index: int, layer: Layer, in_chs: int) -> None:
         where = f"search space {self.name!r}, layer {index}"
         if len(set(layer.tokens)) != len(layer.tokens):
-            raise ArchError(f"{where}: got tokens {' '.join(layer.tokens)}, wanted each token once")
+            raise ArchError(f"{where}: got tokens {some_of(layer.tokens)}, wanted each token once")
         for token in layer.tokens:
             if token not in self._meaning or "-" in token:
-                raise ArchError(f"{where}: got token {token!r}, wanted one of {' '.join(self._meaning)}")
+                raise ArchError(f"{where}: got token {token!r}, wanted one of {some_of(self._meaning)}")
             if self._meaning[token].is_skip and (layer.stride != 1 or layer.width != in_chs or index == 0):
                 raise ArchError(
                     f"{where}: got a skip with stride {layer.stride} and channels {in_chs} -> {layer.width}, "
@@ -202,6 +227,7 @@ class SearchSpace:
         fewest = min(sum(not self.choice(token).is_skip for token in layer.tokens) for layer in self.layers)
         if not 2 <= most <= fewest:
             raise ArchError(f"search space {self.name!r}: got sets of {most} paths, wanted 2 to {fewest}")
+        check_sets(sum(not choice.is_skip for _, choice in self.choices), most, f"search space {self.name!r}")
         sets = dict(path_sets(self.choices, most))
         layers = [
             replace(layer, tokens=(*layer.tokens, *(t for t in sets if set(members_of(t)) <= set(layer.tokens))))
@@ -233,13 +259,24 @@ class SearchSpace:
         return json.dumps(values, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> SearchSpace:
+    def from_json(cls, text: str, where: object = None) -> SearchSpace:
         """Rebuild a space from the text of :meth:`to_json`, for instance from a file's metadata.
+
+        Args:
+            text: the text.
+            where: the file that it is from, for the error message.
 
         Raises:
             ArchError: the text is not the definition of a search space.
         """
         try:
-            return TypeAdapter(cls).validate_json(text)
-        except ValidationError as error:
-            raise arch_error(error, "search space definition", [field.name for field in fields(cls)]) from error
+            if len(text) > MOST_TEXT:
+                raise ArchError(f"search space definition: got {len(text):,} characters, wanted at most {MOST_TEXT:,}")
+            try:
+                return TypeAdapter(cls).validate_json(text)
+            except ValidationError as error:
+                raise arch_error(error, "search space definition", [field.name for field in fields(cls)]) from error
+        except ArchError as error:
+            if where is None:
+                raise
+            raise ArchError(f"{where}: {error}") from error

@@ -29,13 +29,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from scarlet_zoo.arch.architecture import is_identity_string
 from scarlet_zoo.arch.choices import mbconv_choices
-from scarlet_zoo.arch.space import SearchSpace, Share, Stride
+from scarlet_zoo.arch.limits import MOST_EXPANSION, MOST_KERNEL, MOST_LAYERS, MOST_SIDE, MOST_STAGES, MOST_TOKENS
+from scarlet_zoo.arch.space import Channels, Classes, SearchSpace, Share, Stride, Text, Width
 from scarlet_zoo.arch.spaces import chain_layers, get_space, list_spaces
 from scarlet_zoo.errors import ArchError
 from scarlet_zoo.utils.reading import bounded_text, parse_toml
 from scarlet_zoo.utils.schema import first_fault
 
 ENDING = ".toml"
+_MOST_BYTES = 2**20  # of a declaration, which has a few lines
 # The names of timm's activations.
 ACTIVATIONS = (
     "celu", "elu", "gelu", "gelu_tanh", "hard_mish", "hard_sigmoid", "hard_swish", "hardsigmoid", "hardswish",
@@ -77,11 +79,10 @@ def _level(value: float) -> float:
     return value
 
 
-Width = Annotated[int, Field(ge=1, le=16384)]
-Depth = Annotated[int, Field(ge=1, le=256)]
+Depth = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
 Stage = Annotated[tuple[Width, Depth, Stride], BeforeValidator(_stage), Field(strict=False)]
-Ratios = Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1), AfterValidator(_distinct)]
-Kernel = Annotated[int, Field(ge=1, le=63), AfterValidator(_odd)]
+Ratios = Annotated[list[Annotated[int, Field(ge=1, le=MOST_EXPANSION)]], Field(min_length=1), AfterValidator(_distinct)]
+Kernel = Annotated[int, Field(ge=1, le=MOST_KERNEL), AfterValidator(_odd)]
 Kernels = Annotated[list[Kernel], Field(min_length=1), AfterValidator(_distinct)]
 Activation = Annotated[str, AfterValidator(_activation)]
 Level = Annotated[FiniteFloat, AfterValidator(_level)]
@@ -109,16 +110,16 @@ class SpaceDeclaration(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    name: str
-    stages: Annotated[list[Stage], Field(min_length=1)]
+    name: Text
+    stages: Annotated[list[Stage], Field(min_length=1, max_length=MOST_STAGES)]
     expand_ratios: Ratios = [3, 6]
     kernel_sizes: Kernels = [3, 5, 7]
     squeeze_excite: bool = True
     branches: bool = False
     paths: Annotated[int, Field(ge=2)] | None = None
-    in_chans: Annotated[int, Field(ge=1, le=64)] = SearchSpace.in_chans
-    input_size: Annotated[int, Field(ge=8, le=4096)] = SearchSpace.input_size
-    num_classes: Annotated[int, Field(ge=1, le=100_000)] = SearchSpace.num_classes
+    in_chans: Channels = SearchSpace.in_chans
+    input_size: Annotated[int, Field(ge=8, le=MOST_SIDE)] = SearchSpace.input_size
+    num_classes: Classes = SearchSpace.num_classes
     stem_width: Width = SearchSpace.stem_width
     first_width: Width = SearchSpace.first_width
     head_width: Width = SearchSpace.head_width
@@ -138,6 +139,7 @@ class SpaceDeclaration(BaseModel):
         """
         self._check_name()
         self._check_size()
+        self._check_numbers()
         choices = mbconv_choices(self.expand_ratios, self.kernel_sizes, self.squeeze_excite)
         layers = chain_layers(self.stages, choices, in_chs=self.first_width)
         space = SearchSpace(
@@ -179,6 +181,17 @@ class SpaceDeclaration(BaseModel):
             raise ArchError(
                 f"input_size: got {self.input_size}, wanted {reduced} or more, because stem_stride and the strides of "
                 f"the stages divide the side of an image by {reduced}"
+            )
+
+    def _check_numbers(self) -> None:
+        """Check what the keys amount to before a list of layers or candidates is made of them."""
+        layers = sum(depth for _, depth, _ in self.stages)
+        if layers > MOST_LAYERS:
+            raise ArchError(f"stages: got {layers:,} layers in all, wanted at most {MOST_LAYERS}")
+        blocks = len(self.expand_ratios) * len(self.kernel_sizes) * (1 + self.squeeze_excite)
+        if blocks >= MOST_TOKENS:
+            raise ArchError(
+                f"expand_ratios, kernel_sizes: got {blocks:,} candidates, wanted fewer than {MOST_TOKENS:,}"
             )
 
     def _of_channels(
@@ -233,7 +246,9 @@ def read_space(path: Path) -> SearchSpace:
         ArchError: the file is missing or does not declare a valid space.
     """
     try:
-        content = parse_toml(bounded_text(path, encoding="utf-8-sig"))  # Windows's editors begin files with a mark
+        content = parse_toml(
+            bounded_text(path, _MOST_BYTES, encoding="utf-8-sig")
+        )  # Windows's editors begin files with a mark
     except FileNotFoundError as error:
         raise ArchError(f"{path}: no such file, wanted a TOML file of a search space") from error
     except OSError as error:

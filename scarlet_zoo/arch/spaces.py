@@ -87,6 +87,9 @@ _SPACES: Mapping[str, SearchSpace] = {
 }
 
 
+_ADDED = rf"{BRANCHES}|{PATHS}[1-9][0-9]{{0,3}}"
+
+
 def get_space(name: str) -> SearchSpace:
     """Return a search space by name; ``<name>+branches`` adds branches, ``<name>+paths2`` adds sets of paths.
 
@@ -94,10 +97,12 @@ def get_space(name: str) -> SearchSpace:
         UnknownNameError: there is no such space; the message lists similar names.
     """
     base, *added = name.split("+")
-    if base not in _SPACES or not all(re.fullmatch(rf"{BRANCHES}|{PATHS}[1-9]\d*", feature) for feature in added):
+    if base not in _SPACES or not all(
+        re.fullmatch(rf"{BRANCHES}|{PATHS}[1-9][0-9]{{0,3}}", feature) for feature in added
+    ):
         near = [f"{known}{feature}" for known in _SPACES for feature in ("", f"+{BRANCHES}", f"+{PATHS}2")]
         unknown = unknown_name("search space", name, near)
-        raise UnknownNameError(f"{unknown}, or the TOML file of your own (docs/spaces.md), such as {name}.toml")
+        raise UnknownNameError(f"{unknown}, or the TOML file of your own (docs/spaces.md), such as {name[:40]}.toml")
     space = _SPACES[base]
     for feature in added:
         most = feature.removeprefix(PATHS)

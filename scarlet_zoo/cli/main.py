@@ -42,6 +42,7 @@ from scarlet_zoo.cli.former_flags import former_names
 from scarlet_zoo.cli.groups import GroupedVerbs
 from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.latency import MeasurementError
+from scarlet_zoo.utils.memory import lacks_memory
 
 _INTERRUPTED = 130
 
@@ -114,6 +115,8 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         return fail(f"{error.filename or 'input or output'}: {error.strerror}", 2)
     except Exception as error:
+        if lacks_memory(error):
+            return fail(f"not enough memory: {str(error) or 'wanted a smaller network, image, batch or file'}", 2)
         # A usage error of the command line parser. Its class differs between versions of typer and click.
         if not hasattr(error, "format_message"):
             raise

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scarlet_zoo.arch.limits import MOST_SIDE
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.utils.reading import parse_json
@@ -32,6 +33,11 @@ FILTERS = {
 # rotation is applied, and images of data sets by name get the kind of pixels that files get (transparency on white).
 # It changes when the same image and the same preprocessing may give other bits.
 RULE = 2
+
+
+_LONGEST = 200  # letters of a text in an error
+MOST_IMAGE_CHANNELS = 1024  # hyperspectral images have hundreds
+_MOST_RESIZED = 4 * MOST_SIDE  # pixels of a side before the crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,21 @@ class Preprocessing:
     interpolation: str
     crop: float
     upright: bool = True
+
+    def __post_init__(self) -> None:
+        """Check what would ask for more memory than there is; a file's metadata and a flag give the sizes.
+
+        Raises:
+            ArtifactError: a side, the number of channels or the side that images are resized to is out of bounds.
+        """
+        if not all(1 <= side <= MOST_SIDE for side in self.size):
+            raise ArtifactError(f"preprocessing: got a size of {_shown(self.size)} pixels, wanted sides of 1 to "
+                                f"{MOST_SIDE}")  # fmt: skip
+        if not 1 <= len(self.mean) <= MOST_IMAGE_CHANNELS:
+            raise ArtifactError(f"preprocessing: got {len(self.mean)} channels, wanted 1 to {MOST_IMAGE_CHANNELS}")
+        if self.crop > 0 and max(self.size) / self.crop > _MOST_RESIZED:
+            raise ArtifactError(f"preprocessing: got a crop of {self.crop:g} of {max(self.size)} pixels, wanted images "
+                                f"resized to sides of at most {_MOST_RESIZED}")  # fmt: skip
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
@@ -93,10 +114,12 @@ class Preprocessing:
             read = cls((int(height), int(width)), mean, std, str(fields["interpolation"]), float(fields["crop"]),
                        _truth(fields.get("upright", True)))  # fmt: skip
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise ArtifactError(f"preprocessing: {type(error).__name__}: {error}") from error
+            if isinstance(error, ArtifactError):
+                raise
+            raise ArtifactError(f"preprocessing: {type(error).__name__}: {str(error)[:_LONGEST]}") from error
         if read.interpolation not in FILTERS or len(read.mean) != len(read.std) or not 0 < read.crop <= 1:
             raise ArtifactError(
-                f"preprocessing: got {text}, wanted a known interpolation, equal channels, crop in (0, 1]"
+                f"preprocessing: got {text[:_LONGEST]}, wanted a known interpolation, equal channels, crop in (0, 1]"
             )
         return read
 
@@ -166,6 +189,10 @@ class Preprocessing:
         left = round((image.width - width) / 2)
         top = round((image.height - height) / 2)
         return image.crop((left, top, left + width, top + height))
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return " x ".join(f"{side:,}" if abs(side) < 10**15 else f"{float(side):.0e}" for side in size)
 
 
 def _truth(value: object) -> bool:

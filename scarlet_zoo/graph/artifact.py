@@ -48,7 +48,7 @@ class Artifact:
             return None
         if "space" not in self.metadata:
             raise ArtifactError(f"{self.path}: its metadata state an architecture without its space, wanted both")
-        return Arch.parse(self.metadata["arch"], SearchSpace.from_json(self.metadata["space"]))
+        return Arch.parse(self.metadata["arch"], SearchSpace.from_json(self.metadata["space"], self.path))
 
     @property
     def description(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +24,7 @@ from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 from scarlet_zoo.models.weights.checkpoint import state_sha256
 
 _CALIBRATION_PHOTOS = 12
+_CALIBRATION_PIXELS = 16 * 3 * 1024**2  # of all calibration images: of larger ones there are fewer
 # A side of a square input in pixels, or (height, width).
 InputSize = int | tuple[int, int]
 
@@ -211,13 +213,15 @@ def preprocessing_of(model: nn.Module, input_size: InputSize | None = None) -> P
 
 
 def calibration_images(preprocessing: Preprocessing) -> torch.Tensor:
-    """Return the images that random weights are calibrated on, (16, C, H, W): photographs and four extreme images.
+    """Return the images that random weights are calibrated on, (N, C, H, W): photographs and four extreme images.
 
+    There are twelve photographs, and fewer where images are larger than 1024 x 1024 in three channels.
     Without the extreme images an untrained network amplifies the rounding errors of a white image a
     thousandfold. Networks with neither 1 nor 3 input channels get noise instead of photographs.
     """
     edge = torch.from_numpy(extremes(preprocessing.channels, *preprocessing.size))
+    count = max(1, min(_CALIBRATION_PHOTOS, _CALIBRATION_PIXELS // math.prod(edge.shape[1:]) - len(edge)))
     if preprocessing.channels in (1, 3):
-        return torch.cat([torch.from_numpy(preprocessing.batch(photos(_CALIBRATION_PHOTOS))), edge])
+        return torch.cat([torch.from_numpy(preprocessing.batch(photos(count))), edge])
     random = torch.Generator().manual_seed(0)
-    return torch.cat([torch.randn((_CALIBRATION_PHOTOS, *edge.shape[1:]), generator=random), edge])
+    return torch.cat([torch.randn((count, *edge.shape[1:]), generator=random), edge])

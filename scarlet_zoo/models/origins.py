@@ -128,7 +128,7 @@ def from_file(network: str | Arch, path: Path, given: dict[str, Any]) -> tuple[n
     """
     metadata = read_metadata(path)
     if isinstance(network, str) and is_identity_string(network) and "space" in metadata:
-        space = SearchSpace.from_json(metadata["space"])
+        space = SearchSpace.from_json(metadata["space"], path)
         network = Arch.parse(network, space) if network.startswith(f"{space.name}:") else network
     return create_from_file(network, path, **{**arguments_stated(metadata), **given})
 

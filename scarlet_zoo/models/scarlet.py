@@ -22,7 +22,7 @@ from scarlet_zoo.errors import CheckpointError, ScarletError, looks_like_a_file,
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.models.weights.checkpoint import state_sha256
 from scarlet_zoo.models.weights.matching import arguments_in, read_for
-from scarlet_zoo.models.weights.stated import arch_named
+from scarlet_zoo.models.weights.stated import arch_named, check_counts
 from scarlet_zoo.models.weights.store import find_shipped, local_weights, require_weights
 from scarlet_zoo.models.weights.strict import load_tensors
 
@@ -300,6 +300,7 @@ def _registered(name: str | Arch, kwargs: dict[str, Any]) -> tuple[str, dict[str
 def _timm_model(name: str, kwargs: dict[str, Any], pretrained: bool = False) -> nn.Module:
     if looks_like_a_file(name):
         raise unknown_name("model", name, ())
+    check_counts(name, kwargs)
     source, _ = _parse_name(name)
     if source is None and not timm.is_model(name.partition(".")[0]):
         # Our names come first, because the first names are shown if no name is similar.

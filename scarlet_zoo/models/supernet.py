@@ -208,6 +208,6 @@ def load_supernet(path: Path) -> tuple[Supernet, dict[str, str]]:
     if not {"space", "skip"} <= metadata.keys():
         raise CheckpointError(f"{path}: not a supernet, wanted a supernet.safetensors of supernet train")
     with torch.random.fork_rng(devices=[]):
-        supernet = Supernet(SearchSpace.from_json(metadata["space"]), metadata["skip"], "entangled" in metadata)
+        supernet = Supernet(SearchSpace.from_json(metadata["space"], path), metadata["skip"], "entangled" in metadata)
     load_state(supernet, with_norms_of_expansions(state, supernet.layers), path)
     return supernet.eval(), metadata

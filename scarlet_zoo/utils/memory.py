@@ -12,6 +12,9 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _LIBRARY_TRIM_THRESHOLD, _LIBRARY_MMAP_MAX = 128 * 1024, 65_536
 _NO_LIMIT = 2**31 - 1
 
+# What torch, numpy and ONNX Runtime say where the system gives no more memory.
+_NO_MEMORY = ("can't allocate memory", "bad_alloc", "bad allocation", "Failed to allocate memory", "Unable to allocate")
+
 _blocks = 0  # that are open, one within another
 
 
@@ -47,3 +50,8 @@ def _glibc() -> Any:
     except (OSError, AttributeError, TypeError):  # another library; Windows has no process-wide table of symbols
         return None
     return library if all(found) else None
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an exception of any library says that there is not enough memory."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)

@@ -9,13 +9,16 @@ import argparse
 import hashlib
 import pickle
 import re
-from collections.abc import Mapping
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from scarlet_zoo.errors import CheckpointError
@@ -25,6 +28,8 @@ from scarlet_zoo.utils.files import replacing
 if TYPE_CHECKING:
     from scarlet_zoo.arch.architecture import Arch
 
+# How much larger than the file what it holds may be: half precision may be packed, but not a thousand times.
+_LARGER, _HEADROOM = 8, 2**20
 # The released modules (left) and timm's (right); inside mb_module the index counts skipped layers.
 _RELEASED_MODULES = {
     "stem.0": "conv_stem",
@@ -103,6 +108,8 @@ def read_tensors(path: Path) -> Tensors:
     Raises:
         CheckpointError: the file is missing, truncated, not a weights file, or a pickle with code.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise CheckpointError(f"{path}: is a pipe or a device, wanted a weights file")
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -120,6 +127,7 @@ def read_tensors(path: Path) -> Tensors:
     found = find_tensors(content)
     if found is None:
         raise CheckpointError(f"{path}: got no state dict, wanted tensors by name or a state dict under 'model_state'")
+    check_plain(found.state, path)
     return found
 
 
@@ -127,17 +135,38 @@ def _is_safetensors(path: Path, head: bytes) -> bool:
     return path.suffix == ".safetensors" or head[8:9] == b"{"
 
 
+def check_plain(state: Mapping[str, Tensor], path: Path) -> None:
+    """Check that tensors are dense, real, and not larger than the file that they are from.
+
+    A pickle can describe a tensor of any size whose elements share one place in memory, and tensors without any.
+
+    Raises:
+        CheckpointError: one of them is not; the message names it.
+    """
+    most = _LARGER * path.stat().st_size + _HEADROOM
+    for key, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_nested:
+            raise CheckpointError(f"{path}: tensor {_cut(key)!a} is sparse, quantised or without data, wanted others")
+        if tensor.is_complex():
+            raise CheckpointError(f"{path}: tensor {_cut(key)!a} is {tensor.dtype}, wanted real numbers")
+        if tensor.numel() * tensor.element_size() > most:
+            shape = "x".join(map(str, tensor.shape))[:60]
+            raise CheckpointError(f"{path}: tensor {_cut(key)!a} is {shape}, wanted one that fits into the file")
+
+
 def _read_safetensors(path: Path) -> object:
     try:
-        return safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
+        with _quietly():
+            return safetensors.torch.load_file(path)
+    except Exception as error:  # the library's exceptions, and torch's for types that it does not know
         raise CheckpointError(f"{path}: broken safetensors file: {_one_line(error)}") from error
 
 
 def _read_pickle(path: Path) -> object:
+    _check_archive(path)
     try:
         # timm's training checkpoints hold the command line's arguments as a Namespace, which is safe to load.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), _quietly():
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -145,8 +174,32 @@ def _read_pickle(path: Path) -> object:
             message = f"{path}: got a pickle that holds code ({named.group(1)}), wanted tensors only"
             raise CheckpointError(message) from error
         raise CheckpointError(f"{path}: not a weights file, wanted a pickle of tensors only") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except Exception as error:  # a damaged pickle gives any exception of what it calls
         raise CheckpointError(f"{path}: truncated or not a weights file: {_one_line(error)}") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than it is; torch writes its archives without compression."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:  # zipfile raises many kinds for a damaged directory
+        raise CheckpointError(f"{path}: truncated or not a weights file: {_one_line(error)}") from error
+    if unpacked > _LARGER * path.stat().st_size + _HEADROOM:
+        raise CheckpointError(f"{path}: unpacks to {unpacked:,} bytes, wanted an archive of about its own size")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _one_line(error: BaseException) -> str:
@@ -179,7 +232,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # SafetensorError, OSError, and torch's own
         raise CheckpointError(f"{path}: broken safetensors file: {_one_line(error)}") from error
 
 

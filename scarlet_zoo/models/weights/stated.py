@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.arch.architecture import Arch, is_identity_string
+from scarlet_zoo.arch.limits import MOST_CLASSES
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.preprocessing import MOST_IMAGE_CHANNELS, Preprocessing
 from scarlet_zoo.data.stated import stated_labels
-from scarlet_zoo.errors import CheckpointError, UnknownNameError
+from scarlet_zoo.errors import CheckpointError, ScarletError, UnknownNameError
 from scarlet_zoo.models.weights.checkpoint import read_metadata
 from scarlet_zoo.models.weights.store import find_weights
 
@@ -30,7 +31,7 @@ def stated_network(path: Path) -> Arch | str:
     """
     metadata = read_metadata(path)
     if {"arch", "space"} <= metadata.keys():
-        return Arch.parse(metadata["arch"], SearchSpace.from_json(metadata["space"]))
+        return Arch.parse(metadata["arch"], SearchSpace.from_json(metadata["space"], path))
     if {"space", "skip"} <= metadata.keys():
         raise CheckpointError(
             f"{path}: is a supernet, wanted the weights of a network, such as those that derive writes"
@@ -70,4 +71,20 @@ def arch_named(text: str) -> Arch:
         stored = find_weights(text) if is_identity_string(text) else None
         if stored is None or "space" not in stored.metadata:
             raise UnknownNameError(f"{error}; or a weights file that states it, as NAME") from error
-        return Arch.parse(text, SearchSpace.from_json(stored.metadata["space"]))
+        return Arch.parse(text, SearchSpace.from_json(stored.metadata["space"], stored.path))
+
+
+def check_counts(name: str, kwargs: Mapping[str, Any]) -> None:
+    """Refuse numbers of classes and channels that no memory holds; flags and files give them.
+
+    Args:
+        name: the network's name, for the error.
+        kwargs: arguments of ``timm.create_model``.
+
+    Raises:
+        ScarletError: one of the numbers is out of bounds.
+    """
+    for key, least, most in (("num_classes", 0, MOST_CLASSES), ("in_chans", 1, MOST_IMAGE_CHANNELS)):
+        count = kwargs.get(key)
+        if isinstance(count, int) and not least <= count <= most:
+            raise ScarletError(f"model {name!r}: got {key} = {count}, wanted {least} to {most}")
