@@ -10,6 +10,7 @@ import argparse
 import datetime
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -33,6 +34,7 @@ STEADY_CV = 0.05  # a measurement with a larger coefficient of variation is call
 # A processor has settled when this many windows in a row agree in median (relative) and in temperature (degrees C).
 _WINDOW_S, _WINDOWS, _WITHIN, _WITHIN_C = 1.0, 8, 0.02, 2.0
 _PROVIDER = "CPUExecutionProvider"
+MOST_ELEMENTS = 2**26  # of all inputs together, which are made as 64-bit numbers: 512 MiB
 EMULATED = "SCARLET_ZOO_EMULATED"  # environment variable set under CPU emulation, where measuring is refused
 _DTYPES = {
     f"tensor({name})": np.dtype(f"{name}32" if name == "float" else name)
@@ -414,6 +416,9 @@ def shapes_of_inputs(
                 f"{path}: input {name!r} is {_sides(sides)}, and its dynamic sides are not given, wanted for example "
                 f"--shape {example if len(inputs) == 1 else f'{name}={example}'}"
             )
+    elements = sum(math.prod(shape) for shape in shapes.values())
+    if elements > MOST_ELEMENTS:
+        raise MeasurementError(f"{path}: its inputs have {elements:,} elements, wanted at most {MOST_ELEMENTS:,}")
     return shapes
 
 

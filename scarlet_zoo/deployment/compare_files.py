@@ -26,6 +26,7 @@ from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.graph.onnx_file import OnnxFile
 from scarlet_zoo.graph.quantization.exact import exact_model, warn_if_inexact
+from scarlet_zoo.graph.strange import of_strange_file
 
 Array = NDArray[Any]
 Rows = NDArray[np.float64]
@@ -36,6 +37,7 @@ _MOST_INNER, _INNER_RUNS = 32, 4
 _DIFFERENT = 1e-3
 
 
+@of_strange_file("compared")
 def compare_files(
     source: Path,
     file: Path,

@@ -13,12 +13,14 @@ from PIL import Image
 
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import extremes, photos
+from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.onnx_file import OnnxFile
 
 _PHOTOS, _PIXELS, _NOISE = 12, 4, 8
 _BATCHES = (1, 3, 8)
 # Of inputs with more elements than this, fewer are compared: photographs and sets of noise.
 _LARGE, _FEW_OF_LARGE = 300_000, (4, 3)
+_MOST = 2**24  # elements of all inputs: a few sets of them are kept, and the extremes are made in float64
 # Relative noise that nobody would notice in an input of each precision: eight float32 or half a float16 rounding.
 _UNNOTICED = {"tensor(float)": 1e-6, "tensor(double)": 1e-6, "tensor(float16)": 2.0**-11}
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -86,7 +88,14 @@ def input_groups(
         file: the network.
         shapes: shape of each input by name, with the batch. Other batches are tried where the batch is dynamic and 1.
         described: how the file says that images are prepared; None if it does not.
+
+    Raises:
+        ArtifactError: the inputs are so large that a few sets of them would exhaust memory.
     """
+    elements = sum(math.prod(shape) for shape in shapes.values())
+    if elements > _MOST:
+        raise ArtifactError(f"{file.path}: its inputs have {elements:,} elements, wanted at most {_MOST:,} to compare "
+                            "files on")  # fmt: skip
     make, image = _Maker(file, shapes), image_input(file, shapes)
     if image is None:
         yield make.group("noise", make.counts[1], usual=True)

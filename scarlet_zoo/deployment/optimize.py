@@ -21,6 +21,7 @@ from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.load import check_size, data_files, open_graph
 from scarlet_zoo.graph.onnx_file import OnnxFile
 from scarlet_zoo.graph.passes.lower import Lowering, constants_inside, lower, tidy
+from scarlet_zoo.graph.strange import of_strange_file
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.utils.files import replacing
 
@@ -84,6 +85,7 @@ def optimize(
     return optimize_file(Path(source), Path(path), variant, shapes=shapes, force=force)
 
 
+@of_strange_file("rewritten")
 def optimize_file(source: Path, path: Path, form: str, *, shapes: Sequence[str] = (), force: bool = False) -> Optimized:
     """Rewrite an ONNX file into a graph variant, and verify it against the source on ONNX Runtime.
 
@@ -135,6 +137,7 @@ def refuse_to_overwrite(source: Path, path: Path) -> None:
         raise ExportError(f"{path}: is the file that is read, wanted another folder, another --name, or --force")
 
 
+@of_strange_file("rewritten")
 def tune_file(
     source: Path,
     path: Path,

@@ -18,8 +18,10 @@ import onnx
 
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph import optimized_graph
-from scarlet_zoo.graph.load import loadable, read_onnx, subgraphs_of, with_inner
+from scarlet_zoo.graph.inferred import subgraphs_of, with_inner
+from scarlet_zoo.graph.load import loadable, read_onnx
 from scarlet_zoo.graph.runtime_versions import interpreter_of
+from scarlet_zoo.graph.strange import of_strange_file
 
 _BLOCKED = "com.microsoft.nchwc"
 _REORDERS = {"ReorderInput", "ReorderOutput"}
@@ -91,6 +93,7 @@ TOTALS: Mapping[str, str] = {
 }
 
 
+@of_strange_file("explained")
 def inspect(path: str | Path, runtime: str = "ort") -> FusionReport:
     """Report the operators that a runtime runs for a file on this processor.
 

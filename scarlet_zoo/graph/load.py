@@ -10,17 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper, helper
 
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.latency import MeasurementError, shapes_of_inputs
+from scarlet_zoo.graph.budget import MOST_FILE_BYTES, check_budget
+from scarlet_zoo.graph.inferred import subgraphs_of, with_inner
+from scarlet_zoo.latency import MeasurementError, reason_of, shapes_of_inputs
 from scarlet_zoo.utils.files import replacing
 
 _OLDEST_OPSET = 7
 _LONG_DOMAIN = "ai.onnx"
 _FOUR_BITS = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
-_LARGEST_BYTES = 2 * 1024**3 - 1  # largest size of a protobuf message
+# Files that were found sound, with their time of change and size.
+_sound: set[tuple[Path, int, int]] = set()
 
 
 def open_graph(path: Path) -> onnx.ModelProto:
@@ -33,17 +35,18 @@ def open_graph(path: Path) -> onnx.ModelProto:
     """
     model = read_onnx(path)
     _check_opsets(model, path)
+    declared = sum(_declared_bytes(tensor, path) for tensor in _tensors(model))
+    if declared > MOST_FILE_BYTES:
+        raise ArtifactError(f"{path}: its tensors are {declared:,} bytes, wanted less than 2 GiB, the limit of a file")
     for tensor in _tensors(model):
         if external_data_helper.uses_external_data(tensor):
             _embed(tensor, path)
-        else:
-            _check_embedded(tensor, path)
     check_size(model, path)
     try:
         _complete(model)
         onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a valid ONNX graph: {str(error).strip().splitlines()[0]}") from error
+    except Exception as error:  # onnx and protobuf raise many kinds
+        raise ArtifactError(f"{path}: not a valid ONNX graph: {reason_of(error)}") from error
     return model
 
 
@@ -74,20 +77,6 @@ def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Yield all nodes of a model: of its graph, of subgraphs and of functions."""
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         yield from with_inner(nodes)
-
-
-def with_inner(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Yield nodes, and those of the graphs that they hold."""
-    for node in nodes:
-        yield node
-        for graph in subgraphs_of(node):
-            yield from with_inner(graph.node)
-
-
-def subgraphs_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs that a node holds, as If, Loop and Scan do."""
-    return [graph for attribute in node.attribute
-            for graph in ([attribute.g] if attribute.HasField("g") else attribute.graphs)]  # fmt: skip
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
@@ -173,26 +162,37 @@ def check_size(model: onnx.ModelProto, path: Path) -> None:
     Raises:
         ArtifactError: the model has 2 GiB or more.
     """
-    if model.ByteSize() > _LARGEST_BYTES:
+    if model.ByteSize() > MOST_FILE_BYTES:
         raise ArtifactError(
             f"{path}: would be {model.ByteSize()} bytes, wanted less than 2 GiB, the limit of one ONNX file"
         )
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """Parse an ONNX file, without its external data.
+    """Parse an ONNX file, without its external data, and check what its graph asks for.
 
     Raises:
-        ArtifactError: the file is missing, a folder, or not an ONNX model.
+        ArtifactError: the file is missing, a folder, not an ONNX model, has 2 GiB or more, or asks for more than
+            :func:`scarlet_zoo.graph.budget.check_budget` allows.
     """
     if not path.is_file():
         raise ArtifactError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, wanted an ONNX file")
+    status = path.stat()
+    if status.st_size > MOST_FILE_BYTES:
+        raise ArtifactError(f"{path}: got {status.st_size:,} bytes, wanted less than 2 GiB, the limit of one ONNX file")
     try:
         model = onnx.load(path, load_external_data=False)
-    except (DecodeError, ValueError, OSError) as error:
+    except Exception as error:  # by the file's ending onnx parses text and JSON, too, with exceptions of their own
         raise ArtifactError(f"{path}: not an ONNX file (it cannot be parsed as one)") from error
     if not model.graph.node or not model.opset_import:
         raise ArtifactError(f"{path}: not an ONNX file (it has no graph)")
+    seen = (path.absolute(), status.st_mtime_ns, status.st_size)
+    if seen not in _sound:
+        for tensor in _tensors(model):
+            if not external_data_helper.uses_external_data(tensor):
+                _check_embedded(tensor, path)
+        check_budget(model, path)
+        _sound.add(seen)
     return model
 
 

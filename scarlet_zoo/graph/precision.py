@@ -8,6 +8,7 @@ from onnx import GraphProto, TensorProto
 
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.graph.load import read_onnx
+from scarlet_zoo.graph.strange import of_strange_file
 
 FLOAT32, FLOAT16_WEIGHTS, INT8 = "float32", "float16 weights", "int8"
 _INTEGER_OPERATORS = {
@@ -17,6 +18,7 @@ _INTEGER_OPERATORS = {
 _HALVES = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 
+@of_strange_file("read")
 def precision_of(path: Path) -> str:
     """The precision of an ONNX file: ``int8`` if any operator is in integers, ``float16 weights``, or ``float32``.
 

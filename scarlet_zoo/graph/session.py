@@ -77,6 +77,8 @@ class OnnxNetwork:
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in ("tensor(float)", "tensor(uint8)"):
             got = ", ".join(f"{value.type} {value.shape}" for value in inputs)
             raise ArtifactError(f"{path}: got {got}, wanted one input, float32 (N, C, H, W) or uint8 (N, H, W, C)")
+        if 0 in inputs[0].shape:
+            raise ArtifactError(f"{path}: its input has the shape {inputs[0].shape}, wanted sides of 1 or more")
         self.path, self._name = path, inputs[0].name
         self.takes_pixels = inputs[0].type == "tensor(uint8)"
         self.outputs = [output.name for output in self._session.get_outputs()]

@@ -16,6 +16,7 @@ from scarlet_zoo.deployment.snippets.literals import comment, literal
 from scarlet_zoo.errors import ArtifactError, ScarletError
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.graph.load import read_onnx
+from scarlet_zoo.graph.strange import of_strange_file
 
 _NHWC = "NHWC uint8"
 
@@ -56,6 +57,7 @@ _MARKS = re.compile(r"@([A-Z_]+)@")
 _CONDITION = re.compile(r"@(\w+) ")
 
 
+@of_strange_file("described")
 def snippet(artifact: Artifact, lang: str) -> str:
     """The source text of a program that loads a file, prepares one image and names its five likeliest labels.
 

@@ -29,6 +29,7 @@ from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.graph.quantization.exact import exact_network, runs_exactly, warn_if_inexact
 from scarlet_zoo.graph.quantization.isa import this_isa
 from scarlet_zoo.graph.session import OnnxNetwork
+from scarlet_zoo.graph.strange import of_strange_file
 from scarlet_zoo.utils.reading import parse_json
 
 GENERATOR = "lcg 1664525 1013904223 mod 2^32, value = state >> 24, order NHWC"
@@ -138,6 +139,7 @@ def make_golden(path: Path, feed: Preprocessing, isas: tuple[str, ...]) -> Golde
     )
 
 
+@of_strange_file("checked")
 def check_golden(artifact: Artifact) -> GoldenCheck:
     """Run a file on its golden input, and compare the outputs with its golden outputs.
 

@@ -37,6 +37,7 @@ from scarlet_zoo.graph.quantization.isa import preset, usual_preset
 from scarlet_zoo.graph.quantization.plan import plan, tensors_of
 from scarlet_zoo.graph.quantization.trial import Trial, spread_of
 from scarlet_zoo.graph.session import OnnxNetwork
+from scarlet_zoo.graph.strange import of_strange_file
 from scarlet_zoo.utils.files import replacing
 
 AUTO = "auto"
@@ -109,6 +110,7 @@ class Quantized:
         return {**self.artifact.to_dict(), **rest}
 
 
+@of_strange_file("quantised")
 def quantize_int8(
     source: str | Path,
     path: str | Path,

@@ -17,6 +17,7 @@ from scarlet_zoo.graph.quantization.plan import plan, tensors_of
 from scarlet_zoo.graph.quantization.quantize import friendly_model
 from scarlet_zoo.graph.quantization.trial import noise_alone
 from scarlet_zoo.graph.session import OnnxNetwork
+from scarlet_zoo.graph.strange import of_strange_file
 from scarlet_zoo.utils.files import replacing
 from scarlet_zoo.utils.plotting import new_figure
 
@@ -43,6 +44,7 @@ class Sensitivity:
         return asdict(self)
 
 
+@of_strange_file("measured in integers")
 def sensitivities(
     source: Path, images: Array, method: str = "mse", progress: Callable[[int, int], None] | None = None
 ) -> list[Sensitivity]:
