@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from functools import lru_cache
@@ -18,7 +19,9 @@ from scarlet_zoo.utils.files import cache_folder
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FASHION_MNIST_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
                          "ankle boot")  # fmt: skip
+_SIDES = (28, 28)
 _PARTS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
+_MOST_BYTES = 256 * 2**20  # of an unpacked file; the largest has 47 million
 # The IDX format's code for unsigned bytes.
 _UINT8 = 0x08
 
@@ -40,6 +43,11 @@ def fashion_mnist(part: str, folder: Path | None = None) -> tuple[NDArray[np.uin
     labels = _read_idx(folder / f"{name}-labels-idx1-ubyte.gz", dimensions=1)
     if len(images) != len(labels):
         raise DatasetError(f"{folder}: got {len(images)} images and {len(labels)} labels, wanted {count} of each")
+    if images.shape[1:] != _SIDES or (len(labels) and labels.max() >= len(FASHION_MNIST_CLASSES)):
+        raise DatasetError(
+            f"{folder}: got images of {'x'.join(map(str, images.shape[1:]))} and classes up to {labels.max(initial=0)}, "
+            f"wanted 28x28 and classes up to {len(FASHION_MNIST_CLASSES) - 1}"
+        )
     return images[..., None], labels.astype(np.int64)
 
 
@@ -65,8 +73,11 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Read an array in IDX format; an unchanged file is unpacked once per process."""
     try:
         status = path.stat()
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file, wanted a file of Fashion-MNIST") from error
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise DatasetError(f"{path}: {reason}, wanted a file of Fashion-MNIST") from error
+    if not path.is_file():
+        raise DatasetError(f"{path}: is a folder, a pipe or a device, wanted a file of Fashion-MNIST")
     return _unpacked(path, dimensions, (status.st_mtime_ns, status.st_size))
 
 
@@ -75,15 +86,17 @@ def _unpacked(path: Path, dimensions: int, _version: tuple[int, int]) -> NDArray
     """Unpack an IDX file: a magic number with type and rank, the sides, the bytes, all big-endian; read-only."""
     try:
         with gzip.open(path) as file:
-            content = file.read()
+            content = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path}: truncated or not a gzip file: {error}") from error
+    if len(content) > _MOST_BYTES:
+        raise DatasetError(f"{path}: unpacks to more than {_MOST_BYTES:,} bytes, wanted a file of Fashion-MNIST")
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes((0, 0, _UINT8, dimensions)):
         raise DatasetError(
             f"{path}: got first bytes {content[:4].hex()}, wanted an IDX file of {dimensions} dimensions"
         )
     shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != int(np.prod(shape, dtype=np.int64)):
+    if len(content) - header != math.prod(shape):
         raise DatasetError(f"{path}: got {len(content) - header} bytes of data, wanted {'x'.join(map(str, shape))}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

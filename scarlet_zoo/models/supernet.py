@@ -13,7 +13,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch, block_names, branch_plan
@@ -203,7 +203,7 @@ def load_supernet(path: Path) -> tuple[Supernet, dict[str, str]]:
         state = safetensors.torch.load_file(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file, wanted a supernet.safetensors of supernet train") from error
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # SafetensorError, OSError, and torch's own
         raise CheckpointError(f"{path}: broken file, wanted a supernet.safetensors of supernet train") from error
     if not {"space", "skip"} <= metadata.keys():
         raise CheckpointError(f"{path}: not a supernet, wanted a supernet.safetensors of supernet train")

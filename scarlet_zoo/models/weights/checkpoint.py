@@ -22,12 +22,14 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.models.weights.pickled import check_parts
 from scarlet_zoo.models.weights.unwrap import Tensors, find_tensors
 from scarlet_zoo.utils.files import replacing
 
 if TYPE_CHECKING:
     from scarlet_zoo.arch.architecture import Arch
 
+_MOST_LETTERS = 500  # of a tensor's name, which errors repeat
 # How much larger than the file what it holds may be: half precision may be packed, but not a thousand times.
 _LARGER, _HEADROOM = 8, 2**20
 # The released modules (left) and timm's (right); inside mb_module the index counts skipped layers.
@@ -145,13 +147,15 @@ def check_plain(state: Mapping[str, Tensor], path: Path) -> None:
     """
     most = _LARGER * path.stat().st_size + _HEADROOM
     for key, tensor in state.items():
+        if len(key) > _MOST_LETTERS:
+            raise CheckpointError(f"{path}: a tensor's name has {len(key):,} letters, wanted at most {_MOST_LETTERS}")
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_nested:
-            raise CheckpointError(f"{path}: tensor {_cut(key)!a} is sparse, quantised or without data, wanted others")
+            raise CheckpointError(f"{path}: tensor {key!a} is sparse, quantised or without data, wanted others")
         if tensor.is_complex():
-            raise CheckpointError(f"{path}: tensor {_cut(key)!a} is {tensor.dtype}, wanted real numbers")
+            raise CheckpointError(f"{path}: tensor {key!a} is {tensor.dtype}, wanted real numbers")
         if tensor.numel() * tensor.element_size() > most:
             shape = "x".join(map(str, tensor.shape))[:60]
-            raise CheckpointError(f"{path}: tensor {_cut(key)!a} is {shape}, wanted one that fits into the file")
+            raise CheckpointError(f"{path}: tensor {key!a} is {shape}, wanted one that fits into the file")
 
 
 def _read_safetensors(path: Path) -> object:
@@ -165,6 +169,8 @@ def _read_safetensors(path: Path) -> object:
 def _read_pickle(path: Path) -> object:
     _check_archive(path)
     try:
+        with _quietly():
+            check_parts(path)
         # timm's training checkpoints hold the command line's arguments as a Namespace, which is safe to load.
         with torch.serialization.safe_globals([argparse.Namespace]), _quietly():
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -196,10 +202,6 @@ def _quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _one_line(error: BaseException) -> str:

@@ -20,8 +20,8 @@ def load_tensors(model: nn.Module, found: Checkpoint) -> None:
 
     Raises:
         HeadlessError: the file has no classifier, or one of another kind, and else all of the model.
-        CheckpointError: a tensor is missing, unknown, of another shape or not finite; the message names it, and says
-            what to type for a network of another number of classes or channels.
+        CheckpointError: a tensor is missing, unknown, of another shape, no floating point or not finite; the message
+            names it, and says what to type for a network of another number of classes or channels.
     """
     config = getattr(model, "pretrained_cfg", None) or {}
     heads, stems = listed(config.get("classifier")), listed(config.get("first_conv"))
@@ -32,6 +32,8 @@ def load_tensors(model: nn.Module, found: Checkpoint) -> None:
         got = found.state[key]
         if got.shape != value.shape:
             raise CheckpointError(_other_shape(found.path, key, got, value, heads, stems))
+        if value.is_floating_point() and not got.is_floating_point():
+            raise CheckpointError(f"{found.path}: tensor {key!r} is {got.dtype}, wanted {value.dtype}")
     check_finite(found.state, str(found.path), model.state_dict())
     model.load_state_dict(found.state)
 
@@ -99,13 +101,18 @@ def check_finite(state: Mapping[str, Tensor], where: str, own: Mapping[str, Tens
     Raises:
         CheckpointError: the message names the first such tensor.
     """
-    broken = [key for key, tensor in state.items() if not torch.isfinite(tensor).all()]
+    broken = [key for key, tensor in state.items() if not torch.isfinite(_readable(tensor)).all()]
     broken = [key for key in broken if own is None or torch.isfinite(own[key]).all()]
     if broken:
         raise CheckpointError(
             f"{where}: tensor {broken[0]!r} holds values that are not finite ({len(broken)} such tensors), "
             "wanted finite values"
         )
+
+
+def _readable(tensor: Tensor) -> Tensor:
+    """A tensor in a type that torch computes with; it only stores floats of eight bits."""
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> Checkpoint:
