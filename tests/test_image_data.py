@@ -1,6 +1,7 @@
 """Data sets: what is held out, what is refused, and that each source gives the same kind of batch."""
 
 import gzip
+import os
 import json
 import struct
 from io import BytesIO
@@ -83,12 +84,35 @@ def make_fashion(folder, count=30):
         write_idx(folder / f"{name}-labels-idx1-ubyte.gz", struct.pack(">II", 0x801, count) + bytes(range(10)) * 3)
 
 
+def replaced(path, make):
+    path.unlink()
+    make(path)
+
+
 def truncate(folder):
     path = folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-200])
 
 
+def images_said(*sides, content=b"\0" * 7):
+    """Write training images whose header says these sides."""
+    return lambda folder: write_idx(
+        folder / "train-images-idx3-ubyte.gz", struct.pack(">IIII", 0x803, *sides) + content
+    )
+
+
 BROKEN = {
+    "7 bytes of data, wanted 2147483648x2147483648x4$": images_said(2**31, 2**31, 4),  # wraps to 0
+    "0 bytes of data, wanted 65536x65536x4294967295$": images_said(2**16, 2**16, 2**32 - 1, content=b""),
+    "0 bytes of data, wanted 0x4294967295x4294967295$": images_said(0, 2**32 - 1, 2**32 - 1, content=b""),
+    "got images of 14 x 56 pixels, wanted 28 x 28": images_said(30, 14, 56, content=bytes(30 * 784)),
+    "got the class 10, wanted 0 to 9": lambda folder: write_idx(
+        folder / "train-labels-idx1-ubyte.gz", struct.pack(">II", 0x801, 30) + bytes(29) + b"\x0a"
+    ),
+    "truncated or not a gzip file: Compressed": lambda folder: (folder / "train-images-idx3-ubyte.gz").write_bytes(
+        b"\x1f\x8b\x08"
+    ),
+    "is a folder, a pipe or a device": lambda folder: replaced(folder / "train-images-idx3-ubyte.gz", os.mkfifo),
     "no such file": lambda folder: (folder / "train-images-idx3-ubyte.gz").unlink(),
     "truncated": truncate,
     "not a gzip file": lambda folder: (folder / "train-images-idx3-ubyte.gz").write_bytes(b"pictures"),
@@ -109,6 +133,15 @@ def test_each_broken_file_has_its_own_line(says, tmp_path):
         fashion_mnist("train", tmp_path)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    make_fashion(tmp_path)
+    monkeypatch.setattr(files, "_MOST_BYTES", 40_000)
+    assert len(fashion_mnist("train", tmp_path)[0]) == 30
+    write_idx(tmp_path / "train-images-idx3-ubyte.gz", bytes(10**7))
+    with pytest.raises(DatasetError, match="unpacks to more than 40,000 bytes"):
+        fashion_mnist("train", tmp_path)
 
 
 def test_without_debians_package_torchvision_is_asked_to_download(tmp_path, monkeypatch):

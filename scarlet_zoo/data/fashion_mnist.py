@@ -43,12 +43,16 @@ def fashion_mnist(part: str, folder: Path | None = None) -> tuple[NDArray[np.uin
     labels = _read_idx(folder / f"{name}-labels-idx1-ubyte.gz", dimensions=1)
     if len(images) != len(labels):
         raise DatasetError(f"{folder}: got {len(images)} images and {len(labels)} labels, wanted {count} of each")
-    if images.shape[1:] != _SIDES or (len(labels) and labels.max() >= len(FASHION_MNIST_CLASSES)):
-        raise DatasetError(
-            f"{folder}: got images of {'x'.join(map(str, images.shape[1:]))} and classes up to {labels.max(initial=0)}, "
-            f"wanted 28x28 and classes up to {len(FASHION_MNIST_CLASSES) - 1}"
-        )
+    _check_parts(images, labels, folder)
     return images[..., None], labels.astype(np.int64)
+
+
+def _check_parts(images: NDArray[np.uint8], labels: NDArray[np.uint8], folder: Path) -> None:
+    sides, last, most = images.shape[1:], labels.max(), len(FASHION_MNIST_CLASSES) - 1
+    if sides != _SIDES:
+        raise DatasetError(f"{folder}: got images of {sides[0]} x {sides[1]} pixels, wanted {_SIDES[0]} x {_SIDES[1]}")
+    if last > most:
+        raise DatasetError(f"{folder}: got the class {last}, wanted 0 to {most}")
 
 
 def _fashion_mnist_folder(name: str) -> Path:
@@ -97,6 +101,6 @@ def _unpacked(path: Path, dimensions: int, _version: tuple[int, int]) -> NDArray
             f"{path}: got first bytes {content[:4].hex()}, wanted an IDX file of {dimensions} dimensions"
         )
     shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != math.prod(shape):
+    if not math.prod(shape) or len(content) - header != math.prod(shape):
         raise DatasetError(f"{path}: got {len(content) - header} bytes of data, wanted {'x'.join(map(str, shape))}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
