@@ -6,6 +6,7 @@ everything else goes to stderr.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -84,6 +85,9 @@ def main(arguments: list[str] | None = None) -> None:
     # another process is busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _silence_libraries()
+    for stream in (sys.stdout, sys.stderr):  # names of files may be no text, and a terminal may lack letters
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.utils.names import in_utf8
 from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 IMAGENET_CLASSES = 1000
@@ -54,7 +55,7 @@ def labels_of(given: Sequence[str] | None, classes: int, source: str) -> tuple[s
         return imagenet_labels() if classes == IMAGENET_CLASSES else None
     if len(given) != classes:
         raise ScarletError(f"{source}: got {len(given)} labels, wanted {classes}, one for each logit")
-    return tuple(given)
+    return tuple(map(in_utf8, given))
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.passes.lower import lower, store_float16_weights, take_uint8_input
 from scarlet_zoo.models.loading import preprocessing_of
 from scarlet_zoo.utils.files import replacing
+from scarlet_zoo.utils.names import in_utf8
 
 OUTPUT_NAME = "logits"
 PIXELS_LAYOUT = "NHWC uint8"
@@ -80,7 +81,8 @@ def export_onnx(
     if recipe.float16_weights:
         store_float16_weights(graph)
     _describe(graph, folded, recipe, weights, labels, replace(feed, size=size))
-    graph.metadata_props.update(_remade_by(folded.model, source) | ({} if split is None else {"split": split}))
+    more = _remade_by(folded.model, source) | ({} if split is None else {"split": split})
+    graph.metadata_props.update({key: in_utf8(value) for key, value in more.items()})
     norms_left = sum(_is_norm(folded.model, skipped.site) for skipped in folded.skipped)
     return _write(graph, path, recipe, _Expected(output_names(folded.model), norms_left))
 
@@ -151,9 +153,9 @@ def _describe(
     if recipe.pixels:
         described["input_layout"] = PIXELS_LAYOUT
     if labels is not None:
-        described["labels"] = json.dumps(list(labels), ensure_ascii=False)
+        described["labels"] = json.dumps(list(map(in_utf8, labels)), ensure_ascii=False)
     graph.metadata_props.clear()
-    graph.metadata_props.update(described)
+    graph.metadata_props.update({key: in_utf8(value) for key, value in described.items()})
 
 
 def _remade_by(model: nn.Module, source: str | None) -> dict[str, str]:

@@ -16,7 +16,8 @@ from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.budget import MOST_FILE_BYTES, check_budget
 from scarlet_zoo.graph.inferred import subgraphs_of, with_inner
 from scarlet_zoo.latency import MeasurementError, reason_of, shapes_of_inputs
-from scarlet_zoo.utils.files import replacing
+from scarlet_zoo.utils.files import is_text, replacing
+from scarlet_zoo.utils.names import in_utf8
 
 _OLDEST_OPSET = 7
 _LONG_DOMAIN = "ai.onnx"
@@ -205,13 +206,20 @@ def data_files(path: Path) -> list[Path]:
 
 
 def behind_links(path: Path) -> bool:
-    """Whether a model's data lie where ONNX Runtime does not read: behind links out of the model's folder."""
+    """Whether a model or its data lie where ONNX Runtime does not read.
+
+    That is behind links out of the model's folder, and under a name that is no text.
+    """
+    if not is_text(path):
+        return True
     allowed = {path.parent.resolve(), path.resolve().parent}
     return any(not any(file.resolve().is_relative_to(folder) for folder in allowed) for file in data_files(path))
 
 
 def copy_with_data(path: Path, folder: Path) -> Path:
     """Copy a model and its data files into a folder, links as the files behind them, and return the copy's path.
+
+    The copy has the model's name, as far as that is text.
 
     Raises:
         ArtifactError: a data file is missing, or outside the model's folder.
@@ -221,7 +229,8 @@ def copy_with_data(path: Path, folder: Path) -> Path:
         place = folder / file.relative_to(path.parent)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
-    return folder / path.name
+    named = folder / in_utf8(path.name)
+    return (folder / path.name).rename(named)
 
 
 @contextmanager

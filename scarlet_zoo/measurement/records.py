@@ -15,6 +15,7 @@ from scarlet_zoo.errors import RecordError
 from scarlet_zoo.latency import MODES, Settings, Timing, is_stable, statistics
 from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.names import in_utf8
 from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 # Bounds that no measurement reaches, so that no number of a record overflows a computation.
@@ -174,7 +175,8 @@ def check_record(content: Any, where: str = "record") -> Record:
 
 def record_of(timing: Timing, **more: Any) -> Record:
     """Make the record of a timing of this process; ``more`` are further fields of the record."""
-    return check_record({**timing.to_dict(), **more}, timing.file)
+    fields = {**timing.to_dict(), **more}
+    return check_record({**fields, "file": in_utf8(str(fields["file"]))}, timing.file)
 
 
 def unstable_words(records: Sequence[Record]) -> str:

@@ -29,6 +29,7 @@ from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.scarlet_net import ScarletNet
 from scarlet_zoo.models.weights.checkpoint import save_state
 from scarlet_zoo.models.weights.strict import load_state
+from scarlet_zoo.utils.files import in_text
 
 # What a skipped layer may hold: a stabilizer in one of its initialisations, or nothing.
 PLAIN_SKIP = "plain"
@@ -198,9 +199,10 @@ def load_supernet(path: Path) -> tuple[Supernet, dict[str, str]]:
         CheckpointError: the file is missing, broken, or not a supernet.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-        state = safetensors.torch.load_file(path)
+        with in_text(path) as named:
+            with safe_open(named, framework="pt") as file:
+                metadata = dict(file.metadata() or {})
+            state = safetensors.torch.load_file(named)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file, wanted a supernet.safetensors of supernet train") from error
     except Exception as error:  # SafetensorError, OSError, and torch's own

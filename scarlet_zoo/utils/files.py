@@ -17,6 +17,7 @@ import platformdirs
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.locks import flags_of, is_at, try_lock
+from scarlet_zoo.utils.names import in_utf8
 
 _PACKAGE = Path(__file__).parents[1]
 _TEMPORARY = ".tmp"  # how the names of temporary files end
@@ -124,6 +125,25 @@ def remove_leftovers(folder: Path) -> None:
                 os.close(handle)
 
 
+@contextmanager
+def in_text(path: Path) -> Iterator[Path]:
+    """Yield a path of the same file that is text, for libraries that take no other; most paths are.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    if is_text(path):
+        yield path
+        return
+    with path.open("rb") as file:
+        yield Path(f"/dev/fd/{file.fileno()}")
+
+
+def is_text(path: Path) -> bool:
+    """Whether UTF-8 can write a path."""
+    return in_utf8(str(path)) == str(path)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -133,7 +153,7 @@ def _umask() -> int:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, in UTF-8."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(in_utf8(text), encoding="utf-8")
 
 
 def make_folder(path: Path) -> None:
@@ -163,15 +183,18 @@ def cache_folder() -> Path:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """Return a nested value as JSON text; infinite numbers and NaN become null, paths become text."""
+    """Return a nested value as JSON text; infinite numbers and NaN become null, paths become text.
+
+    Bytes of names that are not UTF-8 are written as escapes.
+    """
     return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {in_utf8(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return str(value) if isinstance(value, Path) else value
+    return in_utf8(str(value)) if isinstance(value, (str, Path)) else value

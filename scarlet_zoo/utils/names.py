@@ -56,6 +56,16 @@ def is_plain_text(text: str) -> bool:
     return not any(unicodedata.category(letter) in _HIDDEN for letter in text)
 
 
+def in_utf8(text: str) -> str:
+    """Return a text that UTF-8 can write: bytes of a file's name that are no text, and halves of pairs, as escapes."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a half of a pair that stands for no byte
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def folded(name: str) -> str:
     """Return a name as a file system may fold it, so that two names which it takes for one are equal."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

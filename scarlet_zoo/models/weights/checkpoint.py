@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.models.weights.pickled import check_parts
 from scarlet_zoo.models.weights.unwrap import Tensors, find_tensors
-from scarlet_zoo.utils.files import replacing
+from scarlet_zoo.utils.files import in_text, replacing
+from scarlet_zoo.utils.names import in_utf8
 
 if TYPE_CHECKING:
     from scarlet_zoo.arch.architecture import Arch
@@ -160,8 +161,8 @@ def check_plain(state: Mapping[str, Tensor], path: Path) -> None:
 
 def _read_safetensors(path: Path) -> object:
     try:
-        with _quietly():
-            return safetensors.torch.load_file(path)
+        with _quietly(), in_text(path) as named:
+            return safetensors.torch.load_file(named)
     except Exception as error:  # the library's exceptions, and torch's for types that it does not know
         raise CheckpointError(f"{path}: broken safetensors file: {_one_line(error)}") from error
 
@@ -220,6 +221,7 @@ def save_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, s
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     with replacing(path) as temporary:
         described = {"format": "pt", "sha256": state_sha256(plain), **metadata}
+        described = {key: in_utf8(value) for key, value in described.items()}
         safetensors.torch.save_file(plain, temporary, metadata=described)
 
 
@@ -232,7 +234,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     if path.suffix != ".safetensors" or not path.is_file():
         return {}
     try:
-        with safe_open(path, framework="pt") as file:
+        with in_text(path) as named, safe_open(named, framework="pt") as file:
             return dict(file.metadata() or {})
     except Exception as error:  # SafetensorError, OSError, and torch's own
         raise CheckpointError(f"{path}: broken safetensors file: {_one_line(error)}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import nn
 
 from scarlet_zoo.arch.zoo import ZOO, safe_name
@@ -96,7 +96,7 @@ def find_weights(name: str) -> StoredWeights | None:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # SafetensorError, OSError, and torch's own
         raise CheckpointError(f"{path}: broken weights file, wanted it imported again") from error
     return StoredWeights(name, path, metadata.get("sha256", ""), metadata)
 
@@ -116,7 +116,7 @@ def check_weights(stored: StoredWeights) -> None:
     """
     try:
         found = state_sha256(safetensors.torch.load_file(stored.path))
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # as above
         raise CheckpointError(f"{stored.path}: broken weights file, wanted it imported again") from error
     if found != stored.sha256:
         raise CheckpointError(
