@@ -114,7 +114,9 @@ def run(arguments: list[str]) -> int:
         return fail(str(error), 1)
     except (ScarletError, MeasurementError) as error:
         return fail(str(error), 2)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # which the parser takes for the end of a terminal's input
+            return fail(f"a file ends too early: {error.__cause__}", 2)
         return fail("interrupted", _INTERRUPTED)
     except OSError as error:
         return fail(f"{error.filename or 'input or output'}: {error.strerror}", 2)

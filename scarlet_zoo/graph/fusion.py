@@ -22,6 +22,7 @@ from scarlet_zoo.graph.inferred import subgraphs_of, with_inner
 from scarlet_zoo.graph.load import loadable, read_onnx
 from scarlet_zoo.graph.runtime_versions import interpreter_of
 from scarlet_zoo.graph.strange import of_strange_file
+from scarlet_zoo.utils.files import replacing
 
 _BLOCKED = "com.microsoft.nchwc"
 _REORDERS = {"ReorderInput", "ReorderOutput"}
@@ -112,8 +113,8 @@ def inspect(path: str | Path, runtime: str = "ort") -> FusionReport:
         raise ArtifactError(f"{path}: no such file, wanted an ONNX or ORT file")
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "optimized.onnx"
-        with loadable(path) as found:
-            versions = _optimize(path, found, out, runtime)
+        with loadable(path) as found, replacing(out) as written:
+            versions = _optimize(path, found, written, runtime)
         graph = onnx.load(out, load_external_data=False).graph  # only names and shapes of tensors are needed
     return report_of_graph(str(path), f"onnxruntime {versions['runtime_version']}", versions["machine"], graph)
 

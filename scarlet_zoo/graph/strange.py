@@ -28,9 +28,11 @@ def of_strange_file(what: str) -> Callable[[F], F]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
                 return function(*args, **kwargs)
-            except (ScarletError, MeasurementError, OSError):
+            except (ScarletError, MeasurementError):
                 raise
             except Exception as error:
+                if isinstance(error, OSError) and error.filename is not None:
+                    raise
                 file = args[0] if args else next(iter(kwargs.values()))
                 reason = f"{type(error).__name__}: {reason_of(error)}"
                 raise ArtifactError(f"{Path(getattr(file, 'path', file))}: cannot be {what}: {reason}") from error

@@ -46,14 +46,14 @@ def inlined(function: F) -> F:
 
 
 def kernel(function: Callable[[Any], None]) -> Kernel:
-    """Compile a kernel; the result is kept on disk where a folder for it may be written to.
+    """Compile a kernel; the result is kept on disk where a folder for it can be written to.
 
     numba compiles it anew when the file of the kernel changes, and does not see a change of this one.
     """
     signature = types.void(types.CPointer(types.int64))
     try:
         return numba.cfunc(signature, cache=True, **_OPTIONS)(function)
-    except RuntimeError:
+    except (RuntimeError, OSError):  # there is no folder, or no room in it
         return numba.cfunc(signature, **_OPTIONS)(function)
 
 

@@ -19,6 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from scarlet_zoo.errors import ExportError
+from scarlet_zoo.utils.files import replacing
 
 Array = NDArray[np.float32]
 LEVELS = 255
@@ -118,7 +119,8 @@ def session_of(model: ir.Model, names: Sequence[str], path: Path) -> ort.Inferen
     for name in sorted(wanted):
         if name in values:
             probed.graph.outputs.append(values[name])
-    ir.save(probed, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(ir.serde.serialize_model(probed).SerializeToString())
     options = ort.SessionOptions()
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
