@@ -30,6 +30,7 @@ import onnxruntime as ort
 # The modes of measuring, each with its minimum number of counted runs and their minimum total time in seconds.
 MODES = {"hot": (100, 2.0), "cold": (100, 2.0), "camera": (100, 2.0), "sustained": (100, 30.0),
          "single-stream": (1024, 60.0)}  # fmt: skip
+RECORD_SCHEMA = 1  # version of the fields of a record
 STEADY_CV = 0.05  # a measurement with a larger coefficient of variation is called unstable
 # A processor has settled when this many windows in a row agree in median (relative) and in temperature (degrees C).
 _WINDOW_S, _WINDOWS, _WITHIN, _WITHIN_C = 1.0, 8, 0.02, 2.0
@@ -166,8 +167,8 @@ class Timing:
         return is_stable(self.cv)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields and ``stable`` as JSON values."""
-        return {**asdict(self), "stable": self.stable}
+        """All fields, ``stable`` and ``schema_version`` as JSON values."""
+        return {**asdict(self), "stable": self.stable, "schema_version": RECORD_SCHEMA}
 
 
 def measure(

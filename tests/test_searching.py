@@ -168,7 +168,7 @@ def test_a_search_that_evaluated_nothing_leaves_its_folder_to_another_one(tmp_pa
     first.reference.write_text("{}")
     second = Journal(tmp_path / "j.jsonl", {"threads": 2})
     second.close()
-    assert json.loads((tmp_path / "j.jsonl").read_text()) == {"conditions": {"threads": 2}}
+    assert json.loads((tmp_path / "j.jsonl").read_text()) == {"schema_version": 1, "conditions": {"threads": 2}}
     assert not second.reference.exists()
 
 

@@ -13,6 +13,7 @@ from scarlet_zoo.data.stated import stated_labels
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.utils.files import file_sha256
+from scarlet_zoo.utils.schema_versions import METADATA_KEY, refuse_newer
 
 _ONNX_DOMAINS = ("", "ai.onnx")
 
@@ -85,10 +86,11 @@ def read_artifact(path: Path) -> Artifact:
     """Read the metadata of an ONNX file from any exporter; missing entries are ``unknown``.
 
     Raises:
-        ArtifactError: the file is missing or is not an ONNX file.
+        ArtifactError: the file is missing or is not an ONNX file, or a newer version of this package wrote it.
     """
     model = read_onnx(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    refuse_newer("exported file", metadata, path, ArtifactError, METADATA_KEY)
     opset = next((entry.version for entry in model.opset_import if entry.domain in _ONNX_DOMAINS), 0)
     return Artifact(
         path=path,

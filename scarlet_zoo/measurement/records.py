@@ -17,6 +17,7 @@ from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.names import in_utf8
 from scarlet_zoo.utils.reading import bounded_text, parse_json
+from scarlet_zoo.utils.schema_versions import SCHEMAS, refuse_newer
 
 # Bounds that no measurement reaches, so that no number of a record overflows a computation.
 Milliseconds = Annotated[FiniteFloat, Field(gt=0, le=1e12)]
@@ -125,6 +126,7 @@ class Record(_Strict):
     exact: bool | None = None
     attempts: list[Attempt] | None = None
     opening_of_sample: list[int] | None = Field(default=None, repr=False)
+    schema_version: Count = SCHEMAS["record"]
 
     @model_validator(mode="after")
     def _true_to_its_samples(self) -> Record:
@@ -158,6 +160,7 @@ def check_record(content: Any, where: str = "record") -> Record:
     Raises:
         RecordError: the values are no record; the message names the first wrong field and ``where`` it is.
     """
+    refuse_newer("record", content, where, RecordError)
     try:
         record = Record.model_validate(content)
     except ValidationError as error:

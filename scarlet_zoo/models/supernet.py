@@ -13,7 +13,6 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from scarlet_zoo.arch.architecture import Arch, block_names, branch_plan
@@ -27,7 +26,7 @@ from scarlet_zoo.models.entangled import EntangledBlocks
 from scarlet_zoo.models.path_sets import PathSets, with_norms_of_expansions
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.scarlet_net import ScarletNet
-from scarlet_zoo.models.weights.checkpoint import save_state
+from scarlet_zoo.models.weights.checkpoint import file_metadata, save_state
 from scarlet_zoo.models.weights.strict import load_state
 from scarlet_zoo.utils.files import in_text
 
@@ -199,12 +198,13 @@ def load_supernet(path: Path) -> tuple[Supernet, dict[str, str]]:
         CheckpointError: the file is missing, broken, or not a supernet.
     """
     try:
+        metadata = file_metadata(path)
         with in_text(path) as named:
-            with safe_open(named, framework="pt") as file:
-                metadata = dict(file.metadata() or {})
             state = safetensors.torch.load_file(named)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file, wanted a supernet.safetensors of supernet train") from error
+    except CheckpointError:
+        raise
     except Exception as error:  # SafetensorError, OSError, and torch's own
         raise CheckpointError(f"{path}: broken file, wanted a supernet.safetensors of supernet train") from error
     if not {"space", "skip"} <= metadata.keys():

@@ -10,10 +10,9 @@ from typing import Any
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.training.outcome import accuracy_of
-from scarlet_zoo.training.run import RUN_FILE
+from scarlet_zoo.training.run import RUN_FILE, read_run
 from scarlet_zoo.training.state import STEPS_FILE, read_losses
 from scarlet_zoo.utils.plotting import new_figure, save_as
-from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 _POINTS = 60
 
@@ -31,7 +30,7 @@ def plot_training(folder: Path, file: Path) -> None:
     losses = read_losses(folder / STEPS_FILE)
     if not losses or not (folder / RUN_FILE).is_file():
         raise TrainingError(f"{folder}: holds no finished run, wanted {STEPS_FILE} and {RUN_FILE} in it")
-    report = parse_json(bounded_text(folder / RUN_FILE))
+    report = read_run(folder)
     top1 = report.get("top1") or []
     figure = new_figure(7, 6 if top1 else 3.5)
     panels = figure.subplots(2 if top1 else 1, 1, squeeze=False)[:, 0]

@@ -17,11 +17,13 @@ from scarlet_zoo.data.own_validation import open_with_validation
 from scarlet_zoo.data.pixel_cache import CACHE_GB
 from scarlet_zoo.data.pixel_kinds import turned_grey_line
 from scarlet_zoo.data.preprocessing import RULE, Preprocessing
-from scarlet_zoo.errors import DatasetError, ScarletWarning
+from scarlet_zoo.errors import DatasetError, ScarletWarning, TrainingError
 from scarlet_zoo.training.former import settings_then, with_layers_then
 from scarlet_zoo.training.outcome import Training
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import json_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
+from scarlet_zoo.utils.schema_versions import SCHEMA_KEY, SCHEMAS, refuse_newer
 
 NETWORK_FILE, RUN_FILE = "model.safetensors", "run.json"
 
@@ -118,6 +120,7 @@ def is_main_process() -> bool:
 def run_report(data: ImageData, settings: TrainSettings, done: Training) -> dict[str, Any]:
     """Return the fields of ``run.json`` that every training has."""
     return {
+        SCHEMA_KEY: SCHEMAS["run report"],
         "data": data.name,
         "classes": len(data.classes),
         "pictures": len(data.part("train")),
@@ -133,6 +136,23 @@ def run_report(data: ImageData, settings: TrainSettings, done: Training) -> dict
         **_outcome(done),
         "settings": settings.to_dict(),
     }
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return the ``run.json`` of a finished run.
+
+    Raises:
+        TrainingError: the file cannot be read, is no report, or a newer version of this package wrote it.
+    """
+    path = folder / RUN_FILE
+    try:
+        report = parse_json(bounded_text(path))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: cannot be read: {error}, wanted the report of a training") from error
+    if not isinstance(report, dict):
+        raise TrainingError(f"{path}: got no table of fields, wanted the report of a training")
+    refuse_newer("run report", report, path, TrainingError)
+    return report
 
 
 def _outcome(done: Training) -> dict[str, Any]:

@@ -24,8 +24,7 @@ from scarlet_zoo.models.loading import InputSize, Network, load_network, preproc
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.supernet import load_supernet
 from scarlet_zoo.models.weights.checkpoint import read_metadata
-from scarlet_zoo.training.run import NETWORK_FILE, RUN_FILE
-from scarlet_zoo.utils.reading import bounded_text, parse_json
+from scarlet_zoo.training.run import NETWORK_FILE, RUN_FILE, read_run
 
 # Opens the data for a preprocessing, and for logits that the classes are matched to.
 Open = Callable[[Preprocessing, Logits | None], ImageData]
@@ -144,7 +143,7 @@ def from_run(name: str, opened: Open, size: InputSize | None, space: SearchSpace
             f"{run}: holds no finished run, wanted {NETWORK_FILE} and {RUN_FILE} in it; the command that began a run "
             "finishes it"
         )
-    before = parse_json(bounded_text(report))
+    before = read_run(run)
     if before.get("name") != name:
         raise TrainingError(f"{run}: got a run of network {before.get('name')!r}, wanted one of {name!r}")
     start = from_weights(name, opened, size, space, str(file), seed)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 from scarlet_zoo.utils.reading import parse_json
+from scarlet_zoo.utils.schema_versions import SCHEMA_KEY, SCHEMAS, refuse_newer
 
 STEPS_FILE = "steps.jsonl"
 # The default of a fact that has none: every checkpoint must have it.
@@ -194,7 +195,7 @@ def read_losses(path: Path) -> list[float]:
 def write_state(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically."""
     with replacing(path) as temporary:
-        torch.save(dict(content), temporary)
+        torch.save({SCHEMA_KEY: SCHEMAS["checkpoint"], **content}, temporary)
 
 
 def read_state(path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
@@ -207,13 +208,16 @@ def read_state(path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] |
             have its default.
 
     Raises:
-        TrainingError: the checkpoint is broken or belongs to another run.
+        TrainingError: the checkpoint is broken, belongs to another run, or a newer version of this package wrote it.
     """
     if not path.is_file():
         return None
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        refuse_newer("checkpoint", content, path, TrainingError)
         theirs = content["run"]
+    except TrainingError:
+        raise
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{path}: a broken file, wanted the checkpoint of a training or no file") from error
     differing = [

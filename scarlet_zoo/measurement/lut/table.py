@@ -21,7 +21,8 @@ from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TableError
 from scarlet_zoo.measurement.lut.keys import HEAD, STEM, decision_key
 from scarlet_zoo.utils.files import write_text
-from scarlet_zoo.utils.reading import bounded_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
+from scarlet_zoo.utils.schema_versions import SCHEMAS, refuse_newer
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0)]
@@ -118,10 +119,11 @@ class LatencyTable(_Strict):
     Attributes:
         space: the definition of the search space.
         stamp: what the numbers hold for.
+        format: the version of the schema, which other files call ``schema_version``.
         blocks: latency of each block in milliseconds, by :func:`scarlet_zoo.measurement.lut.keys.piece_key`.
     """
 
-    format: Literal[1] = 1
+    format: PositiveInt = SCHEMAS["latency table"]
     space: str
     stamp: Stamp
     blocks: dict[str, Milliseconds]
@@ -231,12 +233,16 @@ def read_table(path: Path) -> LatencyTable:
     """Read a table from the file that :meth:`LatencyTable.write` wrote.
 
     Raises:
-        TableError: the file cannot be read, is not a table, or lacks a block of its own space.
+        TableError: the file cannot be read, is not a table, is of a newer schema, or lacks a block of its own space.
     """
     try:
-        table = LatencyTable.model_validate_json(bounded_text(path))
+        text = bounded_text(path)
+        refuse_newer("latency table", parse_json(text, finite=False), path, TableError, "format")
+        table = LatencyTable.model_validate_json(text)
         assert table._sums
         return table
+    except TableError:
+        raise
     except OSError as error:
         raise TableError(f"{path}: cannot be read: {error.strerror}, wanted a file of lut build") from error
     except ValidationError as error:

@@ -20,6 +20,7 @@ from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.files import shipped_folder
 from scarlet_zoo.utils.reading import bounded_text, parse_toml
 from scarlet_zoo.utils.schema import first_fault
+from scarlet_zoo.utils.schema_versions import SCHEMAS, refuse_newer
 
 WEIGHTS_FOLDER = shipped_folder("weights")
 # What stands in place of a card's name for weights that nobody has trained.
@@ -105,6 +106,7 @@ class WeightsCard(_Strict):
         measured: accuracy that we measured, for weights that we trained.
         labels: class names in the order of the logits.
         preprocessing: the preprocessing of the training images.
+        schema_version: version of these fields.
     """
 
     name: str
@@ -121,6 +123,7 @@ class WeightsCard(_Strict):
     measured: Measured | None = None
     labels: Row[str] | None = None
     preprocessing: CardPreprocessing | None = None
+    schema_version: int = SCHEMAS["weights card"]
 
 
 def read_card(path: Path) -> WeightsCard:
@@ -137,6 +140,7 @@ def read_card(path: Path) -> WeightsCard:
         content = parse_toml(bounded_text(path))
     except (OSError, ValueError) as error:
         raise CardError(f"{path}: not a weights card: {str(error).splitlines()[0]}") from error
+    refuse_newer("weights card", content, path, CardError)
     try:
         card = WeightsCard.model_validate(content)
     except ValidationError as error:

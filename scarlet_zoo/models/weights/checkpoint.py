@@ -26,6 +26,7 @@ from scarlet_zoo.models.weights.pickled import check_parts
 from scarlet_zoo.models.weights.unwrap import Tensors, find_tensors
 from scarlet_zoo.utils.files import in_text, replacing
 from scarlet_zoo.utils.names import in_utf8
+from scarlet_zoo.utils.schema_versions import METADATA_KEY, SCHEMAS, refuse_newer
 
 if TYPE_CHECKING:
     from scarlet_zoo.arch.architecture import Arch
@@ -161,8 +162,11 @@ def check_plain(state: Mapping[str, Tensor], path: Path) -> None:
 
 def _read_safetensors(path: Path) -> object:
     try:
+        file_metadata(path)
         with _quietly(), in_text(path) as named:
             return safetensors.torch.load_file(named)
+    except CheckpointError:
+        raise
     except Exception as error:  # the library's exceptions, and torch's for types that it does not know
         raise CheckpointError(f"{path}: broken safetensors file: {_one_line(error)}") from error
 
@@ -220,7 +224,8 @@ def save_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, s
     """Write tensors to a safetensors file, atomically, with metadata and a digest of the tensors."""
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     with replacing(path) as temporary:
-        described = {"format": "pt", "sha256": state_sha256(plain), **metadata}
+        described = {"format": "pt", "sha256": state_sha256(plain), **metadata,
+                     METADATA_KEY: str(SCHEMAS["weights file"])}  # fmt: skip
         described = {key: in_utf8(value) for key, value in described.items()}
         safetensors.torch.save_file(plain, temporary, metadata=described)
 
@@ -229,15 +234,30 @@ def read_metadata(path: Path) -> dict[str, str]:
     """Return the metadata of a safetensors file; empty for other formats and missing files.
 
     Raises:
-        CheckpointError: the file's extension is ``.safetensors``, but it cannot be read as such.
+        CheckpointError: the file's extension is ``.safetensors``, but it cannot be read as such, or a newer version of
+            this package wrote it.
     """
     if path.suffix != ".safetensors" or not path.is_file():
         return {}
     try:
-        with in_text(path) as named, safe_open(named, framework="pt") as file:
-            return dict(file.metadata() or {})
+        return file_metadata(path)
+    except CheckpointError:
+        raise
     except Exception as error:  # SafetensorError, OSError, and torch's own
         raise CheckpointError(f"{path}: broken safetensors file: {_one_line(error)}") from error
+
+
+def file_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file.
+
+    Raises:
+        SafetensorError, OSError: it is no such file, or cannot be read.
+        CheckpointError: a newer version of this package wrote it.
+    """
+    with in_text(path) as named, safe_open(named, framework="pt") as file:
+        metadata = dict(file.metadata() or {})
+    refuse_newer("weights file", metadata, path, CheckpointError, METADATA_KEY)
+    return metadata
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from safetensors import safe_open
 from torch import nn
 
 from scarlet_zoo.arch.zoo import ZOO, safe_name
@@ -17,7 +16,7 @@ from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.stated import stated_counts, stated_labels
 from scarlet_zoo.errors import CheckpointError
 from scarlet_zoo.models.weights.cards import WEIGHTS_FOLDER, all_cards, cards_of
-from scarlet_zoo.models.weights.checkpoint import read_metadata, save_weights, state_sha256
+from scarlet_zoo.models.weights.checkpoint import file_metadata, read_metadata, save_weights, state_sha256
 from scarlet_zoo.models.weights.strict import load_checkpoint
 from scarlet_zoo.utils.files import cache_folder, file_sha256
 
@@ -94,8 +93,9 @@ def find_weights(name: str) -> StoredWeights | None:
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
+        metadata = file_metadata(path)
+    except CheckpointError:
+        raise
     except Exception as error:  # SafetensorError, OSError, and torch's own
         raise CheckpointError(f"{path}: broken weights file, wanted it imported again") from error
     return StoredWeights(name, path, metadata.get("sha256", ""), metadata)

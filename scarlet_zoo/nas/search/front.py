@@ -15,6 +15,7 @@ from scarlet_zoo.nas.search.objectives import METRICS, SCORED, Limit, Objective
 from scarlet_zoo.nas.search.settings import Candidate
 from scarlet_zoo.utils.files import file_sha256
 from scarlet_zoo.utils.reading import bounded_text, parse_json
+from scarlet_zoo.utils.schema_versions import refuse_newer
 
 Row = TypeVar("Row")
 
@@ -109,7 +110,11 @@ def load_front(path: Path) -> Front:
         TrainingError: the file is no front.
     """
     try:
-        return front_of(path, parse_json(bounded_text(path)))
+        report = parse_json(bounded_text(path))
+        refuse_newer("front", report, path, TrainingError)
+        return front_of(path, report)
+    except TrainingError:
+        raise
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read: {error.strerror}, wanted the front.json of a search") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

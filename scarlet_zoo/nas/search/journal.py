@@ -11,12 +11,13 @@ from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.search.objectives import Values
 from scarlet_zoo.utils.files import make_folder, write_text
 from scarlet_zoo.utils.reading import parse_json
+from scarlet_zoo.utils.schema_versions import SCHEMA_KEY, SCHEMAS, refuse_newer
 
 _NONE = "is not the journal of a search"
 
 
 class Journal:
-    """A file with the conditions in its first line, then one line ``arch values seconds`` for each evaluation.
+    """A file with schema version and conditions in its first line, then a line ``arch values seconds`` per evaluation.
 
     A last line that is incomplete, because its process was killed, is dropped. A file without evaluations that has
     other conditions is written anew.
@@ -26,7 +27,8 @@ class Journal:
         conditions: everything that the values depend on, as JSON values.
 
     Raises:
-        TrainingError: the file is no journal, or has evaluations under other conditions.
+        TrainingError: the file is no journal, a newer version of this package wrote it, or it has evaluations under
+            other conditions.
     """
 
     def __init__(self, path: Path, conditions: Mapping[str, object]) -> None:
@@ -35,9 +37,10 @@ class Journal:
         make_folder(path.parent)
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
         whole = [line for line in lines if line.endswith("\n")]
-        head = json.dumps({"conditions": conditions}) + "\n"
-        if whole and whole[0] != head:
-            difference = _difference(whole[0], dict(conditions))
+        head = json.dumps({SCHEMA_KEY: SCHEMAS["journal"], "conditions": conditions}) + "\n"
+        # Early journals do not state their version.
+        if whole and whole[0] not in (head, json.dumps({"conditions": conditions}) + "\n"):
+            difference = _difference(path, whole[0], dict(conditions))
             if len(whole) > 1 or difference == _NONE:
                 raise TrainingError(f"{path}: {difference}, wanted the same search, or another --out")
             # Of a search that was refused before it evaluated anything.
@@ -79,10 +82,12 @@ class Journal:
         self._file.close()
 
 
-def _difference(head: str, wanted: Mapping[str, object]) -> str:
+def _difference(path: Path, head: str, wanted: Mapping[str, object]) -> str:
     try:
-        found = parse_json(head)["conditions"]
+        content = parse_json(head)
+        found = content["conditions"]
     except (ValueError, KeyError, TypeError):
         return _NONE
+    refuse_newer("journal", content, path, TrainingError)
     apart = [f"{key} {found.get(key)!r}, not {value!r}" for key, value in wanted.items() if found.get(key) != value]
     return f"the journal of another search ({'; '.join(apart)[:300]})"

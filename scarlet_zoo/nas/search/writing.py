@@ -12,6 +12,7 @@ from scarlet_zoo.nas.search.front import Front, front_of
 from scarlet_zoo.nas.search.plots import plot_front
 from scarlet_zoo.nas.search.settings import Candidate, SearchResult, SearchSettings
 from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.schema_versions import SCHEMA_KEY, SCHEMAS
 
 FRONT_FILE, JOURNAL_FILE = "front.json", "evaluations.jsonl"
 
@@ -30,6 +31,7 @@ def write_front(
     """
     front = [{"arch": str(candidate.arch), "values": dict(candidate.values)} for candidate in result.front]
     report = {
+        SCHEMA_KEY: SCHEMAS["front"],
         "space": evaluation.space.name,
         "definition": evaluation.space.to_json(),
         "objectives": [str(objective) for objective in settings.goals],
