@@ -309,12 +309,24 @@ def gated(opset):
             helper.make_node("Mul", ["s", "h"], ["p"]), *head]  # fmt: skip
 
 
+def is_loaded_here(file):
+    """Whether this version of ONNX Runtime knows the file's operators."""
+    try:
+        return bool(ort.InferenceSession(file, providers=["CPUExecutionProvider"]))
+    except Exception as error:
+        return "opset" not in str(error)
+
+
 @pytest.mark.parametrize("opset", OPSETS)
 def test_every_graph_variant_is_spelled_in_the_operators_of_the_opset(opset, tmp_path):
     axes = [numpy_helper.from_array(np.array(value, np.int64), name)
             for name, value in (("axes", [2, 3]), ("last", [3]), ("third", [2]))] if opset >= 18 else []  # fmt: skip
     ir_version = 3 if opset < 9 else 8
     file = model_of(gated(opset), tmp_path / "m.onnx", opset, ir_version, axes, outputs=[images("y", (1, 4))])
+    if opset > 21 and not is_loaded_here(file):  # 1.20, the lowest version that is allowed, knows 21
+        with pytest.raises(ArtifactError, match="does not load it"):
+            optimize_file(file, tmp_path / "out.onnx", "native")
+        return
     for form in FORMS:
         made = optimize_file(file, tmp_path / f"{form}.onnx", form)
         assert made.parity.passed

@@ -338,6 +338,7 @@ def test_torchvision_and_hugging_face_say_when_they_change(tmp_path):
 
 def test_a_terminal_sees_how_far_the_decoding_is(pictures, monkeypatch):
     seen = []
+    monkeypatch.setattr(console.sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(console.Progress, "add_task", lambda self, what, **_: seen.append(what) or len(seen))
     monkeypatch.setattr(console.Progress, "update", lambda self, task, **rest: seen.append((task, rest["completed"])))
     monkeypatch.setattr(console.Progress, "remove_task", lambda self, task: seen.append(f"end of {task}"))

@@ -67,6 +67,9 @@ def hub(published, tmp_path, monkeypatch):
     settings["HUGGINGFACE_CO_URL_TEMPLATE"] = settings["ENDPOINT"] + "/{repo_id}/resolve/{revision}/{filename}"
     for name, value in settings.items():
         monkeypatch.setattr(constants, name, value)
+    # Before version 1 the hub's client had a copy of its own.
+    template = settings["HUGGINGFACE_CO_URL_TEMPLATE"]
+    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setattr(download, "PATIENCE_S", 0.7)
     yield state
     free.set()

@@ -99,18 +99,22 @@ class Bar(Protocol):
         """Draw the bar."""
 
 
+def _no_bar(done: int, expected: int, note: str = "") -> None:
+    """Draw nothing; a disabled bar of rich 14.1 writes an empty line at its end."""
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[Bar]:
     """Show a progress bar with the time that has passed and that is left, if stderr is a terminal.
 
     Yields a function that is called with (done, expected), and if there is something to tell with a note.
     """
-    console = Console(stderr=True)
+    if not (sys.stderr.isatty() and _prints()):
+        yield _no_bar
+        return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn(), TextColumn("left"),
                TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False))  # fmt: skip
-    with Progress(
-        *columns, console=console, transient=True, disable=not (sys.stderr.isatty() and _prints())
-    ) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None, note="")
 
         def draw(done: int, expected: int, note: str = "") -> None:
