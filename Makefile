@@ -1,12 +1,14 @@
 # make demo: set up and do the main job.   make test: set up and run every check.
-# make check: set up and run the quick part of it.
+# make check: set up and run the quick part of it.   make lowest, make newest: the main job and the quick tests on the
+# lowest versions of all packages that pyproject.toml allows, and on the newest.   make audit: known vulnerabilities.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-BIN := .venv/bin
+ENV := .venv
+BIN := $(ENV)/bin
 OUT ?= out/demo
 # Fashion-MNIST: where Debian's package has put it, else where its contents are unpacked to.
 DATASET := usr/share/datasets/fashion-mnist
 # A photograph of scikit-image's, which is installed by then.
-CAT = .venv/lib/python3*/site-packages/skimage/data/chelsea.png
+CAT = $(ENV)/lib/python3*/site-packages/skimage/data/chelsea.png
 FETCHED := .venv/.stamp-fetched
 PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.venv/fashion-mnist/$(DATASET))
 
@@ -14,7 +16,7 @@ PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.
 # compile the package and the tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test static browser emulator install-all install-dev clean
+.PHONY: demo check test lowest newest versions audit static browser emulator install-all install-dev clean
 
 demo: install-all $(PICTURES)
 	$(BIN)/scarlet-zoo deploy scarlet_a --out $(OUT)
@@ -37,6 +39,23 @@ test: install-dev $(PICTURES) browser emulator $(FETCHED)
 
 COVERAGE := .venv/coverage.json
 
+# Warnings are no errors there: an old package knows nothing of what a newer one beside it will remove.
+lowest:
+	PIP_CONSTRAINT=$(CURDIR)/tests/lowest.txt $(MAKE) ENV=.venv-lowest OUT=out/lowest versions
+
+newest:
+	rm -f .venv-newest/.stamp-*
+	PIP_UPGRADE=1 PIP_UPGRADE_STRATEGY=eager $(MAKE) ENV=.venv-newest OUT=out/newest versions
+
+versions: install-dev demo
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow" -W default
+
+# pip-audit has an environment of its own, so that the one that it looks at has only what this package needs.
+audit: install-dev
+	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7'
+	@.venv-audit/bin/python tests/audit.py .venv/lib/python3*/site-packages
+
 # What tests need beside packages: an arm64 Python, an old ONNX Runtime, timm's tests, compiled kernels.
 $(FETCHED): tests/fetch.py $(wildcard scarlet_zoo/training/kernel*.py) | install-dev emulator
 	$(BIN)/python tests/fetch.py && touch $@
@@ -56,19 +75,19 @@ static: install-dev
 
 # A stamp per extra remembers that pip has done what pyproject.toml asks for; dev contains all.
 install-all install-dev: install-%: $(BIN)/python
-	@if [ .venv/.stamp-$* -nt pyproject.toml ]; then \
+	@if [ $(ENV)/.stamp-$* -nt pyproject.toml -a $(ENV)/.stamp-$* -nt tests/lowest.txt ]; then \
 	  echo "install: skipped, nothing changed in pyproject.toml since the last one"; \
 	else \
-	  echo "install: scarlet-zoo[$*] into .venv" && \
+	  echo "install: scarlet-zoo[$*] into $(ENV)" && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' && \
-	  touch .venv/.stamp-$* && \
-	  if [ $* = dev ]; then touch .venv/.stamp-all; fi; \
+	  touch $(ENV)/.stamp-$* && \
+	  if [ $* = dev ]; then touch $(ENV)/.stamp-all; fi; \
 	fi
 
 # The package's files, without installing it: that would need root. Only lists of packages that are missing do.
 # As root itself where root asks: apt's own user may not enter this folder, and apt would warn of that.
 DOWNLOAD := apt-get download -qq $(if $(filter 0,$(shell id -u)),-o APT::Sandbox::User=root)
-.venv/fashion-mnist/$(DATASET): | $(BIN)/python
+.venv/fashion-mnist/$(DATASET):
 	mkdir -p .venv/fashion-mnist
 	cd .venv/fashion-mnist && { $(DOWNLOAD) dataset-fashion-mnist \
 	  || { apt-get update -qq && $(DOWNLOAD) dataset-fashion-mnist; }; }
@@ -90,7 +109,7 @@ endef
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: no python3.11 found, wanted: apt install python3.11 python3.11-venv make" >&2; exit 2; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(ENV)
 
 clean:
-	rm -rf .venv out
+	rm -rf .venv .venv-lowest .venv-newest .venv-audit out

@@ -21,10 +21,12 @@ from scarlet_zoo.graph.runtime_versions import interpreter_of
 from scarlet_zoo.measurement.phone.archive import make_bundle_archive
 from scarlet_zoo.measurement.phone.sysroot import make_sysroot
 from scarlet_zoo.training.fast_layers import fast_layers
-from scarlet_zoo.utils.files import cache_folder
+from scarlet_zoo.utils.files import cache_folder, file_sha256
 
 KEPT = Path(__file__).parent.parent / ".venv" / "cache"
 OLD_ORT = "ort==1.22.1"
+# SHA-256 of timm's source distributions, by version; of another version they are not unpacked.
+TIMM_SOURCES = {"1.0.31": "baa0b333339c46d3d6d4965d99b69f5053afed71210e8f433d7ea5ee6a18f0ec"}
 EMULATORS = all(map(shutil.which, ("qemu-aarch64-static", "qemu-x86_64-static", "apt-get", "dpkg-deb")))
 
 
@@ -54,20 +56,39 @@ def timm_tests():
     """timm's tests folder for the version that is installed.
 
     Raises:
-        ScarletError: its source distribution cannot be had.
+        ScarletError: its source distribution cannot be had, or is not the one that is known.
     """
     cache = KEPT.with_name("timm-sdist")
     folder = cache / f"timm-{timm.__version__}" / "tests"
     if not folder.is_dir():
-        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest",
-                 str(cache), f"timm=={timm.__version__}"]  # fmt: skip
+        digest = TIMM_SOURCES.get(timm.__version__)
+        if digest is None:
+            raise ScarletError(f"timm {timm.__version__}: got no digest of its source distribution, wanted one in "
+                               f"TIMM_SOURCES of {Path(__file__).name}")  # fmt: skip
+        cache.mkdir(parents=True, exist_ok=True)
+        wanted = cache / "wanted.txt"
+        wanted.write_text(f"timm=={timm.__version__} --hash=sha256:{digest}\n")  # pip runs none of it before it checks
+        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "timm", "--dest",
+                 str(cache), "--require-hashes", "--requirement", str(wanted)]  # fmt: skip
         done = subprocess.run(fetch, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             why = done.stderr.strip().splitlines()[-1:]
             raise ScarletError(f"timm's source distribution cannot be fetched: {why}")
-        with tarfile.open(cache / f"timm-{timm.__version__}.tar.gz") as archive:
-            archive.extractall(cache, filter="data")
+        unpack(cache / f"timm-{timm.__version__}.tar.gz", digest, cache)
     return folder
+
+
+def unpack(archive, digest, folder):
+    """Unpack a tar archive into a folder, once its digest is the one that is wanted; nothing gets outside.
+
+    Raises:
+        ScarletError: the archive has another digest.
+    """
+    found = file_sha256(archive)
+    if found != digest:
+        raise ScarletError(f"{archive}: got sha256 {found}, wanted {digest}")
+    with tarfile.open(archive) as content:
+        content.extractall(folder, filter="data")
 
 
 def compiled_kernels():
