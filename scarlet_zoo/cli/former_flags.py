@@ -1,11 +1,14 @@
-"""Former names of flags: still accepted, but no longer shown in the help."""
+"""Former names of flags: accepted with a warning for one minor version, and no longer shown in the help."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from typer.core import TyperCommand
+
+from scarlet_zoo.errors import ScarletWarning
 
 _FORMER: dict[str, set[str]] = {}
 
@@ -43,4 +46,8 @@ def former_names(flag: str) -> set[str]:
 
 def _current(text: str, former: Mapping[str, str]) -> str:
     name, mark, value = text.partition("=")
-    return f"{former.get(name, name)}{mark}{value}"
+    if name not in former:
+        return text
+    line = f"{name}: is now {former[name]}; the former name goes with the next minor version"
+    warnings.warn(line, ScarletWarning, stacklevel=2)
+    return f"{former[name]}{mark}{value}"
