@@ -64,11 +64,11 @@ def audit(command, path):
     for row in unknown:
         sys.stdout.write(f"{row['name']}: not looked at: {row.get('skip_reason', 'no reason')}\n")
     if found:
-        sys.stderr.write(f"error: {path}: {len(found)} advisories for its packages, wanted none\n")
+        sys.stderr.write(f"error: {path}: advisories for its packages: got {len(found)}, wanted none\n")
         return 1
     if unknown or not rows:
         raise UnansweredError(f"it was asked about {len(rows) - len(unknown)} of {len(rows)} packages")
-    sys.stdout.write(f"{path}: {len(rows)} packages, no advisory is known\n")
+    sys.stdout.write(f"{path}: no advisory is known for its packages, {len(rows)} in all\n")
     return 0
 
 

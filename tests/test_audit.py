@@ -35,13 +35,13 @@ def asked(tmp_path, capsys):
 
 
 def test_packages_without_advisories_are_well(asked, tmp_path):
-    assert asked([KNOWN], [SOUND, OURS]) == (0, f"{tmp_path}: 1 packages, no advisory is known\n", "")
+    assert asked([KNOWN], [SOUND, OURS]) == (0, f"{tmp_path}: no advisory is known for its packages, 1 in all\n", "")
 
 
 def test_an_advisory_is_an_error(asked, tmp_path):
     code, out, err = asked([KNOWN], [SOUND, HARMED], code=1)
     assert (code, out) == (1, "pillow 10.0.0: PYSEC-2023-175, mended in 10.0.1\n")
-    assert err == f"error: {tmp_path}: 1 advisories for its packages, wanted none\n"
+    assert err == f"error: {tmp_path}: advisories for its packages: got 1, wanted none\n"
 
 
 @pytest.mark.parametrize(("known", "environment", "why"), [

@@ -100,7 +100,7 @@ class Bar(Protocol):
 
 
 def _no_bar(done: int, expected: int, note: str = "") -> None:
-    """Draw nothing; a disabled bar of rich 14.1 writes an empty line at its end."""
+    """Draw nothing; a disabled bar of rich before 14.3 writes an empty line at its end."""
 
 
 @contextmanager
