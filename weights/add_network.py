@@ -16,6 +16,7 @@ from scarlet_zoo.inference.load import load
 from scarlet_zoo.inference.right_answers import Accuracy
 from scarlet_zoo.models.weights.checkpoint import read_metadata, read_tensors, save_state, state_sha256
 from scarlet_zoo.utils.files import file_sha256, json_text, make_folder, write_text
+from scarlet_zoo.utils.schema_versions import SCHEMA_KEY, SCHEMAS
 
 HERE = Path(__file__).parent
 DATASETS = {"cifar10_jpeg": "CIFAR-10, JPEG"}  # what a data set's folder is called in words
@@ -78,8 +79,9 @@ if __name__ == "__main__":
     make_folder(target.parent)
     validated = write_weights(given.name, run["arch"], data, source, target)
     seen = read_test_once(given.read_as or given.name, run["arch"], target, data, HERE / "test_reads.jsonl")
-    card = {"name": given.name, "tag": tag, "arch": run["arch"], "dataset": DATASETS.get(run["data"], run["data"]),
-            "num_classes": run["classes"], "source": "trained by this project", "licence": "Apache-2.0",
+    card = {SCHEMA_KEY: SCHEMAS["weights card"], "name": given.name, "tag": tag, "arch": run["arch"],
+            "dataset": DATASETS.get(run["data"], run["data"]), "num_classes": run["classes"],
+            "source": "trained by this project", "licence": "Apache-2.0",
             "redistributed": True,
             "how_to_get": f"it is in this package: timm.create_model('{given.name}.{tag}', pretrained=True)",
             "sha256": file_sha256(target), "labels": json.loads(metadata["labels"])}  # fmt: skip
