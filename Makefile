@@ -1,6 +1,7 @@
 # make demo: set up and do the main job.   make test: set up and run every check.
-# make check: set up and run the quick part of it.   make lowest, make newest: the main job and the quick tests on the
-# lowest versions of all packages that pyproject.toml allows, and on the newest.   make audit: known vulnerabilities.
+# make check: set up and run the quick part of it.   make site: the documentation, to be read from site/index.html.
+# make lowest, make newest: the main job and the quick tests on the lowest versions of all packages that pyproject.toml
+# allows, and on the newest.   make audit: known vulnerabilities.   make package: wheel and sdist in dist/, tried afresh.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ENV := .venv
 BIN := $(ENV)/bin
@@ -16,7 +17,8 @@ PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.
 # compile the package and the tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test lowest newest versions audit static browser emulator install-all install-dev clean
+.PHONY: demo check test lowest newest versions audit static site package browser emulator shells install-all install-dev \
+  clean
 
 demo: install-all $(PICTURES)
 	$(BIN)/scarlet-zoo deploy scarlet_a --out $(OUT)
@@ -30,7 +32,7 @@ check: static $(PICTURES)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 # What reads the code runs beside the tests, in the time in which they wait for pages, devices and processes.
-test: install-dev $(PICTURES) browser emulator $(FETCHED)
+test: install-dev $(PICTURES) browser emulator shells $(FETCHED)
 	@$(MAKE) --no-print-directory static > .venv/static.log 2>&1 & static=$$!; \
 	$(BIN)/python -m slipcover $(COMPILED) --json --out $(COVERAGE) -m pytest $(WORKERS) --durations=15; tests=$$?; \
 	wait $$static; static=$$?; cat .venv/static.log; exit $$((tests | static))
@@ -73,6 +75,17 @@ static: install-dev
 	@echo "$(BIN)/mypy, of the package and its drivers, and of the tests beside it"
 	@$(BIN)/mypy & package=$$!; $(BIN)/mypy --config-file tests/mypy.ini; tests=$$?; wait $$package && exit $$tests
 
+site: install-dev
+	$(BIN)/mkdocs build --strict --quiet --site-dir site
+
+# What is built is installed where nothing else of ours is, and the first page's lines run there.
+package: install-dev
+	rm -rf dist .venv/package
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv .venv/package
+	.venv/package/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[all]"
+	$(BIN)/python tests/first_page.py .venv/package
+
 # A stamp per extra remembers that pip has done what pyproject.toml asks for; dev contains all.
 install-all install-dev: install-%: $(BIN)/python
 	@if [ $(ENV)/.stamp-$* -nt pyproject.toml -a $(ENV)/.stamp-$* -nt tests/lowest.txt ]; then \
@@ -93,12 +106,16 @@ DOWNLOAD := apt-get download -qq $(if $(filter 0,$(shell id -u)),-o APT::Sandbox
 	  || { apt-get update -qq && $(DOWNLOAD) dataset-fashion-mnist; }; }
 	dpkg-deb -x .venv/fashion-mnist/dataset-fashion-mnist_*.deb .venv/fashion-mnist
 
-# The tests of pages run in a real one, those of arm64 under qemu; both are skipped where they are not there.
+# The tests of pages run in a real one, those of arm64 under qemu, that of completion in zsh; each is skipped where its
+# program is not there.
 browser:
 	@$(call debian,chromium,chromium)
 
 emulator:
 	@$(call debian,qemu-aarch64-static,qemu-user-static)
+
+shells:
+	@$(call debian,zsh,zsh)
 
 # A program of a package of Debian's, installed where that is allowed.
 define debian
@@ -112,4 +129,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(ENV)
 
 clean:
-	rm -rf .venv .venv-lowest .venv-newest .venv-audit out
+	rm -rf .venv .venv-lowest .venv-newest .venv-audit out dist site

@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from scarlet_zoo.training.train_network import TrainedNetwork as TrainedNetwork
     from scarlet_zoo.training.train_network import train as train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The module that defines each public name. No root module may have the name of one: its import would hide the name.
 _HOME = {

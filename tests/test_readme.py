@@ -2,13 +2,12 @@
 
 import json
 import re
-import shutil
-import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
+from clone_parts import cloned, run
+from first_page import first_page
 
 from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.evidence.report.readme import readme_table, with_table
@@ -17,7 +16,6 @@ from scarlet_zoo.models.weights.cards import all_cards
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-HEAD = "\n".join(README.splitlines()[:30])
 
 
 # The weights and the targets' recipes are in the installed package, too.
@@ -36,33 +34,12 @@ print(json.dumps({"file": zoo.__file__, "pretrained": names, "recipes": str(reci
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """The checkout's files, beside an environment that has what pip would fetch."""
-    folder = tmp_path_factory.mktemp("clone")
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    for name in files.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=folder, check=True)
-    packages = next((folder / ".venv" / "lib").glob("python3*")) / "site-packages"
-    # Our own package is what is installed from the copy: an editable installation would stand in its way.
-    (packages / "fetched.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
-    return folder
-
-
-def run(clone, script):
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(clone), "XDG_CACHE_HOME": str(clone / "cache"),
-                   "OMP_WAIT_POLICY": "PASSIVE"}  # fmt: skip
-    done = subprocess.run(["bash", "-c", script], cwd=clone, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+    return cloned(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.mark.slow
 def test_the_first_thirty_lines_run_as_typed(clone):
-    (shell,) = re.findall(r"```sh\n(.*?)```", HEAD, re.DOTALL)
-    (python,) = re.findall(r"```python\n(.*?)```", HEAD, re.DOTALL)
-    install, *verbs = shell.strip().splitlines()
+    install, verbs, python = first_page(README)
     assert "pip install '.[all]'" in install
     python311 = Path(sys.base_prefix) / "bin"
     out = run(clone, f"set -eu; PATH={python311}:$PATH\n" + "\n".join([install, *verbs]))
