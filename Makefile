@@ -76,7 +76,7 @@ static: install-dev
 	@$(BIN)/mypy & package=$$!; $(BIN)/mypy --config-file tests/mypy.ini; tests=$$?; wait $$package && exit $$tests
 
 site: install-dev
-	$(BIN)/mkdocs build --strict --quiet --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
 # What is built is installed where nothing else of ours is, and the first page's lines run there.
 package: install-dev

@@ -1,4 +1,4 @@
-"""The first page's lines: ``python tests/first_page.py ENVIRONMENT`` runs them where only what is installed is found."""
+"""The first page's lines; ``python tests/first_page.py ENVIRONMENT`` runs them with only what is installed there."""
 
 import os
 import re
