@@ -63,6 +63,7 @@ class StandIn:
     def here(self, command):
         """A command of the phone as this machine runs it."""
         own = command.replace(FOLDER, str(self.folder)).replace("/sys/class/thermal", str(self.disk / "thermal"))
+        own = own.replace("/sys/devices/system/cpu", str(self.disk / "cpu"))
 
         def emulate(found):
             root = found["root"]

@@ -96,6 +96,8 @@ def test_the_archive_holds_what_measuring_needs_and_no_more(sysroot, archive):
     assert "root/lib/ld-linux-aarch64.so.1" in names
     assert not any(name.startswith(("/", "..")) or "/perl" in name for name in names)
     assert archive.stat().st_size < 60e6
+    fetched = sysroot.folder.with_name(f"{sysroot.folder.name}.fetched")
+    assert sum(file.stat().st_size for file in fetched.rglob("*") if file.is_file()) < 80e6
     before = archive.stat().st_mtime_ns
     assert make_bundle_archive(sysroot, archive).stat().st_mtime_ns == before, "it is not made again"
 
@@ -108,6 +110,16 @@ def test_what_a_phone_says_of_itself(phone, scarlet):
     assert told["name"] == "Stand-in Phone 1"
     assert told["abi"] == "arm64-v8a"
     assert told["temperature_c"] == 35.0
+    assert told["fastest_cores"] == []
+
+
+def test_the_fastest_cores_are_those_of_the_highest_frequency_that_the_phone_states(phone, scarlet):
+    for core, frequency in enumerate((1_800_000, 1_800_000, 2_400_000, 3_000_000, 3_000_000, 1_800_000)):
+        states = phone.disk / "cpu" / f"cpu{core + 6}" / "cpufreq" / "cpuinfo_max_freq"
+        states.parent.mkdir(parents=True)
+        states.write_text(f"{frequency}\n")
+    assert json.loads(scarlet("device", "list", "--json")[1])["fastest_cores"] == [9, 10]
+    assert "fastest_cores  9,10\n" in scarlet("device", "list")[1]
 
 
 @pytest.mark.parametrize(("change", "serial", "why"), [

@@ -10,6 +10,7 @@ from clone_parts import cloned, run
 from first_page import first_page
 
 from scarlet_zoo.deployment.targets import TARGETS
+from scarlet_zoo.evidence.report.latency import Peers
 from scarlet_zoo.evidence.report.readme import readme_table, with_table
 from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.models.weights.cards import all_cards
@@ -55,6 +56,25 @@ def test_the_first_thirty_lines_run_as_typed(clone):
     assert set(installed["pretrained"]) >= {name for name, card in all_cards().items() if card.redistributed}
     assert Path(installed["recipes"]).parts[-3:] == ("scarlet_zoo", "_export", "recipes")
     assert installed["targets"] == list(TARGETS)
+
+
+def test_where_scarlet_loses_is_the_evidence():
+    measured = json.loads((ROOT / "benchmarks" / "results" / "peers.json").read_text())
+    peers = Peers(measured, [peer.model_dump() for peer in published_peers()])
+    told = " ".join(README.partition("## What is not ours")[2].partition("## Install")[0].split())
+    for name in ("mobilenetv3_large_100", "scarlet_c"):
+        assert f"({peers.float_ms(name):.2f} ms, {peers.top1[name]:.1f} %)" in told
+    assert peers.float_ms("mobilenetv3_large_100") < peers.float_ms("scarlet_c")
+    assert peers.top1["mobilenetv3_large_100"] > peers.top1["scarlet_c"]
+    ours = [name for name in peers.networks if name.startswith("scarlet")]
+    assert min(map(peers.float_ms, ours)) > 7
+    assert peers.top1["efficientnet_b0"] > max(peers.top1[name] for name in ours)
+    assert peers.float_ms("efficientnet_b0") > max(map(peers.float_ms, ours))
+    rows = json.loads((ROOT / "benchmarks" / "results" / "rank.json").read_text())["rows"]
+    taus = {
+        row["recipe"]: row["tau"]["value"] for row in rows if row["strategy"] is not None or row["recipe"] == "macs"
+    }
+    assert max(taus, key=taus.get) == "macs"
 
 
 def test_its_table_is_the_evidence():

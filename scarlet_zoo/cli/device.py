@@ -43,17 +43,20 @@ def register(app: typer.Typer) -> None:
 
 
 def list_devices(as_json: Json = False, adb: Serial = None) -> None:
-    """Describe a connected phone, with its temperature.
+    """Describe a connected phone, with its fastest cores and its temperature.
 
-    --adb is needed if several phones are connected.
+    The fastest cores are those to give to --affinity of 'device run'. --adb is needed if several phones are connected.
     """
     from dataclasses import asdict
 
     from scarlet_zoo.measurement.phone.adb import find_phone
 
     phone = find_phone(adb)
-    described = {"serial": phone.serial, **asdict(phone.about()), "temperature_c": phone.temperature_c()}
-    emit(as_json, described, lambda console: console.print(pairs(described.items())))
+    fastest = phone.fastest_cores()
+    described = {"serial": phone.serial, **asdict(phone.about()), "fastest_cores": fastest,
+                 "temperature_c": phone.temperature_c()}  # fmt: skip
+    shown = {**described, "fastest_cores": ",".join(map(str, fastest)) or "not stated"}
+    emit(as_json, described, lambda console: console.print(pairs(shown.items())))
 
 
 def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -89,6 +90,17 @@ class Phone:
         values = [int(line) / 1000 for line in printed.split() if line.lstrip("-").isdecimal()]
         plausible = [value for value in values if 0 < value < 150]
         return max(plausible, default=None)
+
+    def fastest_cores(self) -> tuple[int, ...]:
+        """The cores with the highest frequency that the device states; empty if it states none.
+
+        They are those for ``--affinity``: phones have cores of several kinds, and a program that is moved from one kind
+        to another is measured as neither.
+        """
+        printed = self.shell("grep . /sys/devices/system/cpu/cpu*/cpufreq/cpuinfo_max_freq 2>/dev/null || true")
+        found = re.findall(r"/cpu(\d+)/cpufreq/cpuinfo_max_freq:(\d+)$", printed, re.MULTILINE)
+        highest = max((int(frequency) for _, frequency in found), default=0)
+        return tuple(sorted(int(core) for core, frequency in found if int(frequency) == highest))
 
     @contextmanager
     def folder(self) -> Iterator[str]:
