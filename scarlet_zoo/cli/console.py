@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol
 
@@ -25,6 +26,14 @@ from scarlet_zoo.utils.names import in_utf8, is_plain_text
 from scarlet_zoo.utils.watching import watching
 
 _NO_WIDTH = 100_000
+_QUIET = ContextVar("quiet", default=False)
+
+
+def be_quiet(wanted: bool) -> None:
+    """Show no progress and no notes from now on, or show them again; results, warnings and errors stay."""
+    _QUIET.set(wanted)
+    if wanted:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read when the hub's client is imported, before a download
 
 
 def _prints() -> bool:
@@ -46,13 +55,13 @@ def fail(message: str, code: int) -> int:
 
 def say(message: str) -> None:
     """Print a line of progress on stderr if stderr is a terminal."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not _QUIET.get():
         sys.stderr.write(f"{message} ...\n")
 
 
 def remark(message: str) -> None:
     """Print one line that a user should know beside the result, such as an assumption, on stderr."""
-    if _prints():
+    if _prints() and not _QUIET.get():
         sys.stderr.write(f"note: {_on_one_line(message)}\n")
 
 
@@ -109,7 +118,7 @@ def progress_bar(what: str) -> Iterator[Bar]:
 
     Yields a function that is called with (done, expected), and if there is something to tell with a note.
     """
-    if not (sys.stderr.isatty() and _prints()):
+    if _QUIET.get() or not (sys.stderr.isatty() and _prints()):
         yield _no_bar
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn(), TextColumn("left"),

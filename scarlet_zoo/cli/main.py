@@ -38,9 +38,9 @@ from scarlet_zoo.cli import (
     verify,
     weights,
 )  # fmt: skip
-from scarlet_zoo.cli.console import fail, warnings_as_lines
+from scarlet_zoo.cli.console import be_quiet, fail, warnings_as_lines
 from scarlet_zoo.cli.former_flags import former_names
-from scarlet_zoo.cli.groups import GroupedVerbs
+from scarlet_zoo.cli.groups import NEXT, QUIET, GroupedVerbs
 from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.latency import MeasurementError
 from scarlet_zoo.utils.memory import lacks_memory
@@ -75,8 +75,12 @@ def _every_verb(
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option(QUIET, help="Show no progress and no notes; it may also stand behind the verb.")
+    ] = False,
 ) -> None:
     """Search, train, export, verify and measure mobile vision networks: SCARLET's and any of timm's."""
+    be_quiet(quiet)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -105,11 +109,19 @@ def _parser() -> Any:
     return typer.main.get_command(app)
 
 
+def _completes() -> bool:
+    """Whether a shell asks for completions, which the parser answers."""
+    return "_SCARLET_ZOO_COMPLETE" in os.environ
+
+
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
     try:
         with warnings_as_lines():
-            code = _parser()(args=arguments or ["--help"], standalone_mode=False)
+            if not arguments and not _completes():
+                sys.stdout.write(NEXT.format(version=scarlet_zoo.__version__))
+                return 0
+            code = _parser()(args=arguments, standalone_mode=False)
     except CheckFailedError as error:
         return fail(str(error), 1)
     except (ScarletError, MeasurementError) as error:
