@@ -1,6 +1,7 @@
 """What a serious project has beside its code says the same as the code."""
 
 import re
+import subprocess
 import tomllib
 
 import pytest
@@ -38,6 +39,13 @@ def test_the_changelog_keeps_to_its_format():
         assert headings, version
         assert set(headings) <= kinds
         assert len(headings) == len(set(headings))
+
+
+def test_no_file_of_ours_is_one_that_git_ignores():
+    """It would be in nobody's clone and in no wheel."""
+    command = ["git", "ls-files", "--ignored", "--others", "--exclude-standard", "--", "scarlet_zoo", "tests", "docs"]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
+    assert [name for name in ignored if not name.endswith(".pyc")] == []
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / ".github" / "workflows").iterdir()))
