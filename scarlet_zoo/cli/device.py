@@ -45,7 +45,8 @@ def register(app: typer.Typer) -> None:
 def list_devices(as_json: Json = False, adb: Serial = None) -> None:
     """Describe a connected phone.
 
-    It shows the phone's temperature and its fastest cores, which are those to give to --affinity of 'device run'. --adb is needed if several phones are connected.
+    It shows the phone's temperature and its fastest cores, which are those to give to --affinity of 'device run'.
+    --adb is needed if several phones are connected.
     """
     from dataclasses import asdict
 

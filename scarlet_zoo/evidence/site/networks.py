@@ -28,20 +28,23 @@ def network_page(name: str, manifest: Manifest, results: Path) -> str:
         results: folder of the committed records.
     """
     cost, cards = arch_cost(get_arch(name)), cards_of(name)
-    parts = [f"# {name}", "", _summary(name, cost, cards), "", "## Use it", "", _use(name, cards), "", "## Architecture", "",
-             f"`{ZOO[name].arch}`", "", architecture_svg(cost, f"{name}, layer by layer"), "",
-             "A bar is as long as the square root of a layer's multiply-adds. Blue is a kernel of 3 pixels, violet of 5, "
-             "red of 7.", "", _layers(cost), ""]  # fmt: skip
+    parts = [f"# {name}", "", _summary(name, cost, cards), "", "## Use it", "", _use(name, cards), "",
+             "## Architecture", "", f"`{ZOO[name].arch}`", "", architecture_svg(cost, f"{name}, layer by layer"), "",
+             _DRAWING_WORDS, "", _layers(cost), ""]  # fmt: skip
     for card in cards:
         parts += [f"## Weights: `{card.name}.{card.tag}`", "", _card(card), ""]
     parts += ["## Files", "", *_files(name, manifest), ""]
     timed = list(_latencies(name, results))
     if timed:
-        parts += ["## Latency", "", _LATENCY_WORDS, "",
-                  markdown_table(("record", "file", "threads", "p50 ms", "p90 ms", "processor", "runtime", "date"), timed), ""]  # fmt: skip
+        header = ("record", "file", "threads", "p50 ms", "p90 ms", "processor", "runtime", "date")
+        parts += ["## Latency", "", _LATENCY_WORDS, "", markdown_table(header, timed), ""]
     return "\n".join(parts)
 
 
+_DRAWING_WORDS = (
+    "A bar is as long as the square root of a layer's multiply-adds. Blue is a kernel of 3 pixels, violet of 5, red of "
+    "7."
+)
 _LATENCY_WORDS = (
     "Our own measurements of one image, each in the record that is named. Compare numbers of one record only. UNSTABLE "
     "marks what varied by more than 5 %."
@@ -69,12 +72,12 @@ def _summary(name: str, cost: Cost, cards: list[WeightsCard]) -> str:
              f"{space.input_size} pixels."]  # fmt: skip
     published = ZOO[name].published
     if published:
-        words.append(f"Its authors publish {published.top1_percent} % top-1 on ImageNet ({published.source}); nobody has "
-                     "measured that here. Its weights are not ours to give away, so what is measured here has random "
-                     "weights: structure and latency only.")  # fmt: skip
+        words.append(f"Its authors publish {published.top1_percent} % top-1 on ImageNet ({published.source}); "
+                     "nobody has measured that here. Its weights are not ours to give away, so what is measured here "
+                     "has random weights: structure and latency only.")  # fmt: skip
     for card, got in ((card, card.measured) for card in cards if card.measured):
-        words.append(f"Found and trained here: right on {got.test_top1_percent} % of the {got.test_images:,} test images "
-                     f"of {card.dataset}, read once ({got.test_date}).")  # fmt: skip
+        words.append(f"Found and trained here: right on {got.test_top1_percent} % of the {got.test_images:,} test "
+                     f"images of {card.dataset}, read once ({got.test_date}).")  # fmt: skip
     return " ".join(words)
 
 
@@ -98,15 +101,18 @@ def _layers(cost: Cost) -> str:
 
 
 def _card(card: WeightsCard) -> str:
-    rows: list[tuple[str, object]] = [("source", card.source), ("licence", card.licence), ("data", card.dataset),
-                                      ("classes", card.num_classes), ("in the package", "yes" if card.redistributed else "no"),
-                                      ("how to get them", card.how_to_get), ("SHA-256", f"`{card.sha256}`" if card.sha256 else "not known")]  # fmt: skip
+    rows: list[tuple[str, object]] = [
+        ("source", card.source), ("licence", card.licence), ("data", card.dataset), ("classes", card.num_classes),
+        ("in the package", "yes" if card.redistributed else "no"), ("how to get them", card.how_to_get),
+        ("SHA-256", f"`{card.sha256}`" if card.sha256 else "not known"),
+    ]  # fmt: skip
     if card.published:
         rows.append(("published top-1", f"{card.published.top1_percent} %, top-5 {card.published.top5_percent} % "
                                         f"({card.published.source}); not measured here"))  # fmt: skip
     if card.measured:
         got = card.measured
-        rows += [("our top-1, test images", f"{got.test_top1_percent} % of {got.test_images:,}, read on {got.test_date}"),
+        rows += [("our top-1, test images",
+                  f"{got.test_top1_percent} % of {got.test_images:,}, read on {got.test_date}"),
                  ("our top-1, validation images", f"{got.validation_top1_percent} %"),
                  ("trained on", f"{got.hardware}, {got.minutes:g} minutes, seed {got.seed}")]  # fmt: skip
     feed = card.preprocessing
@@ -123,9 +129,10 @@ def _files(name: str, manifest: Manifest) -> Iterator[str]:
     for row in (row for row in manifest.rows if row.network == name):
         parity = row.parity
         sqnr = f"{parity.sqnr_db:.0f} dB" if parity and parity.sqnr_db is not None else "not run"
+        digest = row.files.get(row.file, next(iter(row.files.values())))
         same = f"{100 * parity.top1_agreement:.0f} %" if parity else ""
         rows.append((f"[`{row.target}`](../targets/{row.target}.md)", f"`{row.file}`", f"{row.bytes / 1e6:.2f}",
-                     row.precision, sqnr, same, f"`{row.files.get(row.file, next(iter(row.files.values())))[:12]}`"))  # fmt: skip
+                     row.precision, sqnr, same, f"`{digest[:12]}`"))  # fmt: skip
     header = ("target", "file", "MB", "precision", "SQNR", "same top class", "SHA-256")
     yield "What `export` wrote and how far its outputs are from the network's (`export/manifest.json`)."
     yield ""

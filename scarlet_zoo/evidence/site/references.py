@@ -37,8 +37,8 @@ def target_page(name: str, recipe: TargetRecipe, manifest: Manifest) -> str:
     return "\n".join([
         f"# Target `{name}`", "", recipe.why, "", markdown_table(("what", "is"), facts).replace("---:", "---"), "",
         "```sh", f"scarlet-zoo export scarlet_mini_s --target {name} --out out", "```", "",
-        "[Targets](../targets.md) compares them, and says which extra this one needs.", "", "## What the zoo became", "",
-        made if rows else f"Left out: {left}.", "",
+        "[Targets](../targets.md) compares them, and says which extra this one needs.", "",
+        "## What the zoo became", "", made if rows else f"Left out: {left}.", "",
     ])  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def strategies(folder: Path) -> dict[str, str]:
     for file in sorted(folder.glob("*.py")):
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.ClassDef):
-                found |= {name: f"scarlet_zoo.nas.strategies.{file.stem}.{node.name}" for name in _own_name(node)}
+                found |= dict.fromkeys(_own_name(node), f"scarlet_zoo.nas.strategies.{file.stem}.{node.name}")
     return found
 
 
@@ -75,7 +75,8 @@ def strategy_page(name: str, dotted: str, results: Path) -> str:
     ranked = [row for row in _rows(results / "rank.json") if row.get("strategy") == name]
     parts = [f"# Strategy `{name}`", "", "```sh",
              f"scarlet-zoo supernet train --strategy {name} --data fashion-mnist --max-steps 4 --out out/supernet",
-             "```", "", f"::: {dotted}", "    options:", "      members: false", "      heading_level: 2", ""]  # fmt: skip
+             "```", "", f"::: {dotted}", "    options:", "      members: false", "      heading_level: 2",
+             ""]  # fmt: skip
     if cost:
         ratio = cost["ratio"]["p50"]
         parts += [f"A step costs {ratio:.1f} times that of `spos` (median; `benchmarks/results/strategies.json`).", ""]
@@ -85,7 +86,8 @@ def strategy_page(name: str, dotted: str, results: Path) -> str:
         header = ("recipe", "seeds", "tau-b", "partial tau-b beyond MACs", "regret, points")
         parts += ["How its scores ranked a hundred trained networks (`benchmarks/results/rank.json`):", "",
                   markdown_table(header, rows), ""]  # fmt: skip
-    return "\n".join([*parts, "[Strategies](../strategies.md) describes all of them, [Ranking](../ranking.md) the benchmark.", ""])
+    last = "[Strategies](../strategies.md) describes all of them, [Ranking](../ranking.md) the benchmark."
+    return "\n".join([*parts, last, ""])
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -141,9 +143,9 @@ def api_pages(home: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
         parts.setdefault(module.partition(".")[0], []).extend(names)
     unknown = parts.keys() - TITLES
     assert not unknown, f"no title for {unknown}"
-    return {package: "\n".join([f"# {TITLES[package]}", "", *(line for name in parts[package] for line in _entry(name))])
+    return {package: "\n".join([f"# {TITLES[package]}", "", *map(_entry, parts[package])])
             for package in TITLES if package in parts}  # fmt: skip
 
 
-def _entry(name: str) -> tuple[str, ...]:
-    return (f"::: scarlet_zoo.{name}", "    options:", "      heading_level: 2", "")
+def _entry(name: str) -> str:
+    return f"::: scarlet_zoo.{name}\n    options:\n      heading_level: 2\n"
