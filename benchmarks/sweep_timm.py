@@ -62,14 +62,19 @@ def main() -> None:
     """Take all networks that have no row yet through the stages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", required=True, help="folder of photographs")
+    parser.add_argument("--result", type=Path, default=RESULT, help="file of the rows")
+    parser.add_argument("--page", type=Path, default=TABLE, help="page with the table")
+    parser.add_argument("--families", nargs="+", help="families that a new file of rows is for; all when left out")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         one(Member(**json.loads(asked.one)), Path(asked.images))
         return
-    kept = (
-        json.loads(RESULT.read_text()) if RESULT.is_file() else {"members": [asdict(m) for m in members()], "rows": []}
-    )
+    if asked.result.is_file():
+        kept = json.loads(asked.result.read_text())
+    else:
+        found = [asdict(m) for m in members() if not asked.families or m.family in asked.families]
+        kept = {"members": found, "rows": []}
     kept |= {"timm": timm.__version__, "onnxruntime": onnxruntime.__version__, "torch": torch.__version__,
              "images": IMAGES, "side": SIDE}  # fmt: skip
     done = {row["name"] for row in kept["rows"]}
@@ -78,25 +83,17 @@ def main() -> None:
         for finished in as_completed([pool.submit(row_of, member, asked.images) for member in todo]):
             row = finished.result()
             kept["rows"] = sorted([*kept["rows"], row], key=lambda row: row["family"])
-            write_text(RESULT, json_text(kept, indent=1) + "\n")
-            write_table(kept["rows"])
+            write_text(asked.result, json_text(kept, indent=1) + "\n")
+            write_table(kept["rows"], asked.page)
             sys.stderr.write(f"{row['name']}: {outcome(row)}\n")
 
 
-def write_table(rows: list[dict[str, Any]]) -> None:
+def write_table(rows: list[dict[str, Any]], page: Path) -> None:
     """Write the table of the documentation anew."""
-    header = (
-        "family",
-        "network",
-        "kind",
-        "verified, dB",
-        "int8, dB",
-        "layers kept in float",
-        "float32, MB",
-        "int8, MB",
-    )
+    header = ("family", "network", "kind", "verified, dB", "int8, dB", "layers kept in float", "float32, MB",
+              "int8, MB")  # fmt: skip
     cells = [(row["family"], f"`{row['name']}`", row["kind"], *_figures(row)) for row in rows]
-    write_text(TABLE, f"{INTRODUCTION}\n{markdown_table(header, cells)}\n")
+    write_text(page, f"{INTRODUCTION}\n{markdown_table(header, cells)}\n")
 
 
 def _figures(row: dict[str, Any]) -> tuple[str, ...]:
