@@ -28,7 +28,11 @@ def named(value, name):
     return numpy_helper.from_array(np.array(value), name)
 
 
-ONE, IMAGE = named(np.float32([1]), "one"), named(np.float32([[[[1]]]]), "one")
+def floats(*values):
+    return np.array(values, np.float32)
+
+
+ONE, IMAGE = named(floats(1), "one"), named(floats([[[1]]]), "one")
 WEIGHT = numpy_helper.from_array(np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32), "w")
 
 
@@ -67,17 +71,17 @@ def test_inputs_out_of_bounds_are_named(shape, tmp_path):
     ([node("Tile", ["one", "s"], ["y"])], [named([BILLIONS], "s"), ONE]),
     ([node("Pad", ["one", "s"], ["y"])], [named([0, BILLIONS], "s"), ONE]),
     ([node("Resize", ["one", "", "", "s"], ["y"])], [named([1, 1, 200_000, 100_000], "s"), IMAGE]),
-    ([node("Resize", ["one", "", "s"], ["y"])], [named(np.float32([1, 1, 200_000, 100_000]), "s"), IMAGE]),
-    ([node("OneHot", ["i", "s", "v"], ["y"])], [named([1], "i"), named(BILLIONS, "s"), named(np.float32([0, 1]), "v")]),
+    ([node("Resize", ["one", "", "s"], ["y"])], [named(floats(1, 1, 200_000, 100_000), "s"), IMAGE]),
+    ([node("OneHot", ["i", "s", "v"], ["y"])], [named([1], "i"), named(BILLIONS, "s"), named(floats(0, 1), "v")]),
     ([node("Range", ["a", "s", "b"], ["y"])], [named(0, "a"), named(BILLIONS, "s"), named(1, "b")]),
     ([node("Range", ["a", "s", "b"], ["y"])], [named(np.float32(v), n) for v, n in ((0, "a"), (2e10, "s"), (1, "b"))]),
     ([node("Add", ["a", "b"], ["y"])],
      [named(np.ones((1, 40_000), np.float32), "a"), named(np.ones((40_000, 1), np.float32), "b")]),
     ([node("RandomNormal", [], ["y"], shape=[200_000, 100_000])], []),
     # Sizes that the graph computes first.
-    ([node("Cast", ["f"], ["s"], to=7), node("ConstantOfShape", ["s"], ["y"])], [named(np.float32([2e10]), "f")]),
+    ([node("Cast", ["f"], ["s"], to=7), node("ConstantOfShape", ["s"], ["y"])], [named(floats(2e10), "f")]),
     ([node("Exp", ["f"], ["e"]), node("Cast", ["e"], ["s"], to=7), node("ConstantOfShape", ["s"], ["y"])],
-     [named(np.float32([23]), "f")]),
+     [named(floats(23), "f")]),
     ([node("Shape", ["x"], ["h"]), node("Mul", ["h", "k"], ["s"]), node("Resize", ["x", "", "", "s"], ["y"])],
      [named([1, 1, 9000, 9000], "k")]),
     # From images.

@@ -1,8 +1,8 @@
 """Data sets: what is held out, what is refused, and that each source gives the same kind of batch."""
 
 import gzip
-import os
 import json
+import os
 import struct
 from io import BytesIO
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -73,7 +74,7 @@ DEEP = '{"expand_ratio":3,"kernel_size":3,"beside":[' * 5000
     (definition(choices=[["e3k3", {"expand_ratio": 3, "kernel_size": 10**9 + 1}]]), "wanted at most 63"),
     (definition(choices=[["e3k3", {**SET, "beside": [SET]}]]), "got a set inside a set"),
     (definition(choices=[["e3k3", {**SET, "beside": SET["beside"] * 17}]]), "wanted at most 16 items"),
-    (definition(choices=[["e3k3\u001b[2J", {"expand_ratio": 3, "kernel_size": 3}]]), "wanted one without control characters"),
+    (definition(choices=[["e3k3\u001b[2J", {"expand_ratio": 3, "kernel_size": 3}]]), "wanted one without control"),
     (definition(choices=[[f"e{n}", {"expand_ratio": 3, "kernel_size": 3}] for n in range(MOST_TOKENS + 1)]), "choices"),
     (definition(head_width=2**40), "head_width: got 1099511627776, wanted at most 16384"),
     (definition(num_classes=10**12), "num_classes: got 1000000000000, wanted at most 100000"),
@@ -160,8 +161,9 @@ def test_a_preprocessing_beyond_the_limits_is_refused(key, value, says):
 
 def test_numbers_of_classes_and_channels_are_bounded_for_every_network():
     for key, value in (("num_classes", 10**12), ("num_classes", -1), ("in_chans", 10**9), ("in_chans", 0)):
+        given: dict[str, Any] = {key: value}
         with pytest.raises(ScarletError, match=f"got {key} = {value}, wanted"):
-            create_model("scarlet_mini_s", **{key: value})
+            create_model("scarlet_mini_s", **given)
 
 
 def test_large_images_are_fewer(monkeypatch):
