@@ -17,8 +17,8 @@ PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.
 # compile the package and the tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test lowest newest versions audit static site package browser emulator shells install-all install-dev \
-  clean
+.PHONY: demo check test fuzz chaos lowest newest versions audit static site package browser emulator shells install-all \
+  install-dev clean
 
 demo: install-all $(PICTURES)
 	$(BIN)/scarlet-zoo deploy scarlet_a --out $(OUT)
@@ -38,6 +38,15 @@ test: install-dev $(PICTURES) browser emulator shells $(FETCHED)
 	wait $$static; static=$$?; cat .venv/static.log; exit $$((tests | static))
 	$(BIN)/python -m slipcover --skip-covered --merge $(COVERAGE) --out $(COVERAGE) --fail-under 93 \
 	  || { echo "error: $(COVERAGE): the tests run less than 93 % of the lines" >&2; exit 1; }
+
+# 100,000 hostile inputs for each parser and 2,000 hostile commands, for hours; NAMES='json toml' takes some of them. It
+# goes on where it was ended, in the background with: nohup make fuzz > fuzz.log &
+fuzz: install-dev
+	nice -n 10 $(BIN)/python tests/fuzz/run.py $(NAMES)
+
+# Long commands are killed at random moments, on full disks, in closed folders, with cut-off files; about an hour, as root.
+chaos: install-dev $(PICTURES)
+	PYTHONPATH=tests $(BIN)/python -m chaos --work out/chaos
 
 COVERAGE := .venv/coverage.json
 

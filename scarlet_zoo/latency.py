@@ -55,6 +55,8 @@ _DTYPES = {
     )
 }
 # Names that exporters give to the side of a batch; names of sides that are no batch; names that say nothing.
+_MOST_NUMBERS = 2**27  # in an input
+_SIDE = re.compile(r"\s*0*[1-9][0-9]{0,8}\s*", re.ASCII)
 _BATCH, _NO_BATCH = (
     re.compile(r"n|b|bs|.*batch.*"),
     re.compile(r"[hwtlds]|.*(height|width|seq|len|frame|time|sample).*"),
@@ -429,7 +431,7 @@ def _given_shapes(
     declared, said = dict(inputs), {}
     for text in given:
         name, equals, sides = text.rpartition("=")
-        if not all(side.strip().isdecimal() and int(side) > 0 for side in sides.split(",")):
+        if not all(_SIDE.fullmatch(side) for side in sides.split(",")):
             raise MeasurementError(f"{path}: got the shape {text!r}, wanted sides such as 1,3,48,320")
         if not equals:
             some = [key for key, own in inputs if not all(map(_fixed, own))] if len(inputs) > 1 else list(declared)
@@ -473,6 +475,8 @@ def random_input(path: Path, name: str, kind: str, shape: Sequence[int], seed: i
     """
     if kind not in _DTYPES:
         raise MeasurementError(f"{path}: input {name!r} is {kind}, wanted one of {' '.join(_DTYPES)}")
+    if math.prod(shape) > _MOST_NUMBERS:
+        raise MeasurementError(f"{path}: input {name!r} is {_sides(shape)}, wanted at most {_MOST_NUMBERS} numbers")
     random, dtype = np.random.default_rng(seed), _DTYPES[kind]
     if dtype.kind == "f":
         return np.asarray(random.standard_normal(tuple(shape)), dtype)

@@ -22,10 +22,11 @@ from scarlet_zoo.cli.layout import table as table
 from scarlet_zoo.cli.layout import tuning_table as tuning_table
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.utils.files import json_text
-from scarlet_zoo.utils.names import in_utf8, is_plain_text
+from scarlet_zoo.utils.names import in_utf8, visible
 from scarlet_zoo.utils.watching import watching
 
 _NO_WIDTH = 100_000
+_LONGEST = 1500  # characters of a line on stderr
 _QUIET = ContextVar("quiet", default=False)
 
 
@@ -41,15 +42,15 @@ def _prints() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _on_one_line(message: str) -> str:
-    """A message without line breaks, in which what would steer a terminal or hide is written as escapes."""
-    text = " ".join(in_utf8(message).split())
-    return text if is_plain_text(text) else "".join(c if is_plain_text(c) else ascii(c)[1:-1] for c in text)
+def _one_line(message: str) -> str:
+    """A message as one line that a terminal shows as it is; what people and files give may be long or hold controls."""
+    line = visible(" ".join(in_utf8(message).split()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} [...] {line[-_LONGEST // 2 :]}"
 
 
 def fail(message: str, code: int) -> int:
     """Print an error as one line on stderr; returns the exit code."""
-    sys.stderr.write(f"error: {_on_one_line(message)}\n")
+    sys.stderr.write(f"error: {_one_line(message)}\n")
     return code
 
 
@@ -62,7 +63,7 @@ def say(message: str) -> None:
 def remark(message: str) -> None:
     """Print one line that a user should know beside the result, such as an assumption, on stderr."""
     if _prints() and not _QUIET.get():
-        sys.stderr.write(f"note: {_on_one_line(message)}\n")
+        sys.stderr.write(f"note: {_one_line(message)}\n")
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def warnings_as_lines() -> Iterator[None]:
             if not issubclass(category, ScarletWarning):
                 usual(message, category, *place, **rest)
             elif _prints():
-                sys.stderr.write(f"warning: {_on_one_line(str(message))}\n")
+                sys.stderr.write(f"warning: {_one_line(str(message))}\n")
 
         warnings.showwarning = show
         yield

@@ -9,14 +9,19 @@ import typer
 
 from scarlet_zoo.errors import ExportError, ScarletError
 from scarlet_zoo.utils.names import check_file_name
+from scarlet_zoo.utils.reading import whole_number
+
+_MOST_SIDE = 16_384  # pixels
+_MOST_CORES = 4096
 
 
 def size_in_pixels(text: object) -> int | tuple[int, int]:
     """Read a side in pixels, or height and width such as ``96x128``."""
-    sides = str(text).lower().split("x")
-    if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) > 0 for side in sides):
+    sides = [whole_number(side) for side in str(text).lower().split("x")]
+    if len(sides) not in (1, 2) or not all(side is not None and 0 < side <= _MOST_SIDE for side in sides):
         raise typer.BadParameter(f"{text!r} is not a side in pixels, or height and width such as 96x128.")
-    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+    height, width = int(sides[0] or 0), int(sides[-1] or 0)
+    return height if len(sides) == 1 else (height, width)
 
 
 # A flag that several verbs share has one meaning and is described once, here. The verb's own description says what the
@@ -260,10 +265,10 @@ def levels_of(features: str | None) -> tuple[int, ...] | None:
     """Parse feature levels such as ``1,2,3,4``; None stays None."""
     if features is None:
         return None
-    try:
-        return tuple(int(level) for level in features.split(","))
-    except ValueError as error:
-        raise ExportError(f"features: got {features!r}, wanted levels such as 1,2,3,4") from error
+    levels = [whole_number(level) for level in features.split(",")]
+    if None in levels:
+        raise ExportError(f"features: got {features!r}, wanted levels such as 1,2,3,4")
+    return tuple(level for level in levels if level is not None)
 
 
 def probe_folder(out: Path) -> None:
@@ -292,7 +297,7 @@ def numbers(text: str | None) -> tuple[int, ...] | None:
     """Parse processor numbers such as ``0,1``; None stays None."""
     if text is None:
         return None
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
+    found = [whole_number(part) for part in text.split(",")]
+    if any(number is None or number > _MOST_CORES for number in found):
         raise ScarletError(f"affinity: got {text!r}, wanted processor numbers separated by commas, such as 0,1")
-    return tuple(int(part) for part in parts)
+    return tuple(number for number in found if number is not None)

@@ -32,6 +32,7 @@ from scarlet_zoo.cli.options import (
     apply_only,
 )
 from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.utils.reading import whole_number
 
 if TYPE_CHECKING:
     from scarlet_zoo.training.run import DataPlan
@@ -232,7 +233,7 @@ class NetworkOptions(TrainingOptions):
         names = tuple(self.teacher or ())
         teacher = Teacher(network=names if len(names) > 1 else names[0], **given) if names else None
         frozen = self.freeze
-        if frozen not in (None, BACKBONE) and not str(frozen).isdecimal():
+        if frozen not in (None, BACKBONE) and whole_number(str(frozen)) is None:
             raise TrainingError(f"--freeze {frozen}: wanted {BACKBONE} or a number of stages")
         return self.settings(
             pretrained=pretrained, patience=self.patience, layer_decay=self.layer_decay, head_lr=self.head_lr,

@@ -42,4 +42,5 @@ def network_of_old_record(file: str, conditions: Mapping[str, Any]) -> str:
     """
     source = conditions.get("source")
     asked_for = conditions.get("name") or (source.get("name") if isinstance(source, Mapping) else None)
-    return network_name(file.split(" (")[0], conditions, str(asked_for or ""))
+    said = {key: value for key, value in conditions.items() if isinstance(value, str)}
+    return network_name(file.split(" (")[0], said, str(asked_for or ""))

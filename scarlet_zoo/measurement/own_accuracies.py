@@ -38,7 +38,7 @@ class Row(BaseModel):
 
     name: Annotated[str, Field(min_length=1)]
     top1: Annotated[FiniteFloat, Field(ge=0, le=100)]
-    images: Annotated[int, Field(ge=1)] | None = None
+    images: Annotated[int, Field(ge=1, le=10**12)] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,13 @@ def _of_json(path: Path, text: str) -> Iterator[Mapping[str, Any]]:
 def _of_csv(path: Path, text: str) -> Iterator[Mapping[str, Any]]:
     head = text.partition("\n")[0]
     mark = next((mark for mark in ("\t", ";") if mark in head), ",")
-    reader = csv.DictReader(text.splitlines(), delimiter=mark, skipinitialspace=True)
+    try:
+        yield from _csv_rows(path, csv.DictReader(text.splitlines(), delimiter=mark, skipinitialspace=True))
+    except csv.Error as error:
+        raise RecordError(f"{path}: is not CSV: {error}, {_WANTED}") from error
+
+
+def _csv_rows(path: Path, reader: csv.DictReader[str]) -> Iterator[Mapping[str, Any]]:
     columns = {column.strip().lower(): column for column in reader.fieldnames or ()}
     if not any(name in columns for name in _NAMES) or not any(name in columns for name in _TOP1):
         raise RecordError(f"{path}: got columns {' '.join(columns) or 'none'}, {_WANTED}")

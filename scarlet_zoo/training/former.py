@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from scarlet_zoo.data.augmentations import USUAL, AugmentPlan, former_augment
 from scarlet_zoo.data.datasets import ImageData
 from scarlet_zoo.data.preprocessing import RULE
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.training.settings import TORCH, TrainSettings
+from scarlet_zoo.training.state import load_checkpoint
 
 RULE_KEY = "preprocessing_rule"  # of a checkpoint: the version of the rule by which its images were prepared
 _FIRST_RULE = 1  # of checkpoints that do not state it
@@ -47,9 +45,8 @@ def with_layers_then(settings: TrainSettings, out: Path) -> TrainSettings:
 
 def _run_in(out: Path) -> dict[str, str] | None:
     try:
-        checkpoint = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True, mmap=True)
-        return dict(checkpoint["run"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):
+        return dict(load_checkpoint(out / "checkpoint.pt", mmap=True)["run"])
+    except TrainingError:
         return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import math
-import pickle
 import sys
 import time
 from collections.abc import Mapping
@@ -176,20 +175,54 @@ def _whole_lines(path: Path, before: int) -> list[str]:
     if not path.is_file():
         return []
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
-            step = parse_json(line)["step"]
+            whole = int(parse_json(line)["step"]) < before and line.endswith("\n")
         except (ValueError, KeyError, TypeError):
             break
-        if step >= before or not line.endswith("\n"):
+        if not whole:
             break
         lines.append(line)
     return lines
 
 
 def read_losses(path: Path) -> list[float]:
-    """Return the loss of each step that a log of steps holds, in order; none where there is no log."""
-    return [float(parse_json(line)["loss"]) for line in _whole_lines(path, sys.maxsize)]
+    """Return the loss of each step that a log of steps holds, in order; none where there is no log.
+
+    Raises:
+        TrainingError: a step has no loss.
+    """
+    try:
+        return [float(row["loss"]) for row in read_steps(path)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path}: a step without a loss, wanted the log of a training") from error
+
+
+def read_steps(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a log of steps up to the first incomplete one; none where there is no log."""
+    return [parse_json(line) for line in _whole_lines(path, sys.maxsize)]
+
+
+def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """Load the checkpoint of a training, with its identity under ``run``; no code of the file runs.
+
+    Args:
+        path: the file.
+        mmap: whether tensors are read when they are used.
+
+    Raises:
+        TrainingError: the file is broken, or is something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        valid = isinstance(content, dict) and isinstance(content.get("run"), dict)
+    except Exception as error:  # a broken file can make torch's reader raise anything
+        raise TrainingError(f"{path}: a broken file, wanted the checkpoint of a training or no file") from error
+    if not valid:
+        raise TrainingError(f"{path}: has no run, wanted the checkpoint of a training or no file")
+    refuse_newer("checkpoint", content, path, TrainingError)
+    found: dict[str, Any] = content
+    return found
 
 
 def write_state(path: Path, content: Mapping[str, Any]) -> None:
@@ -212,14 +245,8 @@ def read_state(path: Path, run: Mapping[str, str], defaults: Mapping[str, Any] |
     """
     if not path.is_file():
         return None
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        refuse_newer("checkpoint", content, path, TrainingError)
-        theirs = content["run"]
-    except TrainingError:
-        raise
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{path}: a broken file, wanted the checkpoint of a training or no file") from error
+    content = load_checkpoint(path)
+    theirs = content["run"]
     differing = [
         f"{key} {theirs.get(key)!r}, not {value!r}"
         for key, value in run.items()

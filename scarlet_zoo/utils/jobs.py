@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.files import json_text, write_text
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -58,7 +59,10 @@ def stored_result(file: Path, asked: Mapping[str, Any], make: Callable[[], Mappi
     wanted = json.loads(json_text(asked))
     if not file.is_file():
         write_text(file, json_text({"asked": wanted, **make()}) + "\n")
-    found = dict(json.loads(file.read_text(encoding="utf-8")))
+    try:
+        found = dict(parse_json(bounded_text(file)))
+    except (OSError, ValueError, TypeError) as error:
+        raise ScarletError(f"{file}: not a stored result: {error}, wanted an unused folder") from error
     if found.get("asked") != wanted:
         stored = json_text(found.get("asked"))
         raise ScarletError(f"{file}: holds the result for other settings ({stored[:60]}...), wanted an unused folder")

@@ -27,7 +27,7 @@ def as_file_name(text: str, otherwise: str, mark: str = "_") -> str:
     name = re.sub(r"[^\w.-]+", mark, text).strip("._" if mark == "_" else "-.") or otherwise
     if len(name.encode()) <= MOST_BYTES:
         return name
-    digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
     kept = name.encode()[: MOST_BYTES - 9].decode(errors="ignore")
     return f"{kept}-{digest}"
 
@@ -64,6 +64,13 @@ def in_utf8(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # a half of a pair that stands for no byte
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def visible(text: str) -> str:
+    """Return a text with what :func:`is_plain_text` does not allow written as escapes."""
+    if is_plain_text(text):
+        return text
+    return "".join(letter if is_plain_text(letter) else ascii(letter)[1:-1] for letter in text)
 
 
 def folded(name: str) -> str:

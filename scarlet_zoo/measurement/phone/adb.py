@@ -12,6 +12,7 @@ from typing import Any
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.installing import install_command
+from scarlet_zoo.utils.reading import whole_number
 
 FOLDER = "/data/local/tmp"  # where Android lets adb's shell write and run
 _PREFIX = "scarlet-zoo-"
@@ -82,12 +83,12 @@ class Phone:
         maker, model, abi, android, build = (self.shell(f"getprop {key}").strip() for key in keys)
         cores = self.shell("nproc").strip()
         name = model if model.lower().startswith(maker.lower()) else f"{maker} {model}".strip()
-        return About(name or self.serial, abi, android, build, int(cores) if cores.isdecimal() else 1)
+        return About(name or self.serial, abi, android, build, whole_number(cores) or 1)
 
     def temperature_c(self) -> float | None:
         """The temperature of the hottest zone that can be read, in degrees Celsius; None if none can be read."""
         printed = self.shell("cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null || true")
-        values = [int(line) / 1000 for line in printed.split() if line.lstrip("-").isdecimal()]
+        values = [(whole_number(line) or 0) / 1000 for line in printed.split()]
         plausible = [value for value in values if 0 < value < 150]
         return max(plausible, default=None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from scarlet_zoo.measurement.phone.perf_tool import PROGRAM, perf_test_command, 
 from scarlet_zoo.measurement.phone.sysroot import Sysroot
 from scarlet_zoo.measurement.records import Record, check_record
 from scarlet_zoo.measurement.workloads import Workload
+from scarlet_zoo.utils.reading import parse_json
 
 _ABI = "arm64-v8a"
 _STEP_S, _WITHIN_C, _SETTLED_STEPS = 5.0, 1.0, 3
@@ -101,10 +101,29 @@ def _our_program(phone: Phone, folder: str, archive: Path, sysroot: Sysroot, pla
 
     def run(names: Sequence[str], _: Sequence[Workload]) -> list[dict[str, Any]]:
         phone.shell(_command(folder, names, sysroot, plan.settings), plan.timeout_s)
-        rows: list[dict[str, Any]] = json.loads(phone.pull(f"{folder}/{_ANSWER}"))
-        return rows
+        return read_answer(phone.pull(f"{folder}/{_ANSWER}"), len(names), phone.serial)
 
     return run
+
+
+def read_answer(content: bytes, files: int, serial: str) -> list[dict[str, Any]]:
+    """Read what our script has written on a phone: one row for each file.
+
+    Args:
+        content: the content of its file.
+        files: number of files that it was to measure.
+        serial: the phone's serial number, for the error.
+
+    Raises:
+        RecordError: it is something else.
+    """
+    try:
+        rows = parse_json(content)
+    except ValueError as error:
+        raise RecordError(f"device {serial}: its answer is not JSON, wanted records of {SCRIPT}") from error
+    if not isinstance(rows, list) or len(rows) != files or not all(isinstance(row, dict) for row in rows):
+        raise RecordError(f"device {serial}: its answer is {rows!r:.40}, wanted {files} records of {SCRIPT}")
+    return rows
 
 
 def _theirs(phone: Phone, folder: str, plan: DevicePlan) -> Run:

@@ -7,6 +7,7 @@ after the other, so its times cannot be compared with interleaved measurements.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from typing import Any
@@ -15,6 +16,7 @@ from scarlet_zoo.errors import RecordError
 from scarlet_zoo.latency import Settings, statistics
 
 PROGRAM = "onnxruntime_perf_test"
+_MOST = 1e6  # of its seconds or milliseconds
 _RUN = re.compile(r"^iteration:\d+,time_cost:(\S+)$", re.MULTILINE)
 _LOAD = re.compile(r"^Session creation time cost: (\S+) s", re.MULTILINE)
 _FIRST = re.compile(r"^First inference time cost: (\S+) ms", re.MULTILINE)
@@ -64,6 +66,9 @@ def perf_test_method(settings: Settings) -> dict[str, Any]:
 
 def _number(text: str, where: str) -> float:
     try:
-        return float(text)
-    except ValueError as error:
-        raise RecordError(f"{where}: {PROGRAM} printed {text!r}, wanted a number") from error
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= _MOST:
+        raise RecordError(f"{where}: {PROGRAM} printed {text!r}, wanted a time")
+    return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import random
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -184,21 +184,29 @@ def read_rows(path: Path, epochs: int) -> list[TruthRow]:
     Raises:
         DatasetError: the file has other columns or an invalid value; the message names file and line.
     """
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    table = csv.reader(lines)
-    header = next(table, _header(epochs))
+    table = _cells_of(path)
+    header = next(table, (1, _header(epochs)))[1]
     if header != _header(epochs):
         raise DatasetError(f"{path}: got columns {','.join(header)}, wanted {','.join(_header(epochs))}")
     rows: dict[tuple[str, int], TruthRow] = {}
-    for cells in table:
-        row = _row_of(cells, f"{path}, line {table.line_num}", len(header))
+    for number, cells in table:
+        row = _row_of(cells, f"{path}, line {number}", len(header))
         if row.key in rows:
             raise DatasetError(
-                f"{path}, line {table.line_num}: got {row.arch} with seed {row.seed} a second time, wanted it once"
+                f"{path}, line {number}: got {row.arch} with seed {row.seed} a second time, wanted it once"
             )
         rows[row.key] = row
     return list(rows.values())
+
+
+def _cells_of(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each complete line of a CSV file, with its number; none where there is no file."""
+    try:
+        text = bounded_text(path) if path.exists() else ""
+        table = csv.reader(line for line in text.splitlines(keepends=True) if line.endswith("\n"))
+        yield from ((table.line_num, cells) for cells in table)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DatasetError(f"{path}: not the rows of a ground truth: {error}") from error
 
 
 def _row_of(cells: list[str], where: str, columns: int) -> TruthRow:

@@ -20,6 +20,7 @@ from scarlet_zoo.nas.strategies.base import read_options
 from scarlet_zoo.nas.strategies.registry import find_strategy
 from scarlet_zoo.nas.train_supernet import SUPERNET_FILE, TrainedSupernet, train_supernet
 from scarlet_zoo.training.run import DataPlan
+from scarlet_zoo.training.state import read_steps
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.reading import parse_json
 
@@ -122,7 +123,7 @@ def make_ranker(job: RankerJob) -> Ranker:
     begun = time.process_time()
     scored = _score(job)
     spent = time.process_time() - begun
-    lines = [parse_json(line) for line in (job.out / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = read_steps(job.out / "steps.jsonl")
     ranker = Ranker(
         recipe=job.recipe.name, strategy=job.recipe.strategy, seed=job.seed,
         scores={arch: values["score"] for arch, values in scored.items()},
@@ -168,8 +169,8 @@ def _train(job: RankerJob) -> dict[str, Any]:
 def _batches_of_a_step(of_supernet: Callable[..., TrainedSupernet], recipe: Recipe, out: Path) -> float:
     """How many batches the strategy runs through paths in a step, found by running one step."""
     report = of_supernet(settings=recipe.schedule(1, 0).settings(max_steps=1), out=out).report
-    (line,) = (out / "steps.jsonl").read_text(encoding="utf-8").splitlines()
-    return float(report["batch_share"]) * max(len(parse_json(line)["archs"]), 1)
+    (step,) = read_steps(out / "steps.jsonl")
+    return float(report["batch_share"]) * max(len(step["archs"]), 1)
 
 
 def _score(job: RankerJob) -> dict[str, dict[str, float]]:

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import ScarletWarning, TrainingError
-from scarlet_zoo.nas.search.objectives import METRICS, SCORED, Limit, Objective
+from scarlet_zoo.nas.search.objectives import METRICS, SCORED, Limit, Objective, Values
 from scarlet_zoo.nas.search.settings import Candidate
 from scarlet_zoo.utils.files import file_sha256
-from scarlet_zoo.utils.reading import bounded_text, parse_json
+from scarlet_zoo.utils.reading import bounded_text, parse_json, whole_number
 from scarlet_zoo.utils.schema_versions import refuse_newer
 
 Row = TypeVar("Row")
@@ -87,8 +87,8 @@ class Front:
             )
         elif wanted != found:
             raise TrainingError(
-                f"{self.path}: is the front of other weights, of a supernet with sha256 {wanted[:12]}, got {supernet} "
-                f"with {found[:12]}, wanted the supernet that was searched"
+                f"{self.path}: is the front of other weights, of a supernet with sha256 {str(wanted)[:12]}, got "
+                f"{supernet} with {found[:12]}, wanted the supernet that was searched"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,10 +97,23 @@ class Front:
 
 
 def front_of(path: Path, report: Mapping[str, Any]) -> Front:
-    """Create a front from the contents of its ``front.json``."""
+    """Create a front from the contents of its ``front.json``.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: they are no front.
+    """
     space = SearchSpace.from_json(report["definition"])
-    rows = tuple(Candidate(Arch.parse(row["arch"], space), row["values"]) for row in report["front"])
+    rows = tuple(Candidate(Arch.parse(row["arch"], space), _values_of(row)) for row in report["front"])
+    if not rows or any(row.values.keys() != rows[0].values.keys() for row in rows):
+        raise ValueError("its candidates have different metrics" if rows else "it has no candidates")
     return Front(path=path, space=space, candidates=rows, evaluations=int(report["evaluations"]), report=report)
+
+
+def _values_of(row: Mapping[str, Any]) -> Values:
+    values = row["values"]
+    if not isinstance(values, Mapping) or not all(type(value) in (int, float) for value in values.values()):
+        raise ValueError(f"values: got {values!r:.40}, wanted a number for each metric")
+    return values
 
 
 def load_front(path: Path) -> Front:
@@ -145,10 +158,11 @@ def choose_from(rows: Sequence[Candidate], how: str) -> list[Candidate]:
     kind, _, rest = how.partition(":")
     if kind == "best" and rest in METRICS and rest in rows[0].values:
         return [min(rows, key=lambda row: Objective(rest, METRICS[rest][1]).cost(row.values))]
-    if kind == "spread" and rest.isdecimal() and int(rest) > 0:
-        return spread(rows, int(rest))
-    try:
-        return [rows[int(text)] for text in how.split(",")]
-    except (ValueError, IndexError) as error:
+    count = whole_number(rest)
+    if kind == "spread" and count:
+        return spread(rows, count)
+    positions = [whole_number(text) for text in how.split(",")]
+    if any(position is None or position >= len(rows) for position in positions):
         wanted = f"wanted positions 0 to {len(rows) - 1}, spread:N or best:METRIC"
-        raise TrainingError(f"choose: got {how!r}, {wanted}") from error
+        raise TrainingError(f"choose: got {how!r}, {wanted}")
+    return [rows[position] for position in positions if position is not None]

@@ -10,7 +10,7 @@ from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.nas.search.objectives import Values
 from scarlet_zoo.utils.files import make_folder, write_text
-from scarlet_zoo.utils.reading import parse_json
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 from scarlet_zoo.utils.schema_versions import SCHEMA_KEY, SCHEMAS, refuse_newer
 
 _NONE = "is not the journal of a search"
@@ -35,7 +35,7 @@ class Journal:
         self.path = path
         self._values: dict[str, dict[str, float]] = {}
         make_folder(path.parent)
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        lines = _lines(path) if path.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
         head = json.dumps({SCHEMA_KEY: SCHEMAS["journal"], "conditions": conditions}) + "\n"
         # Early journals do not state their version.
@@ -80,6 +80,13 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return bounded_text(path).splitlines(keepends=True)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: {_NONE}: {error}, wanted the same search, or another --out") from error
 
 
 def _difference(path: Path, head: str, wanted: Mapping[str, object]) -> str:

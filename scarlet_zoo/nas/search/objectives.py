@@ -25,6 +25,8 @@ METRICS: Mapping[str, tuple[str, bool]] = {
     "params": ("parameters", False),
     "latency": ("ms", False),
 }
+_LARGEST = 1e18  # weight or bound
+_MOST_DIGITS = 300  # after the point
 # Computed from the architecture alone, in microseconds.
 CLOSED_FORM = ("macs", "params")
 # Measured with the weights of a supernet.
@@ -71,13 +73,13 @@ class Objective:
         Raises:
             TrainingError: the text has another form, or names an unknown metric.
         """
-        found = re.fullmatch(r"(\w+)(?::(max|min))?(?:\*(\d+\.?\d*))?", text.strip())
+        found = re.fullmatch(r"(\w+)(?::(max|min))?(?:\*(\d+(?:\.\d*)?))?", text.strip())
         if not found or found[1] not in METRICS:
             raise TrainingError(f"objective {text!r}: wanted one of {OBJECTIVES}, such as params:max*0.2")
         maximise = found[2] == "max" if found[2] else METRICS[found[1]][1]
         weight = float(found[3]) if found[3] else 1.0
-        if weight <= 0:
-            raise TrainingError(f"objective {text!r}: got weight {weight}, wanted more than 0")
+        if not 0 < weight <= _LARGEST:
+            raise TrainingError(f"objective {text!r}: got weight {weight}, wanted more than 0 and at most {_LARGEST:g}")
         return cls(found[1], maximise, weight)
 
     def cost(self, values: Values) -> float:
@@ -103,10 +105,13 @@ class Limit:
         Raises:
             TrainingError: the text has another form, or names an unknown metric or a unit of another one.
         """
-        found = re.fullmatch(r"(\w+)\s*(<=|>=)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*([^\W\d_]*|%)", text.strip())
+        found = re.fullmatch(r"(\w+)\s*(<=|>=)\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*([^\W\d_]*|%)", text.strip())
         if not found or found[1] not in METRICS or found[4].lower() not in _UNITS[found[1]]:
             raise TrainingError(f"limit {text!r}: wanted one of {LIMITS}")
-        return cls(found[1], found[2] == "<=", float(found[3]) * _UNITS[found[1]][found[4].lower()])
+        bound = float(found[3]) * _UNITS[found[1]][found[4].lower()]
+        if bound > _LARGEST:
+            raise TrainingError(f"limit {text!r}: got the bound {bound:g}, wanted at most {_LARGEST:g}")
+        return cls(found[1], found[2] == "<=", bound)
 
     def excess(self, values: Values) -> float:
         """Return how far the values exceed the limit, relative to the bound; at most 0 where the limit is satisfied."""
@@ -132,7 +137,7 @@ def shown(name: str, value: float, *, up: bool = False) -> str:
     """
     if name in CLOSED_FORM:
         return f"{value:,.0f}"
-    digits = 4 - math.ceil(math.log10(abs(value))) if value else 0
+    digits = min(4 - math.ceil(math.log10(abs(value))), _MOST_DIGITS) if value else 0
     rounded = (math.ceil if up else math.floor)(round(value * 10**digits, 6)) / 10**digits
     unit = {"accuracy": " %", "latency": " ms"}.get(name, "")
     return f"{rounded:.6g}{unit}"

@@ -1,0 +1,31 @@
+"""The figures of ``make fuzz`` as the table of docs/trust.md; run as a file, this writes them there."""
+
+import json
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "trust.md"
+FIGURES = HERE / "figures.json"
+
+
+def table(rows):
+    """The figures as Markdown, with their sums."""
+    lines = ["| what is read | cases | accepted | refused | faults | slowest |", "|---|---:|---:|---:|---:|---:|"]
+    for name, row in rows.items():
+        refused = f"{row['refused']:,}" + (f", {row['stopped']:,} stopped" if row.get("stopped") else "")
+        cells = (name.replace("_", " "), f"{row['cases']:,}", f"{row['accepted']:,}", refused, f"{row['faults']:,}",
+                 f"{row['slowest_s']:.1f} s")  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    cases, faults = (sum(row[key] for row in rows.values()) for key in ("cases", "faults"))
+    return "\n".join((*lines, "", f"These are {cases:,} cases in all, with {faults:,} faults."))
+
+
+def page(text, figures):
+    """A page with these figures in place of its own."""
+    made = f"<!-- figures -->\n{table(figures['rows'])}\n<!-- end of figures -->"
+    return re.sub(r"<!-- figures -->.*<!-- end of figures -->", lambda _: made, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(), json.loads(FIGURES.read_text())))
