@@ -44,7 +44,7 @@ def test_validate_counts_the_part_of_a_folder_that_it_is_asked_for(scarlet, fold
     assert validated(scarlet, plain) == (None, 40)
     assert validated(scarlet, plain, "--split", "validation") == ("validation", 10)
     assert validated(scarlet, plain, "--validation", 7) == ("validation", 7)
-    assert validated(scarlet, plain, "--split", "validation", "--validation", 7, "--limit", 5) == ("validation", 5)
+    assert validated(scarlet, plain, "--split", "validation", "--validation", 7, "--max-images", 5) == ("validation", 5)
     assert validated(scarlet, parts) == ("validation", 10)
     assert validated(scarlet, parts, "--split", "test") == ("test", 10)
     assert validated(scarlet, parts, "--validation", 6) == ("validation", 6)

@@ -212,10 +212,10 @@ def test_predictions_come_in_the_order_of_the_arguments(scarlet, table_file, tab
         (["predict", "scarlet_a", "--lut", "{gone}"], "gone.json: cannot be read"),
         (["predict", "scarlet_a", "--lut", "{broken}"], "wanted a file of lut build"),
         (["predict", "scarlet_a", "--lut", "{file}", "--threads", "2"], "threads 1, wanted 2"),
-        (["build", "--space", "nowhere", "--out", "{gone}"], "nowhere"),
-        (["build", "--precision", "int4", "--out", "{gone}"], "int4"),
-        (["build", "--out", "{gone}", "--bundle", "{file}"], "wanted both or none"),
-        (["build", "--out", "{gone}", "--bundle", "{file}", "--measured", "{file}"], "wanted a bundle"),
+        (["build", "--space", "nowhere", "--save", "{gone}"], "nowhere"),
+        (["build", "--precision", "int4", "--save", "{gone}"], "int4"),
+        (["build", "--save", "{gone}", "--bundle", "{file}"], "wanted both or none"),
+        (["build", "--save", "{gone}", "--bundle", "{file}", "--measured", "{file}"], "wanted a bundle"),
     ],
 )
 def test_bad_input_is_one_line(scarlet, table_file, tmp_path, arguments, told):
@@ -243,11 +243,11 @@ def test_a_bundle_is_measured_elsewhere_with_numpy_and_onnxruntime_alone(scarlet
     files = [tmp_path / f"sitting-{number}.json" for number in range(2)]
     for file in files:
         command = [sys.executable, "-c", code, bundle.folder / "latency.py", "--groups",
-                   bundle.folder / "manifest.json", "--turns", "2", "--out", file]  # fmt: skip
+                   bundle.folder / "manifest.json", "--turns", "2", "--save", file]  # fmt: skip
         subprocess.run(list(map(str, command)), check=True)
     out = tmp_path / "table.json"
     measured = [option for file in files for option in ("--measured", file)]
-    assert scarlet("lut", "build", "--bundle", bundle.folder, *measured, "--out", out)[0] == 0
+    assert scarlet("lut", "build", "--bundle", bundle.folder, *measured, "--save", out)[0] == 0
     assert read_table(out).stamp.device == latency.cpu_model()
 
 
@@ -283,7 +283,7 @@ def test_building_goes_on_where_it_was_killed(scarlet, tmp_path):
     space.write_text('name = "small"\nin_chans = 1\ninput_size = 16\nnum_classes = 4\n'
                      "stages = [[16, 2, 2], [24, 2, 2]]\n"
                      "kernel_sizes = [3]\nexpand_ratios = [3]\nmean = [0.5]\nstd = [0.5]\n")  # fmt: skip
-    command = ("lut", "build", "--space", space, "--out", out, "--json", "--networks", 8, "--held-out", 4,
+    command = ("lut", "build", "--space", space, "--save", out, "--json", "--networks", 8, "--held-out", 4,
                "--sittings", 3)  # fmt: skip
     first = out.with_name("t.json.work") / "float32-1" / "sitting-0.json"
     with command_line(*command) as job:

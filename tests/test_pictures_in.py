@@ -408,7 +408,7 @@ def test_a_file_name_that_is_no_text_is_still_answered(scarlet, onnx_file, tmp_p
         (("validate", "{onnx}", "{photo}s"), "no such folder"),
         (("validate", "{onnx}", "{empty}"), "got no class folders"),
         (("validate", "{onnx}", "{classes}"), "no images"),
-        (("validate", "{onnx}", "{classes}", "--limit", "0"), "0"),
+        (("validate", "{onnx}", "{classes}", "--max-images", "0"), "0"),
     ],
 )
 def test_bad_input_is_one_line(scarlet, onnx_file, tmp_path, arguments, says):
@@ -609,7 +609,7 @@ def test_a_limit_is_spread_over_the_classes(labelled, scarlet):
     half = folders.read_dataset(folder, 7)
     assert half.files == everything.files[::2]
     assert folders.read_dataset(folder, 99) == everything
-    assert json.loads(scarlet("validate", path, folder, "--limit", 3, "--json")[1])["images"] == 3
+    assert json.loads(scarlet("validate", path, folder, "--max-images", 3, "--json")[1])["images"] == 3
 
 
 @pytest.mark.slow

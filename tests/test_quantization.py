@@ -339,7 +339,7 @@ BAD = {
     ),
     "a picture that is none": (("--target", "ort-int8", "--calibration", "{tmp}/fakes"), "fake.png"),
     "an unknown processor": (("--target", "ort-int8", "--calibration", "random", "--isa", "z80"), "z80"),
-    "an unknown method": (("--target", "ort-int8", "--calibration", "random", "--method", "luck"), "luck"),
+    "an unknown method": (("--target", "ort-int8", "--calibration", "random", "--ranges", "luck"), "luck"),
 }
 
 

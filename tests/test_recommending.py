@@ -101,12 +101,12 @@ def test_the_maker_of_a_record_says_the_network_and_no_label_is_taken_apart():
 
 
 def test_this_host_is_answered_from_the_committed_records(scarlet):
-    code, said, _ = scarlet("recommend", "--device", PEERS, "--budget-ms", 8, "--threads", 1, "--json")
+    code, said, _ = scarlet("recommend", "--records", PEERS, "--budget-ms", 8, "--threads", 1, "--json")
     told = json.loads(said)
     assert code == 0
     assert told["choice"]["network"] == "mobilenetv3_large_100"
     assert told["choice"]["high_ms"] <= 8
-    code, said, err = scarlet("recommend", "--device", PEERS, "--budget-ms", 1, "--json")
+    code, said, err = scarlet("recommend", "--records", PEERS, "--budget-ms", 1, "--json")
     assert (code, json.loads(said)["choice"]) == (1, None)
     assert "measure first" in err
 
@@ -114,7 +114,7 @@ def test_this_host_is_answered_from_the_committed_records(scarlet):
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"rows": []}', '[{"record": 1}]', "3"])
 def test_what_is_no_evidence_is_refused(tmp_path, scarlet, content):
     (tmp_path / "a.json").write_text(content)
-    code, said, err = scarlet("recommend", "--device", tmp_path / "a.json", "--budget-ms", 8)
+    code, said, err = scarlet("recommend", "--records", tmp_path / "a.json", "--budget-ms", 8)
     assert (code, said) == (2, "")
     assert err.startswith(f"error: {tmp_path / 'a.json'}")
     assert err.count("\n") == 1

@@ -306,7 +306,7 @@ def test_derived_networks_keep_their_supernet_accuracy_through_fold_and_export(
     code, out, _ = scarlet("export", row["arch"], "--weights", row["path"], "--out", tmp_path, "--json")
     assert code == 0
     file = json.loads(out)["path"]
-    code, out, _ = scarlet("validate", file, "fashion-mnist", "--data-dir", FASHION, "--limit", 1000, "--json")
+    code, out, _ = scarlet("validate", file, "fashion-mnist", "--data-dir", FASHION, "--max-images", 1000, "--json")
     assert code == 0
     evaluation = Evaluation(SMALL, ("accuracy",), supernet_file, ("fashion-mnist", FASHION, 5000), 2000, 1000)
     supernet, _ = load_supernet(supernet_file)
@@ -335,7 +335,7 @@ def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy
     (row,) = json.loads(out)
     code, out, _ = scarlet("export", row["arch"], "--weights", row["path"], "--out", tmp_path, "--json")
     assert code == 0
-    code, out, _ = scarlet("validate", json.loads(out)["path"], "fashion-mnist", "--limit", 500, *data)
+    code, out, _ = scarlet("validate", json.loads(out)["path"], "fashion-mnist", "--max-images", 500, *data)
     assert code == 0
     bench = OneShot(file, ("fashion-mnist", FASHION, 5000), validation=500)
     arch = Arch.parse(row["arch"], read_front(tmp_path / "found" / "front.json")[0].arch.space)

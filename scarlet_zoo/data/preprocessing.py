@@ -192,7 +192,7 @@ class Preprocessing:
 
 
 def _shown(size: tuple[int, int]) -> str:
-    return " x ".join(f"{side:,}" if abs(side) < 10**15 else f"{float(side):.0e}" for side in size)
+    return " x ".join(f"{side:,}" if abs(side) < 10**15 else f"1e{math.log10(abs(side)):.0f}" for side in size)
 
 
 def _truth(value: object) -> bool:

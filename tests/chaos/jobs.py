@@ -156,7 +156,7 @@ def jobs(data: str) -> list[Job]:
         Job("ground truth", lambda out: driver("benchmarks/make_ground_truth.py", "--work", out / "work", "--folder",
                                                out / "truth"),
             truth, "truth/ground_truth.csv", ("work/*/checkpoint.pt", "work/*/steps.jsonl")),
-        Job("lut build", lambda out: zoo("lut", "build", *few, *lut, "--out", out / "table.json"),
+        Job("lut build", lambda out: zoo("lut", "build", *few, *lut, "--save", out / "table.json"),
             table, "table.json.work", ("table.json.work/*/sitting-*.json", "table.json.work/*/*.onnx")),
         Job("sweep of timm", lambda out: driver("benchmarks/sweep_timm.py", "--images", "pictures", "--result",
                                                 out / "sweep.json", "--page", out / "timm.md", "--families",

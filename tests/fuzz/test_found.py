@@ -212,7 +212,7 @@ def test_memory_that_runs_out_is_a_line(error, scarlet, monkeypatch):
     monkeypatch.setattr("scarlet_zoo.cli.main._parser", lambda: lambda **_: fail())
     code, _, said = scarlet("list")
     assert code == 2
-    assert said.startswith("error: memory: ")
+    assert said.startswith("error: not enough memory: ")
     monkeypatch.setattr("scarlet_zoo.cli.main._parser", lambda: lambda **_: [][1])
     with pytest.raises(IndexError):
         main.run(["list"])
