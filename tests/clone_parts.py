@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import sysconfig
 
 from conftest import ROOT
 
@@ -30,13 +29,13 @@ def already_fetched(packages):
     """Let an environment find the packages of the one that runs the tests."""
     packages.mkdir(parents=True, exist_ok=True)
     # Our own package is what is installed from the copy: an editable installation would stand in its way.
-    (packages / "fetched.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
+    (packages / "fetched.pth").write_text("".join(f"{path}\n" for path in sys.path if path.endswith("site-packages")))
 
 
-def run(clone, script, programs=""):
+def run(clone, script, programs="", **more):
     """What a script says on stdout that runs in a folder, as a newcomer's shell runs it."""
     environment = {"PATH": f"{programs}/usr/local/bin:/usr/bin:/bin", "HOME": str(clone),
-                   "XDG_CACHE_HOME": str(clone / "cache"), "OMP_WAIT_POLICY": "PASSIVE"}  # fmt: skip
+                   "XDG_CACHE_HOME": str(clone / "cache"), "OMP_WAIT_POLICY": "PASSIVE", **more}  # fmt: skip
     done = subprocess.run(["bash", "-c", script], cwd=clone, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
