@@ -80,7 +80,7 @@ def test_verify_knows_the_source_from_the_file(exported, scarlet):
 @pytest.mark.slow
 def test_bench_and_compare(two_files, scarlet, tmp_path):
     file = two_files[0]
-    code, out, err = scarlet("bench", file, file, "--json", "--repeats", 0, "--out", tmp_path / "bench.json")
+    code, out, err = scarlet("bench", file, file, "--json", "--repeats", 0, "--save", tmp_path / "bench.json")
     assert (code, err) == (0, "")
     rows = json.loads(out)
     assert len(rows) == 2

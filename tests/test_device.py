@@ -151,7 +151,7 @@ echo "$@" >&2
 def test_the_users_own_perf_test_can_measure(phone, two_files, tmp_path, scarlet):
     program = tmp_path / "onnxruntime_perf_test"
     program.write_text(PERF_TEST)
-    command = ("device", "run", two_files[0], "--perf-test", program, "--runtime", "1.2.3", "--settle", 0, "--out",
+    command = ("device", "run", two_files[0], "--perf-test", program, "--ort-version", "1.2.3", "--settle", 0, "--out",
                tmp_path / "out", "--affinity", "0,1", "--no-spin", "--json")  # fmt: skip
     code, _, err = scarlet(*command)
     assert (code, err) == (0, "")

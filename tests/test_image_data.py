@@ -267,7 +267,7 @@ def test_what_training_does_by_default_depends_on_the_data():
 @pytest.mark.slow
 def test_training_on_a_folder_takes_its_classes(folder, scarlet, tmp_path):
     code, out, err = scarlet("supernet", "train", "--space", "scarlet-mini-7", "--data", folder, "--max-steps", 2,
-                             "--batch-size", 4, "--out", tmp_path / "s", "--workers", 1, "--json")  # fmt: skip
+                             "--batch-size", 4, "--out", tmp_path / "s", "--loaders", 1, "--json")  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["classes"] == 2
     rows = [json.loads(line) for line in (tmp_path / "s" / "steps.jsonl").read_text().splitlines()]

@@ -188,7 +188,7 @@ def test_files_and_names_are_gathered_in_order(two_files, tmp_path):
 def test_bench_takes_names_and_its_record_can_be_replayed(scarlet, tmp_path, monkeypatch):
     monkeypatch.setitem(MODES, "hot", (100, 0.1))  # steady enough to be compared with itself
     out = tmp_path / "bench.json"
-    code, said, _ = scarlet("bench", "scarlet_mini_s", "--out", out, "--json", "--repeats", 0)
+    code, said, _ = scarlet("bench", "scarlet_mini_s", "--save", out, "--json", "--repeats", 0)
     assert code == 0
     (row,) = json.loads(said)
     assert row["conditions"]["source"] == {"name": "scarlet_mini_s", "target": "native", "weights": "pretrained"}
@@ -208,7 +208,7 @@ def test_bench_takes_names_and_its_record_can_be_replayed(scarlet, tmp_path, mon
 @pytest.mark.slow
 def test_replay_refuses_other_bytes_and_files_that_are_gone(scarlet, two_files, tmp_path, brief_measurements):
     out = tmp_path / "bench.json"
-    assert scarlet("bench", two_files[0], "--out", out, "--repeats", 0)[0] == 0
+    assert scarlet("bench", two_files[0], "--save", out, "--repeats", 0)[0] == 0
     code, _, error = scarlet("replay", out, "--file", two_files[1])
     assert code == 2
     assert "sha256" in error

@@ -574,7 +574,9 @@ def test_both_backends_give_what_the_released_evaluation_gives(scarlet, labelled
     assert 0 < top1 < top5 < 100
     monkeypatch.setattr(loading, "load_network", lambda name, weights, **_: network)
     for source in ("ten", path):
-        code, out, err = scarlet("validate", source, folder, "--batch", 4, "--preprocessing", "upright=false", "--json")
+        code, out, err = scarlet(
+            "validate", source, folder, "--batch-size", 4, "--preprocessing", "upright=false", "--json"
+        )
         assert (code, err) == (0, "")
         said = json.loads(out)
         assert (said["images"], said["top1"], said["top5"]) == (count, top1, top5)

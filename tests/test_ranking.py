@@ -66,9 +66,9 @@ def test_a_verdict_puts_the_better_ranker_first_and_chance_near_zero(folder):
 @pytest.mark.slow
 def test_strategies_are_judged_and_a_second_call_makes_nothing_anew(folder, tmp_path, scarlet):
     out = tmp_path / "out"
-    command = ["rank", "--truth", folder, "--out", out, "--seeds", 2, "--budget", 200, "--strategy", "scarlet",
-               "--strategy", "scarlet:skip=plain", "--strategy", "mixpath", "--strategy", "bn-nas", "--data-dir",
-               FASHION, "--calibration-images", 50, "--validation-images", 50, "--json"]  # fmt: skip
+    command = ["rank", "--truth", folder, "--out", out, "--seeds", 2, "--budget", 200, "--recipe", "scarlet",
+               "--recipe", "scarlet:skip=plain", "--recipe", "mixpath", "--recipe", "bn-nas", "--data-dir",
+               FASHION, "--bn-images", 50, "--validation-images", 50, "--json"]  # fmt: skip
     code, said, err = scarlet(*command)
     assert (code, err) == (0, "")
     report = json.loads(said)
@@ -97,8 +97,8 @@ def test_strategies_are_judged_and_a_second_call_makes_nothing_anew(folder, tmp_
 @pytest.mark.slow
 def test_a_path_by_path_budget_gives_costly_strategies_fewer_steps(folder, tmp_path, scarlet):
     out = tmp_path / "out"
-    command = ["rank", "--truth", folder, "--out", out, "--seeds", 1, "--budget", 2000, "--strategy", "spos",
-               "--strategy", "sandwich", "--data-dir", FASHION, "--calibration-images", 50, "--validation-images", 50,
+    command = ["rank", "--truth", folder, "--out", out, "--seeds", 1, "--budget", 2000, "--recipe", "spos",
+               "--recipe", "sandwich", "--data-dir", FASHION, "--bn-images", 50, "--validation-images", 50,
                "--architectures", 2]  # fmt: skip
     assert scarlet(*command)[0] == 0
     spos, sandwich = (read_ranker(out / name / "0" / "ranker.json") for name in ("spos", "sandwich"))
@@ -109,8 +109,8 @@ def test_a_path_by_path_budget_gives_costly_strategies_fewer_steps(folder, tmp_p
 
 @pytest.mark.slow
 def test_other_conditions_are_not_mixed_with_what_is_there(folder, tmp_path, scarlet):
-    command = ["rank", "--truth", folder, "--out", tmp_path / "out", "--seeds", 1, "--budget", 200, "--strategy",
-               "spos", "--data-dir", FASHION, "--calibration-images", 50, "--validation-images", 50]  # fmt: skip
+    command = ["rank", "--truth", folder, "--out", tmp_path / "out", "--seeds", 1, "--budget", 200, "--recipe",
+               "spos", "--data-dir", FASHION, "--bn-images", 50, "--validation-images", 50]  # fmt: skip
     assert scarlet(*command)[0] == 0
     code, _, err = scarlet(*command, "--lr", 0.2)
     assert code == 2
@@ -120,10 +120,10 @@ def test_other_conditions_are_not_mixed_with_what_is_there(folder, tmp_path, sca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--strategy", "spot"], "strategy 'spot': unknown, wanted one of spos"),
-        (["--strategy", "sandwich:children"], "got 'children', wanted KEY=VALUE"),
-        (["--strategy", "spos:colour=1"], "option colour=1, wanted no option"),
-        (["--strategy", "spos", "--strategy", "spos"], "each once"),
+        (["--recipe", "spot"], "strategy 'spot': unknown, wanted one of spos"),
+        (["--recipe", "sandwich:children"], "got 'children', wanted KEY=VALUE"),
+        (["--recipe", "spos:colour=1"], "option colour=1, wanted no option"),
+        (["--recipe", "spos", "--recipe", "spos"], "each once"),
         (["--architectures", "7"], "got 7 architectures, wanted 2 to 6"),
     ],
 )

@@ -265,7 +265,7 @@ def searched(supernet_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("search")
     command = ["search", "--supernet", str(supernet_file), "--out", str(out), "--objectives", "accuracy,latency",
                "--evaluations", "8", "--population", "4", "--data-dir", str(FASHION), "--validation-images", "100",
-               "--calibration-images", "100", "--json"]  # fmt: skip
+               "--bn-images", "100", "--json"]  # fmt: skip
     journal = out / "evaluations.jsonl"
     with command_line(*command) as job:
         while job.running and (not journal.exists() or journal.read_text().count("\n") < 4):
@@ -325,7 +325,7 @@ def test_the_chain_that_a_strategy_has_extended_is_searched_and_derived(strategy
     file = tmp_path / "net" / "supernet.safetensors"
     assert load_supernet(file)[0].space.name.startswith("small+")
     search = ("search", "--supernet", file, "--evaluations", 6, "--population", 3, "--validation-images", 500,
-              "--calibration-images", 100, "--objectives", "accuracy,macs", "--out")  # fmt: skip
+              "--bn-images", 100, "--objectives", "accuracy,macs", "--out")  # fmt: skip
     code, out, err = scarlet(*search, tmp_path / "found", "--space", chain, *data)
     assert code == 0, err
     assert all(row["arch"].startswith("small:") for row in json.loads(out)["front"])

@@ -222,7 +222,7 @@ def test_it_is_a_choice_of_the_command_line_and_scores_a_search(name, space_file
     found = tmp_path / "search"
     code, told, err = scarlet(
         "search", "--supernet", out / "supernet.safetensors", "--strategy", name, "--data-dir", FASHION, "--out", found,
-        "--evaluations", 4, "--population", 2, "--validation-images", 40, "--calibration-images", 20, "--json",
+        "--evaluations", 4, "--population", 2, "--validation-images", 40, "--bn-images", 20, "--json",
     )  # fmt: skip
     assert (code, err) == (0, "")
     metric = STRATEGIES[name].metric

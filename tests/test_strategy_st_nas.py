@@ -141,7 +141,7 @@ def test_branches_are_sampled_and_a_search_tells_the_variance(run_folder, tmp_pa
     assert any("/" in arch for arch in archs)
     code, told, err = scarlet(
         "search", "--supernet", run_folder / "supernet.safetensors", "--data-dir", FASHION, "--out", tmp_path / "found",
-        "--evaluations", 4, "--population", 2, "--validation-images", 40, "--calibration-images", 20, "--json",
+        "--evaluations", 4, "--population", 2, "--validation-images", 40, "--bn-images", 20, "--json",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert all(row["values"]["accuracy_variance"] >= 0 for row in json.loads(told)["front"])

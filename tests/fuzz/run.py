@@ -90,7 +90,7 @@ def write(path, name, row):
     """Replace one row of the figures; several runs may write, one for some parsers each."""
     from filelock import FileLock
 
-    with FileLock(f"{path}.lock"):
+    with FileLock(Path(tempfile.gettempdir()) / "scarlet-fuzz-figures.lock"):
         rows = read(path) | {name: row}
         content = {"conditions": conditions(), "rows": dict(sorted(rows.items()))}
         fresh = path.with_suffix(".tmp")
