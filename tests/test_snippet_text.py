@@ -114,7 +114,10 @@ def changed(artifact, path, **metadata):
         ({"preprocessing": FEEDS["lanczos"].to_json()}, "wanted (1, 3, 31, 31)"),
         ({"preprocessing": FEEDS["bilinear"].to_json().replace("0.485", "NaN")}, "mean.0: got nan"),
         ({"preprocessing": FEEDS["bilinear"].to_json().replace("0.225", "0")}, "wanted usable numbers"),
-        ({"preprocessing": FEEDS["bilinear"].to_json().replace("0.875", "5e-324")}, "wanted images resized to sides of at most"),
+        (
+            {"preprocessing": FEEDS["bilinear"].to_json().replace("0.875", "5e-324")},
+            "wanted images resized to sides of at most",
+        ),
         ({"preprocessing": FEEDS["bilinear"].to_json().replace("bilinear", "nearest")}, "no nearest resize"),
         ({"input_layout": "NHWC uint8"}, "takes FLOAT, wanted UINT8"),
         ({"labels": "{"}, "no JSON list"),

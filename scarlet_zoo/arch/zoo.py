@@ -108,7 +108,7 @@ def safe_name(name: str) -> str:
     """
     if is_identity_string(name):
         # The string is not parsed, because its space may be unknown to this package.
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
         known = next((entry.name for entry in _ENTRIES if entry.arch == name), None)
         name = known or f"{name.partition(':')[0]}-{digest}"
     return as_file_name(name, "network")

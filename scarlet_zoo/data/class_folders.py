@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scarlet_zoo.data.labels import IMAGENET_CLASSES, imagenet_labels, wordnet_ids
 from scarlet_zoo.errors import DatasetError, ScarletWarning
+from scarlet_zoo.utils.reading import whole_number
 
 AUTO, LABEL, INDEX, WORDNET, BOTH, SORTED = "auto", "label", "index", "wordnet", "index-wordnet", "sorted"
 # What names of a rule look like, for messages.
@@ -105,7 +106,8 @@ def match_folders(folder: Path | str, names: Sequence[str], used: Sequence[str],
 
 def _by_index(logits: Logits) -> _Rule:
     def read(name: str) -> frozenset[int]:
-        return frozenset({int(name)}) if re.fullmatch("[0-9]+", name) and int(name) < logits.classes else _NONE
+        number = whole_number(name) if re.fullmatch("[0-9]+", name) else None
+        return frozenset({number}) if number is not None and number < logits.classes else _NONE
 
     return read
 

@@ -188,7 +188,7 @@ def _checked(fields: Mapping[str, Any], notes: tuple[str, ...]) -> GivenPreproce
     interpolation = fields.get("interpolation")
     # Timm draws one of several for "random", which is for training; it evaluates with bilinear.
     interpolation = "bilinear" if interpolation == "random" else interpolation
-    if interpolation is not None and interpolation not in FILTERS:
+    if interpolation is not None and (not isinstance(interpolation, str) or interpolation not in FILTERS):
         raise ScarletError(f"preprocessing: interpolation: got {interpolation!r}, wanted one of {' '.join(FILTERS)}")
     crop = _values(fields, "crop")
     if crop is not None and len(crop) != 1:

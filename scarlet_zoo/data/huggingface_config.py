@@ -31,11 +31,11 @@ def from_hugging_face(config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[
         raise ScarletError("preprocessing: got do_flip_channel_order, wanted a network that takes RGB images")
     size, crop, notes = _size_and_crop(config)
     resample = config.get("resample")
-    if resample is not None and resample not in _FILTERS:
+    if resample is not None and (not isinstance(resample, int) or resample not in _FILTERS):
         known = ", ".join(f"{number} {name}" for number, name in _FILTERS.items())
         raise ScarletError(f"preprocessing: resample: got {resample!r}, wanted one of {known}")
     # Hugging Face: (pixel * factor - mean) / std; ours: (pixel / 255 - mean) / std.
-    factor = 255.0 * float(config.get("rescale_factor") or 1 / 255) if config.get("do_rescale", True) else 255.0
+    factor = 255.0 * (_number(config, "rescale_factor") or 1 / 255) if config.get("do_rescale", True) else 255.0
     normalized = config.get("do_normalize", "image_mean" in config)
     mean, std = (_numbers(config, key) if normalized else [usual] for key, usual in (("mean", 0.0), ("std", 1.0)))
     found = {
@@ -53,9 +53,21 @@ def _numbers(config: Mapping[str, Any], name: str) -> list[float] | None:
     if value is None:
         return None
     values = value if isinstance(value, list) else [value]
-    if not all(isinstance(number, (int, float)) for number in values):
-        raise ScarletError(f"preprocessing: image_{name}: got {value!r}, wanted numbers")
-    return [float(number) for number in values]
+    return [_as_float(number, f"image_{name}") for number in values]
+
+
+def _number(config: Mapping[str, Any], name: str) -> float | None:
+    value = config.get(name)
+    return None if value is None else _as_float(value, name)
+
+
+def _as_float(value: Any, name: str) -> float:
+    try:
+        if isinstance(value, (int, float)):
+            return float(value)
+    except OverflowError:
+        pass
+    raise ScarletError(f"preprocessing: {name}: got {str(value)[:60]!r}, wanted a number")
 
 
 def _size_and_crop(config: Mapping[str, Any]) -> tuple[list[int] | None, float | None, tuple[str, ...]]:
@@ -69,7 +81,7 @@ def _size_and_crop(config: Mapping[str, Any]) -> tuple[list[int] | None, float |
     shortest = isinstance(config.get("size"), int) or "shortest_edge" in (config.get("size") or {})
     if config.get("crop_pct") is not None or "ConvNext" in str(config.get("image_processor_type")):
         whole = min(resized) >= _LARGE_SIDE  # ConvNext's processor squashes large images instead of cropping them.
-        return resized, 1.0 if whole else float(config.get("crop_pct") or _WHOLE_CROP), ()
+        return resized, 1.0 if whole else (_number(config, "crop_pct") or _WHOLE_CROP), ()
     if shortest and "ViT" not in str(config.get("image_processor_type", config.get("feature_extractor_type"))):
         return resized, 1.0, ()
     return resized, 1.0, ("images are stretched to the size by Hugging Face, and cropped to a square here",)

@@ -10,7 +10,7 @@ from typing import Any
 
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.utils.names import in_utf8
-from scarlet_zoo.utils.reading import bounded_text, parse_json
+from scarlet_zoo.utils.reading import bounded_text, parse_json, whole_number
 
 IMAGENET_CLASSES = 1000
 
@@ -109,7 +109,7 @@ def _in_order(names: Mapping[str, Any], path: Path) -> list[Any]:
     if names and all(type(index) is int for index in names.values()):
         pairs = [(index, name) for name, index in names.items()]
     else:
-        bad = [key for key in names if not (key.isascii() and key.isdigit())]
+        bad = [key for key in names if whole_number(key) is None]
         if bad:
             raise ScarletError(f"labels {path}: got {bad[0]!r} as an index, wanted a whole number for each name")
         pairs = [(int(index), name) for index, name in names.items()]

@@ -13,7 +13,7 @@ from typing import Any
 
 from scarlet_zoo.data.folders import Dataset
 from scarlet_zoo.errors import DatasetError
-from scarlet_zoo.utils.reading import bounded_text, parse_json
+from scarlet_zoo.utils.reading import bounded_text, parse_json, whole_number
 
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 # Hugging Face's names of the list in a folder, the first that exists is used.
@@ -81,7 +81,7 @@ class Manifest:
     def _dataset(self, rows: Sequence[Row]) -> Dataset:
         found = {row.label for row in rows}
         # Numbers in their own order, since a label 10 is meant as the index 10, not as one between 1 and 2.
-        classes = sorted(found, key=int) if all(name.isdecimal() for name in found) else sorted(found)
+        classes = sorted(found, key=int) if all(whole_number(name) is not None for name in found) else sorted(found)
         index = {name: position for position, name in enumerate(classes)}
         ordered = sorted(rows, key=lambda row: (index[row.label], row.file))
         files, targets = tuple(row.file for row in ordered), tuple(index[row.label] for row in ordered)

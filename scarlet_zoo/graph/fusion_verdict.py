@@ -8,6 +8,7 @@ from typing import Any
 
 from scarlet_zoo.errors import CheckFailedError, ScarletError
 from scarlet_zoo.graph.fusion import TOTALS, FusionReport
+from scarlet_zoo.utils.reading import whole_number
 
 # Bounds are this fraction (1/10, 1/4) of the convolutions: at the input and where a layout ends a few are normal.
 _UNBLOCKED_SHARE, _REORDERS_SHARE = 10, 4
@@ -105,12 +106,13 @@ def parse_limits(text: str) -> dict[str, int]:
     Raises:
         ScarletError: an unknown total, or a limit that is not a whole number.
     """
-    limits = {}
+    limits: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = (piece.strip() for piece in part.partition("="))
-        if name not in TOTALS or not number.isdecimal():
+        limit = whole_number(number)
+        if name not in TOTALS or limit is None:
             raise ScarletError(f"fail-on: got {part!r}, wanted TOTAL=NUMBER, where TOTAL is one of {' '.join(TOTALS)}")
-        limits[name] = int(number)
+        limits[name] = limit
     return limits
 
 

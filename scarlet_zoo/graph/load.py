@@ -137,7 +137,11 @@ def _embed(tensor: TensorProto, path: Path) -> None:
     flavours = (PurePosixPath(location), PureWindowsPath(location))
     if not location or any(one.is_absolute() or one.anchor or ".." in one.parts for one in flavours):
         raise ArtifactError(f"{where} has its data in {location!r}, wanted a file in the model's own folder")
-    if not file.is_file():
+    try:
+        found = file.is_file()
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{where} has its data in {location[:60]!r}, which is no file's name") from error
+    if not found:
         raise ArtifactError(f"{where} has its data in {location!r}, which is missing: no such file")
     try:
         offset = int(fields.get("offset", "0"))

@@ -5,14 +5,20 @@ import time
 from pathlib import Path
 
 import examples
+import onnx
 import pytest
 import torch
 import typer
 from parsers import PARSERS
 
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.cli import console, main
 from scarlet_zoo.cli.options import levels_of, numbers, size_in_pixels
+from scarlet_zoo.data.class_folders import Logits, match_folders
+from scarlet_zoo.data.huggingface_config import from_hugging_face
 from scarlet_zoo.errors import RecordError, ScarletError, TrainingError
+from scarlet_zoo.graph.fusion_verdict import parse_limits
+from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.latency import MeasurementError, random_input, shapes_of_inputs
 from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.measurement.own_accuracies import read_accuracies
@@ -216,3 +222,42 @@ def test_memory_that_runs_out_is_a_line(error, scarlet, monkeypatch):
     monkeypatch.setattr("scarlet_zoo.cli.main._parser", lambda: lambda **_: [][1])
     with pytest.raises(IndexError):
         main.run(["list"])
+
+
+@pytest.mark.parametrize("config", [
+    {"resample": []}, {"resample": {}}, {"rescale_factor": "1/2"}, {"rescale_factor": []}, {"rescale_factor": 10**400},
+    {"image_mean": [10**400] * 3}, {"image_std": "x"}, {"crop_pct": {}, "size": 224},
+])  # fmt: skip
+def test_a_processor_of_hugging_face_with_other_kinds_is_refused(config):
+    with pytest.raises(ScarletError, match="preprocessing: "):
+        from_hugging_face({"do_normalize": True, **config})
+
+
+@pytest.mark.parametrize("location", ["x" * 5000, "a\0b"])
+def test_data_under_a_name_that_no_file_has_is_refused(location, tmp_path):
+    tensor = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [1], [1.0])
+    tensor.ClearField("float_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    value = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["w"], ["y"])], "g", [], [value], [tensor])
+    file = tmp_path / "m.onnx"
+    file.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(ScarletError, match="which is no file's name"):
+        open_graph(file)
+
+
+def test_a_folder_of_thousands_of_digits_is_no_index(tmp_path):
+    logits = Logits("net", 10, None)
+    with pytest.raises(ScarletError, match="class folders"):
+        match_folders(tmp_path, ["9" * 5000, "1"], ["9" * 5000, "1"], logits)
+
+
+def test_a_name_with_halves_of_characters_has_a_file_name():
+    assert safe_name("scarlet:\ud800").startswith("scarlet-")
+
+
+@pytest.mark.parametrize("number", [LONG, TWO, ""])
+def test_a_limit_of_thousands_of_digits_is_refused(number):
+    with pytest.raises(ScarletError, match="wanted TOTAL=NUMBER"):
+        parse_limits(f"unfused={number}")
