@@ -29,7 +29,6 @@ ELSEWHERE = {
     "weights/README.md": "evidence/weights.md", "weights/search/README.md": "evidence/searches.md",
     "weights/networks/README.md": "evidence/shipped.md", "export/README.md": "evidence/export.md",
     "benchmarks/README.md": "evidence/benchmarks.md", "benchmarks/REPORT.md": "evidence/report.md",
-    "benchmarks/unfinished/README.md": "evidence/unfinished.md",
 }  # fmt: skip
 
 

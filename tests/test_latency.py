@@ -18,7 +18,7 @@ from scarlet_zoo.measurement.compare import compare
 from scarlet_zoo.measurement.records import check_record
 
 FIELDS = {"file", "p50_ms", "p90_ms", "p99_ms", "min_ms", "cv", "runs", "load_ms", "first_ms", "peak_rss_bytes",
-          "conditions", "network", "samples_ms", "opening_of_sample", "stable"}  # fmt: skip
+          "conditions", "network", "samples_ms", "opening_of_sample", "stable", "schema_version"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -243,7 +243,7 @@ def test_a_bundle_is_measured_elsewhere_with_numpy_and_onnxruntime_alone(scarlet
     files = [tmp_path / f"sitting-{number}.json" for number in range(2)]
     for file in files:
         command = [sys.executable, "-c", code, bundle.folder / "latency.py", "--groups",
-                   bundle.folder / "manifest.json", "--turns", "2", "--save", file]  # fmt: skip
+                   bundle.folder / "manifest.json", "--turns", "2", "--out", file]  # fmt: skip
         subprocess.run(list(map(str, command)), check=True)
     out = tmp_path / "table.json"
     measured = [option for file in files for option in ("--measured", file)]

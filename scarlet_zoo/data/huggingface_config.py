@@ -96,6 +96,8 @@ def _sides(config: Mapping[str, Any], key: str) -> list[int] | None:
         edge = value.get("shortest_edge")
         value = [edge, edge] if edge is not None else [value.get("height"), value.get("width")]
     sides = value if isinstance(value, list) else [value, value]
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ScarletError(f"preprocessing: {key}: got {config[key]!r}, wanted a side, height and width, or an edge")
+    if len(sides) != 2 or not all(isinstance(side, int) and 0 < side < 2**31 for side in sides):
+        raise ScarletError(
+            f"preprocessing: {key}: got {str(config[key])[:60]}, wanted a side, height and width, or an edge"
+        )
     return sides

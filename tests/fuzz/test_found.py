@@ -227,6 +227,7 @@ def test_memory_that_runs_out_is_a_line(error, scarlet, monkeypatch):
 @pytest.mark.parametrize("config", [
     {"resample": []}, {"resample": {}}, {"rescale_factor": "1/2"}, {"rescale_factor": []}, {"rescale_factor": 10**400},
     {"image_mean": [10**400] * 3}, {"image_std": "x"}, {"crop_pct": {}, "size": 224},
+    {"size": 10**400, "crop_size": 1, "do_center_crop": True},
 ])  # fmt: skip
 def test_a_processor_of_hugging_face_with_other_kinds_is_refused(config):
     with pytest.raises(ScarletError, match="preprocessing: "):
@@ -243,7 +244,7 @@ def test_data_under_a_name_that_no_file_has_is_refused(location, tmp_path):
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["w"], ["y"])], "g", [], [value], [tensor])
     file = tmp_path / "m.onnx"
     file.write_bytes(onnx.helper.make_model(graph).SerializeToString())
-    with pytest.raises(ScarletError, match="which is no file's name"):
+    with pytest.raises(ScarletError, match=r"which is (no file's name|missing)"):
         open_graph(file)
 
 
