@@ -8,7 +8,7 @@ from lab_parts import record
 from scarlet_zoo.cli.quantize import tell_of_int8
 from scarlet_zoo.deployment import int8_speed
 from scarlet_zoo.deployment.int8_speed import far_from_float_line, int8_file_lines, int8_is_faster, slow_int8_line
-from scarlet_zoo.graph.quantization.quantize import Int8
+from scarlet_zoo.graph.quantization.quantize import Int8, Quantized
 from scarlet_zoo.measurement.recommend import recommend
 from scarlet_zoo.measurement.records import check_record
 
@@ -58,10 +58,8 @@ def test_outputs_that_are_far_from_the_float_ones_are_told_with_what_to_try():
 
 
 def test_the_lines_are_notes_on_stderr(old_desk, capsys):
-    class Made:
-        sqnr_db, top1_agreement = 12.0, None
-
-    tell_of_int8(Made(), Int8(isa="arm64"))
+    made = Quantized(None, 12.0, None, {}, "held-out", 0.5, {})
+    tell_of_int8(made, Int8(isa="arm64"))
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("note: the int8 outputs are far from the float ones: got an SQNR of 12.0 dB")

@@ -10,9 +10,9 @@ from PIL import Image
 
 from scarlet_zoo import export
 from scarlet_zoo.data.fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist
-from scarlet_zoo.deployment import precision_choice
-from scarlet_zoo.deployment.precision_choice import paired_drop
 from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.measurement import precision_choice
+from scarlet_zoo.measurement.precision_choice import paired_drop
 
 
 @pytest.fixture(scope="module")

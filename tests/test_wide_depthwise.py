@@ -41,7 +41,8 @@ def convolutions(model):
 def test_the_sum_of_the_parts_is_the_convolution(size, stride, more_padding, multiplier, bias):
     torch.manual_seed(0)
     padding = (size[0] // 2 + more_padding, size[1] // 2)
-    whole = depthwise(*size, stride, padding, multiplier=multiplier, bias=bias)
+    height, width = size
+    whole = depthwise(height, width, stride, padding, multiplier=multiplier, bias=bias)
     parts = split_wide_depthwise(nn.Sequential(whole))
     images = torch.randn(2, 3, 13, 12, dtype=torch.float64)
     assert torch.allclose(parts(images), whole(images), rtol=0, atol=1e-12)
@@ -67,7 +68,7 @@ def test_seven_rows_are_three_parts():
 ])  # fmt: skip
 def test_what_is_narrow_or_cannot_be_split_is_left_as_it_is(conv):
     assert list(row_groups(conv)) == []
-    assert [type(module) for module in split_wide_depthwise(nn.Sequential(conv))] == [nn.Conv2d]
+    assert [type(module) for module in split_wide_depthwise(nn.Sequential(conv)).children()] == [nn.Conv2d]
 
 
 @pytest.mark.slow

@@ -15,8 +15,8 @@ from scarlet_zoo.errors import ExportError
 
 if TYPE_CHECKING:
     from scarlet_zoo.data.preprocessing import Preprocessing
-    from scarlet_zoo.deployment.precision_choice import PrecisionChoice
     from scarlet_zoo.graph.quantization.quantize import Int8
+    from scarlet_zoo.measurement.precision_choice import PrecisionChoice
 
 MaxDrop = Annotated[
     float | None,
@@ -46,7 +46,7 @@ def decide_precision(
 ) -> PrecisionChoice:  # fmt: skip
     """Decide between a float32 file and its integers, which replace it where they win; says why."""
     from scarlet_zoo.cli.quantize import remark_if_far
-    from scarlet_zoo.deployment.precision_choice import Budget, choose_precision
+    from scarlet_zoo.measurement.precision_choice import Budget, choose_precision
 
     assert images is not None  # as check_budget has made sure
     say("int8, measured beside it")

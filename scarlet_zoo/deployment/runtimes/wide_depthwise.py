@@ -47,10 +47,10 @@ def split_wide_depthwise(model: nn.Module) -> nn.Module:
     split = copy.deepcopy(model)
     for parent in list(split.modules()):
         for name, child in list(parent.named_children()):
-            rows = list(row_groups(child)) if isinstance(child, nn.Conv2d) else []
-            if rows:
-                setattr(parent, name, SummedConvolutions([_part(child, group, number == 0)
-                                                          for number, group in enumerate(rows)]))  # fmt: skip
+            if isinstance(child, nn.Conv2d):
+                parts = [_part(child, rows, number == 0) for number, rows in enumerate(row_groups(child))]
+                if parts:
+                    setattr(parent, name, SummedConvolutions(parts))
     return split
 
 
@@ -72,9 +72,10 @@ def row_groups(conv: nn.Conv2d) -> Iterator[tuple[int, ...]]:
 def _part(conv: nn.Conv2d, rows: tuple[int, ...], with_bias: bool) -> nn.Conv2d:
     step = rows[1] - rows[0] if len(rows) > 1 else 1
     padding = (int(conv.padding[0]) - rows[0], int(conv.padding[1]))
-    part = nn.Conv2d(conv.in_channels, conv.out_channels, (len(rows), conv.kernel_size[1]), conv.stride, padding,
-                     dilation=(step, 1), groups=conv.groups, bias=with_bias and conv.bias is not None,
-                     device=conv.weight.device, dtype=conv.weight.dtype)  # fmt: skip
+    size, stride = (len(rows), conv.kernel_size[1]), (conv.stride[0], conv.stride[1])
+    part = nn.Conv2d(conv.in_channels, conv.out_channels, size, stride, padding, dilation=(step, 1), groups=conv.groups,
+                     bias=with_bias and conv.bias is not None, device=conv.weight.device,
+                     dtype=conv.weight.dtype)  # fmt: skip
     with torch.no_grad():
         part.weight.copy_(conv.weight[:, :, list(rows)])
         if part.bias is not None and conv.bias is not None:

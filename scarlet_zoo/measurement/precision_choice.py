@@ -123,8 +123,7 @@ def choose_precision(
 def _right(file: Path, budget: Budget, preprocessing: Preprocessing | None) -> NDArray[np.bool_]:
     """Whether each labelled image is classified right, in their order."""
     seen: list[bool] = []
-    given = {} if preprocessing is None else {"preprocessing": preprocessing}
-    validate(load(file, **given), budget.data, data_dir=budget.data_dir, each=seen.append)
+    validate(load(file, preprocessing=preprocessing), budget.data, data_dir=budget.data_dir, each=seen.append)
     return np.array(seen)
 
 
