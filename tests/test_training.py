@@ -18,7 +18,7 @@ from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.cli import main
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.batches import Batch, Batches
-from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.errors import ScarletWarning, TrainingError
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.supernet import Supernet, load_supernet
 from scarlet_zoo.nas.strategies.base import StrategyOptions
@@ -27,7 +27,7 @@ from scarlet_zoo.nas.strategies.scarlet import Scarlet
 from scarlet_zoo.training.learner import NetworkLearner
 from scarlet_zoo.training.loop import train
 from scarlet_zoo.training.settings import TrainSettings, learning_rate
-from scarlet_zoo.training.state import EmaWeights
+from scarlet_zoo.training.state import EmaWeights, StepLog
 
 MINI = get_space("scarlet-mini-7")
 COMMAND = ("supernet", "train", "--space", "scarlet-mini-7", "--data", "fashion-mnist", "--data-dir", str(FASHION),
@@ -326,3 +326,11 @@ def test_dropout_is_the_same_after_a_stop(tmp_path):
     torch.manual_seed(7)  # what another process begins with
     done = train(learner(), fashion(MINI, 100), settings(max_steps=3), tmp_path / "cut")
     assert all(torch.equal(done.state[key], whole.state[key]) for key in whole.state)
+
+
+def test_a_log_that_has_lost_steps_says_so(tmp_path):
+    file = tmp_path / "steps.jsonl"
+    file.write_text("".join(f'{{"step": {step}}}\n' for step in range(3)))
+    with pytest.warns(ScarletWarning, match="holds 3 of the 5 steps before this one"), StepLog(file, 5) as log:
+        log.write({"step": 5})
+    assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == [0, 1, 2, 5]

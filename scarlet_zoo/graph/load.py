@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import onnx
 from onnx import TensorProto, external_data_helper, helper
@@ -193,12 +194,26 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise ArtifactError(f"{path}: not an ONNX file (it has no graph)")
     seen = (path.absolute(), status.st_mtime_ns, status.st_size)
     if seen not in _sound:
+        _check_texts(model, path)
         for tensor in _tensors(model):
             if not external_data_helper.uses_external_data(tensor):
                 _check_embedded(tensor, path)
         check_budget(model, path)
         _sound.add(seen)
     return model
+
+
+def _check_texts(message: Any, path: Path) -> None:
+    """Check that every name and text of a message is UTF-8; protobuf gives the bytes of others as they are."""
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") else value
+        if field.type == field.TYPE_STRING:
+            wrong = next((text for text in values if isinstance(text, bytes)), None)
+            if wrong is not None:
+                raise ArtifactError(f"{path}: a {field.name} is not UTF-8: {wrong[:40]!r}, wanted a text")
+        elif field.type == field.TYPE_MESSAGE:
+            for inner in values:
+                _check_texts(inner, path)
 
 
 def data_files(path: Path) -> list[Path]:

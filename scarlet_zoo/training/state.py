@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.errors import ScarletWarning, TrainingError
 from scarlet_zoo.utils.files import make_folder, replacing, write_text
 from scarlet_zoo.utils.reading import parse_json
 from scarlet_zoo.utils.schema_versions import SCHEMA_KEY, SCHEMAS, refuse_newer
@@ -153,6 +154,13 @@ class StepLog:
         if self.enabled:
             make_folder(self.path.parent)
             remaining = _whole_lines(self.path, self.first)
+            if len(remaining) < self.first:
+                warnings.warn(
+                    f"{self.path}: holds {len(remaining)} of the {self.first} steps before this one; the training goes "
+                    "on, its log has a gap",
+                    ScarletWarning,
+                    stacklevel=2,
+                )
             write_text(self.path, "".join(remaining))
             self._file = self.path.open("a", encoding="utf-8")
         return self

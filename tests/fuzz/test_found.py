@@ -18,7 +18,7 @@ from scarlet_zoo.data.class_folders import Logits, match_folders
 from scarlet_zoo.data.huggingface_config import from_hugging_face
 from scarlet_zoo.errors import RecordError, ScarletError, TrainingError
 from scarlet_zoo.graph.fusion_verdict import parse_limits
-from scarlet_zoo.graph.load import open_graph
+from scarlet_zoo.graph.load import open_graph, read_onnx
 from scarlet_zoo.latency import MeasurementError, random_input, shapes_of_inputs
 from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.measurement.own_accuracies import read_accuracies
@@ -262,3 +262,15 @@ def test_a_name_with_halves_of_characters_has_a_file_name():
 def test_a_limit_of_thousands_of_digits_is_refused(number):
     with pytest.raises(ScarletError, match="wanted TOTAL=NUMBER"):
         parse_limits(f"unfused={number}")
+
+
+def test_metadata_and_names_that_are_not_utf8_are_refused(tmp_path):
+    value = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["xname"], ["y"])], "g", [], [value])
+    model = onnx.helper.make_model(graph)
+    onnx.helper.set_model_props(model, {"labels": "pqr"})
+    for text, field in ((b"pqr", "value"), (b"xname", "input")):
+        file = tmp_path / f"{field}.onnx"
+        file.write_bytes(model.SerializeToString().replace(text, b"\xff" * len(text)))
+        with pytest.raises(ScarletError, match=f"a {field} is not UTF-8"):
+            read_onnx(file)
