@@ -7,9 +7,13 @@ The networks join timm's registry when timm is imported, before or after this pa
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import wrapt
+
+# ONNX Runtime reads this when it is first imported. Without it, it keeps a device's number in the user's cache folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from scarlet_zoo.arch import SKIP as SKIP

@@ -42,11 +42,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     If the name looks like a file name, the message says whether such a file exists instead.
     """
     if looks_like_a_file(name):
-        found = "is a file" if Path(name).is_file() else "is a folder" if Path(name).is_dir() else "no such file"
-        return UnknownNameError(f"{name}: {found}, wanted the name of a {kind}")
+        return UnknownNameError(f"{name}: {_found_at(name)}, wanted the name of a {kind}")
     name, names = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}...", list(known)
     near = difflib.get_close_matches(name, names, n=4, cutoff=0.4) or names[:8]
     return UnknownNameError(f"{kind} {name!r}: unknown, wanted one of {' '.join(near)}")
+
+
+def _found_at(name: str) -> str:
+    try:
+        return "is a file" if Path(name).is_file() else "is a folder" if Path(name).is_dir() else "no such file"
+    except (OSError, ValueError):  # longer than any file's name
+        return "is no file's name"
 
 
 def looks_like_a_file(name: str) -> bool:

@@ -3,7 +3,10 @@
 import ast
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import tarfile
 import tomllib
 import zipfile
@@ -134,3 +137,11 @@ def test_a_changed_web_asset_is_not_served(tmp_path, monkeypatch):
     (tmp_path / web_runtime.WASM).write_text("changed")
     with pytest.raises(ScarletError, match="has changed since it was installed"):
         web_runtime.web_runtime()
+
+
+def test_onnxruntime_tells_and_keeps_nothing_of_the_user(tmp_path):
+    script = "import scarlet_zoo, onnxruntime as ort; print(ort.get_available_providers())"
+    clean = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    homes = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], env={**clean, **homes}, check=True, capture_output=True)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -11,6 +11,7 @@ import torch
 import typer
 from parsers import PARSERS
 
+from scarlet_zoo.arch.spaces import get_space
 from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.cli import console, main
 from scarlet_zoo.cli.options import levels_of, numbers, size_in_pixels
@@ -274,3 +275,8 @@ def test_metadata_and_names_that_are_not_utf8_are_refused(tmp_path):
         file.write_bytes(model.SerializeToString().replace(text, b"\xff" * len(text)))
         with pytest.raises(ScarletError, match=f"a {field} is not UTF-8"):
             read_onnx(file)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_refused():
+    with pytest.raises(ScarletError, match="is no file's name, wanted the name of a "):
+        get_space("x" * 5000 + ".toml")
