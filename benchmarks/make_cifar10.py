@@ -1,8 +1,8 @@
 """Find networks for small photographs on CIFAR-10 (JPEG files), and train them beside rivals of the same cost.
 
-Run it again to continue: the journal in results has the finished commands, on another machine too; an interrupted one
-continues from its folder in WORK. Every choice is made on validation images that no network has learned from. Networks
-are trained once they are in scarlet_zoo/arch/zoo.py; until then the architecture that a search found is printed.
+Run it again to continue: the journal in results has the finished commands, and an interrupted one goes on in WORK.
+Every choice is made on validation images that no network has learned from. Networks are trained once they are in
+scarlet_zoo/arch/zoo.py; until then the architecture that a search found is printed.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from scarlet_zoo.evidence import cifar10_recipes as recipes
 from scarlet_zoo.evidence.chosen import most_macs_near_the_best
 from scarlet_zoo.evidence.cifar10_recipes import SIZES, better, sized
 from scarlet_zoo.evidence.commands import Command, Journal, run_commands
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.evidence.same_cost import drawn
 
 HERE = Path(__file__).parent
@@ -54,11 +55,8 @@ def searches() -> list[Command]:
 def networks(journal: Journal) -> list[Command]:
     """The first part of the trainings: the networks of the zoo, and the better rival of each size."""
     ours = [Command(recipes.FIRST[size], ("train", f"scarlet_cifar_{size}", *recipes.LONG)) for size in _there()]
-    theirs = [
-        Command(f"rival_{size}", ("train", *better(size, journal), *recipes.LONG))
-        for size in _there()
-        if size in recipes.RIVALS
-    ]
+    theirs = [Command(f"rival_{size}", ("train", *better(size, journal), *recipes.LONG))
+              for size in _there() if size in recipes.RIVALS]  # fmt: skip
     return [*ours, *theirs]
 
 
@@ -116,4 +114,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scarlet_zoo.evidence.cifar10_recipes import DATA, TRAIN
 from scarlet_zoo.evidence.commands import Command, Journal, run_commands
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.nas.search.front import load_front
 from scarlet_zoo.utils.files import write_text
 
@@ -76,4 +77,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -5,6 +5,7 @@ import datetime
 from pathlib import Path
 
 from scarlet_zoo.cli.console import progress_bar
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.nas.ranking.collect import add_latency, collect, write_package
 
 if __name__ == "__main__":
@@ -19,9 +20,9 @@ if __name__ == "__main__":
         "--latency", action="store_true", help="Measure latency, on a quiet machine, and train nothing."
     )
     given = parser.parse_args()
-    with progress_bar("ground truth") as progress:
+    with one_line_errors(), progress_bar("ground truth") as progress:
         if given.latency:
             add_latency(given.folder, progress)
         else:
             collect(given.folder, given.work, workers=given.workers, limit=given.limit, progress=progress)
-    write_package(given.folder, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        write_package(given.folder, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))

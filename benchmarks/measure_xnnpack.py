@@ -13,6 +13,7 @@ from scarlet_zoo.deployment.runtimes import wide_depthwise
 from scarlet_zoo.deployment.runtimes.registry import missing_modules
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.measurement.bench import bench
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import write_text
@@ -51,4 +52,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -16,6 +16,7 @@ import torch
 
 from scarlet_zoo.data.folders import list_images
 from scarlet_zoo.data.image_io import open_image
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.evidence.timm_sweep import SIDE, Member, members, sweep_one
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.markdown import markdown_table
@@ -112,4 +113,5 @@ def outcome(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

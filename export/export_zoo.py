@@ -6,12 +6,11 @@ the file is unchanged in the folder.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.deployment.targets import TARGETS, get_target
-from scarlet_zoo.errors import CheckFailedError, ScarletError
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.evidence.manifest import read_manifest, write_manifest
 
 HERE = Path(__file__).parent
@@ -64,8 +63,5 @@ def main(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         main(arguments())
-    except ScarletError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, CheckFailedError) else 2)
