@@ -162,7 +162,8 @@ def _value(file: Path, line: int, record: Mapping[str, Any], kind: str) -> str |
 def _with_parts_of_folders(file: Path, rows: Sequence[Row]) -> Sequence[Row]:
     if any(row.part is not None for row in rows):
         return rows
-    tops = [row.file.relative_to(file.parent).parts[0] if row.file.is_relative_to(file.parent) else "" for row in rows]
+    tops = [next(iter(row.file.relative_to(file.parent).parts), "") if row.file.is_relative_to(file.parent) else ""
+            for row in rows]  # fmt: skip
     # Without a part for training these are folders of another meaning.
     if not all(top.lower() in _PARTS for top in tops) or "train" not in {_PARTS[top.lower()] for top in tops}:
         return rows

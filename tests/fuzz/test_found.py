@@ -17,6 +17,7 @@ from scarlet_zoo.cli import console, main
 from scarlet_zoo.cli.options import levels_of, numbers, size_in_pixels
 from scarlet_zoo.data.class_folders import Logits, match_folders
 from scarlet_zoo.data.huggingface_config import from_hugging_face
+from scarlet_zoo.data.manifests import read_manifest
 from scarlet_zoo.errors import RecordError, ScarletError, TrainingError
 from scarlet_zoo.graph.fusion_verdict import parse_limits
 from scarlet_zoo.graph.load import open_graph, read_onnx
@@ -280,3 +281,9 @@ def test_metadata_and_names_that_are_not_utf8_are_refused(tmp_path):
 def test_a_name_that_is_too_long_for_a_file_is_refused():
     with pytest.raises(ScarletError, match="is no file's name, wanted the name of a "):
         get_space("x" * 5000 + ".toml")
+
+
+def test_a_list_that_names_its_own_folder_has_no_parts(tmp_path):
+    file = tmp_path / "list.csv"
+    file.write_text("path,label\n.,a\nb.png,b\n")
+    assert [row.part for row in read_manifest(file).rows] == [None, None]
