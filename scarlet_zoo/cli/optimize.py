@@ -196,7 +196,6 @@ def doctor(as_json: Json = False) -> None:
 
     Also prints how to install what is missing, the processor's instruction sets, and whether int8 is faster on it.
     """
-    from scarlet_zoo.deployment.int8_speed import slow_int8_line
     from scarlet_zoo.deployment.runtimes.doctor import check_up, this_host
     from scarlet_zoo.deployment.targets import this_processor
 
@@ -214,8 +213,6 @@ def doctor(as_json: Json = False) -> None:
                 # Not wrapped here, so that the command can be copied whole.
                 console.print(f"{row.target}: {row.remedy}")
         console.print(f"processor: {host.processor} ({' '.join(host.cpu_features)}), int8 files for {host.isa}")
-        if slow := slow_int8_line():
-            sentence(console, slow)
         for row in rows:
             wanted = row.processors.get(this_processor(), ())
             if row.suits_this_processor is False and wanted:
