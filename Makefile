@@ -44,7 +44,8 @@ test: install-dev $(PICTURES) browser emulator shells $(FETCHED)
 fuzz: install-dev
 	nice -n 10 $(BIN)/python tests/fuzz/run.py $(NAMES)
 
-# Long commands are killed at random moments, on full disks, in closed folders, with cut-off files; as root, and the sweep of timm takes longest.
+# Long commands are killed at random moments, and meet full disks, closed folders and cut-off files; as root. The sweep of
+# timm takes longest.
 chaos: install-dev $(PICTURES)
 	PYTHONPATH=tests $(BIN)/python -m chaos --work out/chaos
 

@@ -167,13 +167,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--figures", type=Path, default=FIGURES, help="file of the figures")
     given = parser.parse_args()
-    prepared(given.work / "ready")
+    work = given.work.resolve()  # the commands run in another folder
+    prepared(work / "ready")
     told: dict[str, Any] = json.loads(given.figures.read_text()) if given.figures.is_file() else {}
     failed = False
     for job in jobs(str(FASHION)):
         if job.name in told or (given.only and job.name not in given.only):
             continue
-        began, trial = time.monotonic(), Trial(job, given.work, given.seed)
+        began, trial = time.monotonic(), Trial(job, work, given.seed)
         row = {"kills": trial.kills(given.kills), "full disks": trial.full_disks(given.others),
                "closed folders": trial.closed_folders(given.others),
                "cut-off files": trial.cut_off_files(given.others)}  # fmt: skip
