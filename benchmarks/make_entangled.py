@@ -44,19 +44,36 @@ def taken_from(skip: str, journal: Journal, work: Path) -> list[dict[str, object
     return found
 
 
+def finished(journal: Journal) -> list[dict[str, object]]:
+    """What the journal has of both accuracies of an architecture."""
+    compared, rows = [], journal.rows
+    for skip in SKIPS:
+        taken = rows[f"taken_{skip}"]["report"]["taken"] if f"taken_{skip}" in rows else []
+        for number, row in enumerate(taken):
+            if (alone := rows.get(f"alone_{skip}_{number}")) is not None:
+                report = alone["report"]
+                images = report["pictures"] * int(HOW[HOW.index("--epochs") + 1])
+                compared.append({"skip": skip, **row, "alone": report["accuracy"]["percent"], "images": images})
+    return compared
+
+
 def main() -> None:
     """Run what is missing, and write the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with train and test of CIFAR-10 as JPEG files")
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--threads", default="2", help="threads of a training")
+    parser.add_argument(
+        "--skips", nargs="+", choices=SKIPS, default=SKIPS,
+        help="kinds of skips; with one kind each, two processes of one thread share the work",
+    )  # fmt: skip
     given = parser.parse_args()
-    journal, compared = Journal(RESULTS / "entangled.jsonl"), []
+    journal = Journal(RESULTS / "entangled.jsonl")
     given.work.mkdir(parents=True, exist_ok=True)
     if not (given.work / DATA).is_symlink():
         (given.work / DATA).symlink_to(given.data.resolve())
     here = ("--threads", given.threads, "--checkpoint-every", "200")
-    for skip in SKIPS:
+    for skip in given.skips:
         if f"taken_{skip}" not in journal.rows:
             supernet = supernet_of(skip)
             run_commands([Command(supernet.name, supernet.words, f"{supernet.name}/supernet.safetensors", here)],
@@ -64,16 +81,10 @@ def main() -> None:
         for number, row in enumerate(taken_from(skip, journal, given.work)):
             alone = Command(f"alone_{skip}_{number}", ("train", str(row["arch"]), *HOW), here=here)
             run_commands([alone], journal, given.work)
-            trained = journal.rows[alone.name]["report"]
-            compared.append({"skip": skip, **row, "alone": trained["accuracy"]["percent"],
-                             "images": trained["pictures"] * 12})  # fmt: skip
-        write_text(FILE, json.dumps({"how": HOW, "compared": compared}, indent=1) + "\n")
-    for pair in compared:
-        print(
-            pair["skip"],
-            pair["arch"],
-            f"{pair['accuracy']:.2f} % with the supernet's weights, {pair['alone']:.2f} % alone",
-        )
+        write_text(FILE, json.dumps({"how": HOW, "compared": finished(journal)}, indent=1) + "\n")
+    for pair in finished(journal):
+        words = f"{pair['accuracy']:.2f} % with the supernet's weights, {pair['alone']:.2f} % alone"
+        print(pair["skip"], pair["arch"], words)
 
 
 if __name__ == "__main__":
