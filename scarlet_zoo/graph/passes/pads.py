@@ -32,6 +32,9 @@ def merge_pad(node: ir.Node) -> Sequence[ir.Node]:
     own = list(node.attributes["pads"].as_ints()) if "pads" in node.attributes else [0] * len(inner)
     attributes = {name: attribute.value for name, attribute in node.attributes.items() if name != "auto_pad"}
     attributes["pads"] = [a + b for a, b in zip(own, inner, strict=True)]
+    window = list(node.attributes["kernel_shape"].as_ints()) if node.op_type != "Conv" else []
+    if any(amount >= side for amount, side in zip(attributes["pads"], window * 2, strict=False)):
+        raise RefusedError(f"{node.op_type} cannot pad by {attributes['pads']}, as much as its window {window}")
     return (ir.node(node.op_type, [pad.inputs[0], *node.inputs[1:]], attributes, name=node.name),)
 
 
