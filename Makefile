@@ -17,7 +17,7 @@ PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.
 # compile the package and the tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test fuzz chaos lowest newest versions audit static site package browser emulator shells install-all \
+.PHONY: demo check test fuzz guided chaos lowest newest versions audit static site package browser emulator shells install-all \
   install-dev clean
 
 demo: install-all $(PICTURES)
@@ -43,6 +43,11 @@ test: install-dev $(PICTURES) browser emulator shells $(FETCHED)
 # goes on where it was ended, in the background with: nohup make fuzz > fuzz.log &
 fuzz: install-dev
 	nice -n 10 $(BIN)/python tests/fuzz/run.py $(NAMES)
+
+# The same parsers with input that coverage guides, SECONDS for each, where atheris installs.
+guided: install-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
+	nice -n 10 $(BIN)/python tests/fuzz/guided.py --seconds $(or $(SECONDS),60) $(NAMES)
 
 # Long commands are killed at random moments, and meet full disks, closed folders and cut-off files; as root. The sweep of
 # timm takes longest.

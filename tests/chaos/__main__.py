@@ -17,7 +17,7 @@ from PIL import Image
 from skimage.data import data_dir
 
 from chaos.faults import OBEDIENT, cut, enlarge, killed, run, small_disk
-from chaos.jobs import PLAN, SPACE, Job, jobs, zoo
+from chaos.jobs import PLAN, SPACE, Job, driver, jobs, zoo
 from scarlet_zoo.data.fashion_mnist import fashion_mnist
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.utils.files import json_text, write_text
@@ -26,7 +26,7 @@ FIGURES = Path(__file__).parent / "figures.json"
 
 
 def prepared(ready: Path) -> None:
-    """Write what the commands start from: a space, a supernet, photographs."""
+    """Write what the commands start from: a space, a supernet, photographs, a ground truth."""
     ready.mkdir(parents=True, exist_ok=True)
     (ready / "few.toml").write_text(SPACE)
     pictures = ready / "pictures"
@@ -42,6 +42,10 @@ def prepared(ready: Path) -> None:
     short = ("--data", "fashion-mnist", "--data-dir", FASHION, "--validation", 200, "--max-steps", 20, "--out")
     made = run(zoo("supernet", "train", "--space", ready / "few.toml", *short, ready / "net"), ready)
     assert made.code == 0, made.error
+    begun(ready)
+    truth = ("--work", ready / "trainings", "--folder", ready / "truth")
+    made = run(driver("benchmarks/make_ground_truth.py", *truth), ready)
+    assert made.code == 0, made.error
 
 
 def fresh(folder: Path) -> None:
@@ -52,7 +56,7 @@ def fresh(folder: Path) -> None:
 
 def begun(folder: Path) -> None:
     """Put into an empty folder what a command finds there."""
-    (folder / "truth").mkdir(parents=True)
+    (folder / "truth").mkdir(parents=True, exist_ok=True)
     plan = PLAN.replace("DATA", str(folder.parent / "ready" / "classes"))
     (folder / "truth" / "plan.toml").write_text(f"{plan}[space]\n{SPACE}")
 

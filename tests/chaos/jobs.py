@@ -126,6 +126,20 @@ def exported(out: Path) -> object:
     return [(row["network"], row["target"], row["files"]) for row in rows], found
 
 
+def ranked(out: Path) -> object:
+    """The rankings of every recipe, without times."""
+    report = json.loads((out / "out" / "rank.json").read_text())
+    rows = [{key: value for key, value in row.items() if "seconds" not in key} for row in report["rows"]]
+    return rows, report["spread"], report["ceiling"]
+
+
+def toured(out: Path) -> object:
+    """The supernet of a tour and the kinds of its files; the network that it takes follows from measured times."""
+    files = {path.relative_to(out).parent / f"*{path.suffix}" for path in (out / "out").rglob("*") if path.is_file()}
+    log = (out / "out" / "supernet" / "steps.jsonl").read_text()
+    return tensors(out / "out" / "supernet" / "supernet.safetensors"), log, sorted(map(str, files))
+
+
 def jobs(data: str) -> list[Job]:
     """The long commands.
 
@@ -142,6 +156,8 @@ def jobs(data: str) -> list[Job]:
     export = ("--networks", "scarlet_mini_s", "scarlet_mini_m", "--targets", "ort", "ort-x64", "ort-int8")
     lut = ("--networks", 8, "--held-out", 4, "--sittings", 2)
     found = ("--objectives", "loss,macs", *scored)
+    rank = ("--truth", "truth", "--recipe", "spos", "--recipe", "bn-nas:skip=identity", "--seeds", 1, "--budget", 4000,
+            "--bn-images", 100, "--validation-images", 200, "--batch-size", 25)  # fmt: skip
     state = ("out/checkpoint.pt",)  # of a log that is cut off the lines are lost, and a warning says so
     return [
         Job("train", lambda out: zoo("train", "scarlet_mini_s", *brief, "--out", out / "out"),
@@ -156,6 +172,10 @@ def jobs(data: str) -> list[Job]:
         Job("ground truth", lambda out: driver("benchmarks/make_ground_truth.py", "--work", out / "work", "--folder",
                                                out / "truth"),
             truth, "truth/ground_truth.csv", ("work/*/checkpoint.pt",)),
+        Job("rank", lambda out: zoo("rank", *rank, "--out", out / "out"), ranked, "out/spos/0/steps.jsonl",
+            ("out/*/*/evaluations.jsonl", "out/*/*/ranker.json", "out/*/*/checkpoint.pt")),
+        Job("tour", lambda out: zoo("tour", "--smoke", *few, *at, "--threads", 1, "--out", out / "out"), toured,
+            "out/supernet/steps.jsonl", ("out/*/checkpoint.pt", "out/search/evaluations.jsonl")),
         Job("lut build", lambda out: zoo("lut", "build", *few, *lut, "--save", out / "table.json"),
             table, "table.json.work", ("table.json.work/*/sitting-*.json", "table.json.work/*/*.onnx")),
         Job("sweep of timm", lambda out: driver("benchmarks/sweep_timm.py", "--images", "pictures", "--result",

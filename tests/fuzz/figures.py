@@ -21,10 +21,20 @@ def table(rows):
     return "\n".join((*lines, "", f"These are {cases:,} cases in all, with {faults:,} faults."))
 
 
+def guided(rows):
+    """The figures of ``make guided`` as a sentence."""
+    inputs, faults, seconds = (sum(row[key] for row in rows.values()) for key in ("inputs", "faults", "seconds"))
+    return (f"The last run gave {len(rows)} parsers {inputs:,} inputs in {seconds / 60:.0f} minutes, with {faults:,} "
+            "faults at its end.")  # fmt: skip
+
+
 def page(text, figures):
     """A page with these figures in place of its own."""
-    made = f"<!-- figures -->\n{table(figures['rows'])}\n<!-- end of figures -->"
-    return re.sub(r"<!-- figures -->.*<!-- end of figures -->", lambda _: made, text, flags=re.DOTALL)
+    for name, made in (("figures", table(figures["rows"])), ("guided", guided(figures["guided"]))):
+        part = rf"<!-- {name} -->.*<!-- end of {name} -->"
+        fresh = f"<!-- {name} -->\n{made}\n<!-- end of {name} -->"
+        text = re.sub(part, lambda _, fresh=fresh: fresh, text, flags=re.DOTALL)
+    return text
 
 
 if __name__ == "__main__":

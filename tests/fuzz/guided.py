@@ -1,12 +1,11 @@
-"""Hostile input that coverage guides: atheris changes the cases that reach new lines of a parser, for some seconds each.
+"""Hostile input that coverage guides: atheris goes on from the cases that reach new branches of a parser.
 
-``make fuzz GUIDED=60`` runs it after the cases that chance alone makes. An input that a parser neither reads nor
-refuses is kept in the folder of findings; its name ends the line that tells of it.
+``make guided`` runs it for some seconds a parser, beside the cases that chance alone makes. An input that a parser
+neither reads nor refuses is kept in a file of out/fuzz, and the line that tells of it names the file.
 """
 
 import argparse
 import importlib.util
-import json
 import os
 import random
 import re
@@ -14,8 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from run import FIGURES, HERE, conditions, say
-from run import read as read_figures
+from run import FIGURES, HERE, say, write
 
 FINDINGS = HERE.parents[1] / "out" / "fuzz"
 
@@ -36,7 +34,7 @@ def main():
         row = fuzz(name, given.seconds)
         faults += row["faults"]
         say(f"{name}: {row['inputs']:,} inputs, {row['branches']:,} branches reached, {row['faults']} faults")
-        _write(given.figures, name, row)
+        write(given.figures, name, row, "guided")
     return int(faults > 0)
 
 
@@ -66,16 +64,6 @@ def fuzz(name, seconds):
             say(f"  {name}: {line}")
     return {"inputs": int(inputs[1]), "branches": int(reached[-1]), "seconds": seconds,
             "faults": int(done.returncode != 0)}  # fmt: skip
-
-
-def _write(path, name, row):
-    """Replace one row of the guided figures."""
-    content = json.loads(path.read_text()) if path.is_file() else {"rows": read_figures(path)}
-    content["guided"] = dict(sorted((content.get("guided", {}) | {name: row}).items()))
-    content["guided_conditions"] = conditions()
-    fresh = path.with_suffix(".tmp")
-    fresh.write_text(json.dumps(content, indent=1) + "\n")
-    fresh.replace(path)
 
 
 if __name__ == "__main__":

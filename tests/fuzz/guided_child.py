@@ -37,8 +37,10 @@ def main(name, seconds, findings):
         for number, case in enumerate(cases):
             content = case if isinstance(case, bytes) else case.encode("utf-8", "surrogatepass")
             (Path(corpus) / str(number)).write_bytes(content[:MOST_BYTES_OF_INPUT])
+        # fmt: off
         limits = (f"-max_total_time={seconds}", f"-max_len={MOST_BYTES_OF_INPUT}", f"-timeout={MOST_SECONDS}",
-                  f"-rss_limit_mb={MOST_MIB}", f"-artifact_prefix={findings}/{name}-", "-print_final_stats=1")  # fmt: skip
+                  f"-rss_limit_mb={MOST_MIB}", f"-artifact_prefix={findings}/{name}-", "-print_final_stats=1")
+        # fmt: on
         atheris.Setup([sys.argv[0], *limits, corpus], one)
         atheris.Fuzz()
 

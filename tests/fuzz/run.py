@@ -86,13 +86,14 @@ def read(path):
     return json.loads(path.read_text())["rows"] if path.is_file() else {}
 
 
-def write(path, name, row):
-    """Replace one row of the figures; several runs may write, one for some parsers each."""
+def write(path, name, row, part="rows"):
+    """Replace one row of a part of the figures; several runs may write, one for some parsers each."""
     from filelock import FileLock
 
     with FileLock(Path(tempfile.gettempdir()) / "scarlet-fuzz-figures.lock"):
-        rows = read(path) | {name: row}
-        content = {"conditions": conditions(), "rows": dict(sorted(rows.items()))}
+        content = json.loads(path.read_text()) if path.is_file() else {}
+        content["conditions"] = conditions()
+        content[part] = dict(sorted((content.get(part, {}) | {name: row}).items()))
         fresh = path.with_suffix(".tmp")
         fresh.write_text(json.dumps(content, indent=1) + "\n")
         fresh.replace(path)
