@@ -7,8 +7,10 @@ device and run there (``python latency.py FILE...`` prints JSON).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import hashlib
+import io
 import json
 import math
 import os
@@ -16,8 +18,10 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -34,7 +38,7 @@ RECORD_SCHEMA = 1  # version of the fields of a record
 STEADY_CV = 0.05  # a measurement with a larger coefficient of variation is called unstable
 # A processor has settled when this many windows in a row agree in median (relative) and in temperature (degrees C).
 _WINDOW_S, _WINDOWS, _WITHIN, _WITHIN_C = 1.0, 8, 0.02, 2.0
-_PROVIDER = "CPUExecutionProvider"
+CPU, _PROVIDER_ENDING = "CPUExecutionProvider", "ExecutionProvider"
 MOST_ELEMENTS = 2**26  # of all inputs together, which are made as 64-bit numbers: 512 MiB
 EMULATED = "SCARLET_ZOO_EMULATED"  # environment variable set under CPU emulation, where measuring is refused
 _DTYPES = {
@@ -71,6 +75,111 @@ class MeasurementError(ValueError):
     """A measurement that cannot be made as requested."""
 
 
+@dataclass(frozen=True)
+class Provider:
+    """An execution provider of ONNX Runtime: what a session runs on, and what a record says that it ran on.
+
+    Attributes:
+        name: ONNX Runtime's name of it, such as ``XnnpackExecutionProvider``.
+        options: the provider's own options, as pairs of key and value.
+    """
+
+    name: str = CPU
+    options: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Provider:
+        """Read ``NAME`` or ``NAME:KEY=VALUE,KEY=VALUE``.
+
+        Args:
+            text: NAME in any case, with or without ``ExecutionProvider`` at its end, as in ``XNNPACK``.
+
+        Raises:
+            MeasurementError: ONNX Runtime knows no such provider, or an option has no ``=``.
+        """
+        name, _, rest = text.partition(":")
+        options = tuple(part.partition("=") for part in rest.split(",") if part)
+        names = {plain_name(known): known for known in (*ort.get_all_providers(), *ort.get_available_providers())}
+        if plain_name(name) not in names:
+            raise MeasurementError(f"provider: got {name!r}, wanted one of those here: {_providers_here()}")
+        if not all(key and equals for key, equals, _ in options):
+            raise MeasurementError(f"provider: got the options {rest!r}, wanted KEY=VALUE,KEY=VALUE")
+        return cls(names[plain_name(name)], tuple((key.strip(), value.strip()) for key, _, value in options))
+
+    def __str__(self) -> str:
+        options = ",".join(f"{key}={value}" for key, value in self.options)
+        return f"{self.name}:{options}" if options else self.name
+
+    @property
+    def short(self) -> str:
+        """Its name without ``ExecutionProvider``."""
+        return self.name.removesuffix(_PROVIDER_ENDING)
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it is ONNX Runtime's own provider for the CPU, which runs every file."""
+        return self.name == CPU
+
+    def open(self, model: str | bytes, options: ort.SessionOptions, where: Path) -> ort.InferenceSession:
+        """Open a session on this provider; nodes that it does not take run on the CPU.
+
+        Args:
+            model: path of a file, or its content.
+            options: options of the session.
+            where: the file, for errors.
+
+        Raises:
+            MeasurementError: this build of ONNX Runtime lacks the provider, or the provider does not start.
+        """
+        if self.name not in ort.get_available_providers():
+            raise MeasurementError(
+                f"{where}: got the provider {self.short}, which this ONNX Runtime ({ort.__version__}) lacks, "
+                f"wanted one of: {_providers_here()}"
+            )
+        wanted = [(self.name, dict(self.options)), *([] if self.is_cpu else [CPU])]
+        # Older versions open the session on the CPU instead where a provider does not start, and print that.
+        with contextlib.redirect_stdout(io.StringIO()):
+            session = ort.InferenceSession(model, options, providers=wanted, enable_fallback=0)
+        if session.get_providers()[:1] != [self.name]:
+            got = " ".join(session.get_providers())
+            raise MeasurementError(f"{where}: runs on {got}, wanted {self.name}, which did not start")
+        return session
+
+    def check_nodes(self, nodes: Mapping[str, int], where: Path) -> None:
+        """Check that not all nodes of a run were left to other providers.
+
+        Args:
+            nodes: from :func:`nodes_of_profile`.
+            where: the file, for the error.
+
+        Raises:
+            MeasurementError: no node ran on this provider.
+        """
+        if self.name not in nodes:
+            others = ", ".join(f"{count} on {name}" for name, count in nodes.items()) or "none"
+            raise MeasurementError(f"{where}: no node ran on the provider {self.short}, wanted one or more; {others}")
+
+
+def plain_name(provider: str) -> str:
+    """A provider's name as it is compared: in small letters and without ``ExecutionProvider``."""
+    return provider.strip().casefold().removesuffix(_PROVIDER_ENDING.casefold())
+
+
+def _providers_here() -> str:
+    return " ".join(name.removesuffix(_PROVIDER_ENDING) for name in reversed(ort.get_available_providers()))
+
+
+def nodes_of_profile(path: str | os.PathLike[str]) -> dict[str, int]:
+    """The number of nodes that ran on each execution provider, by ONNX Runtime's profile of a session.
+
+    A provider that compiles a part of the graph runs that part as one node.
+    """
+    events = json.loads(Path(path).read_text(encoding="utf-8", errors="replace"))
+    ran = {(event["name"], event["args"].get("node_index")): str(event["args"]["provider"]) for event in events
+           if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")}  # fmt: skip
+    return dict(Counter(ran.values()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How to measure.
@@ -94,6 +203,7 @@ class Settings:
         frame_ms: milliseconds per frame in mode ``camera``.
         limit_s: seconds after which mode ``sustained`` stops and reports a file that has not settled as such.
         shapes: shapes of inputs with dynamic sides, such as ``1,3,48,320`` or ``NAME=1,3,48,320``.
+        provider: execution provider of ONNX Runtime, as :meth:`Provider.parse` reads it.
     """
 
     mode: str = "hot"
@@ -108,8 +218,10 @@ class Settings:
     frame_ms: float = 1000 / 30
     limit_s: float = 600.0
     shapes: tuple[str, ...] = ()
+    provider: str = CPU
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "provider", str(Provider.parse(self.provider)))
         if self.mode not in MODES:
             raise MeasurementError(f"measurement: got mode {self.mode!r}, wanted one of {' '.join(MODES)}")
         runs, seconds = MODES[self.mode]
@@ -193,8 +305,8 @@ def measure(
         open_runner, cold_start: for files of other runtimes, see :mod:`scarlet_zoo.deployment.runtimes.runner`.
 
     Raises:
-        MeasurementError: there are no files, ONNX Runtime cannot load or run one of them on its CPU provider, or an
-            input has a dynamic side that ``shapes`` does not give.
+        MeasurementError: there are no files, ONNX Runtime cannot load or run one of them, the provider is not there
+            or runs no node of one of them, or an input has a dynamic side that ``shapes`` does not give.
     """
     settings = settings or Settings()
     if not files:
@@ -204,6 +316,8 @@ def measure(
         cold = [(cold_start or ort_cold_start)(path, settings) for path in paths]
         before = _state()
         workloads = [_Workload(path, open_runner or Runner) for path in paths]
+        for workload in workloads:
+            workload.extra_conditions |= nodes_condition([workload.path], settings)
         if settings.mode in ("sustained", "single-stream"):
             _one_by_one(workloads, settings, progress)
         else:
@@ -248,7 +362,8 @@ def measure_groups(
                         own.append(runner.time_ms())
             if progress is not None:
                 progress(finished + 1, turns)
-        own_conditions = {key: value for key, value in runners[0][0].conditions.items() if key != "arch"}
+        nodes = nodes_condition([path for group in paths for path in group], settings)
+        own_conditions = {key: value for key, value in runners[0][0].conditions.items() if key != "arch"} | nodes
         conditions = {**_conditions_here(settings, before, allowed), **own_conditions, "turns": turns}
     digests = [[hashlib.sha256(path.read_bytes()).hexdigest() for path in group] for group in paths]
     return {"conditions": conditions, "samples_ms": samples, "sha256": digests}
@@ -284,7 +399,7 @@ class Runner:
         self.network = network_said(metadata)
         self.conditions = runtime_conditions(
             "onnxruntime", ort.__version__, build=ort.get_build_info(), opset=opset_of(path.read_bytes()),
-            metadata=metadata,
+            metadata=metadata, **provider_conditions(settings),
         )  # fmt: skip
         self.binding, self._bound = self.session.io_binding(), True
         for name, value in self.feeds.items():
@@ -333,14 +448,31 @@ def _open_session(path: Path, settings: Settings, profile_to: Path | None = None
     # No thread spins between runs: one of the previous file would take a core from the next file.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
-        session = ort.InferenceSession(str(path), options, providers=[_PROVIDER])
+        return Provider.parse(settings.provider).open(str(path), options, path)
+    except MeasurementError:
+        raise
     except Exception as error:
         # The runtime's exceptions have no common base but Exception.
         why = reason_of(error)
         raise MeasurementError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {why}") from error
-    if session.get_providers() != [_PROVIDER]:
-        raise MeasurementError(f"{path}: runs on {session.get_providers()}, wanted {_PROVIDER}")
-    return session
+
+
+def nodes_condition(paths: Sequence[Path], settings: Settings) -> dict[str, Any]:
+    """The condition ``provider_nodes``: how many nodes of files run on which provider; none on the CPU, which has all.
+
+    Raises:
+        MeasurementError: a file does not run, or no node of any file runs on the provider.
+    """
+    provider, found = Provider.parse(settings.provider), Counter[str]()
+    if provider.is_cpu:
+        return {}
+    for path in paths:
+        with tempfile.TemporaryDirectory() as folder:
+            runner = Runner(path, settings, profile_to=Path(folder) / "profile")
+            runner.time_ms()
+            found.update(nodes_of_profile(runner.session.end_profiling()))
+    provider.check_nodes(found, paths[0])
+    return {"provider_nodes": dict(found)}
 
 
 def opset_of(content: bytes) -> int | None:
@@ -606,7 +738,8 @@ def ort_cold_start(path: Path, settings: Settings) -> dict[str, float]:
     # Run here first, so that a bad file raises its error in this process and not in the child.
     Runner(path, settings).time_ms()
     shapes = [part for text in settings.shapes for part in ("--shape", text)]
-    command = [*_interpreter(), __file__, "--cold", "--threads", str(settings.threads), *shapes, str(path)]
+    command = [*_interpreter(), __file__, "--cold", "--threads", str(settings.threads), "--provider", settings.provider,
+               *shapes, str(path)]  # fmt: skip
     return in_fresh_process(command, path)
 
 
@@ -697,11 +830,12 @@ def runtime_conditions(
     runtime: str,
     version: str,
     *,
-    provider: str = _PROVIDER,
+    provider: str = CPU,
     graph_optimization: str = "all",
     build: str | None = None,
     opset: int | None = None,
     metadata: Mapping[str, str | None] = {},
+    **more: Any,
 ) -> dict[str, Any]:
     """The conditions of a measurement that depend on the runtime and the file it runs.
 
@@ -711,12 +845,19 @@ def runtime_conditions(
         graph_optimization: optimisation level of the runtime.
         opset: opset version of an ONNX file; None for other files.
         metadata: the file's metadata, of which ``form precision weights arch`` are used.
+        more: conditions that only some runtimes have.
     """
     return {
         "runtime": runtime, "runtime_version": version, "runtime_build": build, "provider": provider,
         "graph_optimization": graph_optimization, "opset": opset,
-        **{key: metadata.get(key) for key in ("form", "precision", "weights", "arch")},
+        **{key: metadata.get(key) for key in ("form", "precision", "weights", "arch")}, **more,
     }  # fmt: skip
+
+
+def provider_conditions(settings: Settings) -> dict[str, Any]:
+    """The conditions that name the execution provider: ``provider``, and ``provider_options`` if it was given any."""
+    provider = Provider.parse(settings.provider)
+    return {"provider": provider.name} | ({"provider_options": dict(provider.options)} if provider.options else {})
 
 
 def machine_conditions(
@@ -836,11 +977,12 @@ def _main() -> None:
     parser.add_argument("--no-spin", action="store_true", help="let idle threads sleep instead of spin")
     parser.add_argument("--affinity", help="numbers of the processors to use, such as 0,1")
     parser.add_argument("--shape", action="append", default=[], help="shape of an input with dynamic sides, [NAME=]N,N")
+    parser.add_argument("--provider", default=CPU, help="execution provider, NAME or NAME:KEY=VALUE,KEY=VALUE")
     parser.add_argument("--cold", action="store_true", help="load and run one file once, in this process")
     given = parser.parse_args()
     affinity = tuple(map(int, given.affinity.split(","))) if given.affinity else None
     settings = Settings(mode=given.mode, threads=given.threads, spin=not given.no_spin, affinity=affinity,
-                        shapes=tuple(given.shape))  # fmt: skip
+                        shapes=tuple(given.shape), provider=given.provider)  # fmt: skip
     paths = [Path(file) for file in given.files]
     result: Any
     if given.groups is not None:

@@ -20,6 +20,7 @@ from scarlet_zoo.cli.options import (
     Models,
     NumClasses,
     Plot,
+    ProviderOrCpu,
     RunsOrMode,
     SaveToOrNone,
     SecondsOrMode,
@@ -64,6 +65,7 @@ def bench_models(
     spin: Spin = True,
     affinity: Affinity = None,
     shape: Shapes = None,
+    provider: ProviderOrCpu = None,
     processes: Processes = 1,
     repeats: Repeats = 2,
     target: Targets = None,
@@ -79,13 +81,13 @@ def bench_models(
     --save writes the records for compare and replay.
     """
     from scarlet_zoo.deployment.int8_speed import slow_int8_line
-    from scarlet_zoo.latency import Settings
+    from scarlet_zoo.latency import CPU, Settings
     from scarlet_zoo.measurement.bench import bench
     from scarlet_zoo.measurement.records import write_records
-    from scarlet_zoo.utils.markdown import conditions_line
+    from scarlet_zoo.utils.markdown import conditions_line, nodes_line
 
     settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=numbers(affinity),
-                        shapes=tuple(shape or ()))  # fmt: skip
+                        shapes=tuple(shape or ()), provider=provider or CPU)  # fmt: skip
     with progress_bar("measure") as progress:
         records = bench(
             models, targets=target or ("native",), weights=weights, calibration=calibration, settings=settings,
@@ -102,6 +104,8 @@ def bench_models(
         if slow is not None:
             sentence(console, slow)
         for record in records:
+            if record.conditions.provider_nodes:
+                sentence(console, f"{record.file}: {nodes_line(record.conditions.provider_nodes)}")
             if record.exact is False:
                 sentence(console, f"WRONG ANSWERS: this processor's kernels saturate on {record.file}")
         if any(not record.stable for record in records):

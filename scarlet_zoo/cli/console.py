@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from scarlet_zoo.cli.layout import bar as bar
 from scarlet_zoo.cli.layout import pairs as pairs
+from scarlet_zoo.cli.layout import provider_facts as provider_facts
 from scarlet_zoo.cli.layout import records_table as records_table
 from scarlet_zoo.cli.layout import sentence as sentence
 from scarlet_zoo.cli.layout import table as table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from scarlet_zoo.utils.markdown import unstable_mark
+from scarlet_zoo.utils.markdown import nodes_line, unstable_mark
 
 if TYPE_CHECKING:
     from scarlet_zoo.deployment.tune import Tuning
@@ -172,3 +172,10 @@ def records_table(records: Sequence[Record], *, devices: bool = False) -> Grid:
         for r in records
     ]  # fmt: skip
     return table(header, rows)
+
+
+def provider_facts(provider: str | None, nodes: Mapping[str, int]) -> list[tuple[str, str]]:
+    """The row that says which execution provider ran how many nodes of a file; none for the CPU, which runs all."""
+    if not nodes:
+        return []
+    return [("provider", f"{provider}: {nodes_line(nodes)}")]

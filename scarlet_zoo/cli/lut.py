@@ -18,6 +18,7 @@ from scarlet_zoo.cli.options import (
     LutFile,
     Networks,
     Out,
+    ProviderOrCpu,
     Rounds,
     SaveTo,
     Seed,
@@ -27,8 +28,10 @@ from scarlet_zoo.cli.options import (
     TablePrecisionOrAny,
     Threads,
     ThreadsOrAny,
+    apply_only,
 )
 from scarlet_zoo.errors import TableError
+from scarlet_zoo.utils.markdown import provider_mark
 
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.lut.table import Errors, LatencyTable
@@ -51,6 +54,7 @@ def build(
     as_json: Json = False,
     threads: Threads = 1,
     spin: Spin = True,
+    provider: ProviderOrCpu = None,
     precision: TablePrecision = "float32",
     networks: Networks = 32,
     held_out: HeldOut = 16,
@@ -73,12 +77,14 @@ def build(
     are stored, so running the same command again continues from there. With --bundle and --measured, the table is
     built from measurements of another device instead.
     """
+    from scarlet_zoo.latency import CPU
     from scarlet_zoo.measurement.lut.build import build_table
     from scarlet_zoo.measurement.lut.build_here import build_lut
     from scarlet_zoo.measurement.lut.bundle import read_bundle
 
     if (bundle is None) != (not measured):
         raise TableError("lut build: got only one of --bundle and --measured, wanted both or none")
+    apply_only(bundle is None, "a table that is measured here", provider=provider)
     if bundle is not None:
         result = build_table(read_bundle(bundle), list(measured or ()))
         result.write(save)
@@ -92,6 +98,7 @@ def build(
             result = build_lut(
                 space, out=save, precision=precision, threads=threads, spin=spin, networks=networks,
                 held_out=held_out, rounds=sittings, seed=seed, work=work, stage=stage,
+                provider=provider or CPU,
             )  # fmt: skip
     emit(as_json, _described(result, save), lambda console: _render(console, result, save))
 
@@ -172,7 +179,8 @@ def _described(known: LatencyTable, path: Path) -> dict[str, object]:
 def _render(console: Console, known: LatencyTable, path: Path) -> None:
     stamp = known.stamp
     facts = [("space", known.search_space.name), ("blocks", len(known.blocks)), ("device", stamp.device),
-             ("runtime", f"{stamp.runtime} {stamp.runtime_version}"), ("threads", stamp.threads),
+             ("runtime", f"{stamp.runtime} {stamp.runtime_version}{provider_mark(stamp.model_dump())}"),
+             ("threads", stamp.threads),
              ("precision", f"{stamp.precision}, {stamp.form}"), ("date", stamp.date)]  # fmt: skip
     console.print(pairs(facts, title=str(path)))
     held = known.held_out

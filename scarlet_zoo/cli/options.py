@@ -67,6 +67,10 @@ _LUT = "Latency table that 'lut build' wrote."
 _RUNS = "Smallest number of timed runs for each network."
 _SECONDS = "Smallest total duration of the timed runs of each network, in seconds."
 
+_PROVIDER = (
+    "Execution provider of ONNX Runtime for ONNX files: CPU (the usual one), XNNPACK, CoreML, QNN, CUDA or another; "
+    "options of its own may follow, as in CUDA:device_id=1."
+)
 _SHAPE = (
     "Shape of an input of an ONNX file, needed where sides other than the batch are dynamic; with several such inputs "
     "written NAME=N,N."
@@ -197,6 +201,9 @@ Affinity = Annotated[str | None, typer.Option(help="Processor cores that may be 
 Threads = Annotated[int, typer.Option("--threads", min=1, help=_THREADS)]
 ThreadsOrAny = Annotated[int | None, typer.Option("--threads", min=1, help=_THREADS)]
 TorchThreads = Annotated[int, typer.Option("--threads", min=0, help=_THREADS)]
+ProviderOrCpu = Annotated[
+    str | None, typer.Option("--provider", help=_PROVIDER, metavar="NAME[:KEY=VALUE,...]", show_default=False)
+]
 Spin = Annotated[bool, typer.Option(help="Let idle threads spin (busy-wait), which is faster and uses more power.")]
 Runs = Annotated[int, typer.Option("--runs", min=20, help=_RUNS)]
 RunsOrMode = Annotated[int | None, typer.Option("--runs", help=_RUNS)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark, table
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, provider_facts, remark, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     BatchSize,
@@ -23,6 +23,7 @@ from scarlet_zoo.cli.options import (
     NumClasses,
     Out,
     PreprocessingOrOwn,
+    ProviderOrCpu,
     SourceWeights,
     Split,
     SplitOrWhole,
@@ -67,6 +68,7 @@ def predict_images(
     labels: Labels = None,
     top: Annotated[int, typer.Option(min=1, help="Number of classes to list for each image.")] = 5,
     preprocessing: PreprocessingOrOwn = None,
+    provider: ProviderOrCpu = None,
 ) -> None:
     """Classify images with a trained network.
 
@@ -79,14 +81,15 @@ def predict_images(
 
     for image in images:
         check_image_path(image)
-    classifier = _open(source, weights, preprocessing, labels, trained_only=True, num_classes=num_classes,
+    classifier = _open(source, weights, preprocessing, labels, provider, trained_only=True, num_classes=num_classes,
                        in_chans=in_chans)  # fmt: skip
     with progress_bar("predict") as progress:
         predictions = predict(classifier, images, top, progress)
     value = [_row(prediction, classifier) for prediction in predictions]
 
     def render(console: Console) -> None:
-        console.print(pairs([("weights", classifier.weights)], title=source))
+        facts = [("weights", classifier.weights), *provider_facts(classifier.provider, classifier.provider_nodes)]
+        console.print(pairs(facts, title=source))
         for row in value:
             cells = [(guess["label"] or "?", guess["index"], f"{guess['score']:.2%}") for guess in row["predictions"]]
             console.print(row["file"], highlight=False, soft_wrap=True)
@@ -105,6 +108,8 @@ def _row(prediction: Prediction, classifier: Classifier) -> dict[str, Any]:
         "weights": classifier.weights,
         "outputs": "probabilities" if classifier.gives_probabilities else "logits",
         "turned_grey": prediction.turned_grey,
+        "provider": classifier.provider,
+        "provider_nodes": dict(classifier.provider_nodes),
         "predictions": guesses,
     }
 
@@ -131,6 +136,7 @@ def validate_network(
     validation: Held = None,
     preprocessing: PreprocessingOrOwn = None,
     class_folders: ClassFolders = "auto",
+    provider: ProviderOrCpu = None,
 ) -> None:
     """Measure accuracy on an image folder or a data set.
 
@@ -140,7 +146,7 @@ def validate_network(
     """
     from scarlet_zoo.inference.accuracy import validate
 
-    classifier = _open(source, weights, preprocessing, labels, num_classes=num_classes, in_chans=in_chans)
+    classifier = _open(source, weights, preprocessing, labels, provider, num_classes=num_classes, in_chans=in_chans)
     with progress_bar("validate") as progress:
         result = validate(classifier, data, split=split, data_dir=data_dir, validation=validation, limit=max_images,
                           batch=batch_size, progress=progress, class_folders=class_folders)  # fmt: skip
@@ -148,6 +154,7 @@ def validate_network(
     def render(console: Console) -> None:
         facts: list[tuple[str, object]] = [
             ("weights", result.weights),
+            *provider_facts(result.provider, result.provider_nodes),
             ("preprocessing", result.preprocessing.to_json()),
             ("images", f"{result.images:,} in {result.classes_seen:,} of {result.classes:,} classes"),
             *([("class folders", f"taken by {result.matched_by}")] if result.matched_by else []),
@@ -162,7 +169,7 @@ def validate_network(
     emit(as_json, result.to_dict(), render)
 
 
-def _open(source: str, weights: str | None, preprocessing: str | None, labels: Path | None, *,
+def _open(source: str, weights: str | None, preprocessing: str | None, labels: Path | None, provider: str | None, *,
           trained_only: bool = False, **counts: Any) -> Classifier:  # fmt: skip
     from scarlet_zoo.deployment.image_feed import settings_of
     from scarlet_zoo.inference.load import is_onnx, is_other_file, load
@@ -170,10 +177,11 @@ def _open(source: str, weights: str | None, preprocessing: str | None, labels: P
     if weights is not None and is_onnx(source):
         raise ArtifactError(f"{source}: an ONNX file holds its own weights, got --weights {weights}")
     apply_only(not is_onnx(source) and not is_other_file(source), "networks given by name", **counts)
+    apply_only(is_onnx(source), "ONNX files", provider=provider)
     for note in settings_of(preprocessing).notes if preprocessing is not None else ():
         remark(f"{source}: {note}")
     return load(source, weights or _DEFAULT_WEIGHTS, preprocessing=preprocessing, labels=labels_in(labels),
-                trained_only=trained_only, **counts)  # fmt: skip
+                trained_only=trained_only, provider=provider, **counts)  # fmt: skip
 
 
 def write_images(

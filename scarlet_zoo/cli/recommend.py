@@ -10,7 +10,7 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, sentence, table
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import Json, ThreadsOrAny
+from scarlet_zoo.cli.options import Json, ProviderOrCpu, ThreadsOrAny
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.utils.markdown import unstable_mark
 
@@ -48,17 +48,18 @@ def recommend_network(
         ),
     ] = None,
     threads: ThreadsOrAny = None,
+    provider: ProviderOrCpu = None,
     as_json: Json = False,
 ) -> None:
     """Recommend a network for a device and a latency budget.
 
     The answer names a network, its graph variant and its runtime. With --threads, only records of that number of
-    threads count. Exit code 1 if no measured network fits.
+    threads count, and with --provider only those of that execution provider. Exit code 1 if no measured network fits.
     """
     from scarlet_zoo.measurement.recommend import read_evidence, recommend
 
     evidence = [record for path in records for record in read_evidence(path)]
-    answer = recommend(evidence, budget_ms, min_top1, threads, accuracy or ())
+    answer = recommend(evidence, budget_ms, min_top1, threads, accuracy or (), provider)
     emit(as_json, answer.to_dict(), lambda console: _render(console, answer))
     if answer.choice is None:
         raise CheckFailedError(answer.reason)

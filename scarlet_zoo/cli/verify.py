@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, remark, table
+from scarlet_zoo.cli.console import emit, pairs, provider_facts, remark, table
 from scarlet_zoo.cli.options import (
     InChans,
     Json,
     NumClasses,
     PreprocessingOrOwn,
+    ProviderOrCpu,
     Shapes,
     SourceWeights,
     apply_only,
@@ -24,6 +25,7 @@ from scarlet_zoo.errors import CheckFailedError
 if TYPE_CHECKING:
     from scarlet_zoo.deployment.parity import Parity, ParityError
     from scarlet_zoo.graph.artifact import Artifact
+    from scarlet_zoo.latency import Provider
 
 _NO_LIMIT = 1e300  # of a relative error, where it is not known how much a network amplifies rounding
 
@@ -49,26 +51,30 @@ def verify_file(
     shape: Shapes = None,
     num_classes: NumClasses = None,
     in_chans: InChans = None,
+    provider: ProviderOrCpu = None,
 ) -> None:
     """Compare a file's outputs with those of its source.
 
     An int8 file is compared with its own golden outputs, unless a source or --weights is given. Both may be files of
-    any exporter, of any precision. Exit code 1 if outputs differ.
+    any exporter, of any precision. Only the file runs on --provider; its source runs on the CPU. Exit code 1 if outputs
+    differ.
     """
     from scarlet_zoo.deployment.file_pair import is_onnx_path
     from scarlet_zoo.graph.artifact import read_artifact
+    from scarlet_zoo.graph.provider import as_provider
 
-    artifact = read_artifact(file)
+    artifact, where = read_artifact(file), as_provider(provider)
     if source is not None and is_onnx_path(source):
         apply_only(False, "a network's name", weights=weights, num_classes=num_classes, in_chans=in_chans)
-        _verify_pair(artifact, Path(source), preprocessing, shape or (), as_json)
+        _verify_pair(artifact, Path(source), preprocessing, shape or (), where, as_json)
         return
     apply_only(False, "two files", shape=" ".join(shape or ()) or None)
     if {source, weights, num_classes, in_chans} == {None} and "golden" in artifact.metadata:
         apply_only(False, "a comparison with a source", preprocessing=preprocessing)
-        _verify_golden(artifact, as_json)
+        _verify_golden(artifact, where, as_json)
     else:
-        _verify_network(artifact, source, weights, preprocessing, as_json, num_classes=num_classes, in_chans=in_chans)
+        _verify_network(artifact, source, weights, preprocessing, where, as_json, num_classes=num_classes,
+                        in_chans=in_chans)  # fmt: skip
 
 
 def _verify_network(
@@ -76,6 +82,7 @@ def _verify_network(
     name: str | None,
     weights: str | None,
     preprocessing: str | None,
+    provider: Provider,
     as_json: bool,
     **counts: int | None,
 ) -> None:
@@ -88,7 +95,7 @@ def _verify_network(
     feed = network.preprocessing
     if preprocessing is not None:
         feed = settings_of(preprocessing).complete(feed)
-    parity, failure = _outcome(lambda: verify(network.model, artifact, preprocessing=feed))
+    parity, failure = _outcome(lambda: verify(network.model, artifact, preprocessing=feed, provider=provider))
     value = {"file": str(artifact.path), "source": network.name, "name": network.name, "weights": network.weights}
     _show(value, parity, as_json)
     if failure is not None:
@@ -96,7 +103,12 @@ def _verify_network(
 
 
 def _verify_pair(
-    artifact: Artifact, source: Path, preprocessing: str | None, shapes: Sequence[str], as_json: bool
+    artifact: Artifact,
+    source: Path,
+    preprocessing: str | None,
+    shapes: Sequence[str],
+    provider: Provider,
+    as_json: bool,
 ) -> None:
     """Compare a file with another file."""
     from scarlet_zoo.deployment.file_pair import pair_of, takes_images
@@ -106,14 +118,14 @@ def _verify_pair(
     weights = read_artifact(source).weights
     value: dict[str, Any] = {"file": str(artifact.path), "source": str(source), "name": str(source), "weights": weights}
     if takes_images(artifact.path, shapes) and takes_images(source, shapes):
-        pair = pair_of(artifact, source, preprocessing)
+        pair = pair_of(artifact, source, preprocessing, provider)
         for line in pair.source_feed.remarks(source):
             remark(line)
         parity, failure = _outcome(lambda: verify(pair, artifact))
         value |= pair.source_feed.to_dict()
     else:
         apply_only(False, "files of one image without --shape", preprocessing=preprocessing)
-        parity, failure = _outcome(lambda: verify(source, artifact, shapes=shapes))
+        parity, failure = _outcome(lambda: verify(source, artifact, shapes=shapes, provider=provider))
     _show(value, parity, as_json)
     if failure is not None:
         raise failure
@@ -136,6 +148,7 @@ def _show(value: dict[str, Any], parity: Parity, as_json: bool) -> None:
 
     def render(console: Console) -> None:
         facts = [("source", value["source"]), ("weights", value["weights"]),
+                 *provider_facts(parity.provider, parity.provider_nodes),
                  ("verified", "yes" if parity.passed else "NO")]  # fmt: skip
         console.print(pairs(facts, title=value["file"]))
         rows = [
@@ -154,15 +167,16 @@ def _limit(value: float) -> str:
     return "none" if value > _NO_LIMIT else f"{value:.1e}"
 
 
-def _verify_golden(artifact: Artifact, as_json: bool) -> None:
+def _verify_golden(artifact: Artifact, provider: Provider, as_json: bool) -> None:
     """Check a file against the golden outputs in it."""
     from scarlet_zoo.graph.quantization.golden import check_golden
 
-    check = check_golden(artifact)
-    exact = {True: "yes", False: "NO", None: "not guaranteed on this processor"}[check.exact]
+    check = check_golden(artifact, provider)
+    exact = {True: "yes", False: "NO", None: "not guaranteed on this processor or provider"}[check.exact]
     if not check.computes_exactly:
         exact = "no, this processor's kernels saturate; the golden outputs were checked in exact integer arithmetic"
     facts = [("golden outputs", "yes" if check.passed else "NO"), ("bit-exact", exact), ("processor", check.isa),
+             *provider_facts(check.provider, check.provider_nodes),
              ("same top-5 classes", "yes" if check.top5 else "NO"),
              ("largest difference", f"{check.max_steps:.1f} steps")]  # fmt: skip
     value = {"file": str(artifact.path), **check.to_dict()}

@@ -9,7 +9,7 @@ compared as well.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.load import open_graph
 from scarlet_zoo.graph.onnx_file import OnnxFile
+from scarlet_zoo.graph.provider import ON_CPU
 from scarlet_zoo.graph.quantization.exact import exact_model, warn_if_inexact
 from scarlet_zoo.graph.strange import of_strange_file
+from scarlet_zoo.latency import Provider
 
 Array = NDArray[Any]
 Rows = NDArray[np.float64]
@@ -47,6 +49,7 @@ def compare_files(
     tolerance: Tolerance = FLOAT32,
     shown: Path | None = None,
     inner: bool = True,
+    provider: Provider = ON_CPU,
 ) -> Parity:
     """Compare an ONNX file with the one that it was made from, or with any other that should compute the same.
 
@@ -58,6 +61,7 @@ def compare_files(
         tolerance: the largest differences allowed where the source's own rounding is smaller.
         shown: the path of ``file`` in messages, if it is another one.
         inner: whether tensors of the same name inside both files hold the same, as they do where one was rewritten.
+        provider: the execution provider that the file runs on; the source runs on the CPU.
 
     Raises:
         ParityError: the file differs by more than the tolerance and the source's own rounding.
@@ -67,7 +71,7 @@ def compare_files(
     fed = ours.shapes(shapes)
     described = preprocessing or read_artifact(source).preprocessing
     models = open_graph(source), open_graph(file)
-    pair = _Pair(ours, OnnxFile(source, optimiser=False), _opened(file))
+    pair = _Pair(ours, OnnxFile(source, optimiser=False), _opened(file, provider))
     if ours.sides.keys() != pair.file.sides.keys() or len(ours.outputs) != len(pair.file.outputs):
         got, wanted = (" ".join((*one.sides, "to", *one.outputs)) for one in (pair.file, ours))
         raise ArtifactError(f"{shown}: got {got}, wanted its source's inputs and outputs: {wanted}")
@@ -80,14 +84,16 @@ def compare_files(
     if names:
         few, found = _compare_inner(source, file, models, names, groups[0], shown)
         cases += _cases(few, found, [found], tolerance)
-    parity = summarise(cases, tolerance)
+    parity = replace(summarise(cases, tolerance), provider=str(provider), provider_nodes=dict(pair.file.provider_nodes))
     if not parity.passed:
         raise ParityError(shown, parity)
     return parity
 
 
-def _opened(path: Path) -> OnnxFile:
+def _opened(path: Path, provider: Provider = ON_CPU) -> OnnxFile:
     """A file that computes exactly, with a warning where this processor's own kernels do not."""
+    if not provider.is_cpu:
+        return OnnxFile(path, provider=provider)
     inexact = warn_if_inexact(path)
     return OnnxFile(path, exact_model(open_graph(path)).SerializeToString() if inexact else None)
 

@@ -15,8 +15,10 @@ from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.onnx_file import OnnxFile
 from scarlet_zoo.graph.precision import precision_of
+from scarlet_zoo.graph.provider import ON_CPU
 from scarlet_zoo.graph.quantization.exact import network_as_written
 from scarlet_zoo.graph.session import OnnxNetwork
+from scarlet_zoo.latency import Provider
 
 _IMAGES = ("tensor(float)", "tensor(uint8)")
 
@@ -72,7 +74,12 @@ def tolerance_of_both(file: Path, source: Path) -> Tolerance:
     return looser_of(map(precision_of, (file, source)))
 
 
-def pair_of(file: Artifact | str | Path, source: str | Path, preprocessing: AnyPreprocessing | None = None) -> FilePair:
+def pair_of(
+    file: Artifact | str | Path,
+    source: str | Path,
+    preprocessing: AnyPreprocessing | None = None,
+    provider: Provider = ON_CPU,
+) -> FilePair:
     """Open two files and choose their preprocessing, so that they can be compared.
 
     Each file is prepared for as its metadata say, so a wrong mean in one of them is found. Where one file says nothing,
@@ -82,13 +89,14 @@ def pair_of(file: Artifact | str | Path, source: str | Path, preprocessing: AnyP
         file: the file that is verified.
         source: the file that it is compared with.
         preprocessing: how images are prepared, for files whose metadata do not say it.
+        provider: the execution provider that the file runs on; the source runs on the CPU.
 
     Raises:
         ArtifactError: a file is missing, cannot be run, or takes other images than the other one.
         ScarletError: the given preprocessing cannot be used.
     """
     artifacts = [file if isinstance(file, Artifact) else read_artifact(Path(file)), read_artifact(Path(source))]
-    ours, theirs = (network_as_written(artifact.path) for artifact in artifacts)
+    ours, theirs = network_as_written(artifacts[0].path, provider), network_as_written(artifacts[1].path)
     if ours.channels != theirs.channels or (None not in (ours.size, theirs.size) and ours.size != theirs.size):
         takes = [f"{network.channels} channels of {_by(network.size)}" for network in (ours, theirs)]
         raise ArtifactError(f"{ours.path}: takes {takes[0]}, but {theirs.path} takes {takes[1]}, wanted the same")

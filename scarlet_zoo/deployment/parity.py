@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import CheckFailedError
+from scarlet_zoo.latency import CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,8 @@ class Parity:
         passed: whether every case is within its limit, and the first four numbers within the tolerance.
         tolerance: the tolerance that was applied.
         cases: the numbers of every group of images and batch size.
+        provider: execution provider of ONNX Runtime that an ONNX file ran on, with its options.
+        provider_nodes: number of its nodes that ran on each provider; empty on the CPU, which runs all.
     """
 
     max_abs_err: float
@@ -122,6 +125,8 @@ class Parity:
     passed: bool
     tolerance: Tolerance
     cases: tuple[CaseParity, ...]
+    provider: str = CPU
+    provider_nodes: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""

@@ -22,8 +22,10 @@ from scarlet_zoo.deployment.parity import CaseParity, Parity, Tolerance, toleran
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.precision import stated_precision
+from scarlet_zoo.graph.provider import as_provider
 from scarlet_zoo.graph.quantization.exact import network_as_written
 from scarlet_zoo.graph.session import OnnxNetwork
+from scarlet_zoo.latency import Provider
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,6 +48,7 @@ def verify(
     preprocessing: AnyPreprocessing | None = None,
     weights: str | None = None,
     shapes: Sequence[str] = (),
+    provider: Provider | str | None = None,
 ) -> Parity:
     """Compare an ONNX file with the network it was made from, or with another file.
 
@@ -68,18 +71,23 @@ def verify(
         weights: weights of a named network, as for :func:`scarlet_zoo.models.loading.load_network`; as the
             file says when left out.
         shapes: of two files, the shapes of inputs with dynamic sides, such as ``NAME=1,3,48,320``.
+        provider: execution provider of ONNX Runtime that the file runs on, such as ``XNNPACK``; the CPU when left out.
+            Its source runs on the CPU.
 
     Raises:
         ParityError: the differences are larger than the tolerance; its ``parity`` has the numbers.
         ArtifactError: the file's input or outputs have other shapes than its source's.
     """
-    artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
+    artifact, where = (
+        artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact)),
+        as_provider(provider),
+    )
     if isinstance(reference, Path) or (isinstance(reference, str) and is_onnx_path(reference)):
         reference = Path(reference)
         if not (takes_images(artifact.path, shapes) and takes_images(reference, shapes)):
             limits = tolerance or tolerance_of_both(artifact.path, reference)
-            return compare_files(reference, artifact.path, shapes=shapes, tolerance=limits, inner=False)
-        reference = pair_of(artifact, reference, preprocessing)
+            return compare_files(reference, artifact.path, shapes=shapes, tolerance=limits, inner=False, provider=where)
+        reference = pair_of(artifact, reference, preprocessing, where)
     if isinstance(reference, FilePair):
         ours, theirs = reference.source_feed.preprocessing, reference.feed.preprocessing
         limits, in_pixels = tolerance or reference.tolerance, reference.source.takes_pixels
@@ -94,7 +102,7 @@ def verify(
         reference, preprocessing = network.model, preprocessing or network.preprocessing
     return compare_networks(
         reference,
-        network_as_written(artifact.path),
+        network_as_written(artifact.path, where),
         images,
         tolerance or tolerance_of(stated_precision(artifact)),
         described=artifact.preprocessing,
@@ -152,6 +160,8 @@ def compare_networks(
         for case in _run_group(group, candidate, limits[group.name], tolerance, headline=group is groups[0])
     ]
     parity = summarise(cases, tolerance)
+    if isinstance(candidate, OnnxNetwork):
+        parity = replace(parity, provider=str(candidate.provider), provider_nodes=dict(candidate.provider_nodes))
     if not parity.passed:
         raise ParityError(candidate.path, parity)
     return parity

@@ -1,4 +1,4 @@
-"""Run any ONNX network with ONNX Runtime's CPU provider: any number of inputs and outputs, of any type and rank."""
+"""Run any ONNX network with ONNX Runtime: any number of inputs and outputs, of any type and rank."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.load import loadable
-from scarlet_zoo.latency import MeasurementError, batch_axis, random_input, reason_of, shapes_of_inputs
+from scarlet_zoo.graph.provider import ON_CPU, ProviderError, ProviderSession
+from scarlet_zoo.latency import MeasurementError, Provider, batch_axis, random_input, reason_of, shapes_of_inputs
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -31,13 +32,16 @@ class OnnxFile:
         ArtifactError: the runtime cannot load the file, or an output is no tensor of numbers.
     """
 
-    def __init__(self, path: Path, content: bytes | None = None, *, optimiser: bool = True) -> None:
+    def __init__(
+        self, path: Path, content: bytes | None = None, *, optimiser: bool = True, provider: Provider = ON_CPU
+    ) -> None:
         """Load a network.
 
         Args:
             path: its file.
             content: the model to run instead of the file's own, serialised.
             optimiser: whether the runtime may rewrite the graph; off, it runs the operators as they are written.
+            provider: the execution provider that it runs on.
         """
         options = ort.SessionOptions()
         options.log_severity_level = 4  # what it would say is in its exceptions
@@ -46,7 +50,7 @@ class OnnxFile:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             with loadable(path) as found:
-                self._session = ort.InferenceSession(content or str(found), options, providers=["CPUExecutionProvider"])
+                self._opened = ProviderSession(content or str(found), options, provider, path)
         except ArtifactError:
             raise
         except Exception as error:
@@ -54,7 +58,7 @@ class OnnxFile:
             why = reason_of(error)
             raise ArtifactError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {why}") from error
         self.path = path
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        inputs, outputs = self._opened.session.get_inputs(), self._opened.session.get_outputs()
         self.types: dict[str, str] = {item.name: item.type for item in inputs}
         self.sides: dict[str, Sequence[Any]] = {item.name: item.shape for item in inputs}
         self.outputs: list[str] = [item.name for item in outputs]
@@ -90,6 +94,11 @@ class OnnxFile:
             raise ArtifactError(str(error)) from error
         return made
 
+    @property
+    def provider_nodes(self) -> dict[str, int]:
+        """Number of nodes by provider; empty before the first run, and on the CPU, which runs all."""
+        return self._opened.nodes
+
     def run(self, feeds: Feeds) -> list[Array]:
         """All outputs for one set of inputs, in their own types and shapes.
 
@@ -97,7 +106,9 @@ class OnnxFile:
             ArtifactError: the runtime does not run the network on these inputs.
         """
         try:
-            return [np.asarray(output) for output in self._session.run(None, dict(feeds))]
+            return [np.asarray(output) for output in self._opened.run(feeds)]
+        except ProviderError:
+            raise
         except Exception as error:
             shapes = " ".join(f"{name}={','.join(map(str, value.shape))}" for name, value in feeds.items())
             raise ArtifactError(f"{self.path}: ONNX Runtime does not run it on {shapes}: {reason_of(error)}") from error

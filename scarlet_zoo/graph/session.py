@@ -1,4 +1,4 @@
-"""Run ONNX networks on images with ONNX Runtime's CPU provider."""
+"""Run ONNX networks on images with ONNX Runtime, on its CPU provider or another one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from PIL import Image
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.load import loadable
-from scarlet_zoo.latency import reason_of
+from scarlet_zoo.graph.provider import ON_CPU, ProviderError, ProviderSession
+from scarlet_zoo.latency import Provider, reason_of
 
 
 def run_in_batches(
@@ -49,15 +50,16 @@ class OnnxNetwork:
         dynamic_batch, batch: whether any batch size works, and the fixed one if not (else 1).
 
     Raises:
-        ArtifactError: the runtime cannot load the file, or it has other inputs.
+        ArtifactError: the runtime cannot load the file, or it has other inputs; ProviderError is one.
     """
 
-    def __init__(self, path: Path, content: bytes | None = None) -> None:
+    def __init__(self, path: Path, content: bytes | None = None, provider: Provider = ON_CPU) -> None:
         """Load a network.
 
         Args:
             path: its file.
             content: the model to run instead of the file's own, serialised.
+            provider: the execution provider that it runs on.
         """
         options = ort.SessionOptions()
         options.log_severity_level = 4  # what it would say is in its exceptions
@@ -66,13 +68,14 @@ class OnnxNetwork:
         try:
             with loadable(path) if content is None else nullcontext(content) as found:
                 model = found if isinstance(found, bytes) else str(found)
-                self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                self._opened = ProviderSession(model, options, provider, path)
         except ArtifactError:
             raise
         except Exception as error:
             # The runtime's exceptions have no common base but Exception.
             reason = reason_of(error)
             raise ArtifactError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {reason}") from error
+        self._session = self._opened.session
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in ("tensor(float)", "tensor(uint8)"):
             got = ", ".join(f"{value.type} {value.shape}" for value in inputs)
@@ -91,6 +94,16 @@ class OnnxNetwork:
         self.batch = 1 if self.dynamic_batch else int(batch)
         self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
+    @property
+    def provider(self) -> Provider:
+        """The execution provider that it runs on."""
+        return self._opened.provider
+
+    @property
+    def provider_nodes(self) -> dict[str, int]:
+        """Number of nodes by provider; empty before the first run, and on the CPU, which runs all."""
+        return self._opened.nodes
+
     def feed(self, preprocessing: Preprocessing, images: Sequence[Image.Image]) -> NDArray[Any]:
         """Prepare images for :meth:`run`: (N, C, H, W), or (N, H, W, C) for pixels."""
         if self.takes_pixels:
@@ -105,7 +118,9 @@ class OnnxNetwork:
         """
         taken = self.as_taken(images)
         try:
-            return run_in_batches(lambda part: self._session.run(None, {self._name: part}), taken, batch)
+            return run_in_batches(lambda part: self._opened.run({self._name: part}), taken, batch)
+        except ProviderError:
+            raise
         except Exception as error:
             # As above; and an output that is a scalar or no tensor cannot be cut into images.
             raise ArtifactError(

@@ -8,8 +8,8 @@ a prediction.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,8 @@ class Validation:
         top1_interval: 95 % confidence interval (Wilson's) of ``top1``, if the images are a random sample.
         top5: percentage of the images whose class is among the five largest logits, or among all if there are fewer.
         turned_grey: whether images that show colour were turned grey, because the network takes one channel.
+        provider: execution provider of ONNX Runtime that computed, with its options; None on another runtime.
+        provider_nodes: number of its nodes that ran on each provider; empty on the CPU, which runs all.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Validation:
     top1_interval: tuple[float, float]
     top5: float
     turned_grey: bool = False
+    provider: str | None = None
+    provider_nodes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> Accuracy:
@@ -252,6 +256,8 @@ def _count(classifier: Classifier, folder: Path, part: str | None, pairs: Iterab
         right=counted.right,
         top1_interval=counted.interval,
         top5=100 * among / done,
+        provider=classifier.provider,
+        provider_nodes=dict(classifier.provider_nodes),
     )
 
 

@@ -45,6 +45,8 @@ class Classifier:
         batch: the only batch size that it takes; None if it takes any.
         run: a function of images (N, C, H, W) and a batch size, which gives logits (N, classes).
         gives_probabilities: whether its outputs are probabilities already, because it ends in a softmax.
+        provider: execution provider of ONNX Runtime that it runs on, with its options; None on another runtime.
+        provider_nodes: number of its nodes that ran on each provider; empty on the CPU, which runs all.
         training: what its file states about the images that it was trained on, see
             :class:`scarlet_zoo.data.held_out.TrainingImages`.
     """
@@ -58,6 +60,8 @@ class Classifier:
     batch: int | None
     run: Callable[[Array, int], Logits]
     gives_probabilities: bool = False
+    provider: str | None = None
+    provider_nodes: Mapping[str, int] = field(default_factory=dict)
     training: Mapping[str, str] = field(default_factory=dict)
 
     def logits(self, images: Array) -> Logits:

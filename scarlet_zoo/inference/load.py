@@ -15,10 +15,12 @@ from scarlet_zoo.data.stated import stated_labels
 from scarlet_zoo.deployment.image_feed import AnyPreprocessing, feed_of, settings_of
 from scarlet_zoo.errors import ArtifactError, ScarletError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.provider import ProviderError, as_provider
 from scarlet_zoo.graph.quantization.exact import warn_if_inexact
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.inference.answers import Array, Logits, are_probabilities
 from scarlet_zoo.inference.classifier import Classifier
+from scarlet_zoo.latency import Provider
 from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 
 
@@ -35,6 +37,7 @@ def load(
     trained_only: bool = False,
     num_classes: int | None = None,
     in_chans: int | None = None,
+    provider: Provider | str | None = None,
 ) -> Classifier:
     """Load a network that labels images, from a file or by name.
 
@@ -48,14 +51,19 @@ def load(
         labels: names of the classes in the order of the logits; the file's or the network's own when left out.
         trained_only: whether to refuse random weights.
         num_classes, in_chans: for a name, as for :func:`scarlet_zoo.models.loading.load_network`.
+        provider: for an ONNX file, the execution provider of ONNX Runtime that it runs on, such as ``XNNPACK`` or
+            ``CUDA:device_id=1``; the CPU when left out.
 
     Raises:
         UntrainedError: the weights are random and ``trained_only`` is set.
         ArtifactError: no such file, or it does not describe its preprocessing and none is given.
-        ScarletError: no such network, or it does not take images or give logits.
+        ScarletError: no such network, or it does not take images or give logits; or the provider is not there, runs no
+            node of the file, or is given for something else than an ONNX file.
     """
+    if provider is not None and not is_onnx(source):
+        raise ProviderError(f"{source}: got the provider {provider}, which only applies to ONNX files")
     if is_onnx(source):
-        found = _open_onnx(Path(source), preprocessing, trained_only)
+        found = _open_onnx(Path(source), preprocessing, trained_only, as_provider(provider))
     elif is_other_file(source):
         found = _open_other(Path(source), preprocessing, trained_only)
     else:
@@ -80,7 +88,9 @@ def is_other_file(source: str | Path) -> bool:
     return runtime_of(Path(source)) is not None
 
 
-def _open_onnx(path: Path, preprocessing: AnyPreprocessing | None, trained_only: bool) -> Classifier:
+def _open_onnx(
+    path: Path, preprocessing: AnyPreprocessing | None, trained_only: bool, provider: Provider
+) -> Classifier:
     artifact = read_artifact(path)
     trained = _is_trained(path, artifact.weights, trained_only)
     if preprocessing is None and artifact.preprocessing is None:
@@ -88,8 +98,9 @@ def _open_onnx(path: Path, preprocessing: AnyPreprocessing | None, trained_only:
             f"{path}: does not describe its preprocessing, wanted a file of scarlet-zoo export, --preprocessing such "
             "as imagenet, or the argument preprocessing of scarlet_zoo.load"
         )
-    network = OnnxNetwork(path)
-    warn_if_inexact(path)
+    network = OnnxNetwork(path, provider=provider)
+    if provider.is_cpu:
+        warn_if_inexact(path)
     if len(network.outputs) != 1:
         names = " ".join(network.outputs)
         raise ArtifactError(f"{path}: got outputs {names}, wanted a classifier with one output (N, classes)")
@@ -107,7 +118,8 @@ def _open_onnx(path: Path, preprocessing: AnyPreprocessing | None, trained_only:
 
     batch = None if network.dynamic_batch else network.batch
     found = _checked(str(path), artifact.weights, trained, feed, _carried_labels(artifact), batch, run)
-    return replace(found, training=stated_training(artifact.metadata))
+    return replace(found, training=stated_training(artifact.metadata), provider=str(provider),
+                   provider_nodes=dict(network.provider_nodes))  # fmt: skip
 
 
 def _open_other(path: Path, preprocessing: AnyPreprocessing | None, trained_only: bool) -> Classifier:
@@ -186,6 +198,8 @@ def _checked(source: str, weights: str, trained: bool, feed: Preprocessing, labe
     probe = np.stack([np.zeros(shape), np.random.default_rng(0).standard_normal(shape)]).astype(np.float32)
     try:
         outputs = run(probe, batch or 1)
+    except ProviderError:
+        raise
     except Exception as error:
         # Torch and ONNX Runtime have no common class of errors for inputs that a network does not take.
         reason = str(error).strip().split("\n")[0]

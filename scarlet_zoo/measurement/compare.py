@@ -21,7 +21,8 @@ _MUST_AGREE = (
     "warmup", "burst", "frame_ms", "processes",
 )  # fmt: skip
 # Conditions that must be equal as well unless both were measured interleaved; then runtimes are compared.
-_MUST_AGREE_APART = ("runtime", "runtime_version", "runtime_build", "provider", "graph_optimization")
+_MUST_AGREE_APART = ("runtime", "runtime_version", "runtime_build", "provider", "provider_options",
+                      "graph_optimization")  # fmt: skip
 _RESAMPLES, _AT_ONCE = 2000, 250
 # The samples of one session in milliseconds, (bursts, runs of a burst).
 Bursts = NDArray[np.float64]

@@ -9,11 +9,12 @@ from typing import Any
 
 from scarlet_zoo.deployment.int8_speed import int8_is_faster
 from scarlet_zoo.errors import RecordError
+from scarlet_zoo.latency import plain_name
 from scarlet_zoo.measurement.compare import median_interval
 from scarlet_zoo.measurement.own_accuracies import OwnAccuracy, accuracy_of, read_accuracies
 from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.measurement.records import Conditions, Record, check_record, read_json
-from scarlet_zoo.utils.markdown import unstable_mark
+from scarlet_zoo.utils.markdown import provider_mark, unstable_mark
 
 CONFIDENCE = 0.95
 
@@ -24,7 +25,7 @@ class Option:
 
     Attributes:
         network, form, precision: what to deploy; ``form`` is the graph variant.
-        runtime, threads: the runtime and its number of threads.
+        runtime, provider, threads: the runtime, its execution provider and its number of threads.
         p50_ms, low_ms, high_ms: median latency in milliseconds and its 95 % interval.
         stable: whether the measurement varied by at most 5 %.
         top1, source: top-1 accuracy in percent, and where it stands: ImageNet's in float32, as its authors publish it;
@@ -40,6 +41,7 @@ class Option:
     form: str
     precision: str
     runtime: str
+    provider: str
     threads: int
     p50_ms: float
     low_ms: float
@@ -106,6 +108,7 @@ def recommend(
     min_top1: float | None = None,
     threads: int | None = None,
     accuracies: Sequence[str | Path] = (),
+    provider: str | None = None,
 ) -> Recommendation:
     """Find the most accurate network of a device's records that keeps a latency budget.
 
@@ -121,6 +124,8 @@ def recommend(
         threads: consider only records with this number of threads; None considers all.
         accuracies: files with accuracies that were measured on own images, see
             :func:`scarlet_zoo.measurement.own_accuracies.read_accuracies`.
+        provider: consider only records of this execution provider, such as ``CPU`` or ``XNNPACK``; None considers all,
+            and the answer names that of its record.
 
     Raises:
         RecordError: there are no records, or they are of several devices; or the accuracies are of none of them.
@@ -134,6 +139,8 @@ def recommend(
         )
     known = [one for path in accuracies for one in read_accuracies(Path(path))]
     options = [option for option in _options(rows, known) if threads in (None, option.threads)]
+    if provider is not None:
+        options = [option for option in options if plain_name(option.provider) == plain_name(provider)]
     if min_top1 is not None:
         options = [option for option in options if option.top1 is not None and option.top1 >= min_top1]
     unknown = [option.precision == "int8" and not option.of_file for option in options]
@@ -153,8 +160,9 @@ def _slow_int8(options: Sequence[Option], conditions: Conditions) -> str | None:
     """What is known of int8 on the device: the best ratio that was measured, else what its instruction sets say."""
     ratios = []
     for one in _steady([option for option in options if option.precision == "int8"]):
-        same = (one.network, one.threads, "float32")
-        floats = [row.p50_ms for row in _steady(options) if (row.network, row.threads, row.precision) == same]
+        same = (one.network, one.threads, one.provider, "float32")
+        floats = [row.p50_ms for row in _steady(options)
+                  if (row.network, row.threads, row.provider, row.precision) == same]  # fmt: skip
         ratios += [(one.p50_ms / min(floats), one.network)] if floats else []
     if ratios:
         ratio, network = min(ratios)
@@ -171,9 +179,10 @@ def _best(options: Iterable[Option], budget_ms: float) -> Option | None:
 
 
 def _steady(options: Sequence[Option]) -> list[Option]:
-    """The options without unstable measurements of networks that also have a stable one."""
-    known = {(one.network, one.precision, one.threads) for one in options if one.stable}
-    return [one for one in options if one.stable or (one.network, one.precision, one.threads) not in known]
+    """The options without unstable measurements of networks that also have a stable one on that provider."""
+    known = {(one.network, one.precision, one.threads, one.provider) for one in options if one.stable}
+    return [one for one in options
+            if one.stable or (one.network, one.precision, one.threads, one.provider) not in known]  # fmt: skip
 
 
 def _reason(device: str, options: Sequence[Option], choice: Option | None, integers: Option | None,
@@ -181,7 +190,7 @@ def _reason(device: str, options: Sequence[Option], choice: Option | None, integ
     if choice is not None:
         accuracy = _accuracy(choice, options, budget_ms)
         unsteady = "" if choice.stable else "; UNSTABLE: that measurement varied by more than 5 %, so measure again"
-        where = f"on {choice.runtime} with {choice.threads} thread(s)"
+        where = f"on {choice.runtime}{provider_mark(asdict(choice))} with {choice.threads} thread(s)"
         latency = f"{choice.p50_ms:.2f} ms [{choice.low_ms:.2f}, {choice.high_ms:.2f}]"
         return f"{choice.network}, graph variant {choice.form}, {where}: {latency}, {accuracy}{unsteady}"
     if maybe:
@@ -239,7 +248,8 @@ def _option(record: Record, own: tuple[OwnAccuracy, bool] | None, only_own: bool
         accuracy = dict(zip(("top1", "source"), _published(record.network), strict=True))
     return Option(
         network=record.network, form=conditions.form or "unknown", precision=conditions.precision or "float32",
-        runtime=f"{conditions.runtime} {conditions.runtime_version}", threads=conditions.threads,
+        runtime=f"{conditions.runtime} {conditions.runtime_version}", provider=conditions.provider,
+        threads=conditions.threads,
         p50_ms=record.p50_ms, low_ms=low, high_ms=high, stable=record.stable is not False,
         record=f"{record.file}, measurement {conditions.measurement}", **{"top1": None, "source": None, **accuracy},
     )  # fmt: skip

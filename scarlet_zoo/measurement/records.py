@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.latency import MODES, Settings, Timing, is_stable, statistics
+from scarlet_zoo.latency import CPU, MODES, Provider, Settings, Timing, is_stable, statistics
 from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.names import in_utf8
@@ -59,6 +59,8 @@ class Conditions(BaseModel):
     runtime_version: Text
     runtime_build: str | None = None
     provider: Text
+    provider_options: dict[str, str] = {}
+    provider_nodes: dict[str, Count] | None = None
     graph_optimization: Text
     mode: Text
     threads: Count
@@ -147,7 +149,10 @@ class Record(_Strict):
         keys = ("mode", "threads", "warmup", "runs", "seconds", "burst", "openings", "spin", "frame_ms")
         fields = {key: getattr(conditions, key) for key in keys if getattr(conditions, key) is not None}
         affinity = None if conditions.affinity is None else tuple(conditions.affinity)
-        return Settings(**fields, affinity=affinity, shapes=tuple(conditions.shapes))
+        provider = Provider(conditions.provider, tuple(conditions.provider_options.items()))
+        # A provider is ONNX Runtime's; other runtimes have none.
+        where = str(provider) if conditions.runtime == "onnxruntime" else CPU
+        return Settings(**fields, affinity=affinity, shapes=tuple(conditions.shapes), provider=where)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values."""

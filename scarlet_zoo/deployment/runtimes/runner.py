@@ -24,6 +24,7 @@ from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.session import run_in_batches
 from scarlet_zoo.latency import (
     MeasurementError,
+    Provider,
     Runner,
     Settings,
     in_fresh_process,
@@ -124,6 +125,9 @@ class OtherRunner:
         if settings.shapes:
             got = " ".join(settings.shapes)
             raise MeasurementError(f"{path}: got the shape {got}, wanted none: files of other runtimes have fixed ones")
+        provider = Provider.parse(settings.provider)
+        if not provider.is_cpu:
+            raise MeasurementError(f"{path}: got the provider {provider.short}, which only applies to ONNX files")
         try:
             self._network = OtherNetwork(path, settings.threads)
         except ArtifactError as error:

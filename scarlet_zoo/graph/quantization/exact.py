@@ -19,8 +19,10 @@ from onnx import numpy_helper
 
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.graph.load import read_onnx
+from scarlet_zoo.graph.provider import ON_CPU
 from scarlet_zoo.graph.quantization.isa import MOST_IN_PAIRS, this_isa
 from scarlet_zoo.graph.session import OnnxNetwork
+from scarlet_zoo.latency import Provider
 
 # Operators with a sum of products, and the positions of their weight's scale and zero in operator-oriented files.
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -112,12 +114,18 @@ def exact_network(path: Path) -> OnnxNetwork:
     return OnnxNetwork(path, exact_model(onnx.load(path)).SerializeToString())
 
 
-def network_as_written(path: Path) -> OnnxNetwork:
+def network_as_written(path: Path, provider: Provider = ON_CPU) -> OnnxNetwork:
     """Load a file to judge what it computes: in exact integer arithmetic, with a warning, where the kernels saturate.
+
+    Args:
+        path: the file.
+        provider: the execution provider that it runs on; on another one than the CPU, what that computes is judged.
 
     Raises:
         ArtifactError: the runtime cannot load the file, or it has other inputs than one image.
     """
+    if not provider.is_cpu:
+        return OnnxNetwork(path, provider=provider)
     return exact_network(path) if warn_if_inexact(path) else OnnxNetwork(path)
 
 

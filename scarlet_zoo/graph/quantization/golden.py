@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from numpy.typing import NDArray
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.errors import ArtifactError
 from scarlet_zoo.graph.artifact import Artifact
+from scarlet_zoo.graph.provider import ON_CPU
 from scarlet_zoo.graph.quantization.exact import exact_network, runs_exactly, warn_if_inexact
 from scarlet_zoo.graph.quantization.isa import this_isa
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.graph.strange import of_strange_file
+from scarlet_zoo.latency import CPU, Provider
 from scarlet_zoo.utils.reading import parse_json
 
 GENERATOR = "lcg 1664525 1013904223 mod 2^32, value = state >> 24, order NHWC"
@@ -97,6 +100,8 @@ class GoldenCheck:
             processor does not compute exactly, whether the file has its golden outputs in exact integer arithmetic.
         computes_exactly: whether this processor's kernels compute the file's integers exactly; if not, ``exact``,
             ``top5`` and ``max_steps`` say how far its answers are from the golden outputs.
+        provider: execution provider of ONNX Runtime that gave the outputs, with its options.
+        provider_nodes: number of the file's nodes that ran on each provider; empty on the CPU, which runs all.
     """
 
     isa: str
@@ -105,6 +110,8 @@ class GoldenCheck:
     max_steps: float
     passed: bool
     computes_exactly: bool = True
+    provider: str = CPU
+    provider_nodes: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""
@@ -140,15 +147,24 @@ def make_golden(path: Path, feed: Preprocessing, isas: tuple[str, ...]) -> Golde
 
 
 @of_strange_file("checked")
-def check_golden(artifact: Artifact) -> GoldenCheck:
+def check_golden(artifact: Artifact, provider: Provider = ON_CPU) -> GoldenCheck:
     """Run a file on its golden input, and compare the outputs with its golden outputs.
 
     Where this processor's kernels do not compute the file exactly, the file is checked in exact integer arithmetic, and
     the difference of the processor's own outputs is told.
 
+    Args:
+        artifact: the file.
+        provider: the execution provider that it runs on. No bits are expected of another one than the CPU.
+
     Raises:
         ArtifactError: the file has no golden outputs, or is not a classifier.
     """
+    if not provider.is_cpu:
+        network = OnnxNetwork(artifact.path, provider=provider)
+        answers = network.run(golden_input(artifact), network.batch)[0]
+        check = check_answers(artifact, answers, provider.name)
+        return replace(check, provider=str(provider), provider_nodes=dict(network.provider_nodes))
     feed, generated = _feed(artifact), _seed_and_images(artifact)
     check = check_answers(artifact, _answers(artifact.path, feed, *generated, exact=False), this_isa())
     if runs_exactly(onnx.load(artifact.path)):

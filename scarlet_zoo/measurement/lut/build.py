@@ -26,7 +26,7 @@ from scarlet_zoo.utils.jobs import worker_pool
 from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 ROUNDS, TURNS = 4, 8
-_STAMPED = ("device", "machine", "cpu_features", "runtime", "runtime_version", "threads", "spin")
+_STAMPED = ("device", "machine", "cpu_features", "runtime", "runtime_version", "provider", "threads", "spin")
 Array = NDArray[np.float64]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.space_files import find_space
-from scarlet_zoo.latency import Settings
+from scarlet_zoo.latency import CPU, Settings
 from scarlet_zoo.measurement.lut.build import ROUNDS, build_table, measure_bundle
 from scarlet_zoo.measurement.lut.bundle import make_bundle
 from scarlet_zoo.measurement.lut.table import LatencyTable
+from scarlet_zoo.utils.names import as_file_name
 from scarlet_zoo.utils.ownership import own_folder, with_locks
 
 # Called with a description of each stage as it begins; gives a function that is called with (done, expected).
@@ -30,6 +31,7 @@ def build_lut(
     rounds: int = ROUNDS,
     seed: int = 0,
     work: str | Path | None = None,
+    provider: str = CPU,
     stage: Stages | None = None,
 ) -> LatencyTable:
     """Measure every block of a space on this machine and fit the table that predicts the latency of its networks.
@@ -47,6 +49,7 @@ def build_lut(
         rounds: number of rounds, each in a fresh process, one after the other.
         seed: seed of the random networks.
         work: folder of the measurements; ``OUT.work`` beside ``out`` when left out.
+        provider: execution provider of ONNX Runtime, as for :class:`scarlet_zoo.Settings`.
         stage: called with a description of each stage as it begins; gives a function that is called with
             (done, expected).
 
@@ -63,8 +66,9 @@ def build_lut(
     searched = space if isinstance(space, SearchSpace) else find_space(space)
     own_folder(folder)
     bundle = make_bundle(searched, folder / "bundle", precision, (networks, held_out), seed, begin("make networks"))
-    name = f"{precision}-{threads}{'' if spin else '-no-spin'}"
-    settings = Settings(threads=threads, spin=spin)
+    settings = Settings(threads=threads, spin=spin, provider=provider)
+    where = "" if settings.provider == CPU else f"-{as_file_name(settings.provider, 'provider', mark='-')}"
+    name = f"{precision}-{threads}{'' if spin else '-no-spin'}{where}"
     table = build_table(bundle, measure_bundle(bundle, folder / name, settings, rounds, begin("measure")))
     table.write(file)
     return table

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, Val
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.errors import TableError
+from scarlet_zoo.latency import CPU
 from scarlet_zoo.measurement.lut.keys import HEAD, STEM, decision_key
 from scarlet_zoo.utils.files import write_text
 from scarlet_zoo.utils.reading import bounded_text, parse_json
@@ -36,13 +37,14 @@ class _Strict(BaseModel):
 
 
 class Stamp(_Strict):
-    """The device, runtime and settings that a table's numbers hold for."""
+    """The device, runtime and settings that a table's numbers hold for; early tables lack the provider."""
 
     device: str
     machine: str
     cpu_features: list[str]
     runtime: str
     runtime_version: str
+    provider: str = CPU
     threads: PositiveInt
     spin: bool
     precision: Literal["float32", "int8"]
