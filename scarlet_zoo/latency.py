@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections import Counter
@@ -40,6 +41,7 @@ STEADY_CV = 0.05  # a measurement with a larger coefficient of variation is call
 _WINDOW_S, _WINDOWS, _WITHIN, _WITHIN_C = 1.0, 8, 0.02, 2.0
 CPU, _PROVIDER_ENDING = "CPUExecutionProvider", "ExecutionProvider"
 MOST_ELEMENTS = 2**26  # of all inputs together, which are made as 64-bit numbers: 512 MiB
+RUN_SECONDS = "SCARLET_ZOO_RUN_SECONDS"  # environment variable: most seconds of a run for each image
 EMULATED = "SCARLET_ZOO_EMULATED"  # environment variable set under CPU emulation, where measuring is refused
 _DTYPES = {
     f"tensor({name})": np.dtype(f"{name}32" if name == "float" else name)
@@ -401,7 +403,7 @@ class Runner:
             "onnxruntime", ort.__version__, build=ort.get_build_info(), opset=opset_of(path.read_bytes()),
             metadata=metadata, **provider_conditions(settings),
         )  # fmt: skip
-        self.binding, self._bound = self.session.io_binding(), True
+        self.binding, self._bound, self._has_run = self.session.io_binding(), True, False
         for name, value in self.feeds.items():
             self.binding.bind_cpu_input(name, value)
         for output in self.session.get_outputs():
@@ -411,7 +413,12 @@ class Runner:
         """Run once and return the time in milliseconds."""
         start = time.perf_counter_ns()
         try:
-            self._run()
+            if self._has_run:
+                self._run()
+            else:
+                with run_limit() as options:
+                    self._run(options)
+                self._has_run = True
         except Exception as error:
             # The runtime's exceptions have no common base but Exception.
             shapes = " ".join(f"{name}={','.join(map(str, value.shape))}" for name, value in self.feeds.items())
@@ -420,15 +427,15 @@ class Runner:
             ) from error
         return (time.perf_counter_ns() - start) / 1e6
 
-    def _run(self) -> None:
+    def _run(self, options: ort.RunOptions | None = None) -> None:
         if self._bound:
             try:
-                self.session.run_with_iobinding(self.binding)
+                self.session.run_with_iobinding(self.binding, options)
                 return
             except Exception:
                 # Some files declare an output of another rank than they give, which only a binding checks.
                 self._bound = self.conditions["bound"] = False
-        self.session.run(None, self.feeds)
+        self.session.run(None, self.feeds, options)
 
 
 def _open_session(path: Path, settings: Settings, profile_to: Path | None = None) -> ort.InferenceSession:
@@ -513,6 +520,43 @@ def _protobuf_fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
                 at += length
     except (IndexError, KeyError):
         return  # not protobuf, for example an .ort file
+
+
+@contextmanager
+def run_limit(images: int = 1) -> Iterator[ort.RunOptions]:
+    """Options of a run that ONNX Runtime ends between two nodes when it takes too long, as a loop without end would.
+
+    The limit is 60 seconds for each image and 600 in all; ``SCARLET_ZOO_RUN_SECONDS`` sets another one for an image.
+
+    Args:
+        images: number of images in the run.
+
+    Raises:
+        MeasurementError: the run was ended, or the variable has no number of seconds.
+    """
+    each = _seconds_of_a_run()
+    most = max(each, min(each * images, 600.0))
+    options = ort.RunOptions()
+    options.log_severity_level = 4  # what it would say is in its exceptions
+    timer = threading.Timer(most, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield options
+    except Exception as error:
+        if options.terminate:
+            raise MeasurementError(f"got no answer in {most:g} s, wanted one; {RUN_SECONDS}=N allows N s") from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def _seconds_of_a_run() -> float:
+    said = os.environ.get(RUN_SECONDS) or "60"
+    with contextlib.suppress(ValueError):
+        if 0 < float(said) <= 1e6:
+            return float(said)
+    raise MeasurementError(f"{RUN_SECONDS}: got {said!r}, wanted seconds above 0, at most 1000000")
 
 
 def reason_of(error: Exception) -> str:

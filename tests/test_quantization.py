@@ -466,3 +466,12 @@ def test_tensors_of_sizes_are_not_quantised(tmp_path):
     quantize_int8(path, tmp_path / "int8.onnx", images)
     one, two = (ort.InferenceSession(file).run(None, {"x": images})[0] for file in (path, tmp_path / "int8.onnx"))
     assert np.abs(one - two).max() < 0.05 * np.abs(one).max()
+
+
+def test_a_network_without_weights_has_nothing_to_correct(tmp_path):
+    text = """<ir_version: 9, opset_import: ["": 17]> g (float[n,3,8,8] x) => (float[n,3] y) {
+      m = ReduceMean <axes = [2, 3], keepdims = 0> (x) y = Relu (m) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "plain.onnx")
+    images = np.random.default_rng(0).standard_normal((16, 3, 8, 8)).astype(np.float32)
+    assert quantize_int8(tmp_path / "plain.onnx", tmp_path / "q.onnx", images).sqnr_db > 30
+    assert sensitivities(tmp_path / "plain.onnx", images) == []

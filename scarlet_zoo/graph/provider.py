@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.latency import CPU, MeasurementError, Provider, nodes_of_profile
+from scarlet_zoo.latency import CPU, MeasurementError, Provider, nodes_of_profile, run_limit
 
 ON_CPU = Provider()
 
@@ -70,8 +71,10 @@ class ProviderSession:
 
         Raises:
             ProviderError: no node ran on the provider.
+            MeasurementError: it took longer than :func:`scarlet_zoo.latency.run_limit` allows.
         """
-        outputs: list[Any] = self.session.run(None, dict(feeds))
+        with run_limit(max((len(value) for value in feeds.values() if np.ndim(value)), default=1)) as options:
+            outputs: list[Any] = self.session.run(None, dict(feeds), options)
         if self._folder is not None:
             self.nodes = nodes_of_profile(self.session.end_profiling())
             self._forget()

@@ -19,6 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from scarlet_zoo.errors import ExportError
+from scarlet_zoo.latency import run_limit
 from scarlet_zoo.utils.files import replacing
 
 Array = NDArray[np.float32]
@@ -131,7 +132,9 @@ def values_of(session: ort.InferenceSession, names: Sequence[str], images: Array
     (source,) = session.get_inputs()
     outputs = [output.name for output in session.get_outputs()]
     for part in _batches(images, source.shape[0]):
-        found = dict(zip(outputs, session.run(outputs, {source.name: part}), strict=True))
+        with run_limit(len(part)) as options:
+            answers = session.run(outputs, {source.name: part}, options) if outputs else []
+        found = dict(zip(outputs, answers, strict=True))
         if source.name in names:
             found[source.name] = part
         yield found

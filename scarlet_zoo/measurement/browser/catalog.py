@@ -91,6 +91,7 @@ def _served(number: str, workload: Workload, shapes: Sequence[str] = ()) -> Serv
     network = OnnxNetwork(path)
     try:
         runner = Runner(path, Settings(shapes=tuple(shapes)))
+        runner.time_ms()  # it runs, and ends
     except MeasurementError as error:
         raise ArtifactError(str(error)) from error
     ((name, fed),) = runner.feeds.items()
