@@ -28,6 +28,7 @@ from scarlet_zoo.graph.quantization.grids import Grid
 from scarlet_zoo.graph.quantization.insert_qdq import mean_error, quantize_weight
 from scarlet_zoo.graph.quantization.isa import preset, usual_preset
 from scarlet_zoo.graph.quantization.quantize import Int8, quantize_int8
+from scarlet_zoo.graph.quantization.sensitivity import sensitivities
 from scarlet_zoo.graph.session import OnnxClassifier
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.measurement.records import check_record
