@@ -1,11 +1,10 @@
 """Passes that change a few operators, each on the smallest graph that shows it: what they make, and what they leave."""
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
+from small_graphs import graph_of, ops, random, run
 
 from scarlet_zoo.graph.passes.float16_weights import store_float16_weights
 from scarlet_zoo.graph.passes.pads import merge_pad
@@ -14,28 +13,6 @@ from scarlet_zoo.graph.passes.sizes import data_values, fold_sizes
 from scarlet_zoo.graph.passes.uint8_input import take_uint8_input
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-
-
-def graph_of(text, opset=17, **constants):
-    """A model from ONNX's text, ``x`` first among its inputs, with these arrays as constants."""
-    model = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": {opset}]> g {text}')
-    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
-    return ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(model))
-
-
-def ops(model):
-    return [node.op_type for node in model.graph]
-
-
-def run(model, x):
-    proto = ir.serde.serialize_model(model)
-    onnx.checker.check_model(proto)
-    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: x})
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 # Pixels as the input.

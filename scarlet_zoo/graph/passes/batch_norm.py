@@ -35,15 +35,14 @@ def fold_batch_norm(node: ir.Node) -> Sequence[ir.Node]:
         raise RefusedError("its parameters are not constants")
     if not only_reader(linear.outputs[0]):
         raise RefusedError("the convolution's output is read by another node, too")
-    axis = _output_axis(linear)
-    spread = scale
     if linear.op_type == "ConvTranspose":
         # Weights are (C_in, C_out / groups, ...), and the input channels of group g give the output channels of g.
         groups = groups_of(linear)
         spread = np.repeat(scale.reshape(groups, -1), weight.shape[0] // groups, axis=0)
         scaled = weight * spread.reshape(weight.shape[0], -1, *[1] * (weight.ndim - 2))
     else:
-        scaled = weight * spread.reshape(*[1] * axis, -1, *[1] * (weight.ndim - axis - 1))
+        axis = _output_axis(linear)
+        scaled = weight * scale.reshape(*[1] * axis, -1, *[1] * (weight.ndim - axis - 1))
     return (with_parameters(linear, node, scaled, _bias_of(linear, len(scale)) * scale + shift),)
 
 
@@ -114,10 +113,9 @@ def output_channels(conv: ir.Node, weight: NDArray[Any]) -> int:
 
 
 def _output_axis(linear: ir.Node) -> int:
-    """The axis of the weights that counts output channels; of one group's in a ConvTranspose."""
-    if linear.op_type == "Gemm":
-        return 0 if "transB" in linear.attributes and linear.attributes["transB"].as_int() else 1
-    return 1 if linear.op_type == "ConvTranspose" else 0
+    """The axis of the weights of a Conv or a Gemm that counts output channels."""
+    transposed = "transB" in linear.attributes and linear.attributes["transB"].as_int()
+    return 1 if linear.op_type == "Gemm" and not transposed else 0
 
 
 def _bias_of(linear: ir.Node, channels: int) -> Array:

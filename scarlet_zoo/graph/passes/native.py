@@ -102,9 +102,9 @@ def _clipped_shift(value: ir.Value | None) -> ir.Value | None:
 
 def _bounds(clip: ir.Node) -> tuple[float | None, float | None]:
     """(min, max) of a Clip: attributes before opset 11, inputs since then."""
-    if "min" in clip.attributes or "max" in clip.attributes:
-        low, high = (clip.attributes.get(name) for name in ("min", "max"))
-        return low.as_float() if low else None, high.as_float() if high else None
+    low, high = (clip.attributes.get(name) for name in ("min", "max"))
+    if low and high:
+        return low.as_float(), high.as_float()
     low_input, high_input = (clip.inputs[i] if len(clip.inputs) > i else None for i in (1, 2))
     return scalar_of(low_input), scalar_of(high_input)
 
