@@ -134,9 +134,9 @@ def test_a_norm_before_stays_where_others_read_it_or_the_product_turns_its_input
     model = with_norm(body, head=BEFORE, k=random(6, 4, 1, 1))
     with pytest.raises(RefusedError, match=r"^the batch norm before it is read by another node, too$"):
         fold_batch_norm_behind(model.graph.node(1))
-    turned = with_norm(f"{norm_of(given='x', made='a')} y = Gemm <transA = 1> (a, k)", head="(float[5,4] x) => (float[4,2] y)",
-                       k=random(5, 2))  # fmt: skip
-    with pytest.raises(RefusedError, match="without transA$"):
+    head = "(float[5,4] x) => (float[4,2] y)"
+    turned = with_norm(f"{norm_of(given='x', made='a')} y = Gemm <transA = 1> (a, k)", head=head, k=random(5, 2))
+    with pytest.raises(RefusedError, match=r"without transA$"):
         fold_batch_norm_behind(last(turned))
 
 
