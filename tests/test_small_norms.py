@@ -258,7 +258,8 @@ MEANS = """(float[n,4,6,5] x) => (float[n,4] y) {
 
 def test_a_mean_of_means_is_a_pool():
     same_after(merge_means, graph_of(MEANS), ["GlobalAveragePool", "Flatten"], (2, 4, 6, 5), 1e-6)
-    for old, new in (("axes = [3], keepdims = 0", "axes = [3], keepdims = 1"), ("[2], keepdims = 0", "[2], keepdims = 1"),
+    for old, new in (("axes = [3], keepdims = 0", "axes = [3], keepdims = 1"),
+                     ("[2], keepdims = 0", "[2], keepdims = 1"),
                      ("axes = [3]", "axes = [2]"), ("y = ReduceMean <axes = [2]", "y = ReduceMean <axes = [1]"),
                      ("c = ReduceMean", "c = ReduceMax"), ("y = ReduceMean", "y = ReduceMax")):  # fmt: skip
         text = MEANS.replace(old, new).replace("float[n,4] y", "float[a,b] y")
