@@ -17,7 +17,7 @@ PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.
 # compile the package and the tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test fuzz guided chaos lowest newest versions audit static site package browser emulator shells install-all \
+.PHONY: demo check test fuzz guided chaos mutants lowest newest versions audit static site package browser emulator shells install-all \
   install-dev clean
 
 demo: install-all $(PICTURES)
@@ -53,6 +53,12 @@ guided: install-dev
 # timm takes longest.
 chaos: install-dev $(PICTURES)
 	PYTHONPATH=tests $(BIN)/python -m chaos --work out/chaos
+
+# Faults are planted in what must be exact, one at a time, in a copy of the last commit; those that no test notices are
+# told. An hour or two; it goes on where it was ended.
+mutants: install-dev $(PICTURES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'mutmut>=3.8'
+	nice -n 10 $(BIN)/python tests/mutation/run.py
 
 COVERAGE := .venv/coverage.json
 

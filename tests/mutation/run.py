@@ -29,7 +29,7 @@ def main():
     """Make the copy, try what is left of the sample, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "mutants", help="Folder of the copy.")
-    parser.add_argument("--share", type=float, default=0.2, help="Share of each file's faults that is tried.")
+    parser.add_argument("--share", type=float, default=0.1, help="Share of each file's faults that is tried.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the sample.")
     parser.add_argument("--at-once", type=int, default=2, help="Faults that are tried at the same time.")
     given = parser.parse_args()
@@ -85,12 +85,12 @@ def outcomes(work):
 
 
 def sample(work, share, seed):
-    """Draw this share of each file's faults."""
-    chosen = random.Random(seed)
+    """Draw this share of each file's faults; a larger share holds a smaller one."""
     drawn = []
     for file in sorted((work / "mutants").rglob("*.meta")):
         names = sorted(json.loads(file.read_text())["exit_code_by_key"])
-        drawn += chosen.sample(names, round(len(names) * share))
+        random.Random(f"{file.name} {seed}").shuffle(names)
+        drawn += names[: round(len(names) * share)]
     return drawn
 
 
