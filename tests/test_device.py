@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from adb_stand_in import arm64_root, hear_signals, standing_in
+from device_outputs import PERF_TEST
 from fetch import EMULATORS, phone_archive
 
 from scarlet_zoo.errors import ScarletError
@@ -138,15 +139,6 @@ def test_a_phone_that_is_not_there_or_not_ready(phone, scarlet, change, serial, 
     assert err.count("\n") == 1
 
 
-PERF_TEST = """#!/bin/sh
-echo "Session creation time cost: 0.0125 s"
-echo "First inference time cost: 7 ms"
-i=0
-while [ $i -lt 120 ]; do i=$((i+1)); echo "iteration:$i,time_cost:0.00$((400 + i % 3))"; done
-echo "$@" >&2
-"""
-
-
 @pytest.mark.slow
 def test_the_users_own_perf_test_can_measure(phone, two_files, tmp_path, scarlet):
     program = tmp_path / "onnxruntime_perf_test"
@@ -157,16 +149,17 @@ def test_the_users_own_perf_test_can_measure(phone, two_files, tmp_path, scarlet
     assert (code, err) == (0, "")
     (record,) = read_records(tmp_path / "out" / "Stand-in-Phone-1.json")
     assert record.p50_ms == pytest.approx(4.01)
-    assert (record.load_ms, record.first_ms, record.runs) == (12.5, 7, 120)
+    assert (record.load_ms, record.first_ms, record.runs) == (12.5, 7, 160)
     assert record.conditions.runtime_version == "1.2.3"
     assert record.conditions.model_extra["program"] == "onnxruntime_perf_test"
-    (ran,) = [line for line in phone.commands if "-m times" in line]
-    assert "taskset 3 ./onnxruntime_perf_test -e cpu -I -v -m times -r 100 -x 1 -y 1 -D 0.onnx" in ran
+    ran = [line for line in phone.commands if "-m times" in line]
+    assert len(ran) == record.conditions.openings == 16
+    assert "taskset 3 ./onnxruntime_perf_test -e cpu -I -v -m times -r 20 -x 1 -y 1 -D 0.onnx" in ran[0]
     assert list(phone.folder.iterdir()) == []
     program.write_text("#!/bin/sh\necho cannot load\n")
     code, _, err = scarlet(*command)
     assert code == 2
-    assert "printed 0 runs and no load_ms first_ms, wanted 100 runs of -v; its last line: cannot load" in err
+    assert "printed 0 runs and no load_ms first_ms, wanted 20 runs of -v; its last line: cannot load" in err
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from scarlet_zoo.cli.options import (
     Models,
     NumClasses,
     Out,
+    ProviderOrCpu,
     Serial,
     Shapes,
     Spin,
@@ -30,6 +31,9 @@ from scarlet_zoo.cli.options import (
 from scarlet_zoo.errors import ScarletError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scarlet_zoo.measurement.phone.programs import Program
     from scarlet_zoo.measurement.phone.sysroot import Sysroot
 
 device = typer.Typer(help="Measure on Android phones, by adb.", no_args_is_help=True)
@@ -75,18 +79,26 @@ def run(
     shape: Shapes = None,
     num_classes: NumClasses = None,
     in_chans: InChans = None,
+    provider: ProviderOrCpu = None,
     ort_version: Annotated[str | None, typer.Option(help="Version of ONNX Runtime; the newest when left out.")] = None,
     perf_test: Annotated[
         Path | None, typer.Option(help="An onnxruntime_perf_test of your own, to be run instead of our script.")
+    ] = None,
+    benchmark_model: Annotated[
+        Path | None, typer.Option(help="A benchmark_model of your own, LiteRT's program, which runs .tflite files.")
+    ] = None,
+    executor_runner: Annotated[
+        Path | None, typer.Option(help="An executor_runner of your own, ExecuTorch's program, which runs .pte files.")
     ] = None,
     out: Out = Path("out/devices"),
 ) -> None:
     """Measure networks on an Android phone.
 
-    Files are pushed and run, the results are pulled back, and nothing is left on the phone. --adb is needed if several
-    phones are connected. The records are written to --out, one file for each device.
+    Files are pushed and run, the results are pulled back, and nothing is left on the phone. Programs of your own are
+    for 64-bit ARM; --perf-test is the recommended way for ONNX files. --adb is needed if several phones are connected.
+    The records are written to --out, one file for each device.
     """
-    from scarlet_zoo.latency import Settings
+    from scarlet_zoo.latency import CPU, Settings
     from scarlet_zoo.measurement.phone.adb import find_phone
     from scarlet_zoo.measurement.phone.archive import make_bundle_archive
     from scarlet_zoo.measurement.phone.measure import DevicePlan, run_on_phone
@@ -95,10 +107,12 @@ def run(
     from scarlet_zoo.measurement.workloads import gather, whole_files
     from scarlet_zoo.utils.files import cache_folder
 
-    if perf_test is not None and (not perf_test.is_file() or mode != "hot"):
-        raise ScarletError(f"device run: got --perf-test {perf_test} and mode {mode}, wanted a file and mode hot")
-    apply_only(perf_test is None, "our own script", shape=shape)
-    settings = Settings(mode=mode, threads=threads, spin=spin, affinity=numbers(affinity), shapes=tuple(shape or ()))
+    given = {"--perf-test": perf_test, "--benchmark-model": benchmark_model, "--executor-runner": executor_runner}
+    programs = _programs(given, mode, spin, ort_version)
+    apply_only(not programs, "our own script", shape=shape)
+    apply_only(not programs or perf_test is not None, "ONNX files", provider=provider, ort_version=ort_version)
+    settings = Settings(mode=mode, threads=threads, spin=spin, affinity=numbers(affinity), shapes=tuple(shape or ()),
+                        provider=provider or CPU)  # fmt: skip
     phone, work = find_phone(adb), cache_folder() / "device"
 
     def archive() -> tuple[Path, Sysroot]:
@@ -108,12 +122,34 @@ def run(
 
     with tempfile.TemporaryDirectory(prefix="scarlet-zoo-") as temporary:
         workloads = gather(models, Path(temporary), target or ("ort-arm64",), weights, None, say,
-                           num_classes=num_classes, in_chans=in_chans)  # fmt: skip
+                           num_classes=num_classes, in_chans=in_chans, described=False)  # fmt: skip
         workloads = whole_files(workloads, Path(temporary))
-        external = None if perf_test is None else (perf_test, ort_version or "not stated")
-        plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout, perf_test=external)
+        plan = DevicePlan(settings=settings, settle_s=settle, timeout_s=timeout, programs=programs)
         records = run_on_phone(phone, workloads, archive, plan, say)
     results = Results(out)
     for record in records:
         results.add(record)
     emit(as_json, [record.to_dict() for record in records], lambda console: console.print(records_table(records)))
+
+
+def _programs(given: Mapping[str, Path | None], mode: str, spin: bool, ort_version: str | None) -> tuple[Program, ...]:
+    """The programs of the user's, by their flags.
+
+    Raises:
+        ScarletError: one is no file, or an option is given that they do not have.
+    """
+    from scarlet_zoo.measurement.phone.measure import TOOLS
+    from scarlet_zoo.measurement.phone.programs import Program
+
+    programs = []
+    for tool in TOOLS:
+        path = given[tool.flag]
+        if path is None:
+            continue
+        if not path.is_file() or mode != "hot":
+            raise ScarletError(f"device run: got {tool.flag} {path} and mode {mode}, wanted a file and mode hot")
+        if not spin and tool.means:
+            raise ScarletError(f"device run: got {tool.flag} and --no-spin, which {tool.name} does not have")
+        version = ort_version if tool.flag == "--perf-test" else None
+        programs.append(Program(tool, path, version or "not stated"))
+    return tuple(programs)

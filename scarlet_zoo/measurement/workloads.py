@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, runtime_of
 from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.measurement.network_names import network_name
+from scarlet_zoo.utils.files import file_sha256
 
 if TYPE_CHECKING:
     from scarlet_zoo.models.loading import Network
@@ -57,6 +58,7 @@ def gather(
     *,
     num_classes: int | None = None,
     in_chans: int | None = None,
+    described: bool = True,
 ) -> list[Workload]:
     """Turn files and network names into workloads, in their order; a name gives one for each target.
 
@@ -68,6 +70,8 @@ def gather(
         calibration: calibration images for integer targets: a folder, or ``random``.
         say: called with a description of each step as it begins, and where random weights are taken.
         num_classes, in_chans: numbers of classes and channels of networks given by name, as for ``load_network``.
+        described: whether files of other runtimes need their description beside them, without which they do not run
+            here.
 
     Raises:
         ScarletError: a file is not a network, or a network cannot be exported.
@@ -79,7 +83,7 @@ def gather(
     found: list[Workload] = []
     for model in models:
         if is_file_name(model):
-            found.append(_file(Path(model), folder / f"file-{len(found)}"))
+            found.append(_file(Path(model), folder / f"file-{len(found)}", described=described))
         else:
             network = _load(model, weights, targets, say, **counts)
             kept = _kept(network, weights)
@@ -90,15 +94,33 @@ def gather(
     return found
 
 
-def _file(path: Path, folder: Path) -> Workload:
+def _file(path: Path, folder: Path, *, described: bool) -> Workload:
     from scarlet_zoo.deployment.runtimes.runner import read_description
 
     metadata: Mapping[str, str] = {}
     if runtime_of(path):
-        metadata = read_description(path).metadata
+        metadata = read_description(path).metadata if described else described_file(path)["metadata"]
     elif path.suffix != ".ort":
         metadata = read_artifact(path).metadata
     return Workload(str(path), measurable(path, folder), network_name(str(path), metadata))
+
+
+def described_file(path: Path) -> dict[str, Any]:
+    """What is known of a file of another runtime: ``sha256``, and where a description is beside it what that says.
+
+    ``metadata`` and ``input_shape`` are empty for a file that somebody else made.
+
+    Raises:
+        ScarletError: there is no such file, or its description cannot be read.
+    """
+    from scarlet_zoo.deployment.runtimes.runner import description_path, read_description
+
+    if not path.is_file():
+        raise ScarletError(f"{path}: no such file")
+    if not description_path(path).is_file():
+        return {"sha256": file_sha256(path), "metadata": {}, "input_shape": {}}
+    found = read_description(path)
+    return {"sha256": file_sha256(path), "metadata": found.metadata, "input_shape": {"input": list(found.shape)}}
 
 
 def measurable(path: Path, folder: Path) -> Path:

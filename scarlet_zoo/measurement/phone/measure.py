@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.errors import RecordError
-from scarlet_zoo.graph.artifact import read_artifact
-from scarlet_zoo.graph.load import input_shapes
-from scarlet_zoo.latency import Settings, is_stable, machine_conditions, make_conditions, runtime_conditions
+from scarlet_zoo.latency import Settings, is_stable
 from scarlet_zoo.measurement.phone.adb import About, DeviceError, Phone
 from scarlet_zoo.measurement.phone.archive import ROOT, SCRIPT
-from scarlet_zoo.measurement.phone.perf_tool import PROGRAM, perf_test_command, perf_test_method, read_perf_test
+from scarlet_zoo.measurement.phone.executorch_tool import ExecutorRunner
+from scarlet_zoo.measurement.phone.litert_tool import BenchmarkModel
+from scarlet_zoo.measurement.phone.perf_tool import PerfTest
+from scarlet_zoo.measurement.phone.programs import Job, Program, Tool, measure_with_programs, pinned
 from scarlet_zoo.measurement.phone.sysroot import Sysroot
 from scarlet_zoo.measurement.records import Record, check_record
 from scarlet_zoo.measurement.workloads import Workload
@@ -24,6 +25,7 @@ from scarlet_zoo.utils.reading import parse_json
 _ABI = "arm64-v8a"
 _STEP_S, _WITHIN_C, _SETTLED_STEPS = 5.0, 1.0, 3
 _ANSWER = "records.json"
+TOOLS: tuple[Tool, ...] = (PerfTest(), BenchmarkModel(), ExecutorRunner())
 Say = Callable[[str], None]
 
 
@@ -36,24 +38,24 @@ class DevicePlan:
             a little core are those of two different devices.
         settle_s: longest wait for a steady temperature, in seconds.
         timeout_s: time limit of a run, in seconds.
-        perf_test: the user's onnxruntime_perf_test for arm64 Android and its version, to measure with instead of
-            our script.
+        programs: runtimes' own benchmark programs of the user's to measure with; our script for ONNX files if there
+            are none.
     """
 
     settings: Settings
     settle_s: float = 120.0
     timeout_s: float = 1800.0
-    perf_test: tuple[Path, str] | None = None
+    programs: tuple[Program, ...] = ()
 
 
 def run_on_phone(phone: Phone, workloads: Sequence[Workload], archive: Callable[[], tuple[Path, Sysroot]],
                  plan: DevicePlan, say: Say = lambda _: None) -> list[Record]:  # fmt: skip
-    """Measure ONNX files on a phone.
+    """Measure files on a phone: ONNX files by our script, or those of each runtime by its own program.
 
     Args:
         phone: the connected phone.
-        workloads: the ONNX files.
-        archive: gives the archive to push and the root in it; not called if the user's program measures.
+        workloads: the files.
+        archive: gives the archive to push and the root in it; not called if the user's programs measure.
         plan: how to measure.
         say: called with a description of each step as it begins.
 
@@ -62,13 +64,17 @@ def run_on_phone(phone: Phone, workloads: Sequence[Workload], archive: Callable[
 
     Raises:
         DeviceError: the phone has no 64-bit ARM processor or goes away, or a run fails.
-        RecordError: the phone's answer is not a list of records.
+        RecordError: the phone's answer is not a list of records, or a program's output not that of a measurement.
     """
+    programs = programs_for(workloads, plan.programs)
     about = _checked(phone, plan.settings)
-    names = [f"{number}.onnx" for number in range(len(workloads))]
+    names = [f"{number}{Path(workload.path).suffix}" for number, workload in enumerate(workloads)]
     with phone.folder() as folder:
         say(f"push to {about.name}")
-        run = _our_program(phone, folder, *archive(), plan) if plan.perf_test is None else _theirs(phone, folder, plan)
+        if programs:
+            run = _their_programs(phone, folder, programs, plan)
+        else:
+            run = _our_program(phone, folder, *archive(), plan)
         for name, workload in zip(names, workloads, strict=True):
             phone.push(workload.path, f"{folder}/{name}")
         say("wait for a steady temperature")
@@ -126,27 +132,47 @@ def read_answer(content: bytes, files: int, serial: str) -> list[dict[str, Any]]
     return rows
 
 
-def _theirs(phone: Phone, folder: str, plan: DevicePlan) -> Run:
-    """Push the user's onnxruntime_perf_test; gives the function that runs it on the phone."""
-    assert plan.perf_test is not None
-    program, version = plan.perf_test
-    phone.push(program, f"{folder}/{PROGRAM}")
-    phone.shell(f"chmod u+rx {folder}/{PROGRAM}")
-    # _record adds the phone's name and temperatures later.
-    machine = machine_conditions("", "aarch64", "Android", None)
-    method = perf_test_method(plan.settings)
+def programs_for(workloads: Sequence[Workload], given: Sequence[Program]) -> list[Program]:
+    """The program that runs each file; none where our own script runs all of them, which are then ONNX files.
+
+    Raises:
+        DeviceError: a file has no program, or a program no file.
+    """
+    by_suffix = {program.tool.suffix: program for program in given}
+    suffixes = {workload.path.suffix for workload in workloads}
+    for program in given:
+        if program.tool.suffix not in suffixes:
+            raise DeviceError(
+                f"{program.tool.flag} {program.path}: would be ignored, got no {program.tool.suffix} file"
+            )
+    for workload in workloads:
+        suffix = workload.path.suffix
+        flag = next((tool.flag for tool in TOOLS if tool.suffix == suffix), None)
+        if flag is None:
+            raise DeviceError(f"{workload.label}: a phone runs files of {' '.join(tool.suffix for tool in TOOLS)} only")
+        if suffix not in by_suffix and (given or suffix != TOOLS[0].suffix):
+            raise DeviceError(f"{workload.label}: got no program that runs it, wanted {flag} FILE")
+    return [by_suffix[workload.path.suffix] for workload in workloads] if given else []
+
+
+def _their_programs(phone: Phone, folder: str, programs: Sequence[Program], plan: DevicePlan) -> Run:
+    """Push the user's programs; gives the function that runs them on the phone."""
+    for program in {program.tool.name: program for program in programs}.values():
+        phone.push(program.path, f"{folder}/{program.tool.name}")
+        phone.shell(f"chmod u+rx {folder}/{program.tool.name}")
+
+    def on_phone(command: Sequence[str]) -> str:
+        line = pinned(command, plan.settings)
+        # What a program logs on stderr is read, too.
+        return phone.shell(f"trap 'rm -rf {folder}; exit 129' HUP; cd {folder} && {line} 2>&1", plan.timeout_s)
+
+    def read(name: str) -> bytes:
+        return phone.pull(f"{folder}/{name}")
 
     def run(names: Sequence[str], workloads: Sequence[Workload]) -> list[dict[str, Any]]:
-        rows = []
-        for name, workload in zip(names, workloads, strict=True):
-            printed = phone.shell(perf_test_command(folder, name, plan.settings), plan.timeout_s)
-            artifact = read_artifact(workload.path)
-            runtime = runtime_conditions("onnxruntime", version, opset=artifact.opset, metadata=artifact.description)
-            conditions = make_conditions(
-                machine, method, runtime, sha256=artifact.sha256, input_shape=input_shapes(workload.path)
-            )
-            rows.append({**read_perf_test(printed, plan.settings, workload.label), "conditions": conditions})
-        return rows
+        files = zip(names, workloads, strict=True)
+        jobs = [Job(name, workload, plan.settings, on_phone, read) for name, workload in files]
+        return measure_with_programs(jobs, programs)
 
     return run
 
@@ -168,6 +194,7 @@ def _command(folder: str, names: Sequence[str], sysroot: Sysroot, settings: Sett
     """The command line on the phone; if adb hangs up, the shell removes its folder and ends."""
     root = f"{folder}/{ROOT}"
     options = ["--mode", settings.mode, "--threads", str(settings.threads), "--out", _ANSWER]
+    options += ["--provider", settings.provider]
     if not settings.spin:
         options.append("--no-spin")
     for shape in settings.shapes:

@@ -1,74 +1,92 @@
-"""Measure with a user's own ``onnxruntime_perf_test``: its command line, and how its output is read.
+"""Measure ONNX files with a user's own ``onnxruntime_perf_test``: its command lines, and how its output is read.
 
 With ``-v`` it prints ``iteration:N,time_cost:SECONDS`` for each counted run (onnxruntime,
-test/perftest/performance_runner.h), and how long creating the session and the first run took. It measures one file
-after the other, so its times cannot be compared with interleaved measurements.
+test/perftest/performance_runner.h), and how long creating the session and the first run took.
 """
 
 from __future__ import annotations
 
-import math
 import re
-import shlex
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from scarlet_zoo.errors import RecordError
-from scarlet_zoo.latency import Settings, statistics
+from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.graph.load import input_shapes
+from scarlet_zoo.latency import Provider, nodes_of_profile, provider_conditions, runtime_conditions
+from scarlet_zoo.measurement.phone.programs import Job, Session, number_in, unfit
 
-PROGRAM = "onnxruntime_perf_test"
-_MOST = 1e6  # of its seconds or milliseconds
 _RUN = re.compile(r"^iteration:\d+,time_cost:(\S+)$", re.MULTILINE)
 _LOAD = re.compile(r"^Session creation time cost: (\S+) s", re.MULTILINE)
 _FIRST = re.compile(r"^First inference time cost: (\S+) ms", re.MULTILINE)
+_PROFILE = "profile"
 
 
-def perf_test_command(folder: str, name: str, settings: Settings) -> str:
-    """The command line that measures the file ``name`` in a folder on the phone."""
-    pinned = ["taskset", f"{sum(1 << core for core in settings.affinity):x}"] if settings.affinity else []
-    counts = ["-r", str(settings.runs), "-x", str(settings.threads), "-y", "1"]
-    options = ["-e", "cpu", "-I", "-v", "-m", "times", *counts]
-    if not settings.spin:
-        options.append("-D")
-    run = shlex.join([*pinned, f"./{PROGRAM}", *options, name, f"{name}.result"])
-    return f"trap 'rm -rf {folder}; exit 129' HUP; cd {folder} && {run}"
+class PerfTest:
+    """ONNX Runtime's program."""
 
+    name, flag, suffix, means = "onnxruntime_perf_test", "--perf-test", ".onnx", False
 
-def read_perf_test(printed: str, settings: Settings, where: str) -> dict[str, Any]:
-    """Read the program's output into the fields of a record.
+    def runtime(self, job: Job, version: str) -> dict[str, Any]:
+        """The conditions that depend on the runtime and the file."""
+        artifact = read_artifact(job.workload.path)
+        return {
+            **runtime_conditions("onnxruntime", version, opset=artifact.opset, metadata=artifact.description,
+                                 **provider_conditions(job.settings)),
+            "sha256": artifact.sha256, "input_shape": input_shapes(job.workload.path),
+        }  # fmt: skip
 
-    Args:
-        printed: all that the program printed.
-        settings: the settings that it was run with.
-        where: the file's name, for error messages.
+    def command(self, job: Job, runs: int, *more: str) -> list[str]:
+        """The command line that runs a file this many times after its first run."""
+        provider = Provider.parse(job.settings.provider)
+        options = ["-e", provider.short.lower(), "-I", "-v", "-m", "times", "-r", str(runs)]
+        options += ["-x", str(job.settings.threads), "-y", "1", *([] if job.settings.spin else ["-D"]), *more]
+        if provider.options:
+            options += ["-i", " ".join(f"{key}|{value}" for key, value in provider.options)]
+        return [f"./{self.name}", *options, job.file, f"{job.file}.result"]
 
-    Raises:
-        RecordError: the output lacks runs, or the time of loading or of the first run.
-    """
-    samples = [1e3 * _number(text, where) for text in _RUN.findall(printed)]
-    found = {name: pattern.search(printed) for name, pattern in (("load_ms", _LOAD), ("first_ms", _FIRST))}
-    missing = [name for name, match in found.items() if match is None]
-    if len(samples) < 2 * settings.burst or missing:
-        lines = printed.strip().splitlines() or ["nothing"]
-        raise RecordError(f"{where}: {PROGRAM} printed {len(samples)} runs and no {' '.join(missing) or 'more'}, "
-                          f"wanted {settings.runs} runs of -v; its last line: {lines[-1][:80]}")  # fmt: skip
-    load, first = (_number(match[1], where) for match in found.values() if match is not None)
-    return {**statistics(samples), "samples_ms": samples, "load_ms": 1e3 * load, "first_ms": first}
+    def session(self, job: Job) -> Session:
+        """Run one session of a file; the warm-up is the runs that it prints first.
 
+        Raises:
+            RecordError: the output lacks runs, or the time of loading or of the first run.
+            MeasurementError: no node ran on the provider.
+        """
+        nodes = self.nodes(job) if job.first else {}
+        warmup = job.settings.warmup
+        return self.read(
+            job.run(self.command(job, warmup + job.counted)), warmup, job.counted, job.workload.label, nodes
+        )
 
-def perf_test_method(settings: Settings) -> dict[str, Any]:
-    """The part of a record's conditions that says how the program measures with these settings."""
-    return {
-        "mode": "hot", "threads": settings.threads, "spin": settings.spin,
-        "affinity": list(settings.affinity) if settings.affinity else None, "warmup": 1, "burst": settings.burst,
-        "runs": settings.runs, "seconds": settings.seconds, "openings": 1, "program": PROGRAM,
-    }  # fmt: skip
+    def read(self, printed: str, warmup: int, counted: int, where: str, conditions: Mapping[str, Any] = {}) -> Session:
+        """Read all that the program printed in a session of ``warmup`` and ``counted`` runs."""
+        samples = [1e3 * number_in(text, self.name, where) for text in _RUN.findall(printed)]
+        found = {name: pattern.search(printed) for name, pattern in (("load_ms", _LOAD), ("first_ms", _FIRST))}
+        missing = [name for name, match in found.items() if match is None]
+        if len(samples) != warmup + counted or missing:
+            raise unfit(self.name, printed, where, f"printed {len(samples)} runs and no {' '.join(missing) or 'more'}, "
+                                                   f"wanted {warmup + counted} runs of -v")  # fmt: skip
+        load, first = (number_in(match[1], self.name, where) for match in found.values() if match is not None)
+        return Session(samples[warmup:], 1e3 * load, first, conditions=conditions)
 
+    def nodes(self, job: Job) -> dict[str, Any]:
+        """How many nodes ran on which provider, by a profile of two runs; nothing for the CPU, which runs all.
 
-def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= _MOST:
-        raise RecordError(f"{where}: {PROGRAM} printed {text!r}, wanted a time")
-    return value
+        Raises:
+            RecordError: the program wrote no profile.
+            MeasurementError: no node ran on the provider.
+        """
+        provider = Provider.parse(job.settings.provider)
+        if provider.is_cpu:
+            return {}
+        printed = job.run(self.command(job, 2, "-p", f"{job.file}.{_PROFILE}"))
+        names = [name for name in job.run(["ls"]).split() if name.startswith(f"{job.file}.{_PROFILE}")]
+        if not names:
+            raise unfit(self.name, printed, job.workload.label, "wrote no profile, wanted one of -p")
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / _PROFILE
+            local.write_bytes(job.read(names[-1]))
+            nodes = nodes_of_profile(local)
+        provider.check_nodes(nodes, job.workload.path)
+        return {"provider_nodes": nodes}
