@@ -10,7 +10,24 @@ import sys
 import time
 from contextlib import contextmanager
 
+import pytest
+
+from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.measurement.browser.web_runtime import install_web_runtime, web_runtime
+
 CHROMIUM = shutil.which("chromium")
+
+
+def installed_web_runtime():
+    """onnxruntime-web, installed once for all tests of a process; they are skipped where it cannot be had."""
+    try:
+        return web_runtime()
+    except ScarletError:
+        pass
+    try:
+        return install_web_runtime()
+    except ScarletError as error:
+        pytest.skip(f"onnxruntime-web is not to be had here: {error}")
 
 
 @contextmanager

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from conftest import FASHION, program
 from PIL import Image
-from serving_parts import CHROMIUM, browser, page_of, served, wait_for_done, wait_until
+from serving_parts import CHROMIUM, browser, installed_web_runtime, page_of, served, wait_for_done, wait_until
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.sample_images import photos
-from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.inference.load import load
-from scarlet_zoo.measurement.browser.web_runtime import install_web_runtime
 from scarlet_zoo.measurement.lut.table import read_table
 from scarlet_zoo.measurement.records import read_records
 
@@ -28,10 +26,7 @@ PHONE = "phone.test"  # a name for this machine that a browser takes for another
 
 @pytest.fixture(scope="module", autouse=True)
 def runtime():
-    try:
-        return install_web_runtime()
-    except ScarletError as error:
-        pytest.skip(f"onnxruntime-web is not to be had here: {error}")
+    return installed_web_runtime()
 
 
 @pytest.fixture(scope="module")

@@ -129,6 +129,13 @@ def test_nothing_but_what_was_named_is_handed_out(client, path):
     ({"model": "7"}, "model: got '7', wanted a network that this page has downloaded"),
     ({"extra": 1}, "extra: Extra inputs are not permitted"),
     ({"browser__cores": 0}, "browser.cores: Input should be greater than or equal to 1"),
+    ({"provider": "cuda"}, "provider: Input should be 'wasm' or 'webgpu'"),
+    ({"provider": "webgpu"}, "provider_nodes: got no provider for webgpu, wanted WebGpuExecutionProvider"),
+    ({"provider": "webgpu", "provider_nodes": {"CPUExecutionProvider": 3}, "browser__gpu": "g"},
+     "provider_nodes: got CPUExecutionProvider for webgpu"),
+    ({"provider_nodes": {"WebGpuExecutionProvider": 3}}, "got WebGpuExecutionProvider for wasm"),
+    ({"provider": "webgpu", "provider_nodes": {"WebGpuExecutionProvider": 3}}, "browser.gpu: got none for webgpu"),
+    ({"provider": "webgpu", "provider_nodes": {"WebGpuExecutionProvider": 0}}, "provider_nodes.WebGpuExecutionProvider"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_and_nothing_is_written(client, desk, models, changes, why):
     ask_for(client, models[0])

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from scarlet_zoo.utils.markdown import nodes_line, unstable_mark
+from scarlet_zoo.utils.markdown import nodes_line, provider_mark, unstable_mark
 
 if TYPE_CHECKING:
     from scarlet_zoo.deployment.tune import Tuning
@@ -165,7 +165,8 @@ def records_table(records: Sequence[Record], *, devices: bool = False) -> Grid:
     header = ("file", "p50 ms", "variation", *own, "p90 ms", "p99 ms", "min ms", "runs", "load ms", "first ms",
               "peak MiB")  # fmt: skip
     rows = [
-        (r.file, f"{r.p50_ms:.3f}", f"{r.cv:.1%}{unstable_mark(r.stable)}",
+        (f"{r.file}{provider_mark(r.conditions.model_dump())}",
+         f"{r.p50_ms:.3f}", f"{r.cv:.1%}{unstable_mark(r.stable)}",
          *((r.conditions.device, r.conditions.threads) if devices else ()),
          f"{r.p90_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.min_ms:.3f}", r.runs, f"{r.load_ms:.0f}", f"{r.first_ms:.1f}",
          f"{r.peak_rss_bytes / 2**20:.0f}" if r.peak_rss_bytes else "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
@@ -33,6 +34,7 @@ _LONGEST_MS = 60_000.0
 # No processor reads weights faster than this, which bounds a network's latency from below.
 _BYTES_PER_MS = 1e9
 _SLACK_S = 2.0
+_GPU = "WebGpuExecutionProvider"
 
 
 class _Strict(BaseModel):
@@ -48,6 +50,8 @@ class Browser(_Strict):
         secure_context, cross_origin_isolated: the page's state; threads and fine timers need both.
         timer_ms: smallest step of the page's clock, in milliseconds.
         hash: how it computes SHA-256: ``subtle`` (the browser's own) or ``script``.
+        gpu: the adapter that the browser gives for WebGPU, as it describes it; None if it gives none.
+        gpu_in_software: whether that adapter computes on the processor; None if there is none or it does not say.
     """
 
     user_agent: Annotated[str, Field(min_length=1, max_length=400)]
@@ -57,6 +61,8 @@ class Browser(_Strict):
     cross_origin_isolated: bool
     timer_ms: Annotated[FiniteFloat, Field(ge=0, le=100)]
     hash: Annotated[str, Field(pattern="^(subtle|script)$")]
+    gpu: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    gpu_in_software: bool | None = None
 
     def machine(self, device: str) -> dict[str, Any]:
         """The part of a measurement's conditions that depends on the machine, with ``device`` as its name."""
@@ -98,6 +104,8 @@ class Posted(Asker):
 
     Attributes:
         model, sha256: the network's id, and the hash of the file that the page received.
+        provider: ``wasm`` for the processor, or ``webgpu``.
+        provider_nodes: number of nodes that ran on each execution provider, for ``webgpu``.
         golden_error: largest difference from the host's outputs, over their range.
         load_ms, first_ms: time of loading and of the first run, in milliseconds.
         samples_ms, opening_of_sample: as in :class:`scarlet_zoo.latency.Timing`.
@@ -105,6 +113,8 @@ class Posted(Asker):
 
     model: Annotated[str, Field(max_length=8)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    provider: Literal["wasm", "webgpu"] = "wasm"
+    provider_nodes: dict[Annotated[str, Field(max_length=80)], Count] | None = Field(default=None, max_length=8)
     golden_error: Annotated[FiniteFloat, Field(ge=0)]
     load_ms: Milliseconds
     first_ms: Milliseconds
@@ -148,7 +158,7 @@ def record_of_post(posted: Posted, model: Served, runtime_version: str, open_for
     conditions = make_conditions(
         posted.browser.machine(device),
         {"mode": "hot", "spin": True, "affinity": None, **posted.method.model_dump()},
-        web_runtime_conditions(runtime_version, model.artifact),
+        web_runtime_conditions(runtime_version, model.artifact, posted.provider, posted.provider_nodes),
         sha256=posted.sha256,
         input_shape={model.input_name: list(model.input.shape)},
         golden_error=posted.golden_error,
@@ -161,18 +171,30 @@ def record_of_post(posted: Posted, model: Served, runtime_version: str, open_for
     }, "post")  # fmt: skip
 
 
-def web_runtime_conditions(version: str, artifact: Artifact | None = None) -> dict[str, Any]:
+def web_runtime_conditions(
+    version: str, artifact: Artifact | None = None, provider: str = "wasm", nodes: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """The part of a measurement's conditions that depends on onnxruntime-web and the file that it runs."""
+    more = {} if nodes is None else {"provider_nodes": dict(nodes)}
     if artifact is None:
-        return runtime_conditions("onnxruntime-web", version, provider="wasm")
+        return runtime_conditions("onnxruntime-web", version, provider=provider, **more)
     return runtime_conditions(
-        "onnxruntime-web", version, provider="wasm", opset=artifact.opset, metadata=artifact.description
+        "onnxruntime-web", version, provider=provider, opset=artifact.opset, metadata=artifact.description, **more
     )
+
+
+def _believe_provider(posted: Posted) -> None:
+    if (posted.provider == "webgpu") != (_GPU in (posted.provider_nodes or {})):
+        got = " ".join(posted.provider_nodes or ()) or "no provider"
+        raise RecordError(f"post: provider_nodes: got {got} for {posted.provider}, wanted {_GPU} for webgpu alone")
+    if posted.provider == "webgpu" and posted.browser.gpu is None:
+        raise RecordError("post: browser.gpu: got none for webgpu, wanted an adapter")
 
 
 def _believe(posted: Posted, model: Served, open_for_s: float) -> None:
     if posted.sha256 != model.artifact.sha256:
         raise RecordError(f"post: sha256: got {posted.sha256[:12]}..., wanted {model.artifact.sha256[:12]}...")
+    _believe_provider(posted)
     if posted.golden_error > model.tolerance:
         raise RecordError(f"post: golden_error: got {posted.golden_error:.2g}, wanted {model.tolerance:g} at most")
     if posted.method.threads > 1 and not posted.browser.cross_origin_isolated:

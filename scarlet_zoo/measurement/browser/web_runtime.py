@@ -16,7 +16,8 @@ from scarlet_zoo.utils.files import cache_folder, file_sha256, make_folder, repl
 from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-FILES = (SCRIPT, WASM)
+GPU_SCRIPT, GPU_WASM = "ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"
+FILES = (SCRIPT, WASM, GPU_SCRIPT, GPU_WASM)
 _NPM = Path(__file__).parent / "npm"
 _PACKAGE = "onnxruntime-web"
 _TIMEOUT_S = 600
@@ -27,7 +28,7 @@ class WebRuntime:
     """The installed runtime.
 
     Attributes:
-        folder: folder of the two :data:`FILES`.
+        folder: folder of the :data:`FILES`: a script and a program for the processor, and the same for the GPU.
         version: version of onnxruntime-web.
         sha256: hash of each file, by name.
     """
@@ -44,7 +45,7 @@ def wanted_version() -> str:
 
 
 def install_web_runtime() -> WebRuntime:
-    """Install the runtime with npm and copy its two files to the cache; the lock file has every package's hash.
+    """Install the runtime with npm and copy its files to the cache; the lock file has every package's hash.
 
     Raises:
         ScarletError: npm is missing or fails.

@@ -1,6 +1,7 @@
 // The page: has the worker measure, shows and posts the results, and keeps them in the session over a reload.
 
 import { colour, draw } from "/page/chart.js";
+import { findGpu } from "/page/gpu.js";
 import { percentile, timerStep, variation } from "/page/numbers.js";
 import { read } from "/page/picture.js";
 
@@ -13,7 +14,13 @@ stored.posted ??= {};
 const store = () => { sessionStorage.kept = JSON.stringify(stored); };
 sessionStorage.token = token;
 
-let catalog, worker, measuring = false, posting = Promise.resolve();
+const PROVIDERS = { wasm: "the processor, in WebAssembly", webgpu: "the GPU, by WebGPU" };
+let catalog, gpu, worker, provider, measuring = false, posting = Promise.resolve();
+
+const key = (model, where) => `${model}:${where}`; // of what is stored of a network on a provider
+const measured = () => catalog.models.filter((model) => model.measured);
+const rows = () => Object.keys(PROVIDERS).flatMap((where) => measured().map((model) => [model, where]));
+const left = (where) => measured().filter((model) => !stored.posted[key(model.id, where)]);
 
 async function api(path, body) {
   const headers = { Authorization: `Bearer ${token}`, "X-Client": stored.client };
@@ -29,6 +36,7 @@ const browser = () => ({
   platform: (navigator.userAgentData?.platform || navigator.platform || "unknown").slice(0, 80),
   secure_context: isSecureContext, cross_origin_isolated: globalThis.crossOriginIsolated === true,
   timer_ms: Math.min(timerStep(), 100), hash: globalThis.crypto?.subtle ? "subtle" : "script",
+  gpu: gpu?.name ?? null, gpu_in_software: gpu?.software ?? null,
 });
 
 async function deviceName() {
@@ -39,52 +47,72 @@ async function deviceName() {
 
 const say = (text) => { $("state").textContent = text; };
 
-function startWorker() {
+function startWorker(where = "wasm") {
   worker?.terminate();
+  provider = where;
   worker = new Worker("/page/worker.js", { type: "module" });
   worker.onmessage = ({ data }) => HANDLERS[data.kind](data);
   worker.onerror = (event) => HANDLERS.error({ verb: "worker", reason: event.message });
-  worker.postMessage({ verb: "begin", token, client: stored.client, threads: +$("threads").value });
+  worker.postMessage({ verb: "begin", token, client: stored.client, threads: +$("threads").value, provider });
 }
 
 function start() {
   stored.device = $("device").value.trim() || stored.device;
   stored.threads = +$("threads").value;
+  stored.providers = gpu.name ? $("provider").value.split(" ") : ["wasm"];
   stored.running = measuring = true;
   store();
   $("start").disabled = true;
-  startWorker();
-  const models = catalog.models.filter((model) => model.measured && !stored.posted[model.id]);
-  worker.postMessage({ verb: "measure", models, settings: catalog.settings, known: stored.samples });
+  measureNext();
+}
+
+// Measures on one provider after the other, so that they do not slow each other down.
+function measureNext() {
+  const where = stored.providers.find((one) => left(one).length);
+  if (!where) return finish();
+  startWorker(where);
+  const models = left(where), known = {};
+  for (const { id } of models) if (stored.samples[key(id, where)]) known[id] = stored.samples[key(id, where)];
+  return worker.postMessage({ verb: "measure", models, settings: catalog.settings, known });
+}
+
+function finish() {
+  measuring = stored.running = false;
+  $("progress").value = 1;
+  $("start").textContent = "Measure again";
+  $("start").disabled = false;
+  say("Done.");
+  store();
 }
 
 const HANDLERS = {
   state: ({ text }) => say(text),
   samples({ model, samples, openings, per, done }) {
-    stored.samples[model] = { samples, openings, per };
+    stored.samples[key(model, provider)] = { samples, openings, per };
     store();
     $("progress").value = done;
-    say(`Measuring, ${Math.round(100 * done)} %`);
-    draw($("chart"), catalog.models.filter((m) => m.measured).map((m) => stored.samples[m.id]?.samples ?? []));
+    say(`Measuring on ${PROVIDERS[provider]}, ${Math.round(100 * done)} %`);
+    draw($("chart"), rows().map(([one, where]) => stored.samples[key(one.id, where)]?.samples ?? []));
   },
   failed({ model, reason }) {
-    stored.posted[model] = { failed: reason };
+    stored.posted[key(model, provider)] = { failed: `On ${PROVIDERS[provider]}: ${reason}` };
     store();
     showCards();
   },
   measured(result) {
-    posting = posting.then(() => postRecord(result));
+    const where = provider;
+    posting = posting.then(() => postRecord(result, where));
   },
   async done() {
     await posting;
-    measuring = stored.running = false;
-    $("progress").value = 1;
-    $("start").textContent = "Measure again";
-    $("start").disabled = false;
-    say("Done.");
-    store();
+    measureNext();
   },
   error({ verb, reason }) {
+    if (measuring && provider === "webgpu") { // what the processor has measured stays
+      for (const model of left(provider)) HANDLERS.failed({ model: model.id, reason });
+      HANDLERS.done();
+      return;
+    }
     say(`${verb}: ${reason}`);
     measuring = stored.running = false;
     store();
@@ -102,21 +130,21 @@ const HANDLERS = {
   group: (result) => groupDone(result),
 };
 
-async function postRecord(result) {
+async function postRecord(result, where) {
   const { settings } = catalog;
   try {
     const answer = await api("/records", {
       client: stored.client, device: stored.device, model: result.model, sha256: result.hash,
-      golden_error: result.error, load_ms: result.loadMs, first_ms: result.firstMs, samples_ms: result.samples,
+      provider: where, provider_nodes: result.nodes, golden_error: result.error, load_ms: result.loadMs, first_ms: result.firstMs, samples_ms: result.samples,
       opening_of_sample: result.openings,
       browser: browser(), method: {
         threads: stored.threads, warmup: settings.warmup, burst: settings.burst, runs: settings.runs,
         seconds: settings.seconds, runs_per_sample: result.per, openings: result.openings.at(-1) + 1,
       },
     });
-    stored.posted[result.model] = { device: answer.device };
+    stored.posted[key(result.model, where)] = { device: answer.device, nodes: result.nodes };
   } catch (error) {
-    stored.posted[result.model] = { failed: `The computer did not take this result: ${error.message}` };
+    stored.posted[key(result.model, where)] = { failed: `The computer did not take this result: ${error.message}` };
   }
   store();
   showCards();
@@ -130,11 +158,12 @@ function element(tag, text, name = "") {
 }
 
 function showCards() {
-  const cards = catalog.models.filter((model) => model.measured && stored.posted[model.id]).map((model) => {
-    const { failed, device } = stored.posted[model.id], own = stored.samples[model.id]?.samples ?? [];
-    const card = element("article", "", failed ? "card bad" : "card");
-    const title = element("h3", model.label);
-    title.style.setProperty("color", colour(catalog.models.indexOf(model)));
+  const cards = rows().map(([model, where], index) => {
+    const posted = stored.posted[key(model.id, where)], own = stored.samples[key(model.id, where)]?.samples ?? [];
+    if (!posted) return null;
+    const { failed, device, nodes } = posted, card = element("article", "", failed ? "card bad" : "card");
+    const title = element("h3", where === "wasm" ? model.label : `${model.label} on ${PROVIDERS[where]}`);
+    title.style.setProperty("color", colour(index));
     card.append(title);
     if (failed) {
       card.append(element("p", failed));
@@ -146,9 +175,13 @@ function showCards() {
       `${own.length} samples, variation ${(100 * cv).toFixed(1)} %${cv > 0.05 ? ", unstable" : ""}`),
     element("p", `${model.precision}, ${model.form}; ${stored.threads} thread${stored.threads > 1 ? "s" : ""}; ` +
       `saved as ${device}`));
+    if (nodes) {
+      const words = Object.entries(nodes).map(([name, count]) => `${count} on ${name}`);
+      card.append(element("p", `nodes: ${words.join(", ")}; ${gpu?.name ?? "GPU"}${gpu?.software ? ", in software" : ""}`));
+    }
     return card;
   });
-  $("cards").replaceChildren(...cards);
+  $("cards").replaceChildren(...cards.filter(Boolean));
 }
 
 const classifier = () => catalog.models.find((model) => model.labels && model.preprocessing);
@@ -157,7 +190,7 @@ async function classifyImage(source) {
   const model = classifier(), { preprocessing, input } = model;
   try {
     const fed = await read(source, $("seen"), preprocessing, input.type);
-    if (!worker) startWorker();
+    if (!worker || (provider !== "wasm" && !measuring)) startWorker();
     // What the camera sees keeps its last answer until the next one is there.
     if ($("result").hidden || $("video").hidden) $("answers").replaceChildren(element("li", "…"));
     $("result").hidden = false;
@@ -214,7 +247,7 @@ async function startTable() {
   stored.table = true;
   store();
   $("table-start").disabled = true;
-  if (!worker) startWorker();
+  if (!worker || provider !== "wasm") startWorker();
   await nextGroup().catch((error) => HANDLERS.error({ verb: "table", reason: error.message }));
 }
 
@@ -233,6 +266,11 @@ async function open() {
   $("threads").value = Math.min(asked, most);
   $("where").textContent = isolated ? "This page is secure and isolated, so it has threads and a fine clock."
     : "This page has one thread and a coarse clock, because it is not secure; several runs are timed together.";
+  gpu = await findGpu();
+  $("gpu").textContent = gpu.words;
+  $("provider-label").hidden = !gpu.name;
+  // A GPU of software is slower than the processor that it runs on.
+  $("provider").value = stored.providers?.join(" ") ?? (gpu.name && !gpu.software ? "wasm webgpu" : "wasm");
   const model = classifier();
   $("picture-section").hidden = !model;
   if (model) {

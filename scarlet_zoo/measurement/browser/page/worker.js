@@ -1,16 +1,29 @@
-// Runs and times networks in a worker, so that the page stays responsive.
+// Runs and times networks in a worker, so that the page stays responsive: on the processor, or by WebGPU.
 
-import * as ort from "/ort/ort.wasm.bundle.min.mjs";
 import { runsPerSample, timerStep } from "/page/numbers.js";
 import { sha256 } from "/page/sha256.js";
 
-let headers, ready;
+let headers, ready, ort, options, listening;
 
-function begin({ token, client, threads }) {
+const RUNTIMES = {
+  wasm: ["/ort/ort.wasm.bundle.min.mjs", "/ort/ort-wasm-simd-threaded.wasm"],
+  webgpu: ["/ort/ort.webgpu.bundle.min.mjs", "/ort/ort-wasm-simd-threaded.asyncify.wasm"],
+};
+
+// The runtime keeps the console's functions when it is loaded, and says only there which node runs where.
+for (const name of ["debug", "log", "info", "warn", "error"]) {
+  const own = console[name].bind(console);
+  console[name] = (...said) => (listening ? listening.push(said.join(" ")) : own(...said));
+}
+
+async function begin({ token, client, threads, provider }) {
   headers = { Authorization: `Bearer ${token}`, "X-Client": client };
-  ort.env.wasm.wasmPaths = { wasm: "/ort/ort-wasm-simd-threaded.wasm" };
+  const [script, wasm] = RUNTIMES[provider];
+  ort = await import(script);
+  ort.env.wasm.wasmPaths = { wasm };
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "error";
+  options = { executionProviders: [provider], graphOptimizationLevel: "all" };
 }
 
 async function bytes(path) {
@@ -19,7 +32,6 @@ async function bytes(path) {
   return answer.arrayBuffer();
 }
 
-const OPTIONS = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
 const ARRAYS = { float32: Float32Array, uint8: Uint8Array };
 
 function randomFeeds(session) {
@@ -33,13 +45,28 @@ function randomFeeds(session) {
   return feeds;
 }
 
+// How many nodes of a network run on which provider, as the runtime says it while it opens the network.
+async function placements(file) {
+  listening = [];
+  try {
+    const session = await ort.InferenceSession.create(new Uint8Array(file), { ...options, logSeverityLevel: 0 });
+    await session.release();
+    const found = listening.map((line) => line.match(/placed on \[(\w+)\]\. Number of nodes: (\d+)/)).filter(Boolean);
+    return Object.fromEntries(found.map(([, name, count]) => [name, Number(count)]));
+  } finally {
+    listening = undefined;
+  }
+}
+
 // Opens a network and checks its outputs against the host's.
 async function open(model) {
   const file = await bytes(`/models/${model.id}/file`);
   const hash = await sha256(file);
   if (hash !== model.sha256) throw new Error("got a file with another hash than the catalog names");
+  const nodes = options.executionProviders[0] === "webgpu" ? await placements(file) : null;
+  if (nodes && !nodes.WebGpuExecutionProvider) throw new Error("none of its nodes runs by WebGPU");
   const loading = performance.now();
-  const session = await ort.InferenceSession.create(new Uint8Array(file), OPTIONS);
+  const session = await ort.InferenceSession.create(new Uint8Array(file), options);
   const loadMs = performance.now() - loading;
   const { name, type, shape } = model.input;
   const data = new ARRAYS[type](await bytes(`/models/${model.id}/input`));
@@ -56,7 +83,7 @@ async function open(model) {
   if (!(error <= model.tolerance)) {
     throw new Error(`its outputs differ from the host's by ${error.toPrecision(2)} of their range`);
   }
-  return { model, session, feeds, hash, loadMs, firstMs, error };
+  return { model, session, feeds, hash, loadMs, firstMs, error, nodes };
 }
 
 async function timed(session, feeds, runs) {
@@ -96,8 +123,8 @@ async function measure({ models, settings, known }) {
     }
   }
   for (const workload of workloads) {
-    const { model, hash, loadMs, firstMs, error, samples, openings, per } = workload;
-    post("measured", { model: model.id, hash, loadMs, firstMs, error, samples, openings, per, stepMs });
+    const { model, hash, loadMs, firstMs, error, samples, openings, per, nodes } = workload;
+    post("measured", { model: model.id, hash, loadMs, firstMs, error, samples, openings, per, stepMs, nodes });
     await workload.session.release();
   }
   post("done", {});
@@ -108,7 +135,7 @@ async function tableGroup({ files, runs, burst }) {
   for (const name of files) {
     const file = await bytes(`/table/files/${name}`);
     hashes.push(await sha256(file));
-    sessions.push(await ort.InferenceSession.create(new Uint8Array(file), OPTIONS));
+    sessions.push(await ort.InferenceSession.create(new Uint8Array(file), options));
   }
   const all = sessions.map((session) => ({ session, feeds: randomFeeds(session), samples: [] }));
   const stepMs = timerStep();
