@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import timm
@@ -25,6 +26,9 @@ from scarlet_zoo.utils.files import cache_folder, file_sha256
 
 KEPT = Path(__file__).parent.parent / ".venv" / "cache"
 OLD_ORT = "ort==1.22.1"
+# A package of Kotlin for notebooks, which holds the whole compiler, and its SHA-256.
+KOTLIN = "kotlin_jupyter_kernel-0.19.0.944-py3-none-any.whl"
+KOTLIN_SHA256 = "dc654a426a28e6621aeb0bd7772d268a9a877aabae4a17b73383752a416281a3"
 # SHA-256 of timm's source distributions, by version; of another version they are not unpacked.
 TIMM_SOURCES = {"1.0.31": "baa0b333339c46d3d6d4965d99b69f5053afed71210e8f433d7ea5ee6a18f0ec"}
 EMULATORS = all(map(shutil.which, ("qemu-aarch64-static", "qemu-x86_64-static", "apt-get", "dpkg-deb")))
@@ -78,6 +82,32 @@ def timm_tests():
     return folder
 
 
+def kotlin_compiler():
+    """The folder of jars of a Kotlin compiler.
+
+    Raises:
+        ScarletError: it cannot be had, or is not the one that is known.
+    """
+    folder = KEPT.with_name("kotlin")
+    jars = folder / "run_kotlin_kernel" / "jars"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "fetching.lock"):
+        if jars.is_dir():
+            return jars
+        wanted = folder / "wanted.txt"
+        wanted.write_text(f"kotlin-jupyter-kernel==0.19.0.944 --hash=sha256:{KOTLIN_SHA256}\n")
+        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest",
+                 str(folder), "--require-hashes", "--requirement", str(wanted)]  # fmt: skip
+        done = subprocess.run(fetch, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ScarletError(f"a Kotlin compiler cannot be fetched: {done.stderr.strip().splitlines()[-1:]}")
+        with tempfile.TemporaryDirectory(dir=folder) as own, zipfile.ZipFile(folder / KOTLIN) as wheel:
+            wheel.extractall(own, [name for name in wheel.namelist() if name.endswith(".jar")])
+            (Path(own) / "run_kotlin_kernel").replace(jars.parent)
+        (folder / KOTLIN).unlink()
+    return jars
+
+
 def unpack(archive, digest, folder):
     """Unpack a tar archive into a folder, once its digest is the one that is wanted; nothing gets outside.
 
@@ -107,6 +137,8 @@ def main():
         os.environ["XDG_CACHE_HOME"] = str(KEPT)
         _make(OLD_ORT, lambda: interpreter_of(OLD_ORT))
         _make("timm's own tests", timm_tests)
+        if shutil.which("java") and shutil.which("javac"):
+            _make("a Kotlin compiler", kotlin_compiler)
         _make("kernels of training", compiled_kernels)
 
 

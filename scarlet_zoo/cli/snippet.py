@@ -20,18 +20,20 @@ def register(app: typer.Typer) -> None:
 
 
 def print_snippet(
-    file: Annotated[Path, typer.Argument(help="An ONNX file that 'export' or 'deploy' wrote.")],
+    file: Annotated[
+        Path, typer.Argument(help="A file for ONNX Runtime, LiteRT or Core ML that 'export' or 'deploy' wrote.")
+    ],
     lang: Lang,
     as_json: Json = False,
 ) -> None:
     """Print source code that loads a file in an app.
 
-    The code contains the preprocessing and the labels of this file.
+    The code contains the preprocessing and the labels of this file. LiteRT files have Kotlin, Core ML files Swift, and
+    ONNX files all languages.
     """
-    from scarlet_zoo.deployment.snippets.render import LANGUAGES, snippet
-    from scarlet_zoo.graph.artifact import read_artifact
+    from scarlet_zoo.deployment.snippets.render import LANGUAGES, snippet_of_file
 
-    code = snippet(read_artifact(file), lang)
+    code = snippet_of_file(file, lang)
     value = {"lang": lang, "file": str(file), "code": code, "executed": LANGUAGES[lang].executed}
 
     def render(console: Console) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 
 import onnx
 
 from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.data.stated import stated_labels
+from scarlet_zoo.deployment.runtimes.registry import runtime_of
+from scarlet_zoo.deployment.runtimes.runner import read_description
 from scarlet_zoo.deployment.snippets.literals import comment, literal
 from scarlet_zoo.errors import ArtifactError, ScarletError
-from scarlet_zoo.graph.artifact import Artifact
+from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.graph.strange import of_strange_file
 
@@ -26,22 +30,24 @@ class Language:
     """A programming language that snippets are written in.
 
     Attributes:
-        template: name of its template in this package.
+        template: name of its template in this package, for ONNX Runtime.
         executed: whether this project's tests run the snippet on a photograph with ONNX Runtime.
         suffix: suffix of a float32 literal.
         sine: name of its sine function; empty where the snippet uses the platform's own resize.
+        others: names of its templates for other runtimes, by the runtime.
     """
 
     template: str
     executed: bool
     suffix: str = ""
     sine: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 LANGUAGES: Mapping[str, Language] = MappingProxyType(
     {
-        "kotlin": Language("kotlin.kt.txt", executed=False, suffix="f"),
-        "swift": Language("swift.swift.txt", executed=False),
+        "kotlin": Language("kotlin.kt.txt", executed=False, suffix="f", others={"litert": "litert.kt.txt"}),
+        "swift": Language("swift.swift.txt", executed=False, others={"coreml": "coreml.swift.txt"}),
         "cpp": Language("cpp.cpp.txt", executed=False, suffix="f", sine="std::sin"),
         "js": Language("js.mjs.txt", executed=True, sine="Math.sin"),
         "python": Language("python.py.txt", executed=True),
@@ -57,9 +63,44 @@ _MARKS = re.compile(r"@([A-Z_]+)@")
 _CONDITION = re.compile(r"@(\w+) ")
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a snippet says of a file."""
+
+    path: Path
+    weights: str
+    preprocessing: Preprocessing
+    labels: Sequence[str]
+
+
+def snippet_of_file(path: Path, lang: str) -> str:
+    """The source text of a program that loads a file of any runtime, as :func:`snippet`.
+
+    Raises:
+        ArtifactError: as for :func:`snippet`; or the file lacks the description that belongs beside it.
+        ScarletError: as for :func:`snippet`; or the language has no template for the file's runtime.
+    """
+    runtime = runtime_of(path)
+    if runtime is None:
+        return snippet(read_artifact(path), lang)
+    language = _language(lang)
+    if runtime not in language.others:
+        known = [name for name, one in LANGUAGES.items() if runtime in one.others]
+        wanted = f"--lang {' or '.join(known)}" if known else "a file of ort, litert or coreml"
+        raise ScarletError(f"{path}: got no {lang} snippet for {runtime}, wanted {wanted}")
+    described = read_description(path)
+    feed = _usable(path, described.preprocessing)
+    if described.shape != (1, 3, *feed.size) or list(described.outputs) != ["logits"]:
+        got = f"{described.shape} to {' '.join(described.outputs)}"
+        raise ArtifactError(f"{path}: takes {got}, wanted a classifier of one image: {(1, 3, *feed.size)} to logits")
+    metadata = described.metadata
+    facts = _Facts(path, metadata.get("weights", "unknown"), feed, stated_labels(metadata, path) or ())
+    return _filled(language.others[runtime], facts, lang, uint8=False)
+
+
 @of_strange_file("described")
 def snippet(artifact: Artifact, lang: str) -> str:
-    """The source text of a program that loads a file, prepares one image and names its five likeliest labels.
+    """The source text of a program that loads an ONNX file, prepares one image and names its five likeliest labels.
 
     Args:
         artifact: a classifier that describes its preprocessing.
@@ -69,9 +110,7 @@ def snippet(artifact: Artifact, lang: str) -> str:
         ArtifactError: the file is not a classifier of RGB images, or does not describe its preprocessing.
         ScarletError: no such language, or its template has no resize with the file's interpolation.
     """
-    if lang not in LANGUAGES:
-        raise ScarletError(f"language {lang!r}: unknown, wanted one of {' '.join(LANGUAGES)}")
-    language = LANGUAGES[lang]
+    language = _language(lang)
     preprocessing = _preprocessing(artifact)
     if language.sine and preprocessing.interpolation not in _KERNELS:
         raise ScarletError(
@@ -80,14 +119,26 @@ def snippet(artifact: Artifact, lang: str) -> str:
         )
     uint8 = artifact.metadata.get("input_layout") == _NHWC
     _check_graph(artifact, preprocessing, uint8)
-    height, width = preprocessing.size
+    facts = _Facts(artifact.path, artifact.weights, preprocessing, _labels(artifact))
+    return _filled(language.template, facts, lang, uint8=uint8)
+
+
+def _language(lang: str) -> Language:
+    if lang not in LANGUAGES:
+        raise ScarletError(f"language {lang!r}: unknown, wanted one of {' '.join(LANGUAGES)}")
+    return LANGUAGES[lang]
+
+
+def _filled(name: str, facts: _Facts, lang: str, *, uint8: bool) -> str:
+    """A template with the facts of a file in it."""
+    height, width = facts.preprocessing.size
     flags = {
         "uint8" if uint8 else "float",
         "square" if height == width else "oblong",
-        *({"random"} if artifact.weights.startswith("random") else ()),
+        *({"random"} if facts.weights.startswith("random") else ()),
     }
-    values = _values(artifact, preprocessing, lang)
-    template = resources.files(__package__).joinpath(language.template).read_text(encoding="utf-8")
+    values = _values(facts, lang)
+    template = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
     # In one pass, so that a mark in the file's metadata is not replaced.
     return _MARKS.sub(lambda mark: values[mark[1]], _select(template, flags))
 
@@ -104,17 +155,17 @@ def _select(template: str, flags: set[str]) -> str:
     return "".join(selected)
 
 
-def _values(artifact: Artifact, preprocessing: Preprocessing, lang: str) -> dict[str, str]:
+def _values(facts: _Facts, lang: str) -> dict[str, str]:
     """The text that replaces each mark of a template."""
-    language = LANGUAGES[lang]
-    name = artifact.path.name
+    language, preprocessing = LANGUAGES[lang], facts.preprocessing
+    name = facts.path.name
     resized = [math.floor(side / preprocessing.crop) for side in preprocessing.size]
     kernel = _KERNELS.get(preprocessing.interpolation, "")
-    labels = _labels(artifact)
     return {
         "FILE": literal(name, lang),
+        "STEM": literal(facts.path.stem, lang),
         "FILE_TEXT": comment(name),
-        "WEIGHTS_TEXT": comment(artifact.weights),
+        "WEIGHTS_TEXT": comment(facts.weights),
         "HEIGHT": str(preprocessing.size[0]),
         "WIDTH": str(preprocessing.size[1]),
         "SHORT": str(resized[0]),
@@ -126,7 +177,7 @@ def _values(artifact: Artifact, preprocessing: Preprocessing, lang: str) -> dict
         "FILTER": preprocessing.interpolation.upper(),
         "REACH": str(_REACH.get(preprocessing.interpolation, "")),
         "KERNEL": kernel.format(sine=language.sine, pi=repr(math.pi)),
-        "LABELS": ", ".join(literal(label, lang) for label in labels),
+        "LABELS": ", ".join(literal(label, lang) for label in facts.labels),
     }
 
 
@@ -134,11 +185,16 @@ def _preprocessing(artifact: Artifact) -> Preprocessing:
     described = artifact.preprocessing
     if described is None:
         raise ArtifactError(f"{artifact.path}: does not describe its preprocessing, wanted a file that export wrote")
+    return _usable(artifact.path, described)
+
+
+def _usable(path: Path, described: Preprocessing) -> Preprocessing:
+    """The preprocessing of a file, where a template can be filled with it."""
     if described.channels != 3:
-        raise ArtifactError(f"{artifact.path}: takes {described.channels} channels, wanted 3, a network for RGB images")
+        raise ArtifactError(f"{path}: takes {described.channels} channels, wanted 3, a network for RGB images")
     numbers = (*described.mean, *described.std, max(described.size) / described.crop)
     if not all(map(math.isfinite, numbers)) or not all(described.std) or min(described.size) < 1:
-        raise ArtifactError(f"{artifact.path}: preprocessing: got {described.to_json()}, wanted usable numbers")
+        raise ArtifactError(f"{path}: preprocessing: got {described.to_json()}, wanted usable numbers")
     return described
 
 
