@@ -74,6 +74,12 @@ IN_VAIN = {
         ("validate", "scarlet_mini_s", "{parts}", "--split", "test", "--validation", 5),
         ("search", "--space", "scarlet-mini", "--objectives", "macs,params", "--validation", 50, "--out", "{out}"),
     ],
+    "--provider": [
+        ("predict", "scarlet_mini_s", ROOT / "README.md", "--provider", "CPU"),
+        ("validate", "scarlet_mini_s", "{plain}", "--provider", "CPU"),
+        ("lut", "build", "--save", "{out}", "--bundle", "b", "--measured", "m", "--provider", "CPU"),
+        ("device", "run", "net.tflite", "--benchmark-model", ROOT / "README.md", "--provider", "CPU", "--out", "{out}"),
+    ],
     "--lut": [
         ("search", "--space", "scarlet-mini", "--objectives", "macs,params", "--lut", "t.json", "--out", "{out}")
     ],
