@@ -173,3 +173,22 @@ def test_large_images_are_fewer(monkeypatch):
     assert len(calibration_images(feed)) == 10
     monkeypatch.setattr(loading, "_CALIBRATION_PIXELS", 1)
     assert len(calibration_images(feed)) == 5
+
+
+def test_the_first_number_that_is_too_large_is_refused(monkeypatch):
+    with pytest.raises(ArchError, match=r"got 1,024 candidates, wanted fewer than 1,024"):
+        space_of({"name": "mine", "stages": [[16, 2, 2]], "kernel_sizes": ODD, "expand_ratios": list(range(1, 17))})
+    monkeypatch.setattr(limits, "MOST_TOKENS", 10)
+    limits.check_sets(3, 3, "here")  # 3 + 3 + 1
+    with pytest.raises(ArchError, match=r"^here: got sets of up to 2 of 4 paths, which are 10, wanted fewer than 10$"):
+        limits.check_sets(4, 2, "here")
+
+
+def test_a_declaration_reaches_every_field_of_its_space():
+    told = {"name": "mine", "stages": [[16, 2, 2]], "in_chans": 1, "input_size": 40, "num_classes": 7, "stem_width": 11,
+            "first_width": 13, "head_width": 17, "stem_stride": 1, "activation": "silu", "edge_activation": "relu",
+            "mean": [0.3], "std": [0.4], "crop": 0.9}  # fmt: skip
+    space = space_of(told)
+    got = {key: getattr(space, key) for key in told if key != "stages"}
+    assert got == {**{key: value for key, value in told.items() if key != "stages"}, "mean": (0.3,), "std": (0.4,)}
+    assert [(layer.width, layer.stride) for layer in space.layers] == [(16, 2), (16, 1)]
