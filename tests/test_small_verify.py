@@ -16,7 +16,7 @@ from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.parity import FLOAT16_WEIGHTS, FLOAT32, INT8, Tolerance, looser_of, tolerance_of
 from scarlet_zoo.deployment.verify import compare_networks
-from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.errors import ArtifactError, ScarletError
 from scarlet_zoo.graph.passes.uint8_input import take_uint8_input
 from scarlet_zoo.graph.session import OnnxNetwork
 
@@ -212,15 +212,17 @@ def test_a_file_of_pixels_is_compared_on_pixels(network, tmp_path):
     with pytest.raises(ParityError):
         verify(network, file_of(network, tmp_path / "w.onnx", change=[("w", 1.01)], pixels=True), preprocessing=FEED)
     # A source that rounds its input to pixels is compared on images of pixels, whatever the file takes.
-    same = file_of(network, tmp_path / "n.onnx")
+    same, seen = file_of(network, tmp_path / "n.onnx"), []
 
     def rounding(images):
         pixels = (images * np.reshape(FEED.std, (3, 1, 1)) + np.reshape(FEED.mean, (3, 1, 1))) * 255
         assert np.abs(pixels - pixels.round()).max() < 1e-3
+        seen.append((len(images), round(pixels.min()), round(pixels.max())))
         return numpy_of(network)(images)
 
     told = {"described": FEED, "preprocessing": FEED}
     assert compare_networks(rounding, OnnxNetwork(same), [], FLOAT32, **told, in_pixels=True).passed
+    assert seen == [(8, 0, 255), (4, 0, 255)]
     with pytest.raises(AssertionError):
         compare_networks(rounding, OnnxNetwork(same), [], FLOAT32, **told)
 
@@ -272,3 +274,57 @@ def test_what_fails_is_said_with_what_was_wanted(network, tmp_path):
     assert failures[-1] == f"top-1 agreement {agreement:.1%}, at least 100.0%"
     assert failures[0] in str(caught.value)
     assert caught.value.parity.to_dict()["cases"][0]["case"] == "photographs, batch 1"
+
+
+VECTORS = "(float[n,{side}] x) => (float[n,5] y) {{ y = Gemm <transB = 1> (x, v) }}"
+
+
+def vectors(path, factor=1.0, side=6, half=False):
+    """A file whose input is no image."""
+    weight = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float16 if half else np.float32)
+    weight[0] *= factor
+    text = VECTORS.format(side=side)
+    text = text.replace("y = Gemm", "w = Cast <to = 1> (v) y = Gemm").replace("(x, v)", "(x, w)") if half else text
+    onnx.save(ir.serde.serialize_model(graph_of(text, v=weight)), path)
+    return path
+
+
+@pytest.mark.parametrize(("side", "shapes"), [(6, ()), ("k", ("1,6",)), ("k", ("x=2,6",))])
+def test_files_of_other_inputs_are_compared_on_random_ones(side, shapes, tmp_path):
+    one, same = (vectors(tmp_path / f"{name}.onnx", side=side) for name in ("one", "same"))
+    assert verify(one, same, shapes=shapes).passed
+    with pytest.raises(ParityError, match=r"other\.onnx"):
+        verify(one, vectors(tmp_path / "other.onnx", 1.01, side), shapes=shapes)
+    if shapes:
+        with pytest.raises(ArtifactError, match="x"):
+            verify(one, same)
+
+
+def test_the_looser_precision_of_two_files_counts(tmp_path):
+    plain, rough = vectors(tmp_path / "plain.onnx"), vectors(tmp_path / "rough.onnx", half=True)
+    assert verify(plain, rough).tolerance == verify(rough, plain).tolerance == FLOAT16_WEIGHTS
+    assert verify(plain, vectors(tmp_path / "same.onnx")).tolerance == FLOAT32
+    assert verify(rough, plain, tolerance=INT8).tolerance == INT8
+
+
+def test_a_preprocessing_may_be_named(network, path):
+    parity = verify(network, path, preprocessing="imagenet")
+    assert parity.passed
+    with pytest.raises(ScarletError, match="imagenot"):
+        verify(network, path, preprocessing="imagenot")
+
+
+def test_a_preprocessing_that_is_given_is_that_of_both_files(network, path, tmp_path):
+    pixels = file_of(network, tmp_path / "pixels.onnx", pixels=True)
+    assert verify(path, pixels, preprocessing=FEED).passed
+    with pytest.raises(ParityError):
+        verify(path, pixels, preprocessing="imagenet")
+
+
+def test_a_provider_that_is_not_there_is_told_before_anything_is_compared(network, path):
+    for reference in (network, path):
+        with pytest.raises(ArtifactError, match="wanted one of"):
+            verify(reference, path, preprocessing=FEED, provider="XNNPACK")
+    with pytest.raises(ArtifactError, match="wanted one of"):
+        verify(vectors(path.with_name("v.onnx")), path.with_name("v.onnx"), provider="XNNPACK")
+    assert verify(network, path, preprocessing=FEED, provider="cpu").provider == "CPUExecutionProvider"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from scarlet_zoo.graph.passes.batch_norm import groups_of
 from scarlet_zoo.graph.passes.rewrite import (
     RefusedError,
     Rewrite,
@@ -69,7 +70,7 @@ def _repeat(owner: ir.Node, gate: ir.Value, scales: ir.Value) -> ir.Node:
 
 
 def pad_squeeze(node: ir.Node) -> Sequence[ir.Node]:
-    """Pad the inner channels of Conv(Relu(Conv(x))) on one pixel with zeros to a multiple of 4.
+    """Pad the inner channels of Conv(Relu(Conv(x))) with kernels of one pixel with zeros to a multiple of 4.
 
     A zero filter with a zero bias gives 0, Relu(0) = 0, and the second convolution's weights for
     these channels are zero, so the function is the same. With 30 channels, as in SCARLET-A, the
@@ -86,12 +87,16 @@ def pad_squeeze(node: ir.Node) -> Sequence[ir.Node]:
     missing = -w1.shape[0] % 4
     if not missing or w1.shape[2:] != (1, 1) or w2.shape[2:] != (1, 1) or w2.shape[1] != w1.shape[0]:
         return ()
+    if groups_of(squeeze) != 1:
+        return ()
     wider = np.pad(w1, ((0, missing), (0, 0), (0, 0), (0, 0)))
     first = [constant(node, "w1", wider, w1.dtype), constant(node, "b1", np.pad(b1, (0, missing)), b1.dtype)]
     deeper = constant(node, "w2", np.pad(w2, ((0, 0), (0, missing), (0, 0), (0, 0))), w2.dtype)
-    new_squeeze = ir.node("Conv", [squeeze.inputs[0], *first])
+    own, other = ({name: attribute.value for name, attribute in conv.attributes.items()} for conv in (squeeze, node))
+    new_squeeze = ir.node("Conv", [squeeze.inputs[0], *first], own)
     new_relu = ir.node("Relu", [new_squeeze.outputs[0]])
-    return new_squeeze, new_relu, ir.node("Conv", [new_relu.outputs[0], deeper, constant(node, "b2", b2, b2.dtype)])
+    second = [new_relu.outputs[0], deeper, constant(node, "b2", b2, b2.dtype)]
+    return new_squeeze, new_relu, ir.node("Conv", second, other)
 
 
 BLOCK: tuple[Rewrite, ...] = (pad_squeeze, spread_gate)
