@@ -175,10 +175,16 @@ def nodes_of_profile(path: str | os.PathLike[str]) -> dict[str, int]:
     """The number of nodes that ran on each execution provider, by ONNX Runtime's profile of a session.
 
     A provider that compiles a part of the graph runs that part as one node.
+
+    Raises:
+        MeasurementError: the file is no such profile.
     """
-    events = json.loads(Path(path).read_text(encoding="utf-8", errors="replace"))
-    ran = {(event["name"], event["args"].get("node_index")): str(event["args"]["provider"]) for event in events
-           if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")}  # fmt: skip
+    try:
+        events = json.loads(Path(path).read_text(encoding="utf-8", errors="replace"))
+        ran = {(event["name"], event["args"].get("node_index")): str(event["args"]["provider"]) for event in events
+               if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")}  # fmt: skip
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise MeasurementError(f"{path}: is no profile of ONNX Runtime: {type(error).__name__}") from error
     return dict(Counter(ran.values()))
 
 

@@ -146,6 +146,16 @@ def test_the_nodes_of_a_real_profile_are_counted():
         Provider.parse("XNNPACK").check_nodes(nodes_of_profile(PROFILE), Path("mix.onnx"))
 
 
+@pytest.mark.parametrize("text", [
+    "", "{", "5", "[5]", '[{"cat": "Node"}]', '[{"cat": "Node", "name": 5, "args": {}}]', "[" * 9999,
+    '[{"cat": "Node", "name": "a_kernel_time", "args": {"provider": "P", "node_index": []}}]',
+])  # fmt: skip
+def test_what_is_no_profile_is_refused(text, tmp_path):
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(MeasurementError, match=r"p\.json: is no profile of ONNX Runtime"):
+        nodes_of_profile(tmp_path / "p.json")
+
+
 @pytest.fixture(scope="module")
 def record():
     (found,) = json.loads((ROOT / "tests" / "data" / "v0_1_0" / "record.json").read_text())

@@ -47,6 +47,18 @@ iteration:3,time_cost:0.00338
 Total inference requests: 4
 Average inference time cost: 3.3 ms
 """
+BENCHMARK_MODEL = """INFO: Replacing 539 out of 548 node(s) with delegate (TfLiteXNNPackDelegate) node, yielding 19 partitions for subgraph 0.
+INFO: Explicitly applied XNNPACK delegate, and the model graph will be partially executed by the delegate w/ 19 delegate kernels.
+INFO: Initialized session in 92.318ms.
+INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if exceeding 150 seconds.
+INFO: count=3 first=235158 curr=200386 min=199462 max=235158 avg=211669 std=16613 p5=199462 median=200386 p95=235158
+INFO: Running benchmark for at least 25 iterations and at least 1 seconds but terminate if exceeding 150 seconds.
+INFO: count=25 first=187533 curr=140990 min=140071 max=195121 avg=145528 std=13583 p5=140545 median=141253 p95=187533
+INFO: Inference timings in us: Init: 92318, First inference: 235158, Warmup (avg): 211669, Inference (avg): 145528
+"""  # noqa: E501
+EXECUTOR_RUNNER = """I 00:00:00.005262 executorch:executor_runner.cpp:251] Method loaded.
+I 00:00:00.006576 executorch:executor_runner.cpp:284] Model executed successfully 11 time(s) in 3.191078 ms.
+"""
 STEPS = """{"step": 0, "loss": 2.3, "images": 64, "archs": ["a"]}
 {"step": 1, "loss": 2.2, "images": 64, "archs": ["b"]}
 """

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import examples
@@ -25,7 +26,7 @@ from scarlet_zoo.latency import MeasurementError, random_input, shapes_of_inputs
 from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.measurement.own_accuracies import read_accuracies
 from scarlet_zoo.measurement.phone.measure import read_answer
-from scarlet_zoo.measurement.phone.perf_tool import read_perf_test
+from scarlet_zoo.measurement.phone.perf_tool import PerfTest
 from scarlet_zoo.nas.ranking.ground_truth import read_rows
 from scarlet_zoo.nas.search.front import choose_from, load_front
 from scarlet_zoo.nas.search.journal import Journal
@@ -177,11 +178,17 @@ def test_an_answer_of_a_phone_that_is_no_list_of_records_is_refused(answer):
 
 @pytest.mark.parametrize("time_cost", ["nan", "inf", "-1", "0", "1e300"])
 def test_a_time_that_no_run_takes_is_refused(time_cost):
-    from scarlet_zoo.latency import Settings
-
     printed = examples.PERF_TEST.replace("0.00331", time_cost)
     with pytest.raises(RecordError, match="wanted a time"):
-        read_perf_test(printed, Settings(burst=2), "net.onnx")
+        PerfTest().read(printed, 1, 3, "net.onnx")
+
+
+@pytest.mark.parametrize("name", ["benchmark_model", "executor_runner"])
+def test_a_count_of_thousands_of_digits_is_none(name):
+    text = {"benchmark_model": examples.BENCHMARK_MODEL, "executor_runner": examples.EXECUTOR_RUNNER}[name]
+    for number in ("count=25", "Replacing 539", "successfully 11"):
+        with suppress(RecordError):
+            PARSERS[name].read(text.replace(number, number + "0" * 5000))
 
 
 @pytest.mark.parametrize("lines", [LONG, f"-{LONG}", TWO, "x", "10" * 200])

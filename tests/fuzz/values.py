@@ -10,7 +10,7 @@ import hostile
 import typer
 from parser import Parser, json_of, of_file, text_of, toml_of
 
-from scarlet_zoo.latency import Settings, shapes_of_inputs
+from scarlet_zoo.latency import MeasurementError, Provider, shapes_of_inputs
 
 
 def _read_json(text):
@@ -215,11 +215,34 @@ def _read_adb(answers):
     assert about.cores > 0
 
 
-def _read_perf_test(text):
-    from scarlet_zoo.measurement.phone.perf_tool import read_perf_test
+def _session(found):
+    """What a program printed, as it goes into a record."""
+    numbers = [*found.samples_ms, found.load_ms, found.first_ms]
+    assert all(0 < number < 1e13 for number in numbers)
+    json.dumps([*numbers, found.runs_per_sample, dict(found.conditions)], allow_nan=False)
 
-    found = read_perf_test(text, Settings(burst=2), "net.onnx")
-    json.dumps(found, allow_nan=False)
+
+def _read_perf_test(text):
+    from scarlet_zoo.measurement.phone.perf_tool import PerfTest
+
+    _session(PerfTest().read(text, 1, 3, "net.onnx"))
+
+
+def _read_benchmark_model(text):
+    from scarlet_zoo.measurement.phone.litert_tool import BenchmarkModel
+
+    _session(BenchmarkModel().read(text, 25, "net.tflite"))
+
+
+def _read_executor_runner(text):
+    from scarlet_zoo.measurement.phone.executorch_tool import ExecutorRunner
+
+    _session(ExecutorRunner().difference((1.0, 0.6), text, 10, "net.pte"))
+
+
+def _read_provider(text):
+    found = Provider.parse(text)
+    assert Provider.parse(str(found)) == found
 
 
 def _read_answer(text):
@@ -270,5 +293,9 @@ VALUES = {
     "truth": Parser(lambda rng: hostile.text(rng, examples.truth()), of_file("truth.csv", _read_truth)),
     "steps": Parser(lambda rng: hostile.text(rng, examples.STEPS), of_file("steps.jsonl", _read_steps)),
     "perf_test": Parser(text_of(examples.PERF_TEST), _read_perf_test),
+    "benchmark_model": Parser(text_of(examples.BENCHMARK_MODEL), _read_benchmark_model),
+    "executor_runner": Parser(text_of(examples.EXECUTOR_RUNNER), _read_executor_runner),
+    "provider": Parser(text_of("QNN:backend_path=a.so,b=c", "xnnpack", "CPUExecutionProvider"), _read_provider,
+                       (MeasurementError,)),
     "device_answer": Parser(lambda rng: hostile.json_text(rng, [examples.record()]), _read_answer),
 }  # fmt: skip

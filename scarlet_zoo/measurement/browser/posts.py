@@ -175,7 +175,7 @@ def web_runtime_conditions(
     version: str, artifact: Artifact | None = None, provider: str = "wasm", nodes: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
     """The part of a measurement's conditions that depends on onnxruntime-web and the file that it runs."""
-    more = {} if nodes is None else {"provider_nodes": dict(nodes)}
+    more: dict[str, Any] = {} if nodes is None else {"provider_nodes": dict(nodes)}
     if artifact is None:
         return runtime_conditions("onnxruntime-web", version, provider=provider, **more)
     return runtime_conditions(

@@ -15,7 +15,7 @@ from scarlet_zoo.latency import runtime_conditions
 from scarlet_zoo.measurement.phone.programs import Job, Session, number_in, unfit
 from scarlet_zoo.measurement.workloads import described_file
 
-_EXECUTED = re.compile(r"Model executed successfully (\d+) time\(s\)(?: in (\S+) ms)?")
+_EXECUTED = re.compile(r"Model executed successfully (\d{1,9}) time\(s\)(?: in (\S+) ms)?")
 _LOADED = re.compile(r"^\w (\d\d):(\d\d):(\d\d\.\d+) executorch:[^\n]*\] Method loaded\.$", re.MULTILINE)
 # Names of backends as files hold them: a part of a graph that was delegated can run on its backend alone.
 _BACKENDS = {"XNNPACK": b"XnnpackBackend", "QNN": b"QnnBackend", "CoreML": b"CoreMLBackend", "Vulkan": b"VulkanBackend",

@@ -15,7 +15,7 @@ from scarlet_zoo.measurement.phone.programs import Job, Session, number_in, unfi
 from scarlet_zoo.measurement.workloads import described_file
 
 _LOAD = re.compile(r"Initialized session in (\S+)ms\.")
-_PHASE = re.compile(r"Running benchmark for at least \d+ iterations[^\n]*\n[^\n]*?\bcount=(\d+)([^\n]*)")
+_PHASE = re.compile(r"Running benchmark for at least \d+ iterations[^\n]*\n[^\n]*?\bcount=(\d{1,9})\b([^\n]*)")
 _TIMINGS = re.compile(
     r"Inference timings in us: Init: (\S+), First inference: (\S+), Warmup \(avg\): (\S+), Inference \(avg\): (\S+)"
 )
@@ -24,7 +24,7 @@ _APPLIED = re.compile(
     r"Explicitly applied XNNPACK delegate, and the model graph will be (completely|partially) executed by the delegate"
 )
 _NOT_APPLIED = "Though XNNPACK delegate is explicitly applied, the model graph will not be executed by the delegate"
-_REPLACED = re.compile(r"Replacing (\d+) out of (\d+) node\(s\) with delegate \(TfLiteXNNPackDelegate\)")
+_REPLACED = re.compile(r"Replacing (\d{1,9}) out of (\d{1,9}) node\(s\) with delegate \(TfLiteXNNPackDelegate\)")
 _SAME = 0.01  # of the two means that it prints with six digits
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.load import input_shapes
-from scarlet_zoo.latency import Provider, nodes_of_profile, provider_conditions, runtime_conditions
+from scarlet_zoo.latency import MeasurementError, Provider, nodes_of_profile, provider_conditions, runtime_conditions
 from scarlet_zoo.measurement.phone.programs import Job, Session, number_in, unfit
 
 _RUN = re.compile(r"^iteration:\d+,time_cost:(\S+)$", re.MULTILINE)
@@ -87,6 +87,9 @@ class PerfTest:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / _PROFILE
             local.write_bytes(job.read(names[-1]))
-            nodes = nodes_of_profile(local)
+            try:
+                nodes = nodes_of_profile(local)
+            except MeasurementError as error:
+                raise unfit(self.name, printed, job.workload.label, f"wrote {names[-1]}, wanted a profile") from error
         provider.check_nodes(nodes, job.workload.path)
         return {"provider_nodes": nodes}

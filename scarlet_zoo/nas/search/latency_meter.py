@@ -11,7 +11,7 @@ import numpy as np
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.space import SearchSpace
-from scarlet_zoo.latency import Runner, Settings
+from scarlet_zoo.latency import CPU, Runner, Settings
 from scarlet_zoo.measurement.lut.cut import network_graph
 
 _BURSTS, _BURST = 20, 5
@@ -30,13 +30,19 @@ class LatencyMeter:
         threads: intra-op threads of ONNX Runtime.
         reference_ms: latency of the reference as another meter has measured it, so that both have the same scale.
         precision: ``float32`` (the native graph variant) or ``int8``.
+        provider: execution provider of ONNX Runtime, as for :class:`scarlet_zoo.Settings`.
     """
 
     def __init__(
-        self, space: SearchSpace, threads: int, reference_ms: float | None = None, precision: str = "float32"
+        self,
+        space: SearchSpace,
+        threads: int,
+        reference_ms: float | None = None,
+        precision: str = "float32",
+        provider: str = CPU,
     ) -> None:
         self._precision = precision
-        self._settings = Settings(threads=threads, spin=False)
+        self._settings = Settings(threads=threads, spin=False, provider=provider)
         self._folder = Path(tempfile.mkdtemp(prefix="scarlet-zoo-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._reference = self._runner(Arch.of(space, (layer.tokens[0] for layer in space.layers)))

@@ -67,7 +67,8 @@ def _measured(evaluation: Evaluation, rows: list[dict[str, Any]], front: Sequenc
         return {"front_measured": False}
     from scarlet_zoo.nas.search.latency_meter import LatencyMeter
 
-    meter = LatencyMeter(evaluation.space, evaluation.threads, precision=table.stamp.precision)
+    meter = LatencyMeter(evaluation.space, evaluation.threads, precision=table.stamp.precision,
+                         provider=table.stamp.provider)  # fmt: skip
     for row, candidate in zip(rows, front, strict=True):
         row["measured_ms"] = meter(candidate.arch)
     apart = [abs(row["values"]["latency"] / row["measured_ms"] - 1) for row in rows]
