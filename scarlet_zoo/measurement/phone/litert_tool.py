@@ -63,9 +63,8 @@ class BenchmarkModel:
             raise unfit(self.name, printed, where, f"counted {runs} runs, {wanted}")
         values = dict(_VALUE.findall(rest))
         # Where all runs took the same time it prints that time as the last one, and no mean.
-        mean, said = (
-            number_in(text, self.name, where) for text in (values.get("avg", values.get("curr", "")), timings[4])
-        )
+        texts = (str(values.get("avg") or values.get("curr")), str(timings[4]))
+        mean, said = (number_in(text, self.name, where) for text in texts)
         if abs(mean - said) > _SAME * said:
             raise unfit(self.name, printed, where, f"printed the means {mean:g} and {said:g} us, wanted the same twice")
         first = number_in(timings[2], self.name, where)
