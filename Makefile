@@ -79,7 +79,8 @@ audit: install-dev
 	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7'
 	@.venv-audit/bin/python tests/audit.py .venv/lib/python3*/site-packages
 
-# What tests need beside packages: an arm64 Python, an old ONNX Runtime, timm's tests, compiled kernels.
+# What tests need beside packages: an arm64 Python, an old ONNX Runtime, timm's tests, a Kotlin compiler where there is
+# Java, compiled kernels.
 $(FETCHED): tests/fetch.py $(wildcard scarlet_zoo/training/kernel*.py) | install-dev emulator
 	$(BIN)/python tests/fetch.py && touch $@
 

@@ -138,10 +138,12 @@ class Provider:
                 f"{where}: got the provider {self.short}, which this ONNX Runtime ({ort.__version__}) lacks, "
                 f"wanted one of: {_providers_here()}"
             )
-        wanted = [(self.name, dict(self.options)), *([] if self.is_cpu else [CPU])]
+        own = (self.name, dict(self.options))
+        if self.is_cpu:
+            return ort.InferenceSession(model, options, providers=[own])
         # Older versions open the session on the CPU instead where a provider does not start, and print that.
         with contextlib.redirect_stdout(io.StringIO()):
-            session = ort.InferenceSession(model, options, providers=wanted, enable_fallback=0)
+            session = ort.InferenceSession(model, options, providers=[own, CPU], enable_fallback=0)
         if session.get_providers()[:1] != [self.name]:
             got = " ".join(session.get_providers())
             raise MeasurementError(f"{where}: runs on {got}, wanted {self.name}, which did not start")

@@ -17,7 +17,7 @@ PACKAGE = sorted((ROOT / "scarlet_zoo").rglob("*.py"))
 DRIVERS = sorted(path for folder in ("weights", "export", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_DRIVER = 340, 50, 120
 # Carried to a device as one file.
-LONGER = {"latency.py": 1055}
+LONGER = {"latency.py": 1065}
 
 
 def module_name(path):

@@ -96,7 +96,14 @@ def built(jars, files, tmp_path_factory):
     run("javac", "-d", folder / "stubs", *write_stubs(folder / "java"))
     (library,) = jars.glob("kotlin-stdlib-*.jar")
     classpath = f"{library}:{folder / 'stubs'}"
-    compiler = ("java", "-Xmx1g", "-cp", f"{jars}/*", "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler")
+    compiler = (
+        "java",
+        "-Xmx1g",
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        f"{jars}/*",
+        "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler",
+    )
     done = run(*compiler, "-no-stdlib", "-no-reflect", "-classpath", classpath, "-d", folder / "out",
                *folder.glob("*.kt"))  # fmt: skip
     assert "warning" not in done.stderr
