@@ -69,8 +69,8 @@ _BATCH, _NO_BATCH = (
 )
 _NAMELESS_SIDE = {"", "?", "none", "unk", "unknown"}
 # Instruction sets that decide which kernels a runtime chooses.
-_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp",
-             "i8mm", "bf16", "sve", "sve2", "sme")  # fmt: skip
+_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "asimd",
+             "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme")  # fmt: skip
 
 
 class MeasurementError(ValueError):

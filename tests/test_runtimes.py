@@ -87,8 +87,8 @@ def test_a_converter_that_changes_the_function_is_caught(network, tmp_path, monk
     from scarlet_zoo.deployment.runtimes import with_openvino
 
     class Wrong(with_openvino.OpenVino):
-        def open(self, path, threads):
-            run = super().open(path, threads)
+        def open(self, *given):
+            run = super().open(*given)
             return lambda images: [answer * np.float32(1.01) for answer in run(images)]
 
     monkeypatch.setattr(with_openvino, "RUNTIME", Wrong())

@@ -98,7 +98,7 @@ def deploy_network(
     from scarlet_zoo.latency import Settings
 
     size = (what.input_size, what.input_size) if isinstance(what.input_size, int) else what.input_size
-    recipe = what.recipe(float_variant(what.target), input_size=size)
+    recipe = what.recipe(float_variant(what.target_in_precision), input_size=size)
     probe_folder(out)
     path_of(out, what.file_name, ".onnx")
     with progress_bar("measure") as progress:

@@ -19,6 +19,7 @@ from scarlet_zoo.cli.options import (
     Isa,
     Json,
     KeepFloat,
+    KeepIo,
     LeastSqnr,
     Name,
     Out,
@@ -36,6 +37,9 @@ from scarlet_zoo.cli.shared import ExportOptions, with_shared_options
 
 if TYPE_CHECKING:
     from scarlet_zoo.data.preprocessing import Preprocessing
+    from scarlet_zoo.deployment.exported import Exported
+    from scarlet_zoo.deployment.targets import Target
+    from scarlet_zoo.graph.quantization.quantize import Int8
     from scarlet_zoo.models.loading import Network
 
 Float16Weights = Annotated[
@@ -71,6 +75,30 @@ def _reader(
     return read
 
 
+def _check_precision(wanted: Target, max_drop: float | None, calibration: str | None, float16_weights: bool,
+                     keep_io: bool, **own: object) -> None:  # fmt: skip
+    """Refuse options that do nothing in the target's precision; ``own`` are those of this package's quantiser."""
+    integers, on_ort = wanted.precision == "int8" or max_drop is not None, wanted.runtime == "ort"
+    half = wanted.precision == "float16"
+    apply_only(integers or half, "an int8 target or an fp16 one", calibration=calibration)
+    apply_only(integers and on_ort, "an int8 target of ONNX Runtime", **own)
+    apply_only(half and on_ort, "an fp16 target of ONNX Runtime", keep_io=keep_io or None)
+    apply_only(wanted.precision == "float32" and on_ort, "a float32 target of ONNX Runtime",
+               float16_weights=float16_weights or None)  # fmt: skip
+
+
+def _tell(exported: Exported, int8: Int8) -> None:
+    """Print what a user should know of a file that is not float32."""
+    from scarlet_zoo.cli.quantize import remark_if_far, tell_of_int8
+
+    if exported.quantized is not None:
+        tell_of_int8(exported.quantized, int8)
+    if exported.judged is not None:
+        remark_if_far(exported.judged.sqnr_db, exported.judged.top1_agreement)
+    if "computes_in" in exported.described:
+        remark(f"{exported.path}: this machine computes it in {exported.described['computes_in']}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
     app.command("export", cls=taking({"--method": "--ranges"}))(export)
@@ -93,30 +121,32 @@ def export(
     data: DataOrNone = None,
     data_dir: DataDir = None,
     float16_weights: Float16Weights = False,
+    keep_io: KeepIo = False,
     preprocessing: PreprocessingOrOwn = None,
 ) -> None:
     """Export a network to the file of a deployment target.
 
-    The network is folded and written in the target's graph variant. int8 files are calibrated; files of runtimes other
-    than ONNX Runtime are verified. With --tune and --max-drop the file is int8 where that pays on this machine.
+    The network is folded and written in the target's graph variant, in the precision of --precision. int8 files are
+    calibrated; fp16 files and those of runtimes other than ONNX Runtime are verified. With --tune and --max-drop the
+    file is int8 where that pays on this machine.
     """
-    from scarlet_zoo.cli.quantize import int8_of, tell_of_int8
+    from scarlet_zoo.cli.quantize import int8_of
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
     from scarlet_zoo.graph.artifact import read_artifact
     from scarlet_zoo.models.loading import load_network
 
-    recipe = what.recipe(get_target(what.target).form, float16_weights=float16_weights)
-    in_integers = get_target(what.target).precision == "int8"
+    target, wanted = what.target_in_precision, get_target(what.target_in_precision)
+    recipe = what.recipe(wanted.form, float16_weights=float16_weights, keep_io=keep_io)
     apply_only(tune, "--tune", max_drop=max_drop)
-    apply_only(in_integers or max_drop is not None, "an int8 target", calibration=calibration, isa=isa, ranges=ranges,
-               keep_float=" ".join(keep_float or ()) or None, least_sqnr=least_sqnr)  # fmt: skip
+    _check_precision(wanted, max_drop, calibration, float16_weights, keep_io, isa=isa, ranges=ranges,
+                     keep_float=" ".join(keep_float or ()) or None, least_sqnr=least_sqnr)  # fmt: skip
     check_budget(max_drop, data, data_dir, calibration)
     int8 = int8_of(isa, ranges, keep_float, least_sqnr)
     if tune:
-        float_variant(what.target)  # raises for targets other than float32 on ONNX Runtime
+        float_variant(target)  # raises for targets other than float32 on ONNX Runtime
     probe_folder(out)
-    file = path_of(out, what.file_name, get_target(what.target).suffix)
+    file = path_of(out, what.file_name, wanted.suffix)
     network = load_network(name, what.weights, input_size=what.input_size, features=levels_of(what.features),
                            labels=labels_in(what.labels), num_classes=what.num_classes,
                            in_chans=what.in_chans)  # fmt: skip
@@ -124,19 +154,18 @@ def export(
         network = prepared(network, preprocessing)
     described: dict[str, Any] = {}
     images = _reader(calibration, network.preprocessing, calibration_images, described)
-    say(f"export for {what.target}")
+    say(f"export for {target}")
     tuning = None
     with progress_bar("measure" if tune else "calibrate") as progress:
         if tune:
             exported, tuning = tune_export(network, out, recipe, progress=progress, file=file)
         else:
-            exported = export_network(network, out, what.target, recipe, images, int8, progress, file=file)
+            exported = export_network(network, out, target, recipe, images, int8, progress, file=file)
     choice = None
     if max_drop is not None:
         choice = decide_precision(exported.path, max_drop, str(data), data_dir, images, int8, network.preprocessing)
         exported = replace(exported, described=read_artifact(exported.path).to_dict())
-    if exported.quantized is not None:
-        tell_of_int8(exported.quantized, int8)
+    _tell(exported, int8)
     value = exported.to_dict() | ({"tuning": [row.to_dict() for row in tuning.table]} if tuning else {})
     value |= described | ({"precision_choice": choice.to_dict()} if choice else {})
 

@@ -22,9 +22,11 @@ from scarlet_zoo.cli.options import (
     Isa,
     Json,
     KeepFloat,
+    KeepIo,
     LeastSqnr,
     NeededCalibration,
     Out,
+    Precision,
     PreprocessingOrOwn,
     RangesOrAuto,
     Shapes,
@@ -54,6 +56,8 @@ def optimize(
     out: Out,
     as_json: Json = False,
     target: Target = "native",
+    precision: Precision = None,
+    keep_io: KeepIo = False,
     tune: Tune = False,
     max_drop: MaxDrop = None,
     data: DataOrNone = None,
@@ -73,29 +77,33 @@ def optimize(
 
     The graph is rewritten into the graph variant of --target, or with --tune into the fastest one on this machine. The
     result is verified against the original file. For an int8 target the file is quantised, on the images of
-    --calibration, into NAME.int8.onnx. With --tune and --max-drop the file is int8 where that pays on this machine.
+    --calibration, into NAME.int8.onnx; for an fp16 target it is written in float16, into NAME.fp16.onnx.
+    With --tune and --max-drop the file is int8 where that pays on this machine.
     """
+    from scarlet_zoo.cli.half import half_to
     from scarlet_zoo.cli.quantize import int8_of, quantize_to
-    from scarlet_zoo.deployment.optimize import optimize_file, refuse_to_overwrite, tune_file
-    from scarlet_zoo.deployment.targets import float_variant, get_target
+    from scarlet_zoo.deployment.optimize import optimize_file, tune_file
+    from scarlet_zoo.deployment.targets import float_variant, get_target, in_precision
     from scarlet_zoo.graph.artifact import read_artifact
 
-    wanted = get_target(target)
-    if (wanted.runtime, wanted.precision) == ("ort", "int8") and not tune:
+    target = in_precision(target, precision)
+    kind = get_target(target).precision if get_target(target).runtime == "ort" and not tune else ""
+    apply_only(kind == "float16", "an fp16 target", keep_io=keep_io or None)
+    if kind == "int8":
         apply_only(False, "float targets", shape=" ".join(shape or ()) or None)
-        probe_folder(out)
-        how = int8_of(isa, ranges, keep_float, least_sqnr)
-        path = out / named_file(name, f"{file.stem}.int8.onnx")
-        if not force:
-            refuse_to_overwrite(file, path)
+        path, how = _other_file(file, out, name, "int8", force), int8_of(isa, ranges, keep_float, least_sqnr)
         quantize_to(file, path, target, how, calibration, calibration_images or 128, preprocessing, as_json)
         return
-    form, table_of = float_variant(target), None
     apply_only(tune, "--tune", max_drop=max_drop)
     check_budget(max_drop, data, data_dir, calibration)
     apply_only(max_drop is not None, "an int8 target", calibration=calibration, isa=isa, ranges=ranges,
                calibration_images=calibration_images, keep_float=" ".join(keep_float or ()) or None,
-               least_sqnr=least_sqnr, preprocessing=preprocessing)  # fmt: skip
+               least_sqnr=least_sqnr, preprocessing=None if kind == "float16" else preprocessing)  # fmt: skip
+    if kind == "float16":
+        path = _other_file(file, out, name, "fp16", force)
+        half_to(file, path, target, keep_io, shape or (), preprocessing, as_json)
+        return
+    form, table_of = float_variant(target), None
     probe_folder(out)
     path, shapes = out / named_file(name, file.name), shape or ()
     if tune:
@@ -121,6 +129,17 @@ def optimize(
             console.print(tuning_table(table_of))
 
     emit(as_json, value, render)
+
+
+def _other_file(file: Path, out: Path, name: str | None, ending: str, force: bool) -> Path:
+    """The path of a file in another precision, in a folder that can be written to."""
+    from scarlet_zoo.deployment.optimize import refuse_to_overwrite
+
+    probe_folder(out)
+    path = out / named_file(name, f"{file.stem}.{ending}.onnx")
+    if not force:
+        refuse_to_overwrite(file, path)
+    return path
 
 
 def inspect(

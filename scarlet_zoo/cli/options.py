@@ -38,8 +38,8 @@ _INPUT_SIZE = (
     "left out."
 )
 _CALIBRATION = (
-    "Images to calibrate int8 on: a folder, a list of images, the name of a data set, or 'random' for noise, which "
-    "gives no realistic ranges."
+    "Images to calibrate int8 on, or to look for values too large for fp16 on: a folder, a list of images, the name of "
+    "a data set, or 'random' for noise, which gives no realistic ranges."
 )
 _CALIBRATION_IMAGES = "Number of calibration images to use, spread over the folder."
 _PREPROCESSING = (
@@ -61,7 +61,10 @@ _THREADS = "Number of processor threads that compute; for training, 0 leaves the
 _SPACE = "Search space: the name of a built-in one, or the TOML file of your own (docs/spaces.md)."
 _STRATEGY = "One-shot strategy; docs/strategies.md describes all of them."
 _SUPERNET = "Supernet file that 'supernet train' wrote (supernet.safetensors)."
-_PRECISION = "Precision of the networks of a latency table: float32 or int8."
+_PRECISION = (
+    "Precision of weights and arithmetic: float32 or int8; of an exported file also fp16, and bf16 for openvino. The "
+    "target's own when left out; float32 for a latency table."
+)
 _WORKERS = "Number of processes that evaluate in parallel."
 _LUT = "Latency table that 'lut build' wrote."
 _RUNS = "Smallest number of timed runs for each network."
@@ -220,6 +223,8 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help=_WORKERS)]
 WorkersOrNone = Annotated[int | None, typer.Option("--workers", min=1, help=_WORKERS)]
 LutFile = Annotated[Path, typer.Option("--lut", help=_LUT, metavar="FILE")]
 LutFileOrNone = Annotated[Path | None, typer.Option("--lut", help=_LUT, metavar="FILE")]
+Precision = Annotated[str | None, typer.Option("--precision", help=_PRECISION, show_default=False)]
+KeepIo = Annotated[bool, typer.Option("--keep-io", help="Keep the input and the output of an fp16 ONNX file float32.")]
 TablePrecision = Annotated[str, typer.Option("--precision", help=_PRECISION)]
 TablePrecisionOrAny = Annotated[str | None, typer.Option("--precision", help=_PRECISION)]
 Networks = Annotated[int, typer.Option(min=8, help="Number of random networks that a latency table is calibrated on.")]

@@ -19,6 +19,7 @@ from scarlet_zoo.cli.options import (
     NumClasses,
     Opset,
     Pixels,
+    Precision,
     Target,
     Weights,
 )
@@ -68,12 +69,20 @@ class ExportOptions:
     labels: Labels = None
     file_name: FileName = None
     target: Target = "native"
+    precision: Precision = None
     opset: Opset = 17
     batch: Batch = None
     input_size: InputSize = None
     exporter: Exporter = "torchscript"
     features: Features = None
     pixels: Pixels = False
+
+    @property
+    def target_in_precision(self) -> str:
+        """The target of --target in the precision of --precision."""
+        from scarlet_zoo.deployment.targets import in_precision
+
+        return in_precision(self.target, self.precision)
 
     def recipe(self, form: str, **own: Any) -> Recipe:
         """The recipe of a graph variant ``form``, with settings ``own`` that only one verb has."""

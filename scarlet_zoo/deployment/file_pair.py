@@ -20,7 +20,7 @@ from scarlet_zoo.graph.quantization.exact import network_as_written
 from scarlet_zoo.graph.session import OnnxNetwork
 from scarlet_zoo.latency import Provider
 
-_IMAGES = ("tensor(float)", "tensor(uint8)")
+_IMAGES = ("tensor(float)", "tensor(float16)", "tensor(uint8)")
 
 
 @dataclass(frozen=True)

@@ -71,5 +71,5 @@ def far_from_float_line(sqnr_db: float, top1_agreement: float | None) -> str | N
     if not found:
         return None
     return (f"the int8 outputs are far from the float ones: got {' and '.join(found)}; try more calibration images, "
-            "like those it is used on, another --ranges, or leave the layers that sensitivity puts first in float with "
-            "--keep-float")  # fmt: skip
+            "like those it is used on, or with ort-int8 another --ranges, or leave the layers that sensitivity puts "
+            "first in float with --keep-float")  # fmt: skip

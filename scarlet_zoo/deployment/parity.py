@@ -54,6 +54,22 @@ FLOAT16_WEIGHTS = Tolerance(
     "weights, which amplify rounding, 40 to 42 dB, all with the same top classes",
 )
 
+FLOAT16 = Tolerance(
+    max_rel_err=1.0,
+    rounding_factor=1e5,
+    min_sqnr_db=30.0,
+    min_top1_agreement=0.9,
+    reason="weights and activations of 11 significant bits",
+)
+
+BFLOAT16 = Tolerance(
+    max_rel_err=4.0,
+    rounding_factor=1e5,
+    min_sqnr_db=10.0,
+    min_top1_agreement=0.5,
+    reason="weights and activations of 8 significant bits",
+)
+
 INT8 = Tolerance(
     max_rel_err=10.0,
     rounding_factor=1e5,
@@ -66,9 +82,12 @@ INT8 = Tolerance(
 )
 
 
+_TOLERANCES = {"int8": INT8, "bfloat16": BFLOAT16, "float16": FLOAT16, "float16 weights": FLOAT16_WEIGHTS}
+
+
 def tolerance_of(precision: str) -> Tolerance:
     """The tolerance for a file, by the ``precision`` in its metadata."""
-    return {"int8": INT8, "float16 weights": FLOAT16_WEIGHTS}.get(precision, FLOAT32)
+    return _TOLERANCES.get(precision, FLOAT32)
 
 
 def looser_of(precisions: Iterable[str]) -> Tolerance:

@@ -54,7 +54,7 @@ class TargetRecipe(_Strict):
     """
 
     runtime: Text
-    precision: Literal["float32", "int8"]
+    precision: Literal["float32", "float16", "bfloat16", "int8"]
     suffix: Annotated[str, Field(pattern=r"^(\.[a-z0-9]+)+$")]
     graph_variant: GraphVariant
     why: Text

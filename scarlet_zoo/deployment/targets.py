@@ -41,7 +41,7 @@ class Target:
     Attributes:
         form: the graph variant, see :mod:`scarlet_zoo.graph.passes.lower`.
         runtime: name of the runtime that runs the file, see :mod:`scarlet_zoo.deployment.runtimes.registry`.
-        precision: ``float32`` or ``int8``.
+        precision: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
         suffix: suffix of the file's name.
         why: the reason for these choices, with the path of the measurement where there is one.
         processors: the processors that the file is meant for.
@@ -126,6 +126,35 @@ def float_variant(name: str) -> str:
         got = f"{found.runtime} in {found.precision}"
         raise ExportError(f"target {name!r}: got {got}, wanted ONNX Runtime in float32: {' '.join(known)}")
     return found.form
+
+
+# The precisions by all their names.
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8", "float32": "float32",
+              "float16": "float16", "bfloat16": "bfloat16"}  # fmt: skip
+
+
+def in_precision(name: str, precision: str | None) -> str:
+    """The name of the target of the same runtime in another precision: ``ncnn-fp16`` for ``ncnn`` and ``fp16``.
+
+    Args:
+        name: a target.
+        precision: one of :data:`PRECISIONS`; None for the target's own.
+
+    Raises:
+        UnknownNameError: no such target; the message lists all.
+        ExportError: no such precision, or the runtime has no target of it.
+    """
+    found = get_target(name)
+    if precision is None or PRECISIONS.get(precision) == found.precision:
+        return name
+    if precision not in PRECISIONS:
+        raise ExportError(f"precision: got {precision!r}, wanted fp32, fp16, bf16 or int8")
+    alike = [key for key, entry in TARGETS.items() if entry.runtime == found.runtime]
+    fitting = [key for key in alike if TARGETS[key].precision == PRECISIONS[precision]]
+    if len(fitting) != 1:
+        wanted = " ".join(fitting or alike)
+        raise ExportError(f"target {name!r}: got precision {precision}, wanted one of its runtime's targets: {wanted}")
+    return fitting[0]
 
 
 def get_target(name: str) -> Target:

@@ -38,6 +38,7 @@ class Recipe:
         pixels: take uint8 images (N, H, W, C) of the network's own size; scaling, mean and standard deviation are
             then inside the graph.
         float16_weights: store weights as float16; all arithmetic stays float32.
+        keep_io: keep the input and the output of a float16 file float32.
     """
 
     opset: int = 17
@@ -48,6 +49,7 @@ class Recipe:
     form: str = "native"
     pixels: bool = False
     float16_weights: bool = False
+    keep_io: bool = False
 
     def __post_init__(self) -> None:
         lowest = 18 if self.exporter == "dynamo" else OPSETS.start

@@ -17,6 +17,7 @@ from scarlet_zoo.latency import MeasurementError, Provider, batch_axis, random_i
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
+_HALF = "tensor(float16)"
 
 
 class OnnxFile:
@@ -99,14 +100,21 @@ class OnnxFile:
         """Number of nodes by provider; empty before the first run, and on the CPU, which runs all."""
         return self._opened.nodes
 
+    def _typed(self, feeds: Feeds) -> dict[str, Array]:
+        """The inputs, rounded to float16 where the file takes that."""
+        return {name: value.astype(np.float16) if self.types.get(name) == _HALF and value.dtype.kind == "f" else value
+                for name, value in feeds.items()}  # fmt: skip
+
     def run(self, feeds: Feeds) -> list[Array]:
         """All outputs for one set of inputs, in their own types and shapes.
+
+        Numbers that are given as float32 are rounded where the file takes float16.
 
         Raises:
             ArtifactError: the runtime does not run the network on these inputs.
         """
         try:
-            return [np.asarray(output) for output in self._opened.run(feeds)]
+            return [np.asarray(output) for output in self._opened.run(self._typed(feeds))]
         except ProviderError:
             raise
         except Exception as error:

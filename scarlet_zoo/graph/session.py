@@ -37,13 +37,17 @@ def _are_last(sides: Sequence[Any]) -> bool:
     return sides[2] in (1, 3) and sides[0] not in (1, 3) and larger
 
 
+_TAKEN = ("tensor(float)", "tensor(float16)", "tensor(uint8)")
+
+
 class OnnxNetwork:
-    """A network with one image input: normalised float32 (N, C, H, W), or pixels uint8 (N, H, W, C).
+    """A network with one image input: normalised float32 or float16 (N, C, H, W), or pixels uint8 (N, H, W, C).
 
     A file whose float32 input is (N, H, W, C), as files from TensorFlow have it, is given (N, C, H, W) all the same.
 
     Attributes:
         takes_pixels: whether the input is uint8 pixels.
+        takes_half: whether the input is float16; float32 images are rounded to it.
         channels_last: whether the file's own input is float32 (N, H, W, C).
         outputs, ranks: names of the outputs, and how many axes each has.
         channels, size: channels and (H, W) of the input; size is None if it is dynamic.
@@ -77,13 +81,16 @@ class OnnxNetwork:
             raise ArtifactError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {reason}") from error
         self._session = self._opened.session
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in ("tensor(float)", "tensor(uint8)"):
+        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _TAKEN:
             got = ", ".join(f"{value.type} {value.shape}" for value in inputs)
-            raise ArtifactError(f"{path}: got {got}, wanted one input, float32 (N, C, H, W) or uint8 (N, H, W, C)")
+            raise ArtifactError(
+                f"{path}: got {got}, wanted one input, float32 or float16 (N, C, H, W) or uint8 (N, H, W, C)"
+            )
         if 0 in inputs[0].shape:
             raise ArtifactError(f"{path}: its input has the shape {inputs[0].shape}, wanted sides of 1 or more")
         self.path, self._name = path, inputs[0].name
         self.takes_pixels = inputs[0].type == "tensor(uint8)"
+        self.takes_half = inputs[0].type == "tensor(float16)"
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.ranks = [len(output.shape) for output in self._session.get_outputs()]
         batch, *sides = inputs[0].shape
@@ -128,8 +135,9 @@ class OnnxNetwork:
             ) from error
 
     def as_taken(self, images: NDArray[Any]) -> NDArray[Any]:
-        """Images of :meth:`feed` with their axes in the order of the file's own input."""
-        return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self.channels_last else images
+        """Images of :meth:`feed` with their axes in the order of the file's own input, and of its type."""
+        taken = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self.channels_last else images
+        return taken.astype(np.float16) if self.takes_half else taken
 
 
 class OnnxClassifier(OnnxNetwork):

@@ -87,10 +87,11 @@ def check_up() -> list[CheckUp]:
             found: dict[str, str] = {"onnxruntime": version("onnxruntime")}
             works, runs, remedy = True, True, None
         else:
-            found = versions(target.runtime)
-            remedy = _remedy(target.runtime)
+            found = versions(target.runtime, target.precision)
+            remedy = _remedy(target.runtime, target.precision)
             works = remedy is None
-            runs = works and RUNTIMES[target.runtime].runs
+            # A file may run without the package that wrote it.
+            runs = RUNTIMES[target.runtime].runs and (works or _remedy(target.runtime, "float32") is None)
         processors = {processor.name: processor.instruction_sets for processor in target.processors}
         suits = target.suits(machine, instruction_sets)
         rows.append(
@@ -99,8 +100,8 @@ def check_up() -> list[CheckUp]:
     return rows
 
 
-def _remedy(runtime: str) -> str | None:
-    if missing_modules(runtime):
+def _remedy(runtime: str, precision: str) -> str | None:
+    if missing_modules(runtime, precision):
         return install_command(runtime)
     try:
         with silence():

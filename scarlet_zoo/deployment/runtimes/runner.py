@@ -50,7 +50,7 @@ class Described:
         shape: shape of the input (N, C, H, W).
         outputs: names of the outputs.
         preprocessing: how the network's images are prepared.
-        metadata: other facts: the network, its weights, and versions of packages.
+        metadata: other facts: the network, its weights, its precision, and versions of packages.
     """
 
     runtime: str
@@ -58,6 +58,11 @@ class Described:
     outputs: tuple[str, ...]
     preprocessing: Preprocessing
     metadata: Mapping[str, str]
+
+    @property
+    def precision(self) -> str:
+        """The file's precision; float32 where an older file does not say it."""
+        return self.metadata.get("precision", "float32")
 
     def to_dict(self) -> dict[str, Any]:
         """The content of the description file, as JSON values."""
@@ -107,7 +112,7 @@ class OtherNetwork:
         self.size: tuple[int, int] | None = self.described.shape[2:]
         self.outputs = list(self.described.outputs)
         with silence():
-            self.once = get_runtime(self.described.runtime).open(path, threads)
+            self.once = get_runtime(self.described.runtime).open(path, threads, self.described.precision)
 
     def feed(self, preprocessing: Preprocessing, images: Sequence[Image.Image], /) -> Array:
         """Prepare images as an input of this network, float32 (N, C, H, W)."""
