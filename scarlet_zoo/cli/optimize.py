@@ -88,6 +88,7 @@ def optimize(
 
     target = in_precision(target, precision)
     kind = get_target(target).precision if get_target(target).runtime == "ort" and not tune else ""
+    form = "" if kind in ("int8", "float16") else float_variant(target)
     apply_only(kind == "float16", "an fp16 target", keep_io=keep_io or None)
     if kind == "int8":
         apply_only(False, "float targets", shape=" ".join(shape or ()) or None)
@@ -103,8 +104,8 @@ def optimize(
         path = _other_file(file, out, name, "fp16", force)
         half_to(file, path, target, keep_io, shape or (), preprocessing, as_json)
         return
-    form, table_of = float_variant(target), None
     probe_folder(out)
+    table_of = None
     path, shapes = out / named_file(name, file.name), shape or ()
     if tune:
         with progress_bar("measure") as progress:

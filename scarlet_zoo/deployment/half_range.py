@@ -111,7 +111,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _too_large(shown: Path, where: str, names: Sequence[str]) -> CheckFailedError:
     return CheckFailedError(
-        f"{shown}: float16 holds values up to 65,504, and {len(names)} {where} are larger: {_listed(names)}; wanted a "
+        f"{shown}: float16 holds values up to 65,504; larger are {len(names)} {where}: {_listed(names)}; wanted a "
         "network of smaller values, or --precision fp32 (bf16 for OpenVINO)"
     )
 

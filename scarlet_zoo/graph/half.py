@@ -53,15 +53,23 @@ def peaks(source: Path, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> list[Pe
     model = onnx.shape_inference.infer_shapes(open_graph(source))
     watched = _watch(model)
     file = OnnxFile(source, model.SerializeToString(), optimiser=False)
+    makers = {name: node for node in model.graph.node for name in node.output}
     found: dict[str, Peak] = {}
     for feeds in inputs:
         for name, value in zip(file.outputs, file.run(feeds), strict=True):
             node, is_sum = watched[name]
-            before = found.get(node.output[0], Peak(node.name or node.output[0], node.op_type))
+            before = found.get(node.output[0], Peak(_label(node, makers), node.op_type))
             size = float(value) if np.isfinite(value) else float("inf")
             changed = {"added": max(before.added, size)} if is_sum else {"largest": max(before.largest, size)}
             found[node.output[0]] = replace(before, **changed)
     return list(found.values())
+
+
+def _label(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> str:
+    """The name of a node; of one that a rewrite made, with no name of a layer, also the one that it follows."""
+    name = node.name or node.output[0]
+    before = makers.get(node.input[0]) if node.input and name.startswith("node_") else None
+    return name if before is None else f"{name} behind {_label(before, makers)}"
 
 
 def _watch(model: onnx.ModelProto) -> dict[str, tuple[onnx.NodeProto, bool]]:
