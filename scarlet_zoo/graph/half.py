@@ -148,7 +148,10 @@ def in_half(model: onnx.ModelProto, *, keep_io: bool = False) -> onnx.ModelProto
 
     own = onnx.ModelProto()
     own.CopyFrom(model)
-    made = ir.serde.deserialize_model(convert_float_to_float16(own, keep_io_types=keep_io))
+    converted = convert_float_to_float16(own, keep_io_types=keep_io)
+    # It declares as float16 also what it leaves in float32, such as the scales of a Resize.
+    del converted.graph.value_info[:]
+    made = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(converted))
     # The converter puts its casts at the end of the graph.
     common.TopologicalSortPass()(made)
     return ir.serde.serialize_model(made)
