@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,27 +78,30 @@ def half_file(
     found = precision_of(source)
     if found != FLOAT32:
         raise ExportError(f"{source}: got a file in {found}, wanted a float32 network")
-    fits = check_range(source, path, read_artifact(source).preprocessing, shapes=shapes)
+    fits = check_range(source, path, read_artifact(source).preprocessing, shapes=shapes, sums_kept=True)
     with replacing(path) as temporary:
-        write_half(source, temporary, path, keep_io=keep_io)
+        write_half(source, temporary, path, keep_io=keep_io, keep_float=fits.sums)
         parity = verify(source, temporary, preprocessing=preprocessing, shapes=shapes)
     return HalfFile(read_artifact(path), source, fits, parity)
 
 
-def write_half(source: Path, path: Path, shown: Path, *, keep_io: bool) -> None:
+def write_half(source: Path, path: Path, shown: Path, *, keep_io: bool, keep_float: Collection[str] = ()) -> None:
     """Write a float32 file in float16, without a check of its values.
+
+    On arm64 ONNX Runtime adds up a mean in float16, so the nodes of :attr:`HalfRange.sums` are to stay in float32.
 
     Args:
         source: the float32 file.
         path: where to write.
         shown: the path in messages.
         keep_io: keep inputs and outputs float32.
+        keep_float: nodes to leave in float32 between casts.
 
     Raises:
         ExportError: the converter fails, or ONNX's checker refuses what it gives.
     """
     try:
-        made = in_half(open_graph(source), keep_io=keep_io)
+        made = in_half(open_graph(source), keep_io=keep_io, keep_float=keep_float)
     except (ValueError, AssertionError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ExportError(f"{shown}: ONNX Runtime's converter cannot write it in float16: {reason}") from error

@@ -19,6 +19,8 @@ from scarlet_zoo.graph.load import read_onnx
 from scarlet_zoo.graph.onnx_file import OnnxFile
 
 _NAMED = 5
+# How much larger a sum may be on other inputs than on those that are tried here.
+_ROOM = 4.0
 Feeds = Mapping[str, NDArray[Any]]
 
 
@@ -31,7 +33,7 @@ class HalfRange:
         layer: the layer that gives it.
         inputs: what those inputs are, in words.
         beyond: layers that give more than 65,504 on noise or extreme images.
-        sums: means that add up to more than 65,504 before they divide.
+        sums: means that add up to more than a quarter of 65,504 before they divide, on any of the inputs.
         small_weights: constants all of whose values float16 keeps with fewer than 11 bits.
     """
 
@@ -54,6 +56,7 @@ def check_range(
     more: NDArray[np.float32] | None = None,
     *,
     shapes: Sequence[str] = (),
+    sums_kept: bool = False,
 ) -> HalfRange:
     """Run a float32 file, and refuse float16 where a layer gives more than it holds on inputs of the network's kind.
 
@@ -65,6 +68,7 @@ def check_range(
         described: how its images are prepared; None if that is not known.
         more: further images that it is used on, float32 (N, C, H, W), such as calibration images.
         shapes: shapes of inputs with dynamic sides, such as ``1,3,48,320``.
+        sums_kept: whether large means will be computed in float32, so that nothing is to be told of their sums.
 
     Raises:
         CheckFailedError: a weight, or a layer's output on these inputs, is beyond 65,504; the message names the layers.
@@ -75,24 +79,25 @@ def check_range(
         raise _too_large(shown, "of its weights", [f"{name} {_number(size)}" for name, size in large.items()])
     file = OnnxFile(source)
     names = list(file.types)
-    found, unlike = list[Peak](), dict[str, Peak]()
+    found, unlike, large_sums = list[Peak](), dict[str, str](), dict[str, str]()
     used = ""
     for number, group in enumerate(input_groups(file, file.shapes(shapes), described)):
         runs = next(iter(group.runs.values()))
+        images = [] if more is None or number else list(_one_by_one(names[0], more))
+        seen = peaks(source, [*runs, *images])
+        large_sums |= {peak.node: peak.label for peak in seen if peak.added > LARGEST / _ROOM}
         if number:
-            unlike |= {peak.node: peak for peak in peaks(source, runs) if peak.largest > LARGEST}
-            continue
-        images = [] if more is None else list(_one_by_one(names[0], more))
-        used = f"{len(runs)} {group.name}" + (f" and {len(images)} calibration images" if images else "")
-        found = peaks(source, [*runs, *images])
+            unlike |= {peak.node: peak.label for peak in seen if peak.largest > LARGEST}
+        else:
+            found = seen
+            used = f"{len(runs)} {group.name}" + (f" and {len(images)} calibration images" if images else "")
     if beyond := [peak for peak in found if peak.largest > LARGEST]:
-        layers = [f"{peak.node} ({peak.operator}) {_number(peak.largest)}" for peak in beyond]
+        layers = [f"{peak.label} ({peak.operator}) {_number(peak.largest)}" for peak in beyond]
         raise _too_large(shown, f"of its {len(found)} layers on {used}", layers)
-    sums = [peak for peak in found if peak.added > LARGEST]
-    top = max(found, key=lambda peak: peak.largest, default=Peak("", ""))
-    told = HalfRange(top.largest, top.node, used, tuple(unlike), tuple(peak.node for peak in sums),
+    top = max(found, key=lambda peak: peak.largest, default=Peak("", "", ""))
+    told = HalfRange(top.largest, top.label, used, tuple(unlike.values()), tuple(large_sums),
                      tuple(weights_below(model)))  # fmt: skip
-    _warn(shown, told)
+    _warn(shown, told, [] if sums_kept else [peak.label for peak in found if peak.added > LARGEST])
     return told
 
 
@@ -116,10 +121,10 @@ def _too_large(shown: Path, where: str, names: Sequence[str]) -> CheckFailedErro
     )
 
 
-def _warn(shown: Path, told: HalfRange) -> None:
+def _warn(shown: Path, told: HalfRange, sums: Sequence[str]) -> None:
     lines: list[tuple[Sequence[str], Callable[[str], str]]] = [
         (told.beyond, lambda names: f"on noise or extreme images float16 overflows in {names}"),
-        (told.sums, lambda names: f"a runtime that adds in float16 overflows in the sum of {names}"),
+        (sums, lambda names: f"a runtime that adds in float16 overflows in the sum of {names}"),
         (told.small_weights,
          lambda names: f"float16 keeps few bits of these constants, all below {SMALLEST_NORMAL:.0e}: {names}"),
     ]  # fmt: skip

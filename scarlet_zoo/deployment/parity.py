@@ -57,9 +57,11 @@ FLOAT16_WEIGHTS = Tolerance(
 FLOAT16 = Tolerance(
     max_rel_err=1.0,
     rounding_factor=1e5,
-    min_sqnr_db=30.0,
+    min_sqnr_db=25.0,
     min_top1_agreement=0.9,
-    reason="weights and activations of 11 significant bits",
+    reason="weights and activations of 11 significant bits: scarlet_mini_s gave 53 dB on photographs, networks of timm "
+    "with random weights, which amplify rounding, 34 to 44 dB, all with the same top classes; a small network with its "
+    "largest weight doubled in one of three layers gave less than 25 dB",
 )
 
 BFLOAT16 = Tolerance(
@@ -67,7 +69,8 @@ BFLOAT16 = Tolerance(
     rounding_factor=1e5,
     min_sqnr_db=10.0,
     min_top1_agreement=0.5,
-    reason="weights and activations of 8 significant bits",
+    reason="weights and activations of 8 significant bits: scarlet_mini_s gave 33 dB on photographs, "
+    "mobilenetv3_small_100 with random weights, which amplify rounding, 20 dB, both with the same top classes",
 )
 
 INT8 = Tolerance(

@@ -152,9 +152,9 @@ def _half(
         source = Path(temporary) / path.name
         _onnx(network, source, replace(recipe, keep_io=False))
         images = None if calibration is None or recipe.pixels else calibration()
-        fits = check_range(source, path, network.preprocessing, images)
+        fits = check_range(source, path, network.preprocessing, images, sums_kept=True)
         with replacing(path) as half:
-            write_half(source, half, path, keep_io=recipe.keep_io)
+            write_half(source, half, path, keep_io=recipe.keep_io, keep_float=fits.sums)
             try:
                 parity = verify(network.model, half, preprocessing=network.preprocessing)
             except ParityError as error:

@@ -97,7 +97,7 @@ def left_out_here(targets: Sequence[str]) -> dict[str, str]:
     reasons = {}
     for row in check_up():
         if row.target in targets and not row.exports:
-            missing = missing_modules(get_target(row.target).runtime)
+            missing = missing_modules(get_target(row.target).runtime, row.precision)
             absent = f"not installed where this was made: {' and '.join(missing)}"
             reasons[row.target] = absent if missing else str(row.remedy)
     return reasons
@@ -195,7 +195,7 @@ def _spread(split: Split, count: int) -> NDArray[np.float32]:
 def _parity(network: Network, done: Exported, integers: IntegerImages | None) -> RowParity | None:
     """The parity that the export found where it verifies its file, else that of comparing file and network."""
     feed, images = network.preprocessing, "12 photographs"
-    if integers is not None:
+    if integers is not None and TARGETS[done.target].runtime == "ort":
         exact = copy.deepcopy(network.model).double()
 
         def reference(batch: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -256,7 +256,7 @@ def _calibration(integers: IntegerImages, metadata: Mapping[str, str]) -> Calibr
 
 def _versions(target: str) -> dict[str, str]:
     runtime = get_target(target).runtime
-    own = {} if runtime == "ort" else versions(runtime)
+    own = {} if runtime == "ort" else versions(runtime, get_target(target).precision)
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **own}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,15 @@ class Peak:
     """The largest magnitude that a layer gives on some inputs.
 
     Attributes:
-        node: name of the layer, a node of the graph.
+        node: name of the layer, a node of the graph; of one without a name, that of its first output.
+        label: the same in words.
         operator: its operator.
         largest: largest magnitude of its outputs; infinite where it gives an infinite value or none.
         added: for a mean, the largest sum of magnitudes that it divides; 0 for other operators.
     """
 
     node: str
+    label: str
     operator: str
     largest: float = 0.0
     added: float = 0.0
@@ -58,16 +60,20 @@ def peaks(source: Path, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> list[Pe
     for feeds in inputs:
         for name, value in zip(file.outputs, file.run(feeds), strict=True):
             node, is_sum = watched[name]
-            before = found.get(node.output[0], Peak(_label(node, makers), node.op_type))
+            before = found.get(node.output[0], Peak(_name(node), _label(node, makers), node.op_type))
             size = float(value) if np.isfinite(value) else float("inf")
             changed = {"added": max(before.added, size)} if is_sum else {"largest": max(before.largest, size)}
             found[node.output[0]] = replace(before, **changed)
     return list(found.values())
 
 
+def _name(node: onnx.NodeProto) -> str:
+    return node.name or node.output[0]
+
+
 def _label(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> str:
     """The name of a node; of one that a rewrite made, with no name of a layer, also the one that it follows."""
-    name = node.name or node.output[0]
+    name = _name(node)
     before = makers.get(node.input[0]) if node.input and name.startswith("node_") else None
     return name if before is None else f"{name} behind {_label(before, makers)}"
 
@@ -134,7 +140,7 @@ def _floats(model: onnx.ModelProto) -> Iterable[tuple[str, NDArray[Any]]]:
             yield name, numpy_helper.to_array(tensor)
 
 
-def in_half(model: onnx.ModelProto, *, keep_io: bool = False) -> onnx.ModelProto:
+def in_half(model: onnx.ModelProto, *, keep_io: bool = False, keep_float: Collection[str] = ()) -> onnx.ModelProto:
     """A float32 model written in float16, by ONNX Runtime's own converter: weights, activations and operators.
 
     Operators for which ONNX or the runtime has no float16 stay in float32 between casts.
@@ -142,13 +148,16 @@ def in_half(model: onnx.ModelProto, *, keep_io: bool = False) -> onnx.ModelProto
     Args:
         model: the model; it is not changed.
         keep_io: keep inputs and outputs float32, with a cast behind and before them.
+        keep_float: nodes to leave in float32 between casts, by the names that :func:`peaks` gives them.
     """
     # ONNX Runtime is always there; importing its tools costs as long as the rest of a verb's start.
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     own = onnx.ModelProto()
     own.CopyFrom(model)
-    converted = convert_float_to_float16(own, keep_io_types=keep_io)
+    for node in own.graph.node:
+        node.name = _name(node) if node.output else node.name
+    converted = convert_float_to_float16(own, keep_io_types=keep_io, node_block_list=list(keep_float))
     # It declares as float16 also what it leaves in float32, such as the scales of a Resize.
     del converted.graph.value_info[:]
     made = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(converted))

@@ -72,7 +72,10 @@ class Sysroot:
         # With EMULATED set, the script refuses to measure: times of an emulated processor mean nothing. Bytecode is
         # kept, since compiling under emulation takes longer than all else at the start of the interpreter.
         environment = self.environment(root) | {EMULATED: cpu, "PYTHONDONTWRITEBYTECODE": ""}
-        return [qemu(MACHINE), "-cpu", cpu, "-L", root, *self.command(root)], environment
+        # The loader takes its own words off the stack. Of an odd number of them the program would find the pairs of
+        # /proc/self/auxv, which qemu reads from there, out of step, and in them no instruction sets.
+        loader, *rest = self.command(root)
+        return [qemu(MACHINE), "-cpu", cpu, "-L", root, loader, "--inhibit-cache", *rest], environment
 
     def unpack_wheels(self, folder: Path, wanted: Sequence[str]) -> None:
         """Unpack Python packages with all that they need into a folder for PYTHONPATH, unless they are there.
