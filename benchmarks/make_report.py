@@ -1,11 +1,13 @@
-"""Write the report, its figures and the README's table from the records in results/ and published accuracies."""
+"""Write the report, its figures, the README's table and the gallery's latencies from records and published figures."""
 
 import argparse
 import json
 from pathlib import Path
 
+from scarlet_zoo.evidence.gallery_latencies import packaged_text
 from scarlet_zoo.evidence.report.pages import EVIDENCE, OPTIONAL, drawings, report_html, report_markdown
 from scarlet_zoo.evidence.report.readme import with_table
+from scarlet_zoo.measurement.gallery.latencies import PACKAGED
 from scarlet_zoo.measurement.published import published_peers
 from scarlet_zoo.utils.files import write_text
 
@@ -26,3 +28,4 @@ if __name__ == "__main__":
     if out == HERE:
         readme = HERE.parent / "README.md"
         write_text(readme, with_table(readme.read_text(), evidence["peers"], evidence["published"]))
+        write_text(PACKAGED, packaged_text(HERE / "results"))

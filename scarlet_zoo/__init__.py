@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from scarlet_zoo.measurement.bench import bench as bench
     from scarlet_zoo.measurement.compare import Comparison as Comparison
     from scarlet_zoo.measurement.compare import compare as compare
+    from scarlet_zoo.measurement.gallery.gallery import Gallery as Gallery
+    from scarlet_zoo.measurement.gallery.gallery import gallery as gallery
     from scarlet_zoo.measurement.lut.build_here import build_lut as build_lut
     from scarlet_zoo.measurement.lut.table import LatencyTable as LatencyTable
     from scarlet_zoo.measurement.recommend import Recommendation as Recommendation
@@ -121,6 +123,7 @@ _HOME = {
     "latency": ("Settings", "Timing", "measure"),
     "measurement.bench": ("bench",),
     "measurement.compare": ("Comparison", "compare"),
+    "measurement.gallery.gallery": ("Gallery", "gallery"),
     "measurement.lut.build_here": ("build_lut",),
     "measurement.lut.table": ("LatencyTable",),
     "measurement.recommend": ("Recommendation", "recommend"),

@@ -20,7 +20,7 @@ from scarlet_zoo.errors import ArtifactError, DatasetError, ExportError, Scarlet
 VERBS = {
     "create_model", "fold", "export", "load", "quantize_int8", "optimize", "inspect", "verify", "measure", "bench",
     "compare", "Supernet", "train_supernet", "search", "derive", "train", "predict", "validate", "build_lut",
-    "recommend", "deploy", "check_data",
+    "recommend", "deploy", "check_data", "gallery",
 }  # fmt: skip
 FUNCTIONS = [name for name in zoo.__all__ if inspect.isfunction(getattr(zoo, name))]
 

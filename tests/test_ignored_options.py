@@ -83,6 +83,11 @@ IN_VAIN = {
     "--lut": [
         ("search", "--space", "scarlet-mini", "--objectives", "macs,params", "--lut", "t.json", "--out", "{out}")
     ],
+    "--target": [("gallery", "theirs.onnx", "--target", "ort", "--out", "{out}")],
+    "--calibration": [("gallery", "theirs.onnx", "--calibration", "random", "--out", "{out}")],
+    "--weights": [("gallery", "theirs.onnx", "--weights", "random", "--out", "{out}")],
+    "--preprocessing": [("gallery", "scarlet_mini_s", "--preprocessing", "imagenet", "--out", "{out}")],
+    "--labels": [("gallery", "scarlet_mini_s", "--labels", "labels.txt", "--out", "{out}")],
     "--candidates": [(*SEARCH, "--candidates", 9)],
     "--confirm": [(*SEARCH, "--confirm", 1)],
     "--training-epochs": [(*SEARCH, "--method", "random", "--training-epochs", 2)],

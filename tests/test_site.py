@@ -16,11 +16,11 @@ from serving_parts import CHROMIUM, browser
 
 import scarlet_zoo
 from scarlet_zoo.arch.cost import arch_cost
+from scarlet_zoo.arch.drawing import architecture_svg
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.cli.main import app
 from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.evidence.manifest import read_manifest
-from scarlet_zoo.evidence.site.drawings import architecture_svg
 from scarlet_zoo.evidence.site.links import relinked
 from scarlet_zoo.evidence.site.networks import network_page, networks_table
 from scarlet_zoo.evidence.site.references import strategies, verbs

@@ -11,7 +11,7 @@ GROUPS = {
     "Files of any exporter": ("verify", "optimize", "inspect", "sensitivity", "snippet", "doctor"),
     "Measuring": ("bench", "compare", "replay", "profile", "lut"),
     "Training and search": ("data", "supernet", "search", "derive", "train", "rank", "tour"),
-    "Phones and browsers": ("serve", "web", "device", "recommend"),
+    "Phones and browsers": ("serve", "gallery", "web", "device", "recommend"),
 }
 
 # What the command line says when it is given nothing.

@@ -24,6 +24,7 @@ from scarlet_zoo.cli import (
     deploy,
     device,
     export,
+    gallery,
     lut,
     optimize,
     predict,
@@ -58,7 +59,7 @@ app = typer.Typer(
 )
 VERBS = (
     show, deploy, export, verify, bench, optimize, predict, snippet, weights, data, train, search, rank, lut, serve,
-    device, recommend, tour,
+    gallery, device, recommend, tour,
 )  # fmt: skip
 for verb in VERBS:
     verb.register(app)

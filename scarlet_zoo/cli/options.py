@@ -234,6 +234,29 @@ HeldOut = Annotated[
 Rounds = Annotated[int, typer.Option(min=2, help="Number of measurement rounds through all files of a latency table.")]
 
 
+Accuracies = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--accuracy",
+        help="File of accuracies on your own images, which are never compared with published ones: the output "
+        "of validate --json, JSON {name: {top1, images}}, or CSV with the columns name, top1 (in percent) and "
+        "images; a name is a network's or a file's. It may be given several times.",
+        metavar="FILE",
+    ),
+]
+
+
+RecordFiles = Annotated[
+    list[Path],
+    typer.Option(
+        "--records",
+        help="Records of devices: a file of bench, serve or device run, or a folder of such files. It may be given "
+        "several times.",
+        metavar="FILE|FOLDER",
+    ),
+]
+
+
 def apply_only(condition: bool, when: str, **given: object) -> None:
     """Refuse options that would have no effect, rather than ignore them.
 

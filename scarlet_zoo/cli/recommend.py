@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,7 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, sentence, table
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import Json, ProviderOrCpu, ThreadsOrAny
+from scarlet_zoo.cli.options import Accuracies, Json, ProviderOrCpu, RecordFiles, ThreadsOrAny
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.utils.markdown import unstable_mark
 
@@ -24,13 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def recommend_network(
-    records: Annotated[
-        list[Path],
-        typer.Option(
-            help="File of records of one device, from bench, serve or device run. It may be given several times.",
-            metavar="FILE",
-        ),
-    ],
+    records: RecordFiles,
     budget_ms: Annotated[float, typer.Option(min=0.001, help="Latency budget for one image, in milliseconds.")],
     min_top1: Annotated[
         float | None,
@@ -38,23 +31,16 @@ def recommend_network(
             min=0, max=100, help="Smallest top-1 accuracy in percent: ImageNet's as published, or that of --accuracy."
         ),
     ] = None,
-    accuracy: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="File of accuracies on your own images, which then count instead of the published ones: the output "
-            "of validate --json, JSON {name: {top1, images}}, or CSV with the columns name, top1 (in percent) and "
-            "images; a name is a network's or a file's. It may be given several times.",
-            metavar="FILE",
-        ),
-    ] = None,
+    accuracy: Accuracies = None,
     threads: ThreadsOrAny = None,
     provider: ProviderOrCpu = None,
     as_json: Json = False,
 ) -> None:
     """Recommend a network for a device and a latency budget.
 
-    The answer names a network, its graph variant and its runtime. With --threads, only records of that number of
-    threads count, and with --provider only those of that execution provider. Exit code 1 if no measured network fits.
+    The records are of one device. The answer names a network, its graph variant and its runtime. With --threads, only
+    records of that number of threads count, and with --provider only those of that execution provider. With --accuracy,
+    accuracies on your own images count instead of the published ones. Exit code 1 if no measured network fits.
     """
     from scarlet_zoo.measurement.recommend import read_evidence, recommend
 

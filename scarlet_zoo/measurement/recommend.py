@@ -88,12 +88,28 @@ class Recommendation:
         return asdict(self)
 
 
-def read_evidence(path: Path) -> list[Record]:
-    """Read records of a device: a list of records, or a file of ``benchmarks/results`` with a record in each row.
+def record_files(path: Path) -> list[Path]:
+    """The files of records at a path: the file itself, or all ``*.json`` of a folder but its latency tables.
 
     Raises:
-        RecordError: the file cannot be read, or holds something other than records.
+        RecordError: the folder has no such file.
     """
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.glob("*.json") if not file.name.endswith(".lut.json"))
+    if not files:
+        raise RecordError(f"{path}: has no *.json, wanted files of records of bench, serve or device run")
+    return files
+
+
+def read_evidence(path: Path) -> list[Record]:
+    """Read records: a list of records, a file of ``benchmarks/results`` with a record in each row, or a folder of both.
+
+    Raises:
+        RecordError: a file cannot be read, or holds something other than records; or the folder has none.
+    """
+    if path.is_dir():
+        return [record for file in record_files(path) for record in read_evidence(file)]
     content = read_json(path, "records of a device")
     rows = content.get("rows", [content]) if isinstance(content, Mapping) else content
     if not isinstance(rows, list) or not rows:
@@ -118,7 +134,8 @@ def recommend(
     measured ones: with ``accuracies``, only those count. They do not hold for weights of a file of one's own either.
 
     Args:
-        records: records of one device, as values or as files that ``bench``, ``serve`` or ``device run`` wrote.
+        records: records of one device, as values, as files that ``bench``, ``serve`` or ``device run`` wrote, or as
+            folders of such files.
         budget_ms: highest latency of one image, in milliseconds.
         min_top1: lowest accuracy, in percent; networks without a known one are then left out.
         threads: consider only records with this number of threads; None considers all.

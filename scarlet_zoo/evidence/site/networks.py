@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.arch.cost import Cost, arch_cost
+from scarlet_zoo.arch.drawing import architecture_svg
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.evidence.manifest import Manifest
-from scarlet_zoo.evidence.site.drawings import architecture_svg
 from scarlet_zoo.latency import is_stable
 from scarlet_zoo.models.weights.cards import WeightsCard, cards_of
 from scarlet_zoo.utils.markdown import markdown_table, unstable_mark

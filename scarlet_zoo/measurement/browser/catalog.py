@@ -22,6 +22,11 @@ from scarlet_zoo.measurement.workloads import Workload
 _TOLERANCE = {"float32": 1e-3, "int8": 0.1}
 
 
+def tolerance_of(precision: str) -> float:
+    """Largest accepted difference of a browser's output from this host's, over the range of this host's outputs."""
+    return _TOLERANCE.get(precision, _TOLERANCE["float32"])
+
+
 @dataclass(frozen=True)
 class Served:
     """A network that is served.
@@ -51,7 +56,7 @@ class Served:
     @property
     def tolerance(self) -> float:
         """Largest accepted difference of an output from this host's, over the range of this host's outputs."""
-        return _TOLERANCE.get(self.artifact.precision, _TOLERANCE["float32"])
+        return tolerance_of(self.artifact.precision)
 
     def to_dict(self) -> dict[str, Any]:
         """What the page must know of the network, as JSON values; the input itself is served separately."""
