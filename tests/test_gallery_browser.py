@@ -114,6 +114,20 @@ def test_a_photograph_that_is_dropped_is_classified(address, folder, chromium, p
         assert page.inner_text("#state").startswith(page.locator("#answers li span").first.inner_text())
 
 
+def test_an_image_for_a_grey_network_can_be_inverted(address, folder, chromium, photo, tmp_path):
+    Image.fromarray(255 - np.asarray(Image.open(photo).convert("L"))).save(tmp_path / "inverted.png")
+    with visited(chromium, address) as page:
+        ready(page)
+        page.set_input_files("#image", photo)
+        answered(page)
+        assert page.is_hidden("#grey")
+        page.select_option("#network", "grey")
+        wait_until(page, "!document.getElementById('grey').hidden")
+        page.evaluate("document.getElementById('result').hidden = true")
+        page.check("#invert")
+        check(answered(page), folder / "networks" / "grey.onnx", tmp_path / "inverted.png")
+
+
 def test_what_is_no_image_is_said_to_be_none(address, chromium, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     with visited(chromium, address) as page:

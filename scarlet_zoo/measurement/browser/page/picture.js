@@ -58,7 +58,8 @@ async function levelsOf(source, channels) {
 
 const centre = (spare) => (spare >> 1) + (spare & (spare >> 1) & 1); // rounds half a pixel to the even number
 
-export async function read(source, canvas, { size: [height, width], crop, mean, std, interpolation }, type) {
+// invert: whether light and dark change places for a network of one channel; undefined decides by the image's corners.
+export async function read(source, canvas, { size: [height, width], crop, mean, std, interpolation }, type, invert) {
   const channels = mean.length, { levels: all, size: [w, h] } = await levelsOf(source, channels);
   const short = Math.floor(height / crop);
   const to = height !== width ? [Math.floor(width / crop), short]
@@ -70,7 +71,7 @@ export async function read(source, canvas, { size: [height, width], crop, mean, 
     const from = ((top + y) * to[0] + left) * channels;
     levels.set(resized.subarray(from, from + width * channels), y * width * channels);
   }
-  if (channels === 1) levels = onDark(levels, width, height);
+  if (channels === 1 && (invert ?? isOnLight(levels, width, height))) levels = levels.map((level) => 255 - level);
   show(canvas, levels, channels, width, height);
   if (type === "uint8") return { data: levels, shape: [1, height, width, channels] };
   const data = new Float32Array(levels.length);
@@ -90,9 +91,9 @@ function show(canvas, levels, channels, width, height) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-// Grey networks were trained on light objects on a dark background, so an image with a light background is inverted.
-function onDark(levels, width, height) {
+// Our grey networks were trained on light objects on a dark background, so an image with a light background is inverted.
+function isOnLight(levels, width, height) {
   const at = (y, x) => levels[y * width + x];
   const corners = [at(0, 0), at(0, width - 1), at(height - 1, 0), at(height - 1, width - 1)].sort((a, b) => a - b);
-  return (corners[1] + corners[2]) / 2 < 128 ? levels : levels.map((level) => 255 - level);
+  return (corners[1] + corners[2]) / 2 >= 128;
 }

@@ -53,9 +53,11 @@ async function classify() {
   const id = $("network").value, own = ++turn;
   try {
     const model = await facts(id);
+    $("grey").hidden = model.preprocessing.mean.length !== 1;
     let fed;
     try {
-      fed = await read(image, $("seen"), model.preprocessing, model.input.type);
+      // Nothing is guessed from the image, so that the answers are those of every other runtime.
+      fed = await read(image, $("seen"), model.preprocessing, model.input.type, $("invert").checked);
     } catch (error) {
       throw new Error(`this is not an image that the browser opens (${error.message})`);
     }
@@ -118,6 +120,7 @@ export function begin(measuredHere) {
   worker.onerror = (event) => waiting?.reject(new Error(event.message || "the runtime could not be loaded"));
   $("image").onchange = ({ target }) => target.files.length && take(target.files);
   $("network").onchange = classify;
+  $("invert").onchange = classify;
   $("time").onclick = time;
   const drop = $("drop");
   for (const kind of ["dragenter", "dragover"]) {
