@@ -31,7 +31,7 @@ GUIDES = {
         "lut bundle": "--networks 8 --held-out 4", "supernet train": "--max-steps 2 --batch-size 8",
         "search": "--evaluations 6 --population 2 --bn-images 8", "train": "--max-steps 2 --batch-size 8",
     },
-    "slow-int8": {},
+    "slow-int8": {}, "gallery": {},
     "fold-drawn": {},
     "latency-trust": {},
 }  # fmt: skip
@@ -80,10 +80,13 @@ def run_page(scarlet, tmp_path, monkeypatch, brief_measurements):
             latency._main()
         else:
             assert words[0] == "scarlet-zoo", words
+            words, to = (words[:-2], words[-1]) if words[-2] == ">" else (words, None)
             words = [chosen() if word.endswith("-...") else word for word in words]
             more = next((more for verb, more in added.items() if words[1:][: len(verb.split())] == verb.split()), "")
             code, out, err = scarlet(*words[1:], *more.split())
             assert code == 0, (words, out[-1500:], err[-1500:])
+            if to is not None:
+                Path(to).write_text(out)
 
     return run
 

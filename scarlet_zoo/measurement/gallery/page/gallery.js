@@ -76,7 +76,7 @@ function caption(points, shown) {
   if (points.length > 1) told.push("The dashed line joins the networks that no other beats in both.");
   if ($("axis").value === "latency" && $("group").value) told.push(`Latency: ${$("group").value}.`);
   if (shown.some((entry) => latencyOf(entry) && !latencyOf(entry).same)) {
-    told.push("* measured on another file of this network, not on the one here.");
+    told.push("* measured on another file of this network; speed does not depend on the weights.");
   }
   if (!points.length) told.push("No network has both figures; choose another axis or other data.");
   return told.join(" ");

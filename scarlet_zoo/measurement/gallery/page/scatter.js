@@ -27,7 +27,7 @@ const scatter = (() => {
       for (const times of [1, 2, 5]) ticks.push(+(times * 10 ** power).toPrecision(3));
     }
     const inside = ticks.filter((tick) => tick >= low && tick <= high);
-    return inside.length >= 2 ? inside : linearTicks(low, high, 4);
+    return inside.length >= 4 ? inside : linearTicks(low, high, 5);
   }
 
   // The points that no other beats in both directions.
