@@ -1,6 +1,7 @@
 """Every command of the guides runs as it stands on the page, in order, in a folder that has what the page asks for."""
 
 import json
+import os
 import re
 import runpy
 import shlex
@@ -80,13 +81,12 @@ def run_page(scarlet, tmp_path, monkeypatch, brief_measurements):
             latency._main()
         else:
             assert words[0] == "scarlet-zoo", words
-            words, to = (words[:-2], words[-1]) if words[-2] == ">" else (words, None)
+            words, to = (words[:-2], words[-1]) if words[-2] == ">" else (words, os.devnull)
             words = [chosen() if word.endswith("-...") else word for word in words]
             more = next((more for verb, more in added.items() if words[1:][: len(verb.split())] == verb.split()), "")
             code, out, err = scarlet(*words[1:], *more.split())
             assert code == 0, (words, out[-1500:], err[-1500:])
-            if to is not None:
-                Path(to).write_text(out)
+            Path(to).write_text(out)
 
     return run
 

@@ -61,6 +61,8 @@ class Recipe:
             raise ExportError(f"IR version: got {self.ir_version}, wanted 8 to {_LARGEST_IR_VERSION}")
         if self.batch is not None and self.batch < 1:
             raise ExportError(f"batch: got {self.batch}, wanted 1 or more, or None for a dynamic batch")
+        if self.input_size is not None and not isinstance(self.input_size, (tuple, list)):
+            raise ExportError(f"input size: got {self.input_size}, wanted (height, width) in pixels")
 
     @property
     def file_format(self) -> int:
