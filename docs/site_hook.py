@@ -17,7 +17,7 @@ from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.cli.main import app
 from scarlet_zoo.deployment.recipes import read_recipes
 from scarlet_zoo.evidence.manifest import read_manifest
-from scarlet_zoo.evidence.site import networks, references
+from scarlet_zoo.evidence.site import networks, notebooks, references
 from scarlet_zoo.evidence.site.links import relinked
 
 ROOT = Path(__file__).parent.parent
@@ -36,10 +36,12 @@ ELSEWHERE = {
 def made() -> dict[str, str]:
     """The pages that are made, by place."""
     manifest = read_manifest(ROOT / "export" / "manifest.json")
-    pages = {"networks/index.md": "# Networks of the zoo\n\n" + networks.networks_table() + "\n"}
+    pages = {"networks/index.md": networks.networks_overview(RESULTS)}
     pages |= {f"networks/{name}.md": networks.network_page(name, manifest, RESULTS) for name in ZOO}
-    pages |= {f"targets/{name}.md": references.target_page(name, recipe, manifest)
+    pages |= {f"targets/{name}.md": references.target_page(name, recipe, manifest, RESULTS)
               for name, recipe in read_recipes(ROOT / "export" / "recipes").items()}  # fmt: skip
+    pages |= {f"notebooks/{path.stem}.md": notebooks.notebook_page(path)
+              for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))}  # fmt: skip
     found = references.strategies(ROOT / "scarlet_zoo" / "nas" / "strategies")
     pages |= {
         f"strategies/{name}.md": references.strategy_page(name, dotted, RESULTS) for name, dotted in found.items()
@@ -54,7 +56,9 @@ def places() -> dict[str, str]:
     docs = {f"docs/{path.name}": path.name for path in (ROOT / "docs").glob("*.*")}
     pictures = {str(path.relative_to(ROOT)): f"evidence/figures/{path.name}"
                 for path in (ROOT / "benchmarks" / "figures").glob("*.svg")}  # fmt: skip
-    return {**docs, **pictures, **ELSEWHERE}
+    books = {f"docs/notebooks/{path.name}": f"notebooks/{path.stem}.md"
+             for path in (ROOT / "docs" / "notebooks").glob("*.ipynb")}  # fmt: skip
+    return {**docs, **books, **pictures, **ELSEWHERE}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

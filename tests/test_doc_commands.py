@@ -23,7 +23,7 @@ from scarlet_zoo.evidence.site.networks import network_page
 from scarlet_zoo.evidence.site.references import strategy_page, target_page
 from scarlet_zoo.nas.strategies.registry import STRATEGIES
 
-DOCS = ROOT / "docs"
+DOCS, RESULTS = ROOT / "docs", ROOT / "benchmarks" / "results"
 # Each guide, with the trainings and measurements of its commands shortened: the arguments that are added.
 GUIDES = {
     "quick-start": {},
@@ -145,7 +145,7 @@ def understood(line):
 def test_the_commands_of_pages_that_are_made_are_understood():
     manifest, results = read_manifest(ROOT / "export" / "manifest.json"), ROOT / "benchmarks" / "results"
     pages = [network_page(name, manifest, results) for name in ZOO]
-    pages += [target_page(name, recipe, manifest) for name, recipe in read_recipes().items()]
+    pages += [target_page(name, recipe, manifest, RESULTS) for name, recipe in read_recipes().items()]
     pages += [strategy_page(name, "", results) for name in STRATEGIES]
     lines = [
         line for page in pages for language, code in blocks(page) if language == "sh" for line in code.splitlines()

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from urllib.parse import unquote, urlsplit
@@ -22,7 +23,8 @@ from scarlet_zoo.cli.main import app
 from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.evidence.manifest import read_manifest
 from scarlet_zoo.evidence.site.links import relinked
-from scarlet_zoo.evidence.site.networks import network_page, networks_table
+from scarlet_zoo.evidence.site.networks import network_page, networks_overview, networks_table
+from scarlet_zoo.evidence.site.plots import scatter_of, targets_svg
 from scarlet_zoo.evidence.site.references import strategies, verbs
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.nas.strategies.registry import STRATEGIES
@@ -163,6 +165,32 @@ def test_a_network_page_says_what_card_manifest_and_records_say(name):
     assert ("nobody has measured that here" in page) == (ZOO[name].published is not None)
     assert all(f"../targets/{row.target}.md" in page for row in manifest.rows if row.network == name)
     assert f"[`{name}`]({name}.md)" in networks_table()
+
+
+@pytest.mark.parametrize(("record", "images"), [("cifar10", 5_000), ("baselines", 10_000)])
+def test_a_plot_of_a_record_has_its_networks_and_figures(record, images):
+    rows = json.loads((RESULTS / f"{record}.json").read_text())
+    drawn = scatter_of(RESULTS / f"{record}.json", images)
+    ET.fromstring(drawn)
+    assert drawn.count("<circle") == len(rows)
+    for row in rows:
+        assert f">{row['name'].split(' ')[0]} {row['test_top1']:.4g} %</text>" in drawn
+    assert all(row.get("test_images", images) == images for row in rows)
+    assert drawn in networks_overview(RESULTS)
+
+
+def test_a_target_stands_beside_those_that_were_measured_with_it():
+    rows = json.loads((RESULTS / "runtimes.json").read_text())
+    rows = [row for row in rows if (row["name"], row["threads"]) == ("scarlet_c", 1)]
+    drawn = targets_svg(RESULTS, "scarlet_c", "ncnn")
+    ET.fromstring(drawn)
+    for row in rows:
+        assert f">{row['target']}</text>" in drawn
+        assert f">{row['record']['p50_ms']:.3g} ms" in drawn
+    assert drawn.count("#b2182b") == 1
+    assert targets_svg(RESULTS, "scarlet_c").count("#b2182b") == 0
+    assert targets_svg(RESULTS, "scarlet_c", "coreml") is None
+    assert targets_svg(RESULTS, "scarlet_mini_s") is None
 
 
 def test_a_drawing_has_a_row_for_each_layer():

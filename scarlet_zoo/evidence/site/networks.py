@@ -11,6 +11,7 @@ from scarlet_zoo.arch.cost import Cost, arch_cost
 from scarlet_zoo.arch.drawing import architecture_svg
 from scarlet_zoo.arch.zoo import ZOO, get_arch
 from scarlet_zoo.evidence.manifest import Manifest
+from scarlet_zoo.evidence.site.plots import scatter_of, targets_svg
 from scarlet_zoo.latency import is_stable
 from scarlet_zoo.models.weights.cards import WeightsCard, cards_of
 from scarlet_zoo.utils.markdown import markdown_table, unstable_mark
@@ -34,6 +35,9 @@ def network_page(name: str, manifest: Manifest, results: Path) -> str:
     for card in cards:
         parts += [f"## Weights: `{card.name}.{card.tag}`", "", _card(card), ""]
     parts += ["## Files", "", *_files(name, manifest), ""]
+    by_target = targets_svg(results, name)
+    if by_target is not None:
+        parts += ["## Latency by target", "", by_target, "", _TARGET_WORDS, ""]
     timed = list(_latencies(name, results))
     if timed:
         header = ("record", "file", "threads", "p50 ms", "p90 ms", "processor", "runtime", "date")
@@ -45,10 +49,34 @@ _DRAWING_WORDS = (
     "A bar is as long as the square root of a layer's multiply-adds. Blue is a kernel of 3 pixels, violet of 5, red of "
     "7."
 )
+_TARGET_WORDS = (
+    "Our own measurement of all targets interleaved, one image on one thread (`runtimes.json`). UNSTABLE marks what "
+    "varied by more than 5 %."
+)
+_PLOT_WORDS = (
+    "Bars are 95 % intervals. Red are networks of the zoo; grey are timm's networks that were trained by the same "
+    "recipe. The latencies of one plot were measured interleaved; those of two plots were not."
+)
 _LATENCY_WORDS = (
     "Our own measurements of one image, each in the record that is named. Compare numbers of one record only. UNSTABLE "
     "marks what varied by more than 5 %."
 )
+
+
+def networks_overview(results: Path) -> str:
+    """Return the page of all networks, in markdown: their table, and their accuracies against their latencies.
+
+    Args:
+        results: folder of the committed records.
+    """
+    return "\n".join([
+        "# Networks of the zoo", "", networks_table(), "", "## On CIFAR-10 as JPEG files, test images", "",
+        scatter_of(results / "cifar10.json", 5_000), "", "## On Fashion-MNIST, test images", "",
+        scatter_of(results / "baselines.json", 10_000), "", _PLOT_WORDS, "", "## On ImageNet, as published", "",
+        "![accuracy against latency, SCARLET beside twelve other networks](../evidence/figures/pareto.svg)", "",
+        "Accuracies are their authors' and were not measured here; latencies are ours, of random weights "
+        "([report](../evidence/report.md)).", "",
+    ])  # fmt: skip
 
 
 def networks_table() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from scarlet_zoo.deployment.recipes import TargetRecipe
 from scarlet_zoo.evidence.manifest import Manifest
+from scarlet_zoo.evidence.site.plots import targets_svg
 from scarlet_zoo.utils.markdown import markdown_table
 
 # The packages of the public names, in the order of the journey, with the titles of their pages.
@@ -20,9 +21,23 @@ TITLES = {
     "training": "Training", "nas": "Search", "errors": "Errors",
 }  # fmt: skip
 
+_EXAMPLE = "scarlet_c"
+_SPEED_WORDS = (
+    f"`{_EXAMPLE}` with random weights for every target that was measured, interleaved, one image on one thread of a "
+    "desktop processor (`runtimes.json`); this target is red. A phone may order them otherwise. UNSTABLE marks what "
+    "varied by more than 5 %."
+)
 
-def target_page(name: str, recipe: TargetRecipe, manifest: Manifest) -> str:
-    """Return the page of a target: its recipe, and what every network of the zoo became for it."""
+
+def target_page(name: str, recipe: TargetRecipe, manifest: Manifest, results: Path) -> str:
+    """Return the page of a target: its recipe, its speed beside others, and what every network of the zoo became.
+
+    Args:
+        name: name of the target.
+        recipe: its recipe.
+        manifest: the files of the zoo.
+        results: folder of the committed records.
+    """
     processors = [f"{processor} ({' or '.join(of.instruction_sets)})" if of.instruction_sets else processor
                   for processor, of in recipe.processors.items()]  # fmt: skip
     facts = [("runtime", f"`{recipe.runtime}`"), ("precision", recipe.precision), ("file", f"`NAME{recipe.suffix}`"),
@@ -34,11 +49,13 @@ def target_page(name: str, recipe: TargetRecipe, manifest: Manifest) -> str:
             for row in manifest.rows if row.target == name]  # fmt: skip
     left = next((entry.reason for entry in manifest.left_out if entry.target == name), None)
     made = markdown_table(("network", "MB", "SQNR against the network", "seconds to make", "date"), rows)
+    drawn = targets_svg(results, _EXAMPLE, name)
+    fast = ["## How fast", "", drawn, "", _SPEED_WORDS, ""] if drawn is not None else []
     return "\n".join([
         f"# Target `{name}`", "", recipe.why, "", markdown_table(("what", "is"), facts).replace("---:", "---"), "",
         "```sh", f"scarlet-zoo export scarlet_mini_s --target {name} --out out", "```", "",
         "[Targets](../targets.md) compares them, and says which extra this one needs.", "",
-        "## What the zoo became", "", made if rows else f"Left out: {left}.", "",
+        *fast, "## What the zoo became", "", made if rows else f"Left out: {left}.", "",
     ])  # fmt: skip
 
 
