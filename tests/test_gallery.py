@@ -170,7 +170,8 @@ def test_records_of_a_folder_are_devices_to_choose(runtime, files, tmp_path):
     phones, rows = tmp_path / "phones", {"the very file": digest, "another file": "f" * 64}
     phones.mkdir()
     for place, (device, sha256) in enumerate(rows.items()):
-        row = record(noisy(place), {"network": "grey", "file": "grey.onnx"}, device=device, sha256=sha256, form=None)
+        row = record(noisy(place), {"network": "grey", "file": "grey.onnx"}, device=device, sha256=sha256, form=None,
+                     input_shape={"x": [1, 1, 40, 48]})  # fmt: skip
         (phones / f"{place}.json").write_text(json.dumps([row]))
     zoo.gallery(tmp_path / "out", [files["grey"]], records=[phones])
     page = Page((tmp_path / "out" / "index.html").read_text())
@@ -191,6 +192,20 @@ def test_a_record_of_the_very_file_goes_first():
     assert latencies_of(fast, sha256="a" * 64, **known) == [fast[1]]
     assert latencies_of(fast, sha256=None, **known | {"form": ""}) == [fast[0]]
     assert latencies_of(fast, sha256=None, **known | {"precision": "int8"}) == []
+    sides = fast[0].sides
+    assert latencies_of(fast, sha256=None, **known, sides=sides[::-1]) == [fast[1]]
+    assert latencies_of(fast, sha256=None, **known, sides=(3, 7, 7)) == []
+
+
+def test_figures_of_a_network_are_not_those_of_its_file_for_other_images(runtime, tmp_path):
+    own = zoo.export("scarlet_cifar_s", out=tmp_path / "own.onnx").path
+    larger = zoo.export("scarlet_cifar_s", out=tmp_path / "larger.onnx", recipe=zoo.Recipe(input_size=(64, 64))).path
+    first, second = zoo.gallery(tmp_path / "out", [own, larger]).entries
+    assert [point.top1 for point in first.points] == [85.7]
+    assert [one.record for one in first.latencies] == ["cifar10.json"]
+    assert first.macs < second.macs
+    assert not second.points
+    assert not second.latencies
 
 
 def test_the_packages_latencies_are_the_evidence():

@@ -80,7 +80,7 @@ def entry_of_file(staged: Path, workload: Workload, title: str, evidence: Eviden
         points=tuple(_points(artifact, card, network, precision, {*names, workload.label, workload.path.name},
                              evidence.accuracies)),
         latencies=tuple(latencies_of(evidence.latencies, sha256=artifact.sha256, names=names, precision=precision,
-                                     form=artifact.form)),
+                                     form=artifact.form, sides=_sides_of(classifier))),
         file=f"networks/{staged.name}", bytes=staged.stat().st_size, sha256=artifact.sha256, precision=precision,
         why_not=why_not, run=run, code=dict(_code(artifact)), trained=artifact.weights != RANDOM_WEIGHTS,
     )  # fmt: skip
@@ -88,11 +88,12 @@ def entry_of_file(staged: Path, workload: Workload, title: str, evidence: Eviden
 
 def entry_of_name(name: str, evidence: Evidence) -> Entry:
     """Make the entry of a network of the zoo whose weights are not on this machine: figures without a file."""
-    cost, cards = arch_cost(get_arch(name)), cards_of(name)
+    cost, cards, space = arch_cost(get_arch(name)), cards_of(name), get_arch(name).space
     how = cards[0].how_to_get if cards else "nobody gives weights of this network out"
     facts = [("architecture", ZOO[name].arch), *(row for card in cards for row in _of_card(card)),
              ("how to get the weights", how)]  # fmt: skip
-    latencies = latencies_of(evidence.latencies, sha256=None, names=(name,), precision="float32", form="")
+    latencies = latencies_of(evidence.latencies, sha256=None, names=(name,), precision="float32", form="",
+                             sides=(space.in_chans, space.input_size, space.input_size))  # fmt: skip
     return Entry(
         id=name, title=name, network=name, facts=tuple(facts), params=cost.params, macs=cost.macs,
         macs_note=_CLOSED_FORM, drawing=cost.layers, points=tuple(_published(name)), latencies=tuple(latencies),
@@ -106,9 +107,20 @@ def _opened(path: Path, artifact: Artifact, evidence: Evidence) -> Classifier:
     return load(path, preprocessing=None if own else evidence.preprocessing, labels=labels)
 
 
+def _sides_of(classifier: Classifier | None) -> tuple[int, ...] | None:
+    return None if classifier is None else (classifier.preprocessing.channels, *classifier.preprocessing.size)
+
+
 def _card_of(artifact: Artifact) -> WeightsCard | None:
-    """The card of the weights that a file of ours states to have, such as ``shipped NAME.TAG``."""
-    return next((card for name, card in all_cards().items() if name in artifact.weights.split()), None)
+    """The card of the weights that a file of ours states to have, such as ``shipped NAME.TAG``.
+
+    A file for images of another size has other accuracies than the card, and so has another architecture.
+    """
+    card = next((card for name, card in all_cards().items() if name in artifact.weights.split()), None)
+    if card is None or card.preprocessing is None or artifact.preprocessing is None:
+        return None
+    same_size = set(artifact.preprocessing.size) == {card.preprocessing.crop}
+    return card if same_size and artifact.metadata.get("arch") == card.arch else None
 
 
 def _counted(artifact: Artifact, arch: Arch | None, classifier: Classifier | None) -> GraphCost:

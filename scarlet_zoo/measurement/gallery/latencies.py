@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Latency(BaseModel):
     Attributes:
         network, precision, form: what was measured; ``form`` is the graph variant.
         sha256: digest of the file that was measured; None if the record does not state it.
+        sides: channels, height and width of the image in ascending order; None if the record does not state them.
         device, threads, runtime, date: where and when, the runtime with its version.
         record: name of the file of records; only latencies of one file of records are compared with each other.
         p50_ms, low_ms, high_ms: the median in milliseconds and its 95 % interval.
@@ -37,6 +38,7 @@ class Latency(BaseModel):
     precision: str
     form: str
     sha256: str | None
+    sides: tuple[int, ...] | None = None
     device: str
     threads: int
     runtime: str
@@ -68,10 +70,15 @@ def latency_of(record: Record, name: str, digits: int = 5) -> Latency:
     p50, low, high = (float(f"{value:.{digits}g}") for value in (record.p50_ms, low, high))
     return Latency(
         network=record.network, precision=where.precision or "float32", form=where.form or "unknown",
-        sha256=where.sha256, device=where.device, threads=where.threads,
+        sha256=where.sha256, sides=_sides(where.input_shape), device=where.device, threads=where.threads,
         runtime=f"{where.runtime} {where.runtime_version}", date=where.date[:10], record=name, p50_ms=p50, low_ms=low,
         high_ms=high, runs=record.runs, stable=record.stable is not False,
     )  # fmt: skip
+
+
+def _sides(shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...] | None:
+    """The sides of the one image input without the batch; sorted, because uint8 files have the channels last."""
+    return tuple(sorted(next(iter(shapes.values()))[1:])) if len(shapes) == 1 else None
 
 
 @cache
@@ -90,19 +97,22 @@ def latencies_in(path: Path) -> list[Latency]:
 
 
 def latencies_of(
-    known: Iterable[Latency], *, sha256: str | None, names: Sequence[str], precision: str, form: str
-) -> list[Latency]:
+    known: Iterable[Latency], *, sha256: str | None, names: Sequence[str], precision: str, form: str,
+    sides: Sequence[int] | None = None,
+) -> list[Latency]:  # fmt: skip
     """Choose one latency of a network from each measurement.
 
-    A record of the very file goes before records of another file of the same network in the same precision, of which
-    the same graph variant goes first and then the fastest.
+    A record of the very file goes before records of another file of the same network in the same precision and for
+    images of the same size, of which the same graph variant goes first and then the fastest.
 
     Args:
         known: all latencies.
         sha256: digest of the network's file; None where it has none.
         names: names by which records may call the network.
         precision, form: the file's precision and graph variant.
+        sides: channels, height and width of its images, in any order; None where they are not known.
     """
+    size = None if sides is None else tuple(sorted(sides))
 
     def rank(one: Latency) -> tuple[Any, ...]:
         return one.sha256 != sha256, one.form != form, not one.stable, one.p50_ms
@@ -110,7 +120,8 @@ def latencies_of(
     best: dict[str, Latency] = {}
     for one in known:
         is_same_file = sha256 is not None and one.sha256 == sha256
-        if is_same_file or (one.network in names and one.precision == precision):
+        is_same_size = size is None or one.sides in (None, size)
+        if is_same_file or (one.network in names and one.precision == precision and is_same_size):
             group = one.group
             if group not in best or rank(one) < rank(best[group]):
                 best[group] = one
