@@ -27,10 +27,10 @@ def execute(notebook: Path, folder: Path, out: Path) -> None:
     NotebookClient(book, timeout=SECONDS, resources={"metadata": {"path": str(folder)}}).execute()
     for cell in book.cells:
         cell.metadata.pop("execution", None)
-        outputs = cell.get("outputs", [])
-        cell["outputs"] = [one for one in outputs if one.get("name") != "stderr"]
-        for one in outputs:
-            one.get("metadata", {}).clear()
+        if cell.cell_type == "code":
+            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+            for one in cell.outputs:
+                one.get("metadata", {}).clear()
     book.metadata["language_info"] = {"name": "python"}
     nbformat.write(book, out)
 

@@ -14,6 +14,7 @@ import sys
 import termios
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -38,7 +39,8 @@ def prepare(folder: Path, results: Path) -> None:
     """Put what the commands read into a folder: a photograph of scikit-image's, and the committed records."""
     from skimage import data
 
-    Image.fromarray(data.chelsea()).save(folder / "cat.png")
+    photographs: Any = data
+    Image.fromarray(photographs.chelsea()).save(folder / "cat.png")
     (folder / "peers.json").write_bytes((results / "peers.json").read_bytes())
 
 

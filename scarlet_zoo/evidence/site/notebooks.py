@@ -18,13 +18,17 @@ def notebook_page(path: Path) -> str:
         path: the notebook, with outputs.
     """
     cells = json.loads(path.read_text())["cells"]
-    parts = [part for cell in cells for part in _cell(cell)]
+    parts, heading = list[str](), ""
+    for cell in cells:
+        found = re.findall(r"^#+ (.+)$", _text(cell["source"]), re.MULTILINE) if cell["cell_type"] == "markdown" else []
+        heading = found[-1] if found else heading
+        parts += _cell(cell, heading)
     title, _, rest = "\n\n".join(parts).partition("\n")
     where = f"The notebook is `docs/notebooks/{path.name}`; below is what it showed when it was last run for this page."
     return f"{title}\n\n{where}\n{rest}\n"
 
 
-def _cell(cell: Mapping[str, Any]) -> Iterator[str]:
+def _cell(cell: Mapping[str, Any], heading: str) -> Iterator[str]:
     text = _text(cell["source"])
     if cell["cell_type"] == "markdown":
         yield text
@@ -34,7 +38,7 @@ def _cell(cell: Mapping[str, Any]) -> Iterator[str]:
         data = output.get("data", {})
         shown = _text(output.get("text", data.get("text/plain", "")))
         if "image/png" in data:
-            yield f"![{_title_of(text)}](data:image/png;base64,{_text(data['image/png']).strip()})"
+            yield f"![{_title_of(text) or heading}](data:image/png;base64,{_text(data['image/png']).strip()})"
         elif shown.strip():
             yield f"```text\n{_ESCAPES.sub('', shown).rstrip()}\n```"
 
@@ -44,6 +48,5 @@ def _text(lines: str | list[str]) -> str:
 
 
 def _title_of(code: str) -> str:
-    """What a drawing is called for readers who do not see it: the titles and axes that its code gives it."""
-    words = re.findall(r'(?:title|ylabel|xlabel)="([^"]+)"', code)
-    return "; ".join(words) or "drawing"
+    """What a drawing is called for readers who do not see it: the titles and axes in its code; empty without any."""
+    return "; ".join(re.findall(r'(?:title|ylabel|xlabel)="([^"]+)"', code))
