@@ -96,6 +96,7 @@ def test_nothing_is_loaded_from_another_host(site, pages):
 def test_everything_that_has_a_name_has_a_page(site, pages):
     wanted = [f"networks/{name}" for name in ZOO] + [f"targets/{name}" for name in TARGETS]
     wanted += [f"strategies/{name}" for name in STRATEGIES]
+    wanted += [f"notebooks/{path.stem}" for path in (ROOT / "docs" / "notebooks").glob("*.ipynb")]
     wanted += [f"verbs/{'-'.join(path)}" for path, _ in verbs(typer.main.get_command(app))]
     assert [name for name in wanted if not (site / f"{name}.html").is_file()] == []
     described = set().union(*(page.names for place, page in pages.items() if place.parts[0] == "api"))
@@ -113,7 +114,19 @@ def test_no_page_shows_what_another_tool_would_read(site):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_site_is_read_from_its_folder_on_a_desk_and_on_a_phone(site):
-    shown = ["index", "networks/scarlet_a", "verbs/bench", "api/deployment", "fold-drawn", "evidence/report", "cli"]
+    shown = [
+        "index",
+        "networks/index",
+        "networks/scarlet_a",
+        "targets/ncnn",
+        "notebooks/search",
+        "gallery",
+        "verbs/bench",
+        "api/deployment",
+        "fold-drawn",
+        "evidence/report",
+        "cli",
+    ]
     asked, complaints = [], []
     with browser() as chromium:
         for width, height in (DESK, PHONE):
