@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from scarlet_zoo.deployment.targets import Target
 from scarlet_zoo.deployment.to_onnx import export_onnx, output_names
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.deployment.verify import compare_networks
-from scarlet_zoo.errors import ExportError
+from scarlet_zoo.errors import ExportError, ScarletWarning
 from scarlet_zoo.folding.fold import fold
 from scarlet_zoo.models.loading import Network
 from scarlet_zoo.utils.files import file_sha256, json_text, write_text
@@ -70,8 +71,13 @@ def convert_network(
                     preprocessing=network.preprocessing)  # fmt: skip
         if precision == "float16":
             facts["float16"] = check_range(onnx_file, path, network.preprocessing, images).to_dict()
-        with silence():
+        with silence(), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             runtime.convert(Source(folded.model, onnx_file, described.shape, precision, used), converted)
+        for warning in told:
+            # Ours would be lost in the silence that is meant for those of the converters.
+            if issubclass(warning.category, ScarletWarning):
+                warnings.warn(str(warning.message), ScarletWarning, stacklevel=3)
         onnx_file.unlink()
         write_text(description_path(converted), json_text(described.to_dict(), indent=1) + "\n")
         parity, integers = None, None
