@@ -191,9 +191,10 @@ def test_formats_have_the_same_convolutions(manifest):
 def test_a_shipped_network_is_exported_as_the_manifest_says(name, manifest, tmp_path):
     """To the last byte where the packages that write it are the same, else operator for operator."""
     network = zoo_network(name)
-    for form in ("native", "blocked"):
-        rows = [row for row in manifest.rows if row.network == name and row.graph_variant == form and row.opset]
-        done = export_network(network, tmp_path / form, rows[0].target, Recipe())
+    for form, precision in (("native", "float32"), ("blocked", "float32"), ("native", "float16")):
+        rows = [row for row in manifest.rows if row.network == name and row.graph_variant == form and row.opset
+                and row.precision == precision]  # fmt: skip
+        done = export_network(network, tmp_path / form / precision, rows[0].target, Recipe())
         for row in rows:
             assert operator_counts(done.path) == row.operators
             assert done.described["opset"] == row.opset

@@ -102,7 +102,7 @@ def _described(network: Network, wanted: Target, recipe: Recipe) -> Described:
         tuple(output_names(network.model)),
         feed,
         {"weights": network.weights, "weights_sha256": network.weights_sha256, "model": network.name,
-         "precision": wanted.precision,
+         **({"precision": wanted.precision} if wanted.precision != "float32" else {}),
          **({"arch": str(network.arch)} if network.arch is not None else {}),
          **({"labels": json.dumps(network.labels)} if network.labels is not None else {}),
          **{key: network.training[key] for key in ("split",) if key in network.training},

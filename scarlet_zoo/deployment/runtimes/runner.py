@@ -61,7 +61,7 @@ class Described:
 
     @property
     def precision(self) -> str:
-        """The file's precision; float32 where an older file does not say it."""
+        """The file's precision; float32 where it is not said."""
         return self.metadata.get("precision", "float32")
 
     def to_dict(self) -> dict[str, Any]:
