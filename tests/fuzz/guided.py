@@ -11,6 +11,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from run import FIGURES, HERE, say, write
@@ -50,8 +51,9 @@ def _of_bytes():
 
 def fuzz(name, seconds):
     """Fuzz one parser in a child; gives its inputs, the branches that they reached, and its faults."""
-    words = [sys.executable, str(HERE / "guided_child.py"), name, str(seconds), str(FINDINGS)]
-    done = subprocess.run(words, capture_output=True, text=True, errors="replace")
+    with tempfile.TemporaryDirectory(prefix="scarlet-guided-") as corpus:
+        words = [sys.executable, str(HERE / "guided_child.py"), name, str(seconds), str(FINDINGS), corpus]
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace")
     inputs = re.search(r"stat::number_of_executed_units:\s+(\d+)", done.stderr)
     reached = re.findall(r"\bcov: (\d+)", done.stderr)
     if not inputs or not reached:

@@ -1,11 +1,10 @@
-"""Let atheris fuzz one parser in this process: ``guided_child.py NAME SECONDS FOLDER``. guided.py starts it.
+"""Let atheris fuzz one parser in this process: guided.py starts it.
 
 Only what is imported under atheris is guided by its branches, so nothing of the package may be imported before.
 """
 
 import random
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
@@ -19,7 +18,7 @@ with atheris.instrument_imports(include=["scarlet_zoo"]):
     from parsers import PARSERS
 
 
-def main(name, seconds, findings):
+def main(name, seconds, findings, corpus):
     """Fuzz until the time is over, which ends the process with 0, or until a fault, which it keeps in a file."""
     parser = PARSERS[name]
     cases = [parser.make(random.Random(f"guided:{name}:{number}")) for number in range(FIRST_CASES)]
@@ -33,16 +32,13 @@ def main(name, seconds, findings):
         if found not in ("accepted", "refused"):
             raise RuntimeError(found)
 
-    with tempfile.TemporaryDirectory(prefix="scarlet-guided-") as corpus:
-        for number, case in enumerate(cases):
-            content = case if isinstance(case, bytes) else case.encode("utf-8", "surrogatepass")
-            (Path(corpus) / str(number)).write_bytes(content[:MOST_BYTES_OF_INPUT])
-        # fmt: off
-        limits = (f"-max_total_time={seconds}", f"-max_len={MOST_BYTES_OF_INPUT}", f"-timeout={MOST_SECONDS}",
-                  f"-rss_limit_mb={MOST_MIB}", f"-artifact_prefix={findings}/{name}-", "-print_final_stats=1")
-        # fmt: on
-        atheris.Setup([sys.argv[0], *limits, corpus], one)
-        atheris.Fuzz()
+    for number, case in enumerate(cases):
+        content = case if isinstance(case, bytes) else case.encode("utf-8", "surrogatepass")
+        (Path(corpus) / str(number)).write_bytes(content[:MOST_BYTES_OF_INPUT])
+    limits = (f"-max_total_time={seconds}", f"-max_len={MOST_BYTES_OF_INPUT}", f"-timeout={MOST_SECONDS}",
+              f"-rss_limit_mb={MOST_MIB}", f"-artifact_prefix={findings}/{name}-", "-print_final_stats=1")  # fmt: skip
+    atheris.Setup([sys.argv[0], *limits, corpus], one)
+    atheris.Fuzz()
 
 
 def as_text(data):
