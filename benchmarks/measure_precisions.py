@@ -37,7 +37,7 @@ def row_of(path: Path, done: object, data: str, images: int, folder: Path | None
     parity = told.get("parity") or {}
     return {"target": told["target"], "precision": told["precision"], "computes_in": told.get("computes_in"),
             "bytes": sum(file.stat().st_size for file in path.parent.iterdir() if not file.name.endswith(".json")),
-            "top1_percent": seen.top1, "top1_interval": list(seen.top1_interval or ()), "images": seen.images,
+            "top1_percent": seen.top1, "top1_interval": list(seen.top1_interval), "images": seen.images,
             "photographs_sqnr_db": parity.get("sqnr_db"), "judged_sqnr_db": told.get("sqnr_db")}  # fmt: skip
 
 

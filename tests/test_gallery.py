@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from conftest import ROOT, TINY
@@ -26,7 +27,8 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.text, self.data, self._inside = [], "", "", ""
+        self.tags, self.text, self._inside = [], "", ""
+        self.data: Any = ""
         self.feed(text)
         self.data = json.loads(self.data)
 
@@ -187,7 +189,7 @@ def test_a_record_of_the_very_file_goes_first():
     fast = [type(packaged_latencies()[0])(**base | {"p50_ms": 1.0, "form": form, "sha256": sha256})
             for form, sha256 in (("blocked", "b" * 64), ("native", "c" * 64))]  # fmt: skip
     very = type(fast[0])(**base | {"p50_ms": 9.0})
-    known = {"names": ("n",), "precision": "float32", "form": "native"}
+    known: dict[str, Any] = {"names": ("n",), "precision": "float32", "form": "native"}
     assert latencies_of([*fast, very], sha256="a" * 64, **known) == [very]
     assert latencies_of(fast, sha256="a" * 64, **known) == [fast[1]]
     assert latencies_of(fast, sha256=None, **known | {"form": ""}) == [fast[0]]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,9 +97,10 @@ def test_unstable_measurements_are_named_with_their_spread():
 
 
 def test_settings_are_those_of_the_measurement():
-    told = {"mode": "camera", "threads": 2, "warmup": 7, "runs": 150, "seconds": 2.5, "burst": 4, "openings": 3,
-            "spin": False, "frame_ms": 40.0, "affinity": [1, 3], "shapes": ["x=1,3,8,8"],
-            "provider": CPU}  # fmt: skip
+    told: dict[str, Any] = {
+        "mode": "camera", "threads": 2, "warmup": 7, "runs": 150, "seconds": 2.5, "burst": 4, "openings": 3,
+        "spin": False, "frame_ms": 40.0, "affinity": [1, 3], "shapes": ["x=1,3,8,8"], "provider": CPU,
+    }  # fmt: skip
     got = check_record(record(FLAT, **told)).settings
     assert got == Settings(**{**told, "affinity": (1, 3), "shapes": ("x=1,3,8,8",)})
     still = check_record(record(FLAT, frame_ms=None, affinity=None, provider=CPU)).settings

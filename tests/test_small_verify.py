@@ -2,6 +2,7 @@
 
 import copy
 import re
+from typing import Any
 
 import numpy as np
 import onnx
@@ -149,7 +150,8 @@ def test_a_torch_models_own_configuration_is_its_preprocessing(network, path):
 
 
 def test_a_file_with_another_preprocessing_than_its_source_fails(network, path):
-    said = {"described": Preprocessing((8, 8), (0.4, 0.5, 0.7), FEED.std, "bilinear", 0.875), "preprocessing": FEED}
+    other = Preprocessing((8, 8), (0.4, 0.5, 0.7), FEED.std, "bilinear", 0.875)
+    said: dict[str, Any] = {"described": other, "preprocessing": FEED}
     with pytest.raises(ParityError, match="photographs"):
         compare_networks(network, OnnxNetwork(path), None, FLOAT32, **said)
     said["described"] = None
@@ -220,7 +222,7 @@ def test_a_file_of_pixels_is_compared_on_pixels(network, tmp_path):
         seen.append((len(images), round(pixels.min()), round(pixels.max())))
         return numpy_of(network)(images)
 
-    told = {"described": FEED, "preprocessing": FEED}
+    told: dict[str, Any] = {"described": FEED, "preprocessing": FEED}
     assert compare_networks(rounding, OnnxNetwork(same), [], FLOAT32, **told, in_pixels=True).passed
     assert seen == [(8, 0, 255), (4, 0, 255)]
     with pytest.raises(AssertionError):

@@ -62,8 +62,10 @@ def peaks(source: Path, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> list[Pe
             node, is_sum = watched[name]
             before = found.get(node.output[0], Peak(_name(node), _label(node, makers), node.op_type))
             size = float(value) if np.isfinite(value) else float("inf")
-            changed = {"added": max(before.added, size)} if is_sum else {"largest": max(before.largest, size)}
-            found[node.output[0]] = replace(before, **changed)
+            if is_sum:
+                found[node.output[0]] = replace(before, added=max(before.added, size))
+            else:
+                found[node.output[0]] = replace(before, largest=max(before.largest, size))
     return list(found.values())
 
 

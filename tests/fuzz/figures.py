@@ -33,7 +33,7 @@ def page(text, figures):
     for name, made in (("figures", table(figures["rows"])), ("guided", guided(figures["guided"]))):
         part = rf"<!-- {name} -->.*<!-- end of {name} -->"
         fresh = f"<!-- {name} -->\n{made}\n<!-- end of {name} -->"
-        text = re.sub(part, lambda _, fresh=fresh: fresh, text, flags=re.DOTALL)
+        text = re.sub(part, fresh.replace("\\", r"\\"), text, flags=re.DOTALL)
     return text
 
 
