@@ -23,6 +23,8 @@ KILLED, SURVIVED = "killed", "survived"
 OUTCOMES = {None: "left", 0: SURVIVED, 1: KILLED, 3: KILLED, 5: SURVIVED, 33: SURVIVED}  # others: the process ended
 ROOMS = {"folding": "folding", "graph passes": "graph/passes", "quantisation plan": "graph/quantization/plan",
          "verify": "deployment", "space": "arch", "records": "measurement"}  # fmt: skip
+SLOW = {"folding": ["folding"], "graph passes": ["lowering", "quantization"], "quantisation plan": ["quantization"],
+        "verify": ["verification"], "space": [], "records": []}  # fmt: skip
 
 
 def main():
@@ -40,10 +42,9 @@ def main():
     left = [name for name in drawn if outcomes(given.work)[name] == "left"]
     if left:
         run(given.work, left, given.at_once)
-    with_slow_tests(given.work)
-    through = [name for name in drawn if outcomes(given.work)[name] == SURVIVED]
-    if through:
-        run(given.work, through, given.at_once)
+    for name in drawn:
+        if outcomes(given.work)[name] == SURVIVED:
+            try_slow_tests(given.work, name)
     write(given.work, drawn, given.share, given.seed)
 
 
@@ -59,13 +60,35 @@ def copy_to(work):
         (folder / ".venv").symlink_to(ROOT / ".venv")
 
 
-def with_slow_tests(work):
-    """Let the slow tests run, too; their times are found anew."""
-    file = work / "pyproject.toml"
-    text = file.read_text()
-    if '"-m", "not slow", ' in text:
-        file.write_text(text.replace('"-m", "not slow", ', ""))
-        (work / "mutants" / "mutmut-stats.json").unlink()
+def try_slow_tests(work, name):
+    """Let the slow tests of the fault's part run with it, once; what they notice is kept in a file of the copy."""
+    tried = read_slow(work)
+    tests = [f"tests/test_{test}.py" for test in SLOW[room_of(name)]]
+    if name in tried or not tests:
+        return
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-m",
+        "slow",
+        "-W",
+        "default",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "MUTANT_UNDER_TEST": name}
+    done = subprocess.run(words, cwd=work / "mutants", env=env, capture_output=True)
+    (work / "slow.json").write_text(json.dumps(tried | {name: KILLED if done.returncode else SURVIVED}))
+
+
+def read_slow(work):
+    """The outcomes of the slow tests."""
+    file = work / "slow.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def run(work, names, at_once):
@@ -81,7 +104,7 @@ def outcomes(work):
     for file in sorted((work / "mutants").rglob("*.meta")):
         codes = json.loads(file.read_text())["exit_code_by_key"]
         found |= {name: OUTCOMES.get(code, KILLED) for name, code in codes.items()}
-    return found
+    return found | read_slow(work)
 
 
 def sample(work, share, seed):
