@@ -1,13 +1,21 @@
 """What is said of int8 on a processor: whether it pays there, which file a phone wants, and how close it is."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from lab_parts import record
 
+from scarlet_zoo.cli import train
 from scarlet_zoo.cli.quantize import tell_of_int8
 from scarlet_zoo.deployment import int8_speed
-from scarlet_zoo.deployment.int8_speed import far_from_float_line, int8_file_lines, int8_is_faster, slow_int8_line
+from scarlet_zoo.deployment.int8_speed import (
+    far_from_float_line,
+    int8_file_lines,
+    int8_is_faster,
+    mostly_float_line,
+    slow_int8_line,
+)
 from scarlet_zoo.graph.quantization.quantize import Int8, Quantized
 from scarlet_zoo.measurement.recommend import recommend
 from scarlet_zoo.measurement.records import check_record
@@ -89,3 +97,23 @@ def test_bench_says_it_of_an_int8_file(old_desk, scarlet, monkeypatch):
     assert "int8 may be no faster than float32 on this processor" in " ".join(out.split())
     code, out, _ = scarlet("bench", "any.onnx", "--json")
     assert len(json.loads(out)) == 1
+
+
+def test_a_file_that_is_mostly_float_says_so():
+    def made(kept, integer):
+        return SimpleNamespace(kept=("n",) * kept, integer_layers=integer)
+
+    assert mostly_float_line(made(0, 0)) is None
+    assert mostly_float_line(made(3, 10)) is None
+    line = mostly_float_line(made(32, 21))
+    assert line.startswith("32 of 53 layers stay in float, because")
+    assert "--least-sqnr" in line
+    assert mostly_float_line(made(1, 3)).startswith("1 of 4 layers stay")
+
+
+def test_a_supernet_that_learnt_nothing_is_told(capsys):
+    train._remark_if_nothing_was_learnt({"classes": 3, "loss": 16.5, "steps": 10})
+    said = capsys.readouterr().err
+    assert "after 10 steps the loss is 16.50, and a guess has 1.10: the supernet has learnt nothing" in said
+    train._remark_if_nothing_was_learnt({"classes": 3, "loss": 2.1, "steps": 10})
+    assert capsys.readouterr().err == ""

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from scipy.stats import spearmanr
 from scarlet_zoo import latency
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
-from scarlet_zoo.errors import TableError
+from scarlet_zoo.errors import ScarletWarning, TableError
 from scarlet_zoo.evidence.interleaved_bundles import measure_together
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
@@ -29,6 +30,7 @@ from scarlet_zoo.measurement.lut.cut import cut, holders, network_graph
 from scarlet_zoo.measurement.lut.fit import conformal_error, fit, left_out, spearman
 from scarlet_zoo.measurement.lut.keys import block_key, piece_key, pieces_of
 from scarlet_zoo.measurement.lut.table import read_table
+from scarlet_zoo.nas.search.evaluator import Evaluation
 from scarlet_zoo.utils.files import file_sha256
 
 NETWORKS = (10, 5)
@@ -398,3 +400,13 @@ def early(table, path):
     told["held_out"]["repeat"] = {"mean": 0.0, "p95": 0.0, "largest": 0.0, "spearman": 1.0}
     path.write_text(json.dumps(told))
     return path
+
+
+@pytest.mark.slow
+def test_a_table_of_other_classes_warns_that_times_are_off(table_file):
+    table = read_table(table_file)
+    stamp = table.stamp
+    space = replace(table.search_space, num_classes=3)
+    with pytest.warns(ScarletWarning, match=r"of networks of 10 classes, and these have 3, so predicted"):
+        Evaluation(space, ("latency",), threads=stamp.threads, lut=table_file)
+    Evaluation(table.search_space, ("latency",), threads=stamp.threads, lut=table_file)

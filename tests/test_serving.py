@@ -254,7 +254,7 @@ def test_serve_without_the_runtime_says_what_to_do(scarlet, two_files, tmp_path,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     code, _, err = scarlet("serve", two_files[0])
     assert code == 2
-    assert err == "error: serve: onnxruntime-web 1.30.0 is not installed; install it with: scarlet-zoo web install\n"
+    assert err == "error: onnxruntime-web 1.30.0 is not installed; install it with: scarlet-zoo web install\n"
     assert scarlet("serve")[0] == 2
 
 

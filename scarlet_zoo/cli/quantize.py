@@ -9,7 +9,7 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark
 from scarlet_zoo.deployment.image_feed import feed_of_file
-from scarlet_zoo.deployment.int8_speed import far_from_float_line, int8_file_lines
+from scarlet_zoo.deployment.int8_speed import far_from_float_line, int8_file_lines, mostly_float_line
 from scarlet_zoo.deployment.quantize_file import quantize_file
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.graph.quantization.quantize import LEAST_SQNR_DB, Int8, Quantized
@@ -24,6 +24,8 @@ def int8_of(isa: str | None, ranges: str | None, keep_float: Sequence[str] | Non
 def tell_of_int8(made: Quantized, how: Int8) -> None:
     """Print what a user should know of an integer file: whether it is close to the float one, and fast here."""
     remark_if_far(made.sqnr_db, made.top1_agreement)
+    if (mostly := mostly_float_line(made)) is not None:
+        remark(mostly)
     for line in int8_file_lines(how.isa):
         remark(line)
 

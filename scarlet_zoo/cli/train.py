@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Bar, emit, pairs, progress_bar
+from scarlet_zoo.cli.console import Bar, emit, pairs, progress_bar, remark
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     InputSize,
@@ -91,6 +92,15 @@ def train_supernet_of_space(
             start=start, watch=_watch(bar),
         )  # fmt: skip
     _print_report(trained.to_dict(), as_json)
+    _remark_if_nothing_was_learnt(trained.report)
+
+
+def _remark_if_nothing_was_learnt(report: Mapping[str, Any]) -> None:
+    """Say so where the last loss is twice that of a guess or more, which is the logarithm of the number of classes."""
+    guess = math.log(max(report["classes"], 2))
+    if report["loss"] >= 2 * guess:
+        remark(f"after {report['steps']} steps the loss is {report['loss']:.2f}, and a guess has {guess:.2f}: the "
+               "supernet has learnt nothing; try more --epochs, a smaller --batch-size or a smaller --lr")  # fmt: skip
 
 
 @with_shared_options

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from scarlet_zoo.deployment.targets import get_target, this_processor, usual_name
 from scarlet_zoo.graph.quantization.isa import preset, usual_preset
+from scarlet_zoo.graph.quantization.quantize import Quantized
 from scarlet_zoo.latency import cpu_features
 
 INT8_TARGET = "ort-int8"
@@ -54,6 +55,16 @@ def int8_file_lines(isa: str | None) -> list[str]:
             f"the file is for {name}; for a phone export with --isa arm64, which keeps all 8 bits of the weights"
         )
     return lines
+
+
+def mostly_float_line(made: Quantized) -> str | None:
+    """One sentence where a quarter of the layers or more stay in float, so that int8 gains little; else None."""
+    layers = len(made.kept) + made.integer_layers
+    if not made.kept or len(made.kept) < layers / 4:
+        return None
+    return (f"{len(made.kept)} of {layers} layers stay in float, because the outputs would lose too much with them in "
+            "integers; such a file may be no faster than float32: measure it with bench, or accept a larger loss with "
+            "--least-sqnr")  # fmt: skip
 
 
 def far_from_float_line(sqnr_db: float, top1_agreement: float | None) -> str | None:

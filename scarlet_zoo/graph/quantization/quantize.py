@@ -93,6 +93,7 @@ class Quantized:
             Where it is near 0, the outputs hardly depend on the image, and the SQNR says little.
         left: number of operators that stay in float, by operator.
         kept: names of the layers that stay in float because the network would lose too much with them in integers.
+        integer_layers: number of convolutions and matrix products that are computed in integers.
     """
 
     artifact: Artifact
@@ -103,6 +104,7 @@ class Quantized:
     spread: float
     left: Mapping[str, int]
     kept: tuple[str, ...] = ()
+    integer_layers: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values, with the artifact's fields beside the others."""
@@ -163,7 +165,8 @@ def quantize_int8(
     if how.least_sqnr_db is not None and chosen.sqnr_db < how.least_sqnr_db:
         kept = trial.layers_to_keep(best, how.least_sqnr_db)
         chosen = trial.run(best, kept)
-    left = Counter(node.op_type for node in plan(model.graph, frozenset((*how.keep_float, *kept))).left)
+    final = plan(model.graph, frozenset((*how.keep_float, *kept)))
+    left = Counter(node.op_type for node in final.left)
     with replacing(path) as temporary:
         temporary.write_bytes(chosen.content)
         _describe(temporary, replace(how, keep_float=(*how.keep_float, *kept)), best, read_artifact(source),
@@ -184,6 +187,7 @@ def quantize_int8(
         spread,
         dict(left),
         kept,
+        sum(node.op_type in ("Conv", "Gemm") for node in final.operators),
     )
 
 

@@ -94,7 +94,7 @@ def web_runtime() -> WebRuntime:
         installed = parse_json(bounded_text(folder / "installed.json"))
         changed = [name for name in FILES if file_sha256(folder / name) != installed["sha256"][name]]
     except (OSError, ValueError, KeyError) as error:
-        raise ScarletError(f"serve: {_PACKAGE} {wanted_version()} is not installed; install it with: "
+        raise ScarletError(f"{_PACKAGE} {wanted_version()} is not installed; install it with: "
                            "scarlet-zoo web install") from error  # fmt: skip
     if changed:
         raise ScarletError(f"{folder / changed[0]}: has changed since it was installed; install it again: "

@@ -86,6 +86,14 @@ class Evaluation:
             table = read_table(self.lut)
             table.require(space=replace(self.space, num_classes=table.search_space.num_classes), threads=self.threads)
             table.require_here()
+            if (got := table.search_space.num_classes) != self.space.num_classes:
+                wanted = self.space.num_classes
+                warnings.warn(
+                    f"{self.lut}: the table is of networks of {got} classes, and these have {wanted}, so predicted "
+                    f"times are off by a constant; num_classes = {wanted} in the space of the table makes them right",
+                    ScarletWarning,
+                    stacklevel=2,
+                )
             self._loaded["table"] = table
 
     def __getstate__(self) -> dict[str, Any]:
