@@ -8,6 +8,7 @@ for as many images as the supernet had.
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 from scarlet_zoo.evidence.cifar10_recipes import DATA, TRAIN
@@ -76,6 +77,10 @@ def main() -> None:
     for skip in given.skips:
         if f"taken_{skip}" not in journal.rows:
             supernet = supernet_of(skip)
+            kept, file = RESULTS / f"{supernet.name}.safetensors", given.work / supernet.name / "supernet.safetensors"
+            if kept.is_file() and not file.is_file():  # of a series that another machine goes on with
+                file.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(kept, file)
             run_commands([Command(supernet.name, supernet.words, f"{supernet.name}/supernet.safetensors", here)],
                          journal, given.work)  # fmt: skip
         for number, row in enumerate(taken_from(skip, journal, given.work)):
