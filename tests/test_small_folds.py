@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from timm.layers import BatchNormAct2d
+from timm.models.byobnet import MobileOneBlock
 from torch import nn
 
 from scarlet_zoo.folding.fold import fold
@@ -109,3 +110,21 @@ def test_a_norm_that_nothing_can_take_in_stays_with_its_reason(make, why):
     assert not done.steps
     with torch.no_grad():
         assert torch.allclose(done.model(IMAGES.float()), model(IMAGES.float()), atol=1e-5)
+
+
+def test_a_block_with_branches_of_its_own_merges_them():
+    torch.manual_seed(0)
+    model = settled(nn.Sequential(MobileOneBlock(4, 6, 3), conv2()))
+    done = fold(model)
+    assert done.steps[0].kind == "reparameterize"
+    assert done.steps[0].max_abs_diff < 1e-10
+    assert not [module for module in done.model.modules() if isinstance(module, nn.BatchNorm2d)]
+    truth = model.double()(IMAGES)
+    assert (done.model.double()(IMAGES) - truth).abs().max() <= 1e-5 * truth.abs().max()
+
+
+def test_a_network_of_one_size_is_compared_on_images_of_it():
+    torch.manual_seed(0)
+    model = settled(nn.Sequential(nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 100 * 40, 3)))
+    model.pretrained_cfg = {"input_size": (4, 100, 40), "fixed_input_size": True}
+    assert [step.kind for step in fold(model).steps] == ["batch_norm"]

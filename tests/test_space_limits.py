@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from conftest import TINY
 
 from scarlet_zoo.arch import limits
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.arch.choices import Choice
 from scarlet_zoo.arch.cost import arch_cost, cost_table
 from scarlet_zoo.arch.limits import MOST_LAYERS, MOST_OPTIONS, MOST_PARAMS, MOST_TEXT, MOST_TOKENS
 from scarlet_zoo.arch.space import SearchSpace
@@ -192,3 +194,9 @@ def test_a_declaration_reaches_every_field_of_its_space():
     got = {key: getattr(space, key) for key in told if key != "stages"}
     assert got == {**{key: value for key, value in told.items() if key != "stages"}, "mean": (0.3,), "std": (0.4,)}
     assert [(layer.width, layer.stride) for layer in space.layers] == [(16, 2), (16, 1)]
+
+
+@pytest.mark.parametrize("operator", [Choice(0, 3), Choice(3, 4)])
+def test_a_branch_is_a_block_with_an_odd_kernel(operator):
+    with pytest.raises(ArchError, match=r"got branch operator .*, wanted a block with an odd kernel$"):
+        replace(TINY.with_branches(), branch_operator=operator)

@@ -23,8 +23,8 @@ KILLED, SURVIVED = "killed", "survived"
 OUTCOMES = {None: "left", 0: SURVIVED, 1: KILLED, 3: KILLED, 5: SURVIVED, 33: SURVIVED}  # others: the process ended
 ROOMS = {"folding": "folding", "graph passes": "graph/passes", "quantisation plan": "graph/quantization/plan",
          "verify": "deployment", "space": "arch", "records": "measurement"}  # fmt: skip
-SLOW = {"folding": ["path_sets", "folding"], "graph passes": ["lowering", "quantization"], "quantisation plan": ["quantization"],
-        "verify": ["verification"], "space": [], "records": []}  # fmt: skip
+SLOW = {"folding": ["path_sets", "folding"], "graph passes": ["lowering", "quantization"],
+        "quantisation plan": ["quantization"], "verify": ["verification"], "space": [], "records": []}  # fmt: skip
 
 
 def main():
