@@ -357,6 +357,13 @@ def test_half_requests_are_closed_and_others_are_answered_meanwhile(monkeypatch,
         received = b"x"
         while received:
             received = kept.recv(65536)
+    # So is one whose first part comes with the request before, that is, while that is answered.
+    with socket.create_connection(("127.0.0.1", where["port"])) as kept:
+        kept.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET / HT")
+        kept.settimeout(5)
+        received = b"x"
+        while received:
+            received = kept.recv(65536)
     model = desk.models[0]
     with httpx.Client(base_url=f"http://127.0.0.1:{where['port']}", headers=HEADERS) as last:
         assert last.get(f"/models/{model.id}/file").status_code == 200

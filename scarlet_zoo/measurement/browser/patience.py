@@ -36,6 +36,12 @@ class Patient(H11Protocol):
         if self._is_answering:
             self._stop_waiting()
 
+    def on_response_complete(self) -> None:
+        """Wait for a request whose first part has come while the one before was answered."""
+        super().on_response_complete()
+        if self._deadline is None and not self._is_answering and self.conn.trailing_data[0]:
+            self._wait()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the wait."""
         self._stop_waiting()
