@@ -424,7 +424,7 @@ class Runner:
             if self._has_run:
                 self._run()
             else:
-                with run_limit() as options:
+                with run_limit(max((len(value) for value in self.feeds.values() if value.ndim), default=1)) as options:
                     self._run(options)
                 self._has_run = True
         except Exception as error:

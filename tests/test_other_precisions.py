@@ -10,12 +10,13 @@ from test_half import FEED, Gated
 
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.export import export
-from scarlet_zoo.deployment.judged_integers import judge_integers, set_aside
+from scarlet_zoo.deployment.judged_integers import judge_integers
 from scarlet_zoo.deployment.parity import ParityError
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, MissingRuntimeError, get_runtime, missing_modules
 from scarlet_zoo.deployment.runtimes.runner import OtherNetwork, read_description
 from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.errors import CheckFailedError, ExportError
+from scarlet_zoo.graph.quantization.quantize import set_aside
 from scarlet_zoo.inference.load import load
 from scarlet_zoo.utils.installing import install_command
 

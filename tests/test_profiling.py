@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import onnx
 import pytest
 
 from scarlet_zoo import arch_cost, get_arch
-from scarlet_zoo.measurement.onnx_layers import Layers, plain_name
+from scarlet_zoo.measurement.onnx_layers import Layers, macs_of, plain_name
 from scarlet_zoo.measurement.profiling import block_of, profile, tokens_of
 from scarlet_zoo.measurement.roofline import Machine, measure_machine
 from scarlet_zoo.measurement.workloads import gather
@@ -136,3 +137,13 @@ def test_the_verb_prints_and_draws(scarlet, two_files, tmp_path, monkeypatch, ma
     code, said, error = scarlet("profile", two_files[0], "--plot", tmp_path / "p.gif")
     assert (code, said) == (2, "")
     assert "p.gif" in error
+
+
+def test_a_product_over_tokens_is_done_at_each_of_them():
+    text = """<ir_version: 9, opset_import: ["": 17]> g (float[1,5,8] x) => (float[1,5,3] y) { y = MatMul (x, w) }"""
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((8, 3), np.float32), "w"))
+    (layer,) = Layers(model).left
+    assert layer.macs == 5 * 8 * 3
+    assert macs_of("Gemm", [1, 3], [3, 8]) == macs_of("MatMul", [1, 3], [8, 3]) == 24
+    assert macs_of("Conv", [1, 6, 4, 4], [6, 2, 3, 3]) == 6 * 16 * 18

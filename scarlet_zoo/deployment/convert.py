@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scarlet_zoo.deployment.exported import Exported
 from scarlet_zoo.deployment.half_range import check_range
-from scarlet_zoo.deployment.judged_integers import judge_integers, set_aside
+from scarlet_zoo.deployment.judged_integers import judge_integers
 from scarlet_zoo.deployment.parity import Parity, ParityError, Tolerance
 from scarlet_zoo.deployment.runtimes.registry import RUNTIMES, Source, get_runtime, versions
 from scarlet_zoo.deployment.runtimes.runner import Described, OtherNetwork, description_path
@@ -25,6 +25,7 @@ from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.deployment.verify import compare_networks
 from scarlet_zoo.errors import ExportError, ScarletWarning
 from scarlet_zoo.folding.fold import fold
+from scarlet_zoo.graph.quantization.quantize import set_aside
 from scarlet_zoo.models.loading import Network
 from scarlet_zoo.utils.files import file_sha256, json_text, write_text
 from scarlet_zoo.utils.ownership import folder_beside

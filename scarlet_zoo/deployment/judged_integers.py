@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scarlet_zoo.errors import ExportError
 from scarlet_zoo.graph.quantization.trial import compare_outputs, spread_of
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from scarlet_zoo.deployment.runtimes.runner import OtherNetwork
 
 Images = NDArray[np.float32]
-_SHARE, _FEWEST_TO_SPLIT = 0.25, 8
 
 
 @dataclass(frozen=True)
@@ -47,18 +45,6 @@ class Judged:
         return asdict(self)
 
 
-def set_aside(images: Images) -> tuple[Images, Images]:
-    """Images to calibrate with, and those to judge on: a quarter of them, or the same ones where they are few.
-
-    Raises:
-        ExportError: there are none.
-    """
-    if not len(images):
-        raise ExportError("calibration: got no images, wanted some")
-    count = round(len(images) * _SHARE) if len(images) >= _FEWEST_TO_SPLIT else 0
-    return (images[: len(images) - count], images[len(images) - count :]) if count else (images, images)
-
-
 def judge_integers(model: nn.Module, file: OtherNetwork, calibration: Images, judged: Images) -> Judged:
     """Compare an int8 file's outputs with those of its network, computed in float64.
 
@@ -78,6 +64,6 @@ def judge_integers(model: nn.Module, file: OtherNetwork, calibration: Images, ju
     # What is no number is as far away as can be.
     outputs = [np.nan_to_num(output, nan=1e30) for output in file.run(judged, file.batch)]
     found = compare_outputs(truths, outputs)
-    where = "calibration" if len(calibration) == len(judged) and calibration is judged else "held-out"
+    where = "calibration" if calibration is judged else "held-out"
     return Judged(float(found["sqnr_db"] or 0.0), found["top1_agreement"], where, len(judged), len(calibration),
                   min(map(spread_of, truths)))  # fmt: skip

@@ -78,10 +78,8 @@ def verify(
         ParityError: the differences are larger than the tolerance; its ``parity`` has the numbers.
         ArtifactError: the file's input or outputs have other shapes than its source's.
     """
-    artifact, where = (
-        artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact)),
-        as_provider(provider),
-    )
+    artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
+    where = as_provider(provider)
     if isinstance(reference, Path) or (isinstance(reference, str) and is_onnx_path(reference)):
         reference = Path(reference)
         if not (takes_images(artifact.path, shapes) and takes_images(reference, shapes)):

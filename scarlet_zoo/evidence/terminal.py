@@ -29,7 +29,7 @@ COMMANDS = (
     "scarlet-zoo export scarlet_cifar_s --target ort --out out",
     "scarlet-zoo verify out/scarlet_cifar_s.onnx",
     "scarlet-zoo predict out/scarlet_cifar_s.onnx cat.png --top 3",
-    "scarlet-zoo recommend --records peers.json --budget-ms 8 --threads 1",
+    "scarlet-zoo recommend --records benchmarks/results/peers.json --budget-ms 8",
 )
 _FONTS = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
 _FAMILY = "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"
@@ -41,7 +41,9 @@ def prepare(folder: Path, results: Path) -> None:
 
     photographs: Any = data
     Image.fromarray(photographs.chelsea()).save(folder / "cat.png")
-    (folder / "peers.json").write_bytes((results / "peers.json").read_bytes())
+    records = folder / "benchmarks" / "results"
+    records.mkdir(parents=True)
+    (records / "peers.json").write_bytes((results / "peers.json").read_bytes())
 
 
 def run_commands(folder: Path, commands: Sequence[str] = COMMANDS) -> list[str]:

@@ -76,9 +76,7 @@ class Layers:
         weights = self._stored(node.input[1]) if node.op_type in _WITH_MACS else None
         if weights is None:
             return None
-        sides = list(weights.dims)
-        out = self._shapes.get(node.output[0], [])
-        macs = int(np.prod(out[1:]) * np.prod(sides[1:])) if node.op_type == "Conv" else int(np.prod(sides))
+        macs = macs_of(node.op_type, self._shapes.get(node.output[0], []), list(weights.dims))
         stored = [self._stored(name) for name in node.input[1:]]
         return Layer(node.name, macs, sum(map(_size_bytes, stored)))
 
@@ -99,6 +97,19 @@ class Layers:
             node = readers[0]
             names += [node.name, *node.output]
         return names
+
+
+def macs_of(operator: str, out: Sequence[int], weights: Sequence[int]) -> int:
+    """Multiply-adds of one image.
+
+    Args:
+        operator: ``Conv``, ``Gemm`` or ``MatMul``.
+        out: shape of its output, (N, C, H, W), or (N, ..., columns) of a product, which is done at each place between.
+        weights: shape of its weights, (C, C_in / groups, H, W), or of a product (..., rows, columns) in either order.
+    """
+    if operator == "Conv":
+        return int(np.prod(out[1:]) * np.prod(weights[1:]))
+    return int(np.prod(out[1:-1]) * np.prod(weights[-2:]))
 
 
 def plain_name(name: str) -> str:

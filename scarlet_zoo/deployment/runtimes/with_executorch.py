@@ -15,10 +15,10 @@ from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpoo
 from executorch.runtime import Runtime as Loader
 from torch import nn
 
+from scarlet_zoo.deployment.runtimes.arithmetic import in_xnnpack
 from scarlet_zoo.deployment.runtimes.registry import Array, Source
 from scarlet_zoo.deployment.runtimes.wide_depthwise import split_wide_depthwise
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.latency import cpu_features
 
 
 class ExecuTorch:
@@ -60,9 +60,7 @@ class ExecuTorch:
 
     def computes_in(self, precision: str) -> str:
         """The precision itself: XNNPACK refuses operators in float16 where it has none."""
-        if precision == "float16" and not {"asimdhp", "avx512_fp16"} & set(cpu_features()):
-            return "float16 between operators and float32 in them: XNNPACK converts them on this processor"
-        return "int8, and float32 between" if precision == "int8" else precision
+        return in_xnnpack(precision)
 
 
 class _InHalf(nn.Module):

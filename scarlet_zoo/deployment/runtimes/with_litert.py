@@ -15,10 +15,10 @@ from ai_edge_litert.cpu_options import CpuOptions
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.options import Options
 
+from scarlet_zoo.deployment.runtimes.arithmetic import in_xnnpack
 from scarlet_zoo.deployment.runtimes.registry import Array, Source
 from scarlet_zoo.deployment.runtimes.wide_depthwise import split_wide_depthwise
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.latency import cpu_features
 
 # TFLITE_XNNPACK_DELEGATE_FLAG_FORCE_FP16 of tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h.
 _FORCE_FLOAT16 = 0x4
@@ -57,9 +57,7 @@ class LiteRt:
 
     def computes_in(self, precision: str) -> str:
         """The precision itself; XNNPACK is made to compute in float16."""
-        if precision == "float16" and not {"asimdhp", "avx512_fp16"} & set(cpu_features()):
-            return "float16 between operators and float32 in them: XNNPACK converts them on this processor"
-        return "int8, and float32 between" if precision == "int8" else precision
+        return in_xnnpack(precision)
 
 
 def _open(path: Path, threads: int) -> Callable[[Array], list[Array]]:

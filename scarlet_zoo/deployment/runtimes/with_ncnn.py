@@ -12,9 +12,9 @@ import numpy as np
 import pnnx
 import torch
 
+from scarlet_zoo.deployment.runtimes.arithmetic import has_float16
 from scarlet_zoo.deployment.runtimes.registry import Array, Source
 from scarlet_zoo.errors import ExportError
-from scarlet_zoo.latency import cpu_features
 
 
 class Ncnn:
@@ -57,7 +57,7 @@ class Ncnn:
 
     def computes_in(self, precision: str) -> str:
         """The precision itself; ncnn takes float32 where its kernels have no float16, as on x64."""
-        if precision == "float16" and not {"asimdhp", "avx512_fp16"} & set(cpu_features()):
+        if precision == "float16" and not has_float16():
             return "float32: ncnn has no float16 on this processor"
         return precision
 

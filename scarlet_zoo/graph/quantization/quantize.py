@@ -143,15 +143,12 @@ def quantize_int8(
     how, source, path = how or Int8(), Path(source), Path(path)
     described = preprocessing or read_artifact(source).preprocessing
     images = _images_of(source, images, described)
-    if not len(images):
-        raise ExportError("calibration: got no images, wanted some")
+    used, judged = set_aside(images)
     network = OnnxNetwork(source)
     if network.takes_pixels:
         raise ExportError(f"{source}: got an input of uint8 pixels, wanted normalised float32 input")
     model = friendly_model(source)
-    count = _validation_count(images)
-    judged = images[len(images) - count :] if count else images
-    calibration = network.as_taken(images[: len(images) - count] if count else images)
+    calibration = network.as_taken(used)
     planned = plan(model.graph, frozenset(how.keep_float))
     observed = observe(model, tensors_of(planned), calibration, progress)
     trial = Trial(
@@ -183,7 +180,7 @@ def quantize_int8(
         chosen.sqnr_db,
         chosen.top1_agreement,
         {method: {"sqnr_db": row.sqnr_db, "top1_agreement": row.top1_agreement} for method, row in tried.items()},
-        "held-out" if count else "calibration",
+        "calibration" if used is judged else "held-out",
         spread,
         dict(left),
         kept,
@@ -226,9 +223,16 @@ def _images_of(source: Path, images: Array | str | Path, feed: Preprocessing | N
     return calibration_images(str(images), feed, _CALIBRATION_IMAGES)
 
 
-def _validation_count(images: Array) -> int:
-    """Number of images to judge on, which do not calibrate; 0 if there are too few."""
-    return round(len(images) * _VALIDATION_SHARE) if len(images) >= _FEWEST_TO_SPLIT else 0
+def set_aside(images: Array) -> tuple[Array, Array]:
+    """Images to calibrate with, and those to judge on: the last quarter, or the very same array where there are few.
+
+    Raises:
+        ExportError: there are none.
+    """
+    if not len(images):
+        raise ExportError("calibration: got no images, wanted some")
+    count = round(len(images) * _VALIDATION_SHARE) if len(images) >= _FEWEST_TO_SPLIT else 0
+    return (images[: len(images) - count], images[len(images) - count :]) if count else (images, images)
 
 
 def _describe(

@@ -12,6 +12,7 @@ import onnx
 from scarlet_zoo.arch.cost import Cost, LayerCost
 from scarlet_zoo.graph.load import read_onnx, with_input_shapes
 from scarlet_zoo.graph.strange import of_strange_file
+from scarlet_zoo.measurement.onnx_layers import macs_of
 
 _PRODUCTS = ("Gemm", "MatMul")
 # Operators with multiply-adds that are not counted here.
@@ -85,11 +86,10 @@ def _layer(node: onnx.NodeProto, place: int, sides: Mapping[str, list[int]], hel
     weights = held.get(node.input[1]) or sides.get(node.input[1], [])
     if len(out) < 2 or not all(out[1:]) or not given or not weights or not all(weights[-2:]):
         return None
+    macs = macs_of(node.op_type, out, weights)
     if node.op_type == "Conv":
         token = f"{'dw ' if weights[1] == 1 and given[1] > 1 else ''}k{max(weights[2:], default=1)}"
         stride = given[-1] // out[-1] if given[-1] else 1
-        return LayerCost(str(place), token, given[1], out[1], stride, given[-1], out[-1], params,
-                         int(np.prod(out[1:]) * np.prod(weights[1:])))  # fmt: skip
-    rows = given[-1] or weights[-2]
-    positions = int(np.prod(out[1:-1])) if len(out) > 2 else 1
-    return LayerCost(str(place), "product", rows, out[-1], 1, positions, positions, params, positions * rows * out[-1])
+        return LayerCost(str(place), token, given[1], out[1], stride, given[-1], out[-1], params, macs)
+    positions = int(np.prod(out[1:-1]))
+    return LayerCost(str(place), "product", given[-1] or weights[-2], out[-1], 1, positions, positions, params, macs)
