@@ -49,6 +49,7 @@ def test_drawn_architectures_cost_what_was_asked_for_and_are_always_the_same(mac
     assert list(map(str, drawn(get_space("scarlet-cifar"), macs, 3))) == list(map(str, found))
 
 
+@pytest.mark.slow
 def test_a_rivals_input_is_as_large_as_makes_it_cost_the_same():
     side = side_of("tinynet_e", 6_000_000, 3)
     model = create_model("tinynet_e", num_classes=10).eval()

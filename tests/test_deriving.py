@@ -55,6 +55,18 @@ def test_a_front_of_other_weights_is_refused_before_anything_is_written(tmp_path
     assert network.path.is_file()
 
 
+def test_the_command_that_comes_next_is_told(tmp_path, scarlet):
+    own = supernet_in(tmp_path / "supernet.safetensors")
+    front, out = front_in(tmp_path / "front.json", own), tmp_path / "out"
+    code, told, _ = scarlet("derive", front, "--supernet", own, "--data-dir", FASHION, "--out", out)
+    (row,) = json.loads((out / "archs.json").read_text())
+    assert code == 0
+    assert f"next: scarlet-zoo deploy {row['path']} --out DIR" in told.replace("\n", " ").replace("  ", " ")
+    assert scarlet("export", row["path"], "--out", tmp_path)[0] == 0
+    _, told, _ = scarlet("derive", front, "--out", out)
+    assert f"next: scarlet-zoo train {row['arch']} --supernet SUPERNET.safetensors" in " ".join(told.split())
+
+
 def test_a_front_without_a_digest_is_used_with_a_word(tmp_path):
     own = supernet_in(tmp_path / "supernet.safetensors")
     front = front_in(tmp_path / "front.json", own)

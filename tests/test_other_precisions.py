@@ -144,6 +144,7 @@ def test_a_quantiser_that_is_missing_is_named(monkeypatch):
         get_runtime("openvino", "int8")
 
 
+@pytest.mark.slow
 def test_a_wrong_half_file_of_another_runtime_is_caught(gated, tmp_path, monkeypatch):
     if missing_modules("openvino"):
         pytest.skip("openvino is not installed")

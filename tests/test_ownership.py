@@ -48,6 +48,7 @@ def until(what, timeout_s=60):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_what_a_process_owns_is_no_other_ones_until_it_is_killed(kind, tmp_path):
     folder = tmp_path / "out"
@@ -182,6 +183,7 @@ def some_record(device="phone"):
     return check_record({**content, "conditions": conditions, "stable": None, "attempts": None})
 
 
+@pytest.mark.slow
 def test_a_thousand_records_from_sixteen_pages_are_all_kept(tmp_path):
     results, record = Results(tmp_path), some_record()
     with ThreadPoolExecutor(16) as pool:

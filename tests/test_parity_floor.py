@@ -52,6 +52,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_rounding_is_no_fault_and_one_weight_off_by_a_hundredth_is(kind, tmp_path):
     make, given = KINDS[kind]

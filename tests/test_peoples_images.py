@@ -318,6 +318,7 @@ def test_training_leaves_out_what_is_no_image_by_its_name_or_size(tmp_path):
     assert files == ["half.jpg", "one.png", "words.png", "one.png", "one.png", "two.png", *["one.png"] * 2]
 
 
+@pytest.mark.slow
 def test_broken_images_are_named_before_a_training_starts_or_are_skipped(scarlet, tmp_path):
     """Which images a step sees follows from the seed alone, so none is left out on the way."""
     folder = filled(tmp_path / "data", "abcde")

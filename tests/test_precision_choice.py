@@ -57,6 +57,7 @@ def untuned(make, path, *_):
     return SimpleNamespace(artifact=read_artifact(path), table=())
 
 
+@pytest.mark.slow
 def test_int8_replaces_the_file_where_it_is_faster_and_close_enough(tuned, tmp_path):
     code, out, err = tuned("--max-drop", "10")
     assert code == 0, err
@@ -71,6 +72,7 @@ def test_int8_replaces_the_file_where_it_is_faster_and_close_enough(tuned, tmp_p
     assert json.loads((tmp_path / "scarlet_mini_s.precision.json").read_text()) == choice
 
 
+@pytest.mark.slow
 def test_float_stays_where_int8_loses_too_much_or_is_no_faster(tuned, times, monkeypatch):
     real = precision_choice._right
 
@@ -92,6 +94,7 @@ def test_float_stays_where_int8_loses_too_much_or_is_no_faster(tuned, times, mon
     assert "int8 is not faster on this processor: it takes 1.05 times as long" in err
 
 
+@pytest.mark.slow
 def test_a_file_of_any_exporter_gets_the_same_choice(scarlet, pictures, times, tmp_path, monkeypatch):
     file = export("scarlet_mini_s", target="ort", out=tmp_path / "source").path
     monkeypatch.setattr("scarlet_zoo.deployment.optimize.try_variants", untuned)

@@ -102,6 +102,7 @@ def test_every_verb_refuses_what_is_not_there_or_takes_no_node(verb, classifier,
         assert why in err
 
 
+@pytest.mark.slow
 def test_the_cpu_may_be_asked_for(classifier, photo, scarlet, brief_measurements):
     for command in verbs(classifier, photo, photo.parent.parent).values():
         code, out, err = scarlet(*command, "--provider", "cpu", "--json")
@@ -197,6 +198,7 @@ def test_recommend_names_the_provider_and_keeps_providers_apart(record, scarlet,
     assert (code, json.loads(out)["choice"]["provider"]) == (0, "XnnpackExecutionProvider")
 
 
+@pytest.mark.slow
 def test_a_providers_files_on_a_phone_are_counted(tmp_path, monkeypatch, two_files, scarlet):
     """The program of the user's writes a profile, as with -p, and runs with the provider's own name."""
     program = tmp_path / "perf_test"

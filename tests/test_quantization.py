@@ -286,6 +286,7 @@ def test_the_exact_reference_has_the_bits_of_kernels_that_do_not_saturate(source
     assert runs_exactly(onnx.load(uint8_weights.artifact.path), "x64")
 
 
+@pytest.mark.slow
 def test_a_layer_that_stays_in_float_is_not_rounded_by_the_runtime(source, tmp_path):
     artifact, images = source
     names = [node.name for node in ir.load(artifact.path).graph if node.op_type == "Conv"]

@@ -175,3 +175,8 @@ def test_what_was_received_is_kept_in_order_and_read_again_where_another_wrote(t
     write_records(tmp_path / "d.json", [first])  # another program
     results.add(second)
     assert [row.file for row in read_records(tmp_path / "d.json")] == ["one", "two"]
+
+
+def test_a_record_in_one_line_says_where_it_is_unstable():
+    assert check_record(record(FLAT)).summary() == "1.000 ms (90 % of 20 runs within 1.000 ms)"
+    assert check_record(record(SHAKY)).summary().endswith("2.000 ms), UNSTABLE: its runs vary by 33%")

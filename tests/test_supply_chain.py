@@ -97,12 +97,14 @@ def calls(name):
                 yield path, node, {word.arg: ast.unparse(word.value) for word in node.keywords}
 
 
+@pytest.mark.slow
 def test_no_other_place_unpacks_an_archive():
     found = {(path.name, keywords.get("filter")) for path, _, keywords in calls("extractall")}
     # Those without a filter are wheels; zipfile leads nowhere out.
     assert found == {("fetch.py", "'data'"), ("fetch.py", None), ("sysroot.py", None)}
 
 
+@pytest.mark.slow
 def test_no_pickle_is_read_with_its_code():
     loads = [(path, words) for path, node, words in calls("load") if ast.unparse(node.func) == "torch.load"]
     assert len(loads) > 3

@@ -51,6 +51,7 @@ def test_a_long_line_is_broken_as_a_terminal_does():
     assert (first, second, third) == ("$ scarlet-zoo x", "a" * COLUMNS, "a" * 20)
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_no_recording(tmp_path):
     with pytest.raises(ScarletError, match="ended with 2, wanted a command that succeeds"):
         run_commands(tmp_path, ["scarlet-zoo show none"])

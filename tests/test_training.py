@@ -193,6 +193,7 @@ def test_only_the_path_of_a_step_is_moved_by_the_loop(tmp_path):
     assert all(key.startswith((*on_path, *shared)) for key in moved)
 
 
+@pytest.mark.slow
 def test_the_average_moves_where_the_path_is_only(tmp_path):
     learner, data = supernet_learner(), fashion(MINI, 500)
     before = {key: value.clone() for key, value in learner.model.state_dict().items()}

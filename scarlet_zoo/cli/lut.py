@@ -163,7 +163,7 @@ def show(
     file: Annotated[Path, typer.Argument(help="A file that 'lut build' wrote.")],
     as_json: Json = False,
 ) -> None:
-    """Show what a latency table is for, and how large its error is."""
+    """Show what a latency table is for, from which to which time its networks take, and how large its error is."""
     from scarlet_zoo.measurement.lut.table import read_table
 
     known = read_table(file)
@@ -173,7 +173,7 @@ def show(
 def _described(known: LatencyTable, path: Path) -> dict[str, object]:
     fields = known.model_dump(mode="json", exclude={"blocks", "space"})
     return {"path": str(path), "space": known.search_space.name, "blocks": len(known.blocks), "stable": known.stable,
-            **fields}  # fmt: skip
+            "reach_ms": known.reach_ms, **fields}  # fmt: skip
 
 
 def _render(console: Console, known: LatencyTable, path: Path) -> None:
@@ -181,7 +181,8 @@ def _render(console: Console, known: LatencyTable, path: Path) -> None:
     facts = [("space", known.search_space.name), ("blocks", len(known.blocks)), ("device", stamp.device),
              ("runtime", f"{stamp.runtime} {stamp.runtime_version}{provider_mark(stamp.model_dump())}"),
              ("threads", stamp.threads),
-             ("precision", f"{stamp.precision}, {stamp.form}"), ("date", stamp.date)]  # fmt: skip
+             ("precision", f"{stamp.precision}, {stamp.form}"), ("date", stamp.date),
+             ("its networks", "{:.3g} to {:.3g} ms predicted".format(*known.reach_ms))]  # fmt: skip
     console.print(pairs(facts, title=str(path)))
     held = known.held_out
     rows = [_error_row(name, errors) for name, errors in (

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, table
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, sentence, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     DataDir,
@@ -160,5 +160,13 @@ def derive_networks(
     def render(console: Console) -> None:
         for row in report:
             console.print(pairs([(key, str(value)) for key, value in row.items()], title=row["name"]))
+        sentence(console, _next_of(report[0], supernet))
 
     emit(as_json, report, render)
+
+
+def _next_of(row: dict[str, Any], supernet: Path | None) -> str:
+    """The command that comes after a choice: one that trains it, or deploys what has weights already."""
+    if supernet is not None:
+        return f"next: scarlet-zoo deploy {row['path']} --out DIR"
+    return f"next: scarlet-zoo train {row['arch']} --supernet SUPERNET.safetensors --data FOLDER --out DIR"

@@ -92,7 +92,8 @@ def train_supernet_of_space(
             start=start, watch=_watch(bar),
         )  # fmt: skip
     _print_report(trained.to_dict(), as_json)
-    _remark_if_nothing_was_learnt(trained.report)
+    if how.max_steps is None:  # who asks for a few steps does not ask what they taught
+        _remark_if_nothing_was_learnt(trained.report)
 
 
 def _remark_if_nothing_was_learnt(report: Mapping[str, Any]) -> None:

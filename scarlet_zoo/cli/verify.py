@@ -153,12 +153,12 @@ def _show(value: dict[str, Any], parity: Parity, as_json: bool) -> None:
         console.print(pairs(facts, title=value["file"]))
         rows = [
             (case.case, f"{case.max_abs_err:.1e}", f"{case.max_rel_err:.1e}", _limit(case.limit_rel_err),
-             f"{case.sqnr_db:.0f}", f"{case.top1_agreement:.1%}")
+             f"{case.sqnr_db:.0f}", "none" if case.limit_sqnr_db is None else f"{case.limit_sqnr_db:.0f}",
+             f"{case.top1_agreement:.1%}")
             for case in parity.cases
         ]  # fmt: skip
-        console.print(
-            table(("images", "absolute error", "relative error", "limit", "SQNR dB", "top-1 agreement"), rows)
-        )
+        heads = ("images", "absolute error", "relative error", "at most", "SQNR dB", "at least", "top-1 agreement")
+        console.print(table(heads, rows))
 
     emit(as_json, {**value, **parity.to_dict()}, render)
 

@@ -68,10 +68,12 @@ def deployment_markdown(report: Mapping[str, Any]) -> str:
     parts += ["", "## Verification", "", f"Tolerance: {report['parity']['tolerance']['reason']}.", ""]
     parts.append(
         markdown_table(
-            ("images", "number", "absolute error", "relative error", "at most", "SQNR dB", "top-1 agreement"),
+            ("images", "number", "absolute error", "relative error", "at most", "SQNR dB", "at least",
+             "top-1 agreement"),
             [
                 (case["case"], case["images"], f"{case['max_abs_err']:.1e}", f"{case['max_rel_err']:.1e}",
-                 f"{case['limit_rel_err']:.1e}", f"{case['sqnr_db']:.0f}", f"{case['top1_agreement']:.1%}")
+                 f"{case['limit_rel_err']:.1e}", f"{case['sqnr_db']:.0f}",
+                 "" if case["limit_sqnr_db"] is None else f"{case['limit_sqnr_db']:.0f}", f"{case['top1_agreement']:.1%}")
                 for case in report["parity"]["cases"]
             ],
         )

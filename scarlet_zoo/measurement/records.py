@@ -154,6 +154,11 @@ class Record(_Strict):
         where = str(provider) if conditions.runtime == "onnxruntime" else CPU
         return Settings(**fields, affinity=affinity, shapes=tuple(conditions.shapes), provider=where)
 
+    def summary(self) -> str:
+        """The latency in one line: median, 90th percentile, and UNSTABLE where the runs vary by more than 5 %."""
+        unstable = "" if self.stable else f", UNSTABLE: its runs vary by {self.cv:.0%}"
+        return f"{self.p50_ms:.3f} ms (90 % of {self.runs} runs within {self.p90_ms:.3f} ms){unstable}"
+
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values."""
         return self.model_dump(mode="json", exclude_none=True) | {"conditions": self.conditions.model_dump(mode="json")}

@@ -180,7 +180,7 @@ def jobs(data: str) -> list[Job]:
             table, "table.json.work", ("table.json.work/*/sitting-*.json", "table.json.work/*/*.onnx")),
         Job("sweep of timm", lambda out: driver("benchmarks/sweep_timm.py", "--images", "pictures", "--result",
                                                 out / "sweep.json", "--page", out / "timm.md", "--families",
-                                                "mobilenetv3", "efficientnet"),
+                                                "starnet", "mobilenetv3"),
             swept, "sweep.json", ("sweep.json",)),
         Job("export of the zoo", lambda out: driver("export/export_zoo.py", *export, "--out", out / "files",
                                                     "--manifest", out / "manifest.json", "--data-dir", data),

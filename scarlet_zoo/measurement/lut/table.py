@@ -226,6 +226,13 @@ class LatencyTable(_Strict):
         line = self.calibration
         return line.offset_ms + line.slope * edge, [line.slope * values for values in decisions]
 
+    @property
+    def reach_ms(self) -> tuple[float, float]:
+        """Predicted milliseconds of the fastest and of the slowest network of the space."""
+        edge, decisions = self.parts_ms()
+        low, high = (edge + sum(float(pick(values)) for values in decisions) for pick in (np.min, np.max))
+        return low, high
+
     def write(self, path: Path) -> None:
         """Write the table as JSON, atomically."""
         write_text(path, self.model_dump_json(indent=1) + "\n")

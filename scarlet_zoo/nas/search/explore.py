@@ -9,6 +9,7 @@ values of the journal and continues from there.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from scarlet_zoo.arch.architecture import Arch
-from scarlet_zoo.errors import TrainingError
+from scarlet_zoo.errors import ScarletWarning, TrainingError
 from scarlet_zoo.nas.search.encoding import Encoded
 from scarlet_zoo.nas.search.engines import Engine, get_engine
 from scarlet_zoo.nas.search.evaluator import Evaluation
@@ -48,7 +49,10 @@ def explore(
             metrics add up over the decisions, and of measured latency where the cheapest architecture is too slow; or
             the journal is of other conditions.
     """
-    Reach(evaluation.space, settings.bounds, evaluation.table).check()
+    reach = Reach(evaluation.space, settings.bounds, evaluation.table)
+    reach.check()
+    for line in reach.idle():
+        warnings.warn(line, ScarletWarning, stacklevel=2)
     book = Journal(journal, evaluation.conditions)
     evaluation = _on_one_scale(evaluation, book.reference)
     try:

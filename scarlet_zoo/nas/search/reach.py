@@ -63,6 +63,11 @@ class Additive:
         """The architecture that keeps the limit by most: of equal options, the first."""
         return np.array([int(row.argmin()) for row in self.rows], dtype=np.int64)
 
+    @property
+    def opposite(self) -> Encoded:
+        """The architecture that keeps the limit by least: of equal options, the first."""
+        return np.array([int(row.argmax()) for row in self.rows], dtype=np.int64)
+
     def value(self, encoded: Encoded) -> float:
         """The metric of an encoded architecture."""
         total = self.base + sum(row[option] for row, option in zip(self.rows, encoded, strict=True))
@@ -134,6 +139,17 @@ class Reach:
                 f"search: no architecture of {self.space.name} satisfies {limits} together, although each of them is "
                 f"possible, {self.extremes(self.additive)}; wanted wider limits"
             )
+
+    def idle(self) -> tuple[str, ...]:
+        """The limits that every architecture of the space keeps, a sentence each."""
+        told = []
+        for one in self.additive:
+            if one.excess(one.opposite) <= 0:
+                kind, edge = ("largest", "below") if one.limit.at_most else ("least", "above")
+                value = shown(one.limit.name, one.value(one.opposite), up=one.limit.at_most)
+                told.append(f"the limit {one.limit.told} excludes nothing: the {kind} {one.limit.name} in "
+                            f"{self.space.name} is {value}; a limit {edge} that would")  # fmt: skip
+        return tuple(told)
 
     def unreached(self) -> TrainingError:
         """Return the error for limits that nobody has shown to be impossible, and that no draw has kept."""
