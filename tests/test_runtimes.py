@@ -3,12 +3,14 @@
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, randomized
+from conftest import ROOT, TINY, randomized
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.preprocessing import Preprocessing
@@ -164,3 +166,27 @@ def test_a_file_without_its_description_is_refused(exported, scarlet, tmp_path):
     code, _, err = scarlet("bench", tmp_path / "absent.pte")
     assert code == 2
     assert "no such file" in err
+
+
+# Two files of which the first one opened is dropped first, then a signal that Python handles, as the end of a child is.
+OPEN_TWO = """
+import faulthandler, gc, os, signal, sys
+from pathlib import Path
+from scarlet_zoo.deployment.runtimes.with_openvino import RUNTIME
+
+faulthandler.enable()
+files = [RUNTIME.open(Path(sys.argv[1]), 1, "float32") for _ in range(2)]
+for _ in range(2):
+    del files[0]
+    gc.collect()
+signal.signal(signal.SIGCHLD, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGCHLD)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_is_heard_after_files_of_openvino_were_dropped(exported):
+    needs("openvino")
+    command = [sys.executable, "-c", OPEN_TWO, str(exported("openvino").path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr[-500:]

@@ -163,7 +163,7 @@ def show(
     file: Annotated[Path, typer.Argument(help="A file that 'lut build' wrote.")],
     as_json: Json = False,
 ) -> None:
-    """Show what a latency table is for, from which to which time its networks take, and how large its error is."""
+    """Show what a latency table is for, its range and its error."""
     from scarlet_zoo.measurement.lut.table import read_table
 
     known = read_table(file)

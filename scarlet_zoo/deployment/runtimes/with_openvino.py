@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,17 @@ from scarlet_zoo.deployment.runtimes.registry import Array, Source
 from scarlet_zoo.errors import ExportError
 
 _HINTS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "int8": "f32"}
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's core, one for the whole process.
+
+    Each core gives the thread a signal stack of its own and puts back the former one when it goes. Of two that go in
+    the order in which they came, the second puts back the stack that the first has freed, and the next signal that
+    Python handles there, such as the end of a child, ends the process.
+    """
+    return ov.Core()
 
 
 class OpenVino:
@@ -40,7 +52,7 @@ class OpenVino:
         hint = _HINTS[precision] if _has(precision) else "f32"
         properties = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         try:
-            compiled = ov.Core().compile_model(str(path), "CPU", properties)
+            compiled = _core().compile_model(str(path), "CPU", properties)
         except RuntimeError as error:
             raise ExportError(f"{path}: OpenVINO cannot load the file: {str(error).strip().splitlines()[0]}") from error
         request = compiled.create_infer_request()
@@ -61,7 +73,7 @@ class OpenVino:
 def _has(precision: str) -> bool:
     """Whether OpenVINO computes in a precision here; asked for float16 where there is none, it takes bfloat16."""
     capability = {"float16": "FP16", "bfloat16": "BF16"}.get(precision, "FP32")
-    return capability in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return capability in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _in_integers(model: Any, source: Source) -> Any:
