@@ -17,10 +17,12 @@ from scarlet_zoo.evidence.site.notebooks import notebook_page
 
 FOLDER = ROOT / "docs" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+BRIEFLY = {"runs=200": "runs=100, openings=2", "settings=settings)": "settings=settings, repeats=0)"}
 # What the test makes smaller, so that every call of a notebook runs within seconds.
 SMALLER = {
-    "deploy": {'"2000"': '"400"', "EPOCHS, BATCH = 5, 48": "EPOCHS, BATCH = 1, 48"},
+    "deploy": {'"2000"': '"400"', "EPOCHS, BATCH = 5, 48": "EPOCHS, BATCH = 1, 48", **BRIEFLY},
     "search": {
+        **BRIEFLY,
         '"2400"': '"600"',
         "epochs=12": "epochs=2",
         "evaluations=24, population=8": "evaluations=6, population=3",
