@@ -17,6 +17,10 @@ PICTURES := $(if $(wildcard /$(DATASET)/t10k-images-idx3-ubyte.gz),/$(DATASET),.
 # compile the package and the tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# The tests write and remove tens of thousands of files, in memory where there is room for them.
+export PYTEST_DEBUG_TEMPROOT := $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 8000000 \
+  2>/dev/null && test -w /dev/shm && echo /dev/shm || echo $(or $(TMPDIR),/tmp))
+
 .PHONY: demo check test fuzz guided chaos mutants lowest newest versions audit static site package browser emulator shells install-all \
   install-dev clean
 

@@ -54,7 +54,7 @@ def test_a_long_line_is_broken_as_a_terminal_does():
 @pytest.mark.slow
 def test_a_command_that_fails_is_no_recording(tmp_path):
     with pytest.raises(ScarletError, match="ended with 2, wanted a command that succeeds"):
-        run_commands(tmp_path, ["scarlet-zoo show none"])
+        run_commands(tmp_path, ["scarlet-zoo none"])
 
 
 @pytest.mark.slow

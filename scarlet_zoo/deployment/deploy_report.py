@@ -73,7 +73,8 @@ def deployment_markdown(report: Mapping[str, Any]) -> str:
             [
                 (case["case"], case["images"], f"{case['max_abs_err']:.1e}", f"{case['max_rel_err']:.1e}",
                  f"{case['limit_rel_err']:.1e}", f"{case['sqnr_db']:.0f}",
-                 "" if case["limit_sqnr_db"] is None else f"{case['limit_sqnr_db']:.0f}", f"{case['top1_agreement']:.1%}")
+                 "" if case["limit_sqnr_db"] is None else f"{case['limit_sqnr_db']:.0f}",
+                 f"{case['top1_agreement']:.1%}")
                 for case in report["parity"]["cases"]
             ],
         )
