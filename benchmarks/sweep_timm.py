@@ -74,7 +74,7 @@ def main() -> None:
     if asked.result.is_file():
         kept = json.loads(asked.result.read_text())
     else:
-        found = [asdict(m) for m in members() if not asked.families or m.family in asked.families]
+        found = [asdict(member) for member in members(asked.families)]
         kept = {"members": found, "rows": []}
     kept |= {"timm": timm.__version__, "onnxruntime": onnxruntime.__version__, "torch": torch.__version__,
              "images": IMAGES, "side": SIDE}  # fmt: skip

@@ -18,6 +18,7 @@ from scarlet_zoo.deployment.tune import Tuning
 from scarlet_zoo.deployment.tune import tune as try_variants
 from scarlet_zoo.errors import ArtifactError, ExportError
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.denormals import flush_denormals
 from scarlet_zoo.graph.load import check_size, data_files, open_graph
 from scarlet_zoo.graph.onnx_file import OnnxFile
 from scarlet_zoo.graph.passes.lower import Lowering, constants_inside, lower, tidy
@@ -115,6 +116,7 @@ def optimize_file(source: Path, path: Path, form: str, *, shapes: Sequence[str] 
     model.metadata_props["form"] = form
     result = ir.serde.serialize_model(model)
     check_size(result, path)
+    flush_denormals(result, path, shapes)
     try:
         onnx.checker.check_model(result, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

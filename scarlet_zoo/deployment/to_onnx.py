@@ -24,6 +24,7 @@ from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding.fold import FoldResult, fold
 from scarlet_zoo.folding.probe import model_dtype
 from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.denormals import flush_denormals
 from scarlet_zoo.graph.passes.lower import lower, store_float16_weights, take_uint8_input
 from scarlet_zoo.models.loading import preprocessing_of
 from scarlet_zoo.utils.files import replacing
@@ -192,6 +193,7 @@ def _write(graph: ir.Model, path: Path, recipe: Recipe, expected: _Expected) -> 
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"{path}: ONNX's checker refuses the graph: {str(error).splitlines()[0]}") from error
     _check_as_asked(proto, path, recipe, expected)
+    flush_denormals(proto, path)
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString(deterministic=True))
     return read_artifact(path)

@@ -8,7 +8,7 @@ as attention does, are called hybrid.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,15 @@ class Member:
     kind: str
 
 
-def members() -> Iterator[Member]:
-    """Yield the smallest network of each convolutional or hybrid family of the installed timm, in order of family."""
+def members(families: Collection[str] | None = None) -> Iterator[Member]:
+    """Yield the smallest network of each convolutional or hybrid family of the installed timm, in order of family.
+
+    Args:
+        families: names of the families that are looked at; all when left out.
+    """
     for family, names in sorted(registry._module_to_models.items()):
+        if families is not None and family not in families:
+            continue
         candidates = sorted(name for name in names if name not in registry._deprecated_models and "test_" not in name)
         if "scarlet" in family or not candidates or not _is_convolutional(_on_meta(candidates[0])):
             continue

@@ -58,6 +58,8 @@ def judge(report: FusionReport) -> tuple[Judgement, ...]:
         "stray": _judgement("stray", totals["stray"], 0, "a conversion between two integer operators "
                             "reads and writes the whole feature map",
                             f"{totals['stray']} conversions are neither at the input nor at the output"),
+        "denormals": _judgement("denormals", totals["denormals"], 0, "optimize makes them zero where no output "
+                                "changes", f"{totals['denormals']} weights are denormal numbers"),
     }  # fmt: skip
     return tuple(judged.get(name) or Judgement(name, totals[name], None, None, "this number is neither good nor bad")
                  for name in TOTALS)  # fmt: skip
@@ -84,7 +86,7 @@ def _blocked(report: FusionReport) -> Judgement:
 
 def findings(report: FusionReport) -> Sequence[str]:
     """List what is likely to make this file slow, the most likely cause first."""
-    order = ("unfused", "batch_norms", "float", "stray", "unblocked", "reorders")
+    order = ("unfused", "batch_norms", "float", "stray", "unblocked", "reorders", "denormals")
     found = {row.total: row.finding for row in judge(report) if row.finding}
     return [found[name] for name in order if name in found]
 

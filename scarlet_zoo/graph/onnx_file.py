@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class OnnxFile:
         if not optimiser:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            with loadable(path) as found:
+            with loadable(path) if content is None else nullcontext(path) as found:
                 self._opened = ProviderSession(content or str(found), options, provider, path)
         except ArtifactError:
             raise
