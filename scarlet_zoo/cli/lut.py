@@ -133,13 +133,19 @@ def predict(
     as_json: Json = False,
     threads: ThreadsOrAny = None,
     precision: TablePrecisionOrAny = None,
+    anchor: Annotated[
+        bool, typer.Option("--anchor", help="Measure a few of the table's networks now, and predict for this moment.")
+    ] = False,
 ) -> None:
     """Predict the latency of architectures from a table.
 
-    Each prediction has an interval. With --threads or --precision, a table for other values is refused.
+    Each prediction has an interval. With --threads or --precision, a table for other values is refused. --anchor takes
+    seconds, on the table's own device: where other work makes it slower now, so are the predictions, and intervals
+    widen by what was seen of noise.
     """
     from scarlet_zoo.arch.architecture import Arch, is_identity_string
     from scarlet_zoo.arch.zoo import get_arch
+    from scarlet_zoo.measurement.lut.anchor import measure_anchor
     from scarlet_zoo.measurement.lut.table import read_table
 
     known = read_table(lut)
@@ -148,13 +154,19 @@ def predict(
     parsed = [Arch.parse(text, known.search_space) if is_identity_string(text) else get_arch(text) for text in archs]
     for arch in parsed:
         known.require(space=arch.space)
-    rows = [{"arch": str(arch), "p50_ms": p50, "low_ms": low, "high_ms": high, "stable": known.stable}
-            for arch, (p50, low, high) in zip(parsed, known.predict(parsed).tolist(), strict=True)]  # fmt: skip
+    predicted, now = known.predict(parsed), measure_anchor(known) if anchor else None
+    more = {} if now is None else {"anchor_ratio": now.ratio, "anchor_noise": now.noise}
+    rows = [{"arch": str(arch), "p50_ms": p50, "low_ms": low, "high_ms": high, "stable": known.stable, **more}
+            for arch, (p50, low, high) in zip(parsed, (predicted if now is None else now.apply(predicted)).tolist(),
+                                              strict=True)]  # fmt: skip
 
     def render(console: Console) -> None:
         cells = [(row["arch"], *(f"{row[key]:.3f}" for key in ("p50_ms", "low_ms", "high_ms"))) for row in rows]
         console.print(table(("architecture", "p50 ms", "low", "high"), cells))
         sentence(console, _error_line(known))
+        if now is not None:
+            sentence(console, f"now: {len(now.networks)} networks of the table take {now.ratio:.2f} times as long as "
+                              f"in it, within {now.noise:.1%}, and so do the predictions")  # fmt: skip
 
     emit(as_json, rows, render)
 
