@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.utils.files import file_sha256, make_folder, replacing
 
 PACKAGES = {
@@ -80,4 +81,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

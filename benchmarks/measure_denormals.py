@@ -25,7 +25,7 @@ from torch import nn
 from scarlet_zoo.deployment import to_onnx
 from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.errors import ScarletWarning
-from scarlet_zoo.evidence.drivers import one_line_errors
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.folding.fold import fold
 from scarlet_zoo.graph.denormals import denormals_of
 from scarlet_zoo.latency import cpu_features, cpu_model
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=300, help="runs of each kind")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    rows = json.loads(FILE.read_text()) if FILE.is_file() else []
+    rows = read_json(FILE) if FILE.is_file() else []
     where = {"device": cpu_model(), "cpu_features": cpu_features(), "onnxruntime": ort.__version__,
              "date": datetime.datetime.now(datetime.UTC).date().isoformat()}  # fmt: skip
     for name in NETWORKS:

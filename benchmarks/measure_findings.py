@@ -10,6 +10,7 @@ from typing import Any
 
 from scarlet_zoo.arch.space_files import space_of
 from scarlet_zoo.cli.console import progress_bar
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.evidence.findings.conditions import Condition, look_into
 from scarlet_zoo.evidence.findings.stability import Draws, draw_and_rank
 from scarlet_zoo.evidence.findings.updates import Pool, train_and_rank
@@ -58,26 +59,27 @@ def make(job: tuple[str, str, Any], work: Path, truth: GroundTruth) -> dict[str,
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="Folder of the supernets; the same folder continues.")
-    parser.add_argument("--workers", type=int, default=1, help="Number of supernets at the same time.")
-    given = parser.parse_args()
-    truth = read_truth(HERE / "ground_truth")
-    jobs: list[tuple[str, str, Any]] = [("inside", f"{one.name} {one.skip}", one) for one in inside(truth)]
-    for seed in range(2):
-        ranked = Schedule(epochs=RANKED_EPOCHS, seed=seed)
-        jobs += [("updates", f"{size} {seed}", Pool(truth=truth, size=size, schedule=ranked)) for size in POOLS]
-        jobs += [("stability", f"{heat} {seed}", Draws(truth=truth, temperature=heat, schedule=ranked))
-                 for heat in (0.0, 1.0)]  # fmt: skip
-    rows: dict[tuple[str, str], Any] = {}
-    with progress_bar("findings") as progress:
-        for (kind, name, _), found in run_jobs(partial(make, work=given.work, truth=truth), jobs, given.workers):
-            rows[kind, name] = found
-            progress(len(rows), len(jobs))
-    report: dict[str, Any] = {
-        "device": cpu_model(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    for kind in ("inside", "updates", "stability"):
-        report[kind] = [rows[kind, name] for own, name, _ in jobs if own == kind]
-    write_text(HERE / "results" / "findings.json", json_text(report) + "\n")
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--work", type=Path, required=True, help="Folder of the supernets; the same one continues.")
+        parser.add_argument("--workers", type=int, default=1, help="Number of supernets at the same time.")
+        given = parser.parse_args()
+        truth = read_truth(HERE / "ground_truth")
+        jobs: list[tuple[str, str, Any]] = [("inside", f"{one.name} {one.skip}", one) for one in inside(truth)]
+        for seed in range(2):
+            ranked = Schedule(epochs=RANKED_EPOCHS, seed=seed)
+            jobs += [("updates", f"{size} {seed}", Pool(truth=truth, size=size, schedule=ranked)) for size in POOLS]
+            jobs += [("stability", f"{heat} {seed}", Draws(truth=truth, temperature=heat, schedule=ranked))
+                     for heat in (0.0, 1.0)]  # fmt: skip
+        rows: dict[tuple[str, str], Any] = {}
+        with progress_bar("findings") as progress:
+            for (kind, name, _), found in run_jobs(partial(make, work=given.work, truth=truth), jobs, given.workers):
+                rows[kind, name] = found
+                progress(len(rows), len(jobs))
+        report: dict[str, Any] = {
+            "device": cpu_model(),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        for kind in ("inside", "updates", "stability"):
+            report[kind] = [rows[kind, name] for own, name, _ in jobs if own == kind]
+        write_text(HERE / "results" / "findings.json", json_text(report) + "\n")

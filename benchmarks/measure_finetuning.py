@@ -1,8 +1,6 @@
 """Fine-tune EfficientNet-Lite0 on 5,000 JPEG images of CIFAR-10, and train it from scratch for the same time.
 
-Run it again to continue: a finished row is not made again, on another machine neither. A row that was interrupted
-continues from its checkpoint in WORK. That is 41 to 55 MB (weights, their average and the optimizer's moments, all of
-which the same bits need); without it a row begins anew, so each of the two is best run in one go.
+Run it again to continue: a finished row is not made again. A row that was interrupted continues from its checkpoint.
 """
 
 import argparse
@@ -19,6 +17,7 @@ import torch
 
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.folders import evenly
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.inference.accuracy import count_right
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.models.loading import load_network
@@ -87,8 +86,8 @@ def main() -> None:
     """Make the rows that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with train and test of CIFAR-10 as JPEG files")
-    parser.add_argument("--weights", type=Path, required=True, help="file that imagenet_weights.py has written")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the images and trainings")
+    for name, what in (("weights", "file that imagenet_weights.py has written"), ("work", "folder of the trainings")):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=what)
     parser.add_argument("--minutes", type=float, default=60.0, help="time of each training")
     parser.add_argument("--each", type=int, default=500, help="training images of each class")
     parser.add_argument("--threads", type=int, default=2)
@@ -98,7 +97,7 @@ def main() -> None:
     images = given.each * len(list((Path(plan.name) / "train").iterdir()))
     asked = {"data": "CIFAR-10, JPEG", "network": NETWORK, "side": SIDE, "images": images, "minutes": given.minutes,
              "weights_sha256": file_sha256(given.weights)}  # fmt: skip
-    found: dict[str, Any] = json.loads(given.save.read_text()) if given.save.is_file() else {"asked": asked, "rows": []}
+    found: dict[str, Any] = read_json(given.save) if given.save.is_file() else {"asked": asked, "rows": []}
     if found["asked"] != asked:
         raise SystemExit(f"{given.save}: holds results of {found['asked']}, not of {asked}")
     # Both trainings have the same length, wherever they are run.
@@ -117,4 +116,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -11,6 +11,7 @@ from scarlet_zoo.arch.zoo import ZOO, list_archs
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.graph.session import OnnxClassifier
@@ -56,8 +57,9 @@ def row_of(name: str, folder: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as temporary:
-        rows = [row_of(name, Path(temporary) / name) for name in list_archs() if ZOO[name].published]
-    write_text(HERE / "results" / "int8.json", json.dumps(rows) + "\n")
-    for row in rows:
-        print(row["name"], row["speedup"], row["bytes_ratio"], row["sqnr_db"], row["top1_agreement"])
+    with one_line_errors():
+        with tempfile.TemporaryDirectory() as temporary:
+            rows = [row_of(name, Path(temporary) / name) for name in list_archs() if ZOO[name].published]
+        write_text(HERE / "results" / "int8.json", json.dumps(rows) + "\n")
+        for row in rows:
+            print(row["name"], row["speedup"], row["bytes_ratio"], row["sqnr_db"], row["top1_agreement"])

@@ -16,6 +16,7 @@ from scarlet_zoo.data.batches import Batch
 from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.evidence.read_once import read_test_once
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.inference.accuracy import validate_part
@@ -66,16 +67,17 @@ def row_of(name: str, tag: str, source: str, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cifar10", required=True, help="Folder with train and test of CIFAR-10 as JPEG files.")
-    sources = {"fashion_mnist": "fashion-mnist", "cifar10_jpeg": parser.parse_args().cifar10}
-    rows = json.loads(FILE.read_text()) if FILE.is_file() else []
-    measured = {row["weights_sha256"] for row in rows}
-    for card in all_cards().values():
-        if not card.redistributed or load_network(f"{card.name}.{card.tag}").weights_sha256 in measured:
-            continue
-        with tempfile.TemporaryDirectory() as temporary:
-            row = row_of(card.name, card.tag, sources[card.tag], Path(temporary))
-        rows = [*(before for before in rows if before["name"] != card.name), row]
-        write_text(FILE, json.dumps(rows, indent=1) + "\n")
-        print(row["name"], row["validation_top1"], row["test_top1"], row["test_points_lost"])
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--cifar10", required=True, help="Folder with train and test of CIFAR-10 as JPEG files.")
+        sources = {"fashion_mnist": "fashion-mnist", "cifar10_jpeg": parser.parse_args().cifar10}
+        rows = read_json(FILE) if FILE.is_file() else []
+        measured = {row["weights_sha256"] for row in rows}
+        for card in all_cards().values():
+            if not card.redistributed or load_network(f"{card.name}.{card.tag}").weights_sha256 in measured:
+                continue
+            with tempfile.TemporaryDirectory() as temporary:
+                row = row_of(card.name, card.tag, sources[card.tag], Path(temporary))
+            rows = [*(before for before in rows if before["name"] != card.name), row]
+            write_text(FILE, json.dumps(rows, indent=1) + "\n")
+            print(row["name"], row["validation_top1"], row["test_top1"], row["test_points_lost"])

@@ -20,6 +20,7 @@ from scarlet_zoo.data.datasets import open_data
 from scarlet_zoo.data.mixing import Mixed, Mixing
 from scarlet_zoo.data.preprocessing import Preprocessing
 from scarlet_zoo.data.splits import ArraySplit
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.evidence.loading import JpegCIFAR10, measured_in_turns, write_as_torchvision_does
 from scarlet_zoo.latency import cpu_features, cpu_model
 from scarlet_zoo.utils.files import write_text
@@ -85,4 +86,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -13,6 +13,7 @@ import onnx
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.cost import arch_cost
 from scarlet_zoo.arch.spaces import get_space
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.evidence.interleaved_bundles import measure_together
 from scarlet_zoo.latency import Settings
 from scarlet_zoo.measurement.lut.build import build_table, measure_bundle
@@ -75,16 +76,16 @@ def row_of(precision: str, work: Path) -> dict[str, Any]:
         "macs": errors_of(truth, fit(macs["known"], calibrated)(macs["new"])).model_dump(),
         "repeat": errors_of(*halves).model_dump(),
         "another_sitting": errors_of(afterwards, table.predict(archs)[:, 0]).model_dump(),
-        "build_minutes": json.loads(minutes.read_text()),
+        "build_minutes": read_json(minutes),
         "seconds_for_100000": seconds_for(table, 100_000),
         "networks": [{"arch": str(arch), "measured_ms": ms, "predicted_ms": guess} for arch, ms, guess in
                      zip(archs, truth.tolist(), predicted.tolist(), strict=True)],
-        "conditions": json.loads(others[-1].read_text())["conditions"],
+        "conditions": read_json(others[-1])["conditions"],
     }  # fmt: skip
 
 
 def _medians(measured: Path) -> list[float]:
-    return [float(np.median(group[0])) for group in json.loads(measured.read_text())["samples_ms"]]
+    return [float(np.median(group[0])) for group in read_json(measured)["samples_ms"]]
 
 
 def seconds_for(table: LatencyTable, count: int) -> float:
@@ -97,14 +98,15 @@ def seconds_for(table: LatencyTable, count: int) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="Folder of the files and measurements.")
-    parser.add_argument("precisions", nargs="*", default=["float32", "int8"], help="Precisions of the tables.")
-    given = parser.parse_args()
-    path = RESULTS / "lut.json"
-    for precision in given.precisions:
-        rows = [row for row in (json.loads(path.read_text()) if path.exists() else [])
-                if row["precision"] != precision]  # fmt: skip
-        rows.append(row_of(precision, given.work / precision))
-        write_text(path, json.dumps(rows) + "\n")
-        print({key: value for key, value in rows[-1].items() if key not in ("networks", "conditions")})
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--work", type=Path, required=True, help="Folder of the files and measurements.")
+        parser.add_argument("precisions", nargs="*", default=["float32", "int8"], help="Precisions of the tables.")
+        given = parser.parse_args()
+        path = RESULTS / "lut.json"
+        for precision in given.precisions:
+            rows = [row for row in (read_json(path) if path.exists() else [])
+                    if row["precision"] != precision]  # fmt: skip
+            rows.append(row_of(precision, given.work / precision))
+            write_text(path, json.dumps(rows) + "\n")
+            print({key: value for key, value in rows[-1].items() if key not in ("networks", "conditions")})

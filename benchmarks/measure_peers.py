@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import io
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +18,7 @@ from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.quantization.quantize import Int8
 from scarlet_zoo.latency import Settings, measure
@@ -81,31 +81,36 @@ def write_files(name: str, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="Folder of the files; keep it until all is measured.")
-    work = parser.parse_args().work
-    networks = []
-    for peer in PEERS:
-        listing = work / peer["name"] / "files.json"
-        if not listing.is_file():
-            make_folder(listing.parent)
-            write_text(listing, json_text(write_files(peer["name"], listing.parent)))
-        networks.append(json.loads(listing.read_text()))
-        print(peer["name"], networks[-1]["failed"], flush=True)
-    variants = [(network, variant, work / file) for network in networks for variant, file in network["files"].items()]
-    for threads in (1, 2):
-        done = work / f"threads-{threads}.json"
-        if not done.is_file():
-            timings = measure([file for *_, file in variants], Settings(threads=threads, openings=SESSIONS))
-            rows = [{"name": network["name"], "variant": variant, "threads": threads,
-                     "record": {**timing.to_dict(), "file": f"{network['name']}/{variant}.onnx"}}
-                    for (network, variant, _), timing in zip(variants, timings, strict=True)]  # fmt: skip
-            write_text(done, json_text(rows))
-    rows = [row for threads in (1, 2) for row in json.loads((work / f"threads-{threads}.json").read_text())]
-    fusion = {f"{network['name']}/{variant}": inspect(file).totals for network, variant, file in variants}
-    described = [{key: value for key, value in network.items() if key != "files"} for network in networks]
-    write_text(
-        HERE / "results" / "peers.json", json_text({"networks": described, "rows": rows, "fusion": fusion}) + "\n"
-    )
-    for row in rows:
-        print(row["name"], row["variant"], row["threads"], round(row["record"]["p50_ms"], 2))
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument(
+            "--work", type=Path, required=True, help="Folder of the files; keep it till all is measured."
+        )
+        work = parser.parse_args().work
+        networks = []
+        for peer in PEERS:
+            listing = work / peer["name"] / "files.json"
+            if not listing.is_file():
+                make_folder(listing.parent)
+                write_text(listing, json_text(write_files(peer["name"], listing.parent)))
+            networks.append(read_json(listing))
+            print(peer["name"], networks[-1]["failed"], flush=True)
+        variants = [
+            (network, variant, work / file) for network in networks for variant, file in network["files"].items()
+        ]
+        for threads in (1, 2):
+            done = work / f"threads-{threads}.json"
+            if not done.is_file():
+                timings = measure([file for *_, file in variants], Settings(threads=threads, openings=SESSIONS))
+                rows = [{"name": network["name"], "variant": variant, "threads": threads,
+                         "record": {**timing.to_dict(), "file": f"{network['name']}/{variant}.onnx"}}
+                        for (network, variant, _), timing in zip(variants, timings, strict=True)]  # fmt: skip
+                write_text(done, json_text(rows))
+        rows = [row for threads in (1, 2) for row in read_json(work / f"threads-{threads}.json")]
+        fusion = {f"{network['name']}/{variant}": inspect(file).totals for network, variant, file in variants}
+        described = [{key: value for key, value in network.items() if key != "files"} for network in networks]
+        write_text(
+            HERE / "results" / "peers.json", json_text({"networks": described, "rows": rows, "fusion": fusion}) + "\n"
+        )
+        for row in rows:
+            print(row["name"], row["variant"], row["threads"], round(row["record"]["p50_ms"], 2))

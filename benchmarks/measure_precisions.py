@@ -17,6 +17,7 @@ from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.evidence.zoo_exports import left_out_here
 from scarlet_zoo.inference.accuracy import validate
 from scarlet_zoo.inference.load import load
@@ -73,11 +74,12 @@ def main() -> None:
     for row, timing in zip(rows, timings, strict=True):
         row |= {"p50_ms": timing.p50_ms, "of_ort_float32": timing.p50_ms / timings[0].p50_ms, "cv": timing.cv,
                 "stable": timing.stable, "runtime_version": timing.conditions["runtime_version"]}  # fmt: skip
-    kept = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    kept = read_json(RESULT) if RESULT.is_file() else {}
     kept[asked.network] = {"weights": network.weights, "calibration_images": len(calibration), "left_out": absent,
                            "conditions": timings[0].conditions, "numpy": np.__version__, "rows": rows}  # fmt: skip
     write_text(RESULT, json_text(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

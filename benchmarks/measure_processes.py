@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.latency import cpu_features, cpu_model
 from scarlet_zoo.utils.files import write_text
 
@@ -34,7 +35,7 @@ def images_a_second(training: list[str], processes: int, threads: int, steps: in
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
         if done.returncode:
             raise SystemExit(done.stderr)
-        return BATCH * steps / float(json.loads(Path(folder, "run", "run.json").read_text())["seconds"])
+        return BATCH * steps / float(read_json(Path(folder, "run", "run.json"))["seconds"])
 
 
 def main() -> None:
@@ -67,4 +68,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -4,7 +4,6 @@ The weights come from benchmarks/imagenet_weights.py. Every fifth class calibrat
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import onnxruntime
 from scarlet_zoo.data.folders import list_images
 from scarlet_zoo.data.image_io import open_image
 from scarlet_zoo.deployment.to_onnx import export_onnx
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.evidence.quantisers import judge, quantised_files
 from scarlet_zoo.graph.quantization.isa import this_isa
 from scarlet_zoo.graph.session import OnnxClassifier
@@ -60,7 +60,7 @@ def main() -> None:
         timings = measure(list(files.values()), Settings(openings=6))
         for row, timing in zip(rows, timings, strict=True):
             row |= {"p50_ms": timing.p50_ms, "cv": timing.cv, "stable": timing.stable}
-    kept = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    kept = read_json(RESULT) if RESULT.is_file() else {}
     kept[asked.network] = {
         "weights_sha256": file_sha256(Path(asked.weights)), "calibration_images": len(calibration), "isa": this_isa(),
         "onnxruntime": onnxruntime.__version__, "numpy": np.__version__,
@@ -71,4 +71,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

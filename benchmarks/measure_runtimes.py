@@ -12,6 +12,7 @@ from scarlet_zoo.deployment.runtimes.doctor import check_up
 from scarlet_zoo.deployment.runtimes.runner import cold_start, open_runner
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import write_text
@@ -44,12 +45,13 @@ def rows_of(name: str, targets: list[str], folder: Path) -> list[dict[str, Any]]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--again", action="store_true", help="Measure networks that the file has already, too.")
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() and not parser.parse_args().again else []
-    runnable = [row.target for row in check_up() if row.runs and row.target not in TWICE]
-    for name in [*(name for name, entry in ZOO.items() if entry.published), PEER]:
-        if name not in {row["name"] for row in rows}:
-            with tempfile.TemporaryDirectory() as temporary:
-                rows += rows_of(name, runnable, Path(temporary))
-            write_text(RESULTS, json.dumps(rows) + "\n")
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--again", action="store_true", help="Measure networks that the file has already, too.")
+        rows = read_json(RESULTS) if RESULTS.exists() and not parser.parse_args().again else []
+        runnable = [row.target for row in check_up() if row.runs and row.target not in TWICE]
+        for name in [*(name for name, entry in ZOO.items() if entry.published), PEER]:
+            if name not in {row["name"] for row in rows}:
+                with tempfile.TemporaryDirectory() as temporary:
+                    rows += rows_of(name, runnable, Path(temporary))
+                write_text(RESULTS, json.dumps(rows) + "\n")

@@ -11,6 +11,7 @@ import numpy as np
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.zoo import safe_name
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.nas.search.latency_meter import LatencyMeter
 from scarlet_zoo.nas.search.objectives import Objective
@@ -59,7 +60,7 @@ def pairs_of(seed: int, supernet: Path, work: Path) -> dict[str, Any]:
             )
         told = {key: front.report[key] for key in ("method", "objectives", "evaluations", "conditions")}
         write_text(file, json.dumps({"pairs": rows, "search": told}))
-    return dict(json.loads(file.read_text()))
+    return dict(read_json(file))
 
 
 def proxy_top1(arch: str, work: Path) -> float:
@@ -68,18 +69,19 @@ def proxy_top1(arch: str, work: Path) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--supernet", type=Path, required=True, help="File of the supernet.")
-    parser.add_argument("--work", type=Path, required=True, help="Folder of the searches and trainings.")
-    given = parser.parse_args()
-    found = [pairs_of(seed, given.supernet, given.work) for seed in SEEDS]
-    table = [row for one in found for row in one["pairs"]]
-    for row in table:
-        row |= {f"{kind}_top1": proxy_top1(row[kind], given.work) for kind in ("found", "random")}
-    gains = [row["found_top1"] - row["random_top1"] for row in table]
-    resampled = np.random.default_rng(0).choice(gains, (10_000, len(gains))).mean(axis=1)
-    report = {"search": found[0]["search"], "pairs": table, "mean_gain_points": float(np.mean(gains)),
-              "interval_95": np.percentile(resampled, (2.5, 97.5)).tolist(),
-              "proxy": PROXY.to_dict(), "latency_slack": SLACK, "device": cpu_model(),
-              "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}  # fmt: skip
-    write_text(Path(__file__).parent / "results" / "search.json", json.dumps(report, indent=1) + "\n")
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--supernet", type=Path, required=True, help="File of the supernet.")
+        parser.add_argument("--work", type=Path, required=True, help="Folder of the searches and trainings.")
+        given = parser.parse_args()
+        found = [pairs_of(seed, given.supernet, given.work) for seed in SEEDS]
+        table = [row for one in found for row in one["pairs"]]
+        for row in table:
+            row |= {f"{kind}_top1": proxy_top1(row[kind], given.work) for kind in ("found", "random")}
+        gains = [row["found_top1"] - row["random_top1"] for row in table]
+        resampled = np.random.default_rng(0).choice(gains, (10_000, len(gains))).mean(axis=1)
+        report = {"search": found[0]["search"], "pairs": table, "mean_gain_points": float(np.mean(gains)),
+                  "interval_95": np.percentile(resampled, (2.5, 97.5)).tolist(),
+                  "proxy": PROXY.to_dict(), "latency_slack": SLACK, "device": cpu_model(),
+                  "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}  # fmt: skip
+        write_text(Path(__file__).parent / "results" / "search.json", json.dumps(report, indent=1) + "\n")

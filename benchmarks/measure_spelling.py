@@ -10,6 +10,7 @@ from typing import Any
 from scarlet_zoo.arch.zoo import ZOO
 from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.folding.fold import fold
 from scarlet_zoo.latency import Settings, measure
 from scarlet_zoo.measurement.compare import compare
@@ -53,4 +54,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

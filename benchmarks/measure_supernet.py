@@ -16,6 +16,7 @@ from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.arch.spaces import get_space
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.latency import cpu_model, peak_rss_bytes
 from scarlet_zoo.models.scarlet import create_model
 from scarlet_zoo.models.supernet import Supernet
@@ -79,11 +80,12 @@ def compare(name: str, archs: list[Arch]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    drawn = {name: [Arch.sample(get_space(name), random.Random(seed)) for seed in range(ARCHS)] for name in BATCH}
-    if sys.argv[1:2] == ["--memory"]:
-        print_peak(*sys.argv[2:], drawn[sys.argv[2]])  # type: ignore[call-arg, arg-type]
-    else:
-        rows = [compare(name, archs) for name, archs in drawn.items()]
-        write_text(Path(__file__).parent / "results" / "supernet.json", json.dumps(rows, indent=1) + "\n")
+    with one_line_errors():
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+        drawn = {name: [Arch.sample(get_space(name), random.Random(seed)) for seed in range(ARCHS)] for name in BATCH}
+        if sys.argv[1:2] == ["--memory"]:
+            print_peak(*sys.argv[2:], drawn[sys.argv[2]])  # type: ignore[call-arg, arg-type]
+        else:
+            rows = [compare(name, archs) for name, archs in drawn.items()]
+            write_text(Path(__file__).parent / "results" / "supernet.json", json.dumps(rows, indent=1) + "\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import timm
 import torch
 
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.evidence.training_speed import Case, measured
 from scarlet_zoo.latency import cpu_features, cpu_model
 from scarlet_zoo.utils.files import write_text
@@ -40,4 +41,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -9,6 +9,7 @@ from typing import Any
 
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.latency import Runner, Settings, measure
 from scarlet_zoo.measurement.compare import compare
 from scarlet_zoo.models.loading import load_network
@@ -49,23 +50,24 @@ def trial(file: Path, slowed: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--again", action="store_true", help="Start from the beginning.")
-    given = parser.parse_args()
-    rows = json.loads(RESULTS.read_text())["trials"] if RESULTS.exists() and not given.again else []
-    with tempfile.TemporaryDirectory() as temporary:
-        file = export_network(load_network(NAME), Path(temporary), "native", Recipe()).path
-        while len(rows) < 2 * TRIALS:
-            rows.append(trial(file, slowed=len(rows) % 2 == 1))
-            kinds = {kind: [row["verdict"] for row in rows if row["slowed"] == kind] for kind in (False, True)}
-            report = {
-                "name": NAME,
-                "planted_slowdown": SLOWDOWN,
-                "confidence": CONFIDENCE,
-                "same_called_different": sum(verdict != "no difference" for verdict in kinds[False]),
-                "slower_found": sum(verdict == "slower" for verdict in kinds[True]),
-                "trials": rows,
-            }
-            write_text(RESULTS, json.dumps(report) + "\n")
-            print(len(rows), rows[-1]["slowed"], rows[-1]["ratio"], rows[-1]["verdict"], flush=True)
-    print(report["same_called_different"], report["slower_found"])
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--again", action="store_true", help="Start from the beginning.")
+        given = parser.parse_args()
+        rows = read_json(RESULTS)["trials"] if RESULTS.exists() and not given.again else []
+        with tempfile.TemporaryDirectory() as temporary:
+            file = export_network(load_network(NAME), Path(temporary), "native", Recipe()).path
+            while len(rows) < 2 * TRIALS:
+                rows.append(trial(file, slowed=len(rows) % 2 == 1))
+                kinds = {kind: [row["verdict"] for row in rows if row["slowed"] == kind] for kind in (False, True)}
+                report = {
+                    "name": NAME,
+                    "planted_slowdown": SLOWDOWN,
+                    "confidence": CONFIDENCE,
+                    "same_called_different": sum(verdict != "no difference" for verdict in kinds[False]),
+                    "slower_found": sum(verdict == "slower" for verdict in kinds[True]),
+                    "trials": rows,
+                }
+                write_text(RESULTS, json.dumps(report) + "\n")
+                print(len(rows), rows[-1]["slowed"], rows[-1]["ratio"], rows[-1]["verdict"], flush=True)
+        print(report["same_called_different"], report["slower_found"])

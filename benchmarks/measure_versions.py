@@ -15,6 +15,7 @@ from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.errors import ArtifactError
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.graph.fusion import inspect
 from scarlet_zoo.graph.runtime_versions import interpreter_of
 from scarlet_zoo.graph.session import OnnxClassifier
@@ -84,27 +85,30 @@ def cell(version: str, file: Path, images: Path, truth: np.ndarray, folder: Path
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", default="scarlet_c", help="Name of the network.")
-    name, rows, workers = parser.parse_args().network, [], []
-    with tempfile.TemporaryDirectory() as temporary:
-        files, images, truth = files_of(name, Path(temporary))
-        for version, ((opset, form), file) in itertools.product(VERSIONS, files.items()):
-            found, worker = cell(version, file, images, truth, Path(temporary))
-            rows.append({"network": name, "version": version, "opset": opset, "form": form, **found})
-            workers.append(worker)
-        samples: list[list[float]] = [[] for _ in workers]
-        for _ in range(ROUNDS):
-            for worker, times in zip(workers, samples, strict=True):
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--network", default="scarlet_c", help="Name of the network.")
+        name, rows, workers = parser.parse_args().network, [], []
+        with tempfile.TemporaryDirectory() as temporary:
+            files, images, truth = files_of(name, Path(temporary))
+            for version, ((opset, form), file) in itertools.product(VERSIONS, files.items()):
+                found, worker = cell(version, file, images, truth, Path(temporary))
+                rows.append({"network": name, "version": version, "opset": opset, "form": form, **found})
+                workers.append(worker)
+            samples: list[list[float]] = [[] for _ in workers]
+            for _ in range(ROUNDS):
+                for worker, times in zip(workers, samples, strict=True):
+                    if worker is not None:
+                        worker.stdin.write(f"{RUNS}\n")
+                        worker.stdin.flush()
+                        times += json.loads(worker.stdout.readline())[RUNS // 4 :]
+            for worker in workers:
                 if worker is not None:
-                    worker.stdin.write(f"{RUNS}\n")
-                    worker.stdin.flush()
-                    times += json.loads(worker.stdout.readline())[RUNS // 4 :]
-        for worker in workers:
-            if worker is not None:
-                worker.communicate()
-    base = next(np.median(times) for row, times in zip(rows, samples, strict=True)
-                if (row["version"], row["opset"], row["form"]) == (VERSIONS[-1], 17, "native"))  # fmt: skip
-    for row, times in zip(rows, samples, strict=True):
-        row["relative_latency"] = float(np.median(times) / base) if times else None
-    write_text(HERE / "results" / "versions.json", json.dumps({"device": cpu_model(), "rows": rows}, indent=1) + "\n")
+                    worker.communicate()
+        base = next(np.median(times) for row, times in zip(rows, samples, strict=True)
+                    if (row["version"], row["opset"], row["form"]) == (VERSIONS[-1], 17, "native"))  # fmt: skip
+        for row, times in zip(rows, samples, strict=True):
+            row["relative_latency"] = float(np.median(times) / base) if times else None
+        write_text(
+            HERE / "results" / "versions.json", json.dumps({"device": cpu_model(), "rows": rows}, indent=1) + "\n"
+        )

@@ -13,7 +13,7 @@ from scarlet_zoo.deployment.runtimes import wide_depthwise
 from scarlet_zoo.deployment.runtimes.registry import missing_modules
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.evidence.drivers import one_line_errors
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.measurement.bench import bench
 from scarlet_zoo.models.loading import load_network
 from scarlet_zoo.utils.files import write_text
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the files")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), help="networks to measure")
     given = parser.parse_args()
-    rows = {(row["name"], row["runtime"]): row for row in json.loads(FILE.read_text())} if FILE.is_file() else {}
+    rows = {(row["name"], row["runtime"]): row for row in read_json(FILE)} if FILE.is_file() else {}
     for runtime in (runtime for runtime in RUNTIMES if not missing_modules(runtime)):
         for name in given.networks:
             row = row_of(name, runtime, given.work / runtime)

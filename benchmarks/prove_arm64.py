@@ -9,6 +9,7 @@ from scarlet_zoo.arch.zoo import list_archs
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.to_target import export_network
 from scarlet_zoo.deployment.trace import Recipe
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.evidence.emulation import Case, other_processors, prove, this_processor
 from scarlet_zoo.graph.artifact import read_artifact
 from scarlet_zoo.graph.quantization.quantize import Int8
@@ -38,16 +39,17 @@ def cases_of(name: str, folder: Path) -> list[Case]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--work", type=Path, required=True, help="Folder of the arm64 sysroot, the files and the answers."
-    )
-    given = parser.parse_args()
-    sysroot = make_sysroot(given.work / "root")
-    cases = [case for name in list_archs() for case in cases_of(name, given.work / "files" / name)]
-    rows = prove(cases, [this_processor(), *other_processors(sysroot)], given.work / "answers")
-    report = {"note": "correctness and structure under qemu's user emulation; nothing was timed", "rows": rows,
-              "arm64": dict(sysroot.versions), "date": datetime.date.today().isoformat()}  # fmt: skip
-    write_text(HERE / "results" / "arm64.json", json.dumps(report) + "\n")
-    for row in rows:
-        print(row["file"], row["processor"], row["error"] or row["answers"], row.get("golden"))
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument(
+            "--work", type=Path, required=True, help="Folder of the arm64 sysroot, the files and the answers."
+        )
+        given = parser.parse_args()
+        sysroot = make_sysroot(given.work / "root")
+        cases = [case for name in list_archs() for case in cases_of(name, given.work / "files" / name)]
+        rows = prove(cases, [this_processor(), *other_processors(sysroot)], given.work / "answers")
+        report = {"note": "correctness and structure under qemu's user emulation; nothing was timed", "rows": rows,
+                  "arm64": dict(sysroot.versions), "date": datetime.date.today().isoformat()}  # fmt: skip
+        write_text(HERE / "results" / "arm64.json", json.dumps(report) + "\n")
+        for row in rows:
+            print(row["file"], row["processor"], row["error"] or row["answers"], row.get("golden"))

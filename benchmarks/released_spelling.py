@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu6
 
 from scarlet_zoo.arch.zoo import ZOO
+from scarlet_zoo.evidence.drivers import one_line_errors
 from scarlet_zoo.models.loading import load_network
 
 
@@ -75,4 +76,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -16,7 +16,7 @@ import torch
 
 from scarlet_zoo.data.folders import list_images
 from scarlet_zoo.data.image_io import open_image
-from scarlet_zoo.evidence.drivers import one_line_errors
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.evidence.timm_sweep import SIDE, Member, members, sweep_one
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.markdown import markdown_table
@@ -72,7 +72,7 @@ def main() -> None:
         one(Member(**json.loads(asked.one)), Path(asked.images))
         return
     if asked.result.is_file():
-        kept = json.loads(asked.result.read_text())
+        kept = read_json(asked.result)
     else:
         found = [asdict(member) for member in members(asked.families)]
         kept = {"members": found, "rows": []}

@@ -3,16 +3,21 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
+from io import StringIO
 
 import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from lab_parts import noisy, record
+from rich.console import Console
+from rich.progress import Progress
 
 from scarlet_zoo.arch.zoo import ZOO
+from scarlet_zoo.cli import console
 from scarlet_zoo.cli.layout import bar, table
 from scarlet_zoo.measurement.records import check_record, write_records
 
@@ -128,3 +133,15 @@ def test_what_people_name_is_no_markup():
     os.close(own)
     os.close(main)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("done", "total", "words"), [
+    (30, 40, r"0:00:1\d left, 0:00:3\d passed"), (0, None, "0:00:30 passed"), (40, 40, r"0:00:3\d passed")])  # fmt: skip
+def test_a_bar_says_which_time_is_left_and_which_has_passed(done, total, words):
+    clock = [0.0]
+    progress = Progress(console=Console(file=StringIO()), get_time=lambda: clock[0])
+    task = progress.add_task("train", total=total)
+    for step in range(1, 31):
+        clock[0] = float(step)
+        progress.update(task, completed=done * step / 30)
+    assert re.fullmatch(words, console._Times().render(progress.tasks[0]).plain)

@@ -10,6 +10,7 @@ from torch import Tensor
 from scarlet_zoo.arch.zoo import get_arch
 from scarlet_zoo.data.layout import is_named_data
 from scarlet_zoo.errors import ScarletError
+from scarlet_zoo.evidence.drivers import one_line_errors, read_json
 from scarlet_zoo.evidence.read_once import read_test_once
 from scarlet_zoo.inference.accuracy import validate
 from scarlet_zoo.inference.load import load
@@ -53,43 +54,46 @@ def write_weights(name: str, arch: str, data: str, source: Path, target: Path) -
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="Name of the network in scarlet_zoo/arch/zoo.py.")
-    parser.add_argument("run", type=Path, help="Folder that scarlet-zoo train wrote.")
-    parser.add_argument(
-        "--command", action="append", required=True, help="A command that made the network; repeat it, in order."
-    )
-    parser.add_argument("--read-as", help="Name in the log, if the log has other weights under the network's own name.")
-    parser.add_argument(
-        "--after",
-        type=Path,
-        action="append",
-        default=[],
-        help="Folder of an earlier part of the training, which the run continues; repeat it, in order.",
-    )
-    given = parser.parse_args()
-    run, source = json.loads((given.run / "run.json").read_text()), given.run / "model.safetensors"
-    if run["arch"] != str(get_arch(given.name)):
-        raise ScarletError(f"{given.run}: got a training of {run['arch']}, wanted one of {given.name}")
-    parts = [*(json.loads((folder / "run.json").read_text()) for folder in given.after), run]
-    metadata, tag = read_metadata(source), run["data"].replace("-", "_")
-    data = run["data"] if is_named_data(run["data"]) else str(given.run.parent / run["data"])
-    feed = json.loads(metadata["preprocessing"])
-    target = HERE / "networks" / f"{given.name}.{tag}.safetensors"
-    make_folder(target.parent)
-    validated = write_weights(given.name, run["arch"], data, source, target)
-    seen = read_test_once(given.read_as or given.name, run["arch"], target, data, HERE / "test_reads.jsonl")
-    card = {SCHEMA_KEY: SCHEMAS["weights card"], "name": given.name, "tag": tag, "arch": run["arch"],
-            "dataset": DATASETS.get(run["data"], run["data"]), "num_classes": run["classes"],
-            "source": "trained by this project", "licence": "Apache-2.0",
-            "redistributed": True,
-            "how_to_get": f"it is in this package: timm.create_model('{given.name}.{tag}', pretrained=True)",
-            "sha256": file_sha256(target), "labels": json.loads(metadata["labels"])}  # fmt: skip
-    measured = {"validation_top1_percent": validated.percent, "test_top1_percent": seen["top1"],
-                "test_images": seen["images"], "test_date": seen["date"], "commands": given.command,
-                "seed": run["settings"]["seed"], "hardware": ", then ".join(part["hardware"] for part in parts),
-                "minutes": round(sum(part["seconds"] for part in parts) / 60, 1)}  # fmt: skip
-    fed = {"resize": round(feed["size"][0] / feed["crop"]), "crop": feed["size"][0],
-           **{key: feed[key] for key in ("interpolation", "mean", "std")}}  # fmt: skip
-    text = toml_text(card) + "\n[measured]\n" + toml_text(measured) + "\n[preprocessing]\n" + toml_text(fed)
-    write_text(HERE / "cards" / f"{given.name}.{tag}.toml", text)
+    with one_line_errors():
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("name", help="Name of the network in scarlet_zoo/arch/zoo.py.")
+        parser.add_argument("run", type=Path, help="Folder that scarlet-zoo train wrote.")
+        parser.add_argument(
+            "--command", action="append", required=True, help="A command that made the network; repeat it, in order."
+        )
+        parser.add_argument(
+            "--read-as", help="Name in the log, if the log has other weights under the network's own name."
+        )
+        parser.add_argument(
+            "--after",
+            type=Path,
+            action="append",
+            default=[],
+            help="Folder of an earlier part of the training, which the run continues; repeat it, in order.",
+        )
+        given = parser.parse_args()
+        run, source = read_json(given.run / "run.json"), given.run / "model.safetensors"
+        if run["arch"] != str(get_arch(given.name)):
+            raise ScarletError(f"{given.run}: got a training of {run['arch']}, wanted one of {given.name}")
+        parts = [*(read_json(folder / "run.json") for folder in given.after), run]
+        metadata, tag = read_metadata(source), run["data"].replace("-", "_")
+        data = run["data"] if is_named_data(run["data"]) else str(given.run.parent / run["data"])
+        feed = json.loads(metadata["preprocessing"])
+        target = HERE / "networks" / f"{given.name}.{tag}.safetensors"
+        make_folder(target.parent)
+        validated = write_weights(given.name, run["arch"], data, source, target)
+        seen = read_test_once(given.read_as or given.name, run["arch"], target, data, HERE / "test_reads.jsonl")
+        card = {SCHEMA_KEY: SCHEMAS["weights card"], "name": given.name, "tag": tag, "arch": run["arch"],
+                "dataset": DATASETS.get(run["data"], run["data"]), "num_classes": run["classes"],
+                "source": "trained by this project", "licence": "Apache-2.0",
+                "redistributed": True,
+                "how_to_get": f"it is in this package: timm.create_model('{given.name}.{tag}', pretrained=True)",
+                "sha256": file_sha256(target), "labels": json.loads(metadata["labels"])}  # fmt: skip
+        measured = {"validation_top1_percent": validated.percent, "test_top1_percent": seen["top1"],
+                    "test_images": seen["images"], "test_date": seen["date"], "commands": given.command,
+                    "seed": run["settings"]["seed"], "hardware": ", then ".join(part["hardware"] for part in parts),
+                    "minutes": round(sum(part["seconds"] for part in parts) / 60, 1)}  # fmt: skip
+        fed = {"resize": round(feed["size"][0] / feed["crop"]), "crop": feed["size"][0],
+               **{key: feed[key] for key in ("interpolation", "mean", "std")}}  # fmt: skip
+        text = toml_text(card) + "\n[measured]\n" + toml_text(measured) + "\n[preprocessing]\n" + toml_text(fed)
+        write_text(HERE / "cards" / f"{given.name}.{tag}.toml", text)

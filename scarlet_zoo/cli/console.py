@@ -8,11 +8,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
 from scarlet_zoo.cli.layout import bar as bar
 from scarlet_zoo.cli.layout import pairs as pairs
@@ -114,6 +116,19 @@ def _no_bar(done: int, expected: int, note: str = "") -> None:
     """Draw nothing; a disabled bar of rich before 14.3 writes an empty line at its end."""
 
 
+class _Times(ProgressColumn):
+    """The time that is left, where it is known, and the time that has passed."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Both times in words."""
+        passed, left = (None if time is None else timedelta(seconds=int(time)) for time in
+                        (task.finished_time if task.finished else task.elapsed, task.time_remaining))  # fmt: skip
+        words = [f"{left} left"] if left is not None and not task.finished else []
+        return Text(", ".join([*words, f"{passed or timedelta()} passed"]))
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[Bar]:
     """Show a progress bar with the time that has passed and that is left, if stderr is a terminal.
@@ -123,8 +138,8 @@ def progress_bar(what: str) -> Iterator[Bar]:
     if _QUIET.get() or not (sys.stderr.isatty() and _prints()):
         yield _no_bar
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn(), TextColumn("left"),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False))  # fmt: skip
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), _Times(),
+               TextColumn("{task.fields[note]}", markup=False))  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None, note="")
 

@@ -115,6 +115,7 @@ def deploy_network(
             labels=labels_in(what.labels),
             num_classes=what.num_classes,
             in_chans=what.in_chans,
+            preprocessing=what.preprocessing,
         )
     report = result.to_dict()
 

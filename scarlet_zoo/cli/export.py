@@ -23,7 +23,6 @@ from scarlet_zoo.cli.options import (
     LeastSqnr,
     Name,
     Out,
-    PreprocessingOrOwn,
     RangesOrAuto,
     Tune,
     apply_only,
@@ -40,22 +39,10 @@ if TYPE_CHECKING:
     from scarlet_zoo.deployment.exported import Exported
     from scarlet_zoo.deployment.targets import Target
     from scarlet_zoo.graph.quantization.quantize import Int8
-    from scarlet_zoo.models.loading import Network
 
 Float16Weights = Annotated[
     bool, typer.Option("--float16-weights", help="Store weights as float16, which halves the file.")
 ]
-
-
-def prepared(network: Network, preprocessing: str) -> Network:
-    """The network with the preprocessing that the user gives, of the size that the network is exported for."""
-    from scarlet_zoo.deployment.image_feed import settings_of
-
-    given = settings_of(preprocessing)
-    for note in given.notes:
-        remark(f"{network.name}: {note}")
-    own = network.preprocessing
-    return replace(network, preprocessing=given.complete(own, own.size))
 
 
 def _reader(
@@ -122,7 +109,6 @@ def export(
     data_dir: DataDir = None,
     float16_weights: Float16Weights = False,
     keep_io: KeepIo = False,
-    preprocessing: PreprocessingOrOwn = None,
 ) -> None:
     """Export a network to the file of a deployment target.
 
@@ -131,10 +117,10 @@ def export(
     file is int8 where that pays on this machine.
     """
     from scarlet_zoo.cli.quantize import int8_of
+    from scarlet_zoo.deployment.prepared import load_prepared
     from scarlet_zoo.deployment.targets import float_variant, get_target
     from scarlet_zoo.deployment.to_target import export_network, tune_export
     from scarlet_zoo.graph.artifact import read_artifact
-    from scarlet_zoo.models.loading import load_network
 
     target, wanted = what.target_in_precision, get_target(what.target_in_precision)
     recipe = what.recipe(wanted.form, float16_weights=float16_weights, keep_io=keep_io)
@@ -147,11 +133,9 @@ def export(
         float_variant(target)  # raises for targets other than float32 on ONNX Runtime
     probe_folder(out)
     file = path_of(out, what.file_name, wanted.suffix)
-    network = load_network(name, what.weights, input_size=what.input_size, features=levels_of(what.features),
-                           labels=labels_in(what.labels), num_classes=what.num_classes,
-                           in_chans=what.in_chans)  # fmt: skip
-    if preprocessing is not None:
-        network = prepared(network, preprocessing)
+    network = load_prepared(name, what.weights, what.preprocessing, input_size=what.input_size,
+                            features=levels_of(what.features), labels=labels_in(what.labels),
+                            num_classes=what.num_classes, in_chans=what.in_chans)  # fmt: skip
     described: dict[str, Any] = {}
     images = _reader(calibration, network.preprocessing, calibration_images, described)
     say(f"export for {target}")

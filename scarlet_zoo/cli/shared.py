@@ -20,6 +20,7 @@ from scarlet_zoo.cli.options import (
     Opset,
     Pixels,
     Precision,
+    PreprocessingOrOwn,
     Target,
     Weights,
 )
@@ -76,6 +77,7 @@ class ExportOptions:
     exporter: Exporter = "torchscript"
     features: Features = None
     pixels: Pixels = False
+    preprocessing: PreprocessingOrOwn = None
 
     @property
     def target_in_precision(self) -> str:

@@ -20,13 +20,16 @@ from scarlet_zoo.cli.options import (
     SourceWeights,
     apply_only,
 )
-from scarlet_zoo.errors import CheckFailedError
+from scarlet_zoo.errors import CheckFailedError, DatasetError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from scarlet_zoo.deployment.parity import Parity, ParityError
     from scarlet_zoo.graph.artifact import Artifact
     from scarlet_zoo.latency import Provider
 
+_MOST_IMAGES = 48
 _NO_LIMIT = 1e300  # of a relative error, where it is not known how much a network amplifies rounding
 
 
@@ -52,12 +55,17 @@ def verify_file(
     num_classes: NumClasses = None,
     in_chans: InChans = None,
     provider: ProviderOrCpu = None,
-) -> None:
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images like those that the network will see, to compare on in place of a dozen "
+                     "photographs.", metavar="FOLDER"),
+    ] = None,
+) -> None:  # fmt: skip
     """Compare a file's outputs with those of its source.
 
-    An int8 file is compared with its own golden outputs, unless a source or --weights is given. Both may be files of
-    any exporter, of any precision. Only the file runs on --provider; its source runs on the CPU. Exit code 1 if outputs
-    differ.
+    An int8 file is compared with its own golden outputs, unless a source, --weights or --images is given. Both may be
+    files of any exporter, of any precision. Only the file runs on --provider; its source runs on the CPU. Exit code 1
+    if outputs differ.
     """
     from scarlet_zoo.deployment.file_pair import is_onnx_path
     from scarlet_zoo.graph.artifact import read_artifact
@@ -66,14 +74,14 @@ def verify_file(
     artifact, where = read_artifact(file), as_provider(provider)
     if source is not None and is_onnx_path(source):
         apply_only(False, "a network's name", weights=weights, num_classes=num_classes, in_chans=in_chans)
-        _verify_pair(artifact, Path(source), preprocessing, shape or (), where, as_json)
+        _verify_pair(artifact, Path(source), preprocessing, shape or (), where, as_json, images)
         return
     apply_only(False, "two files", shape=" ".join(shape or ()) or None)
-    if {source, weights, num_classes, in_chans} == {None} and "golden" in artifact.metadata:
+    if {source, weights, num_classes, in_chans, images} == {None} and "golden" in artifact.metadata:
         apply_only(False, "a comparison with a source", preprocessing=preprocessing)
         _verify_golden(artifact, where, as_json)
     else:
-        _verify_network(artifact, source, weights, preprocessing, where, as_json, num_classes=num_classes,
+        _verify_network(artifact, source, weights, preprocessing, where, as_json, images, num_classes=num_classes,
                         in_chans=in_chans)  # fmt: skip
 
 
@@ -84,6 +92,7 @@ def _verify_network(
     preprocessing: str | None,
     provider: Provider,
     as_json: bool,
+    images: Path | None,
     **counts: int | None,
 ) -> None:
     """Compare a file with the network of a name."""
@@ -95,9 +104,33 @@ def _verify_network(
     feed = network.preprocessing
     if preprocessing is not None:
         feed = settings_of(preprocessing).complete(feed)
-    parity, failure = _outcome(lambda: verify(network.model, artifact, preprocessing=feed, provider=provider))
+    given = _images_of(images)
+    parity, failure = _outcome(lambda: verify(network.model, artifact, given, preprocessing=feed, provider=provider))
     value = {"file": str(artifact.path), "source": network.name, "name": network.name, "weights": network.weights}
     _show(value, parity, as_json)
+    _raise(failure, images)
+
+
+def _images_of(folder: Path | None) -> list[Image.Image] | None:
+    """Images of a folder and the folders in it, evenly spread where there are more than are compared."""
+    if folder is None:
+        return None
+    from scarlet_zoo.data.folders import list_images
+    from scarlet_zoo.data.image_io import open_image
+
+    files, _ = list_images(folder)
+    if not files:
+        raise DatasetError(f"--images {folder}: holds no images, wanted some like those that the network will see")
+    return [open_image(file) for file in files[:: -(-len(files) // _MOST_IMAGES)]]
+
+
+def _raise(failure: ParityError | None, images: Path | None) -> None:
+    """Raise the error of a comparison; of integers on photographs, with a word about the images they are made for."""
+    from scarlet_zoo.deployment.parity import INT8
+
+    if failure is not None and images is None and failure.parity.tolerance == INT8:
+        remark("an int8 file holds for images like those that it was calibrated on, and the photographs of this "
+               "comparison may be unlike them: --images FOLDER compares on yours")  # fmt: skip
     if failure is not None:
         raise failure
 
@@ -109,6 +142,7 @@ def _verify_pair(
     shapes: Sequence[str],
     provider: Provider,
     as_json: bool,
+    images: Path | None,
 ) -> None:
     """Compare a file with another file."""
     from scarlet_zoo.deployment.file_pair import pair_of, takes_images
@@ -121,14 +155,14 @@ def _verify_pair(
         pair = pair_of(artifact, source, preprocessing, provider)
         for line in pair.source_feed.remarks(source):
             remark(line)
-        parity, failure = _outcome(lambda: verify(pair, artifact))
+        given = _images_of(images)
+        parity, failure = _outcome(lambda: verify(pair, artifact, given))
         value |= pair.source_feed.to_dict()
     else:
-        apply_only(False, "files of one image without --shape", preprocessing=preprocessing)
+        apply_only(False, "files of one image without --shape", preprocessing=preprocessing, images=images)
         parity, failure = _outcome(lambda: verify(source, artifact, shapes=shapes, provider=provider))
     _show(value, parity, as_json)
-    if failure is not None:
-        raise failure
+    _raise(failure, images)
 
 
 def _outcome(compare: Callable[[], Parity]) -> tuple[Parity, ParityError | None]:

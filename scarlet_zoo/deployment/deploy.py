@@ -10,7 +10,9 @@ from typing import Any
 from scarlet_zoo.arch.cost import Cost
 from scarlet_zoo.arch.zoo import ZOO, safe_name
 from scarlet_zoo.deployment.deploy_report import deployment_markdown
+from scarlet_zoo.deployment.image_feed import AnyPreprocessing
 from scarlet_zoo.deployment.parity import Parity, ParityError
+from scarlet_zoo.deployment.prepared import load_prepared
 from scarlet_zoo.deployment.to_onnx import export_onnx
 from scarlet_zoo.deployment.trace import Recipe
 from scarlet_zoo.deployment.verify import verify
@@ -19,7 +21,7 @@ from scarlet_zoo.folding.fold import FoldResult, fold
 from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.latency import Settings, Timing, measure
 from scarlet_zoo.models.cost import network_cost
-from scarlet_zoo.models.loading import Network, load_network
+from scarlet_zoo.models.loading import Network
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.names import check_file_name
 from scarlet_zoo.utils.ownership import own_folder, with_locks
@@ -82,6 +84,7 @@ def deploy(
     labels: Sequence[str] | None = None,
     num_classes: int | None = None,
     in_chans: int | None = None,
+    preprocessing: AnyPreprocessing | None = None,
     stage: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Deployment:
@@ -96,6 +99,7 @@ def deploy(
         features: feature levels, to export a feature extractor and no classifier.
         file_name: name of the ONNX file without its ending; the network's when left out.
         labels, num_classes, in_chans: as for ``load_network``.
+        preprocessing: how images are prepared, as for :func:`scarlet_zoo.deployment.prepared.load_prepared`.
         stage: called with the name of each stage when it begins.
         progress: called with (done, expected) during the measurement.
 
@@ -112,8 +116,8 @@ def deploy(
     for file in (path, *reports):
         if file.is_dir():
             raise ExportError(f"{file}: is a folder, wanted a file's path")
-    network = load_network(name, weights, input_size=recipe.input_size, features=features, labels=labels,
-                           num_classes=num_classes, in_chans=in_chans)  # fmt: skip
+    network = load_prepared(name, weights, preprocessing, input_size=recipe.input_size, features=features,
+                            labels=labels, num_classes=num_classes, in_chans=in_chans)  # fmt: skip
     own_folder(folder)
     begin("fold")
     folded = fold(network.model)
@@ -122,11 +126,12 @@ def deploy(
         folded, path, recipe, weights=network.weights, labels=network.labels, preprocessing=network.preprocessing,
         source=network.source,
         split=network.training.get("split"),
+        preprocessing_given=network.preprocessing_given,
     )  # fmt: skip
     begin("verify")
     timing, failure = None, None
     try:
-        parity = verify(network.model, artifact)
+        parity = verify(network.model, artifact, preprocessing=network.preprocessing)
     except ParityError as error:
         parity, failure = error.parity, error
     if failure is None:

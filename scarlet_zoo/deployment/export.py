@@ -12,13 +12,13 @@ from torch import nn
 
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.calibration_sets import any_calibration_images
-from scarlet_zoo.data.preprocessing import Preprocessing
+from scarlet_zoo.deployment.image_feed import AnyPreprocessing
+from scarlet_zoo.deployment.prepared import load_prepared, prepared_model
 from scarlet_zoo.deployment.targets import get_target
 from scarlet_zoo.deployment.to_target import Exported, export_network
 from scarlet_zoo.deployment.trace import Recipe
-from scarlet_zoo.errors import ExportError
 from scarlet_zoo.graph.quantization.quantize import Int8
-from scarlet_zoo.models.loading import Network, load_network, network_of
+from scarlet_zoo.models.loading import Network
 from scarlet_zoo.utils.names import check_file_name
 
 _CALIBRATION_IMAGES = 128
@@ -35,7 +35,7 @@ def export(
     int8: Int8 | None = None,
     features: tuple[int, ...] | None = None,
     name: str | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: AnyPreprocessing | None = None,
     labels: Sequence[str] | None = None,
     num_classes: int | None = None,
     in_chans: int | None = None,
@@ -55,7 +55,7 @@ def export(
         features: feature levels, to export a feature extractor and no classifier; for a name only.
         name: name of the file without its ending; the network's when left out.
         labels: class names in the order of the logits; for a name, those of its weights when left out.
-        preprocessing: for a torch model only, see :func:`scarlet_zoo.models.loading.network_of`.
+        preprocessing: how images are prepared, such as ``size=128,crop=1``; what is left out is the network's own.
         num_classes, in_chans: for a name only, as for :func:`scarlet_zoo.models.loading.load_network`.
         progress: called with (done, expected) during the calibration.
 
@@ -71,15 +71,13 @@ def export(
     recipe, wanted, path = recipe or Recipe(), get_target(target), Path(out)
     if isinstance(model, nn.Module):
         stated = "not stated" if weights == "auto" else weights
-        network = network_of(model, name=name, weights=stated, preprocessing=preprocessing, labels=labels,
-                             input_size=recipe.input_size)  # fmt: skip
+        network = prepared_model(model, preprocessing, name=name, weights=stated, labels=labels,
+                                 input_size=recipe.input_size)  # fmt: skip
     elif isinstance(model, Network):
         network = model if labels is None else replace(model, labels=tuple(labels))
     else:
-        if preprocessing is not None:
-            raise ExportError(f"export of {str(model)!r}: got preprocessing, wanted a torch model where it is given")
-        network = load_network(model, weights, input_size=recipe.input_size, features=features, labels=labels,
-                               num_classes=num_classes, in_chans=in_chans)  # fmt: skip
+        network = load_prepared(model, weights, preprocessing, input_size=recipe.input_size, features=features,
+                                labels=labels, num_classes=num_classes, in_chans=in_chans)  # fmt: skip
     images = None
     if isinstance(calibration, np.ndarray):
         images = lambda: calibration  # noqa: E731

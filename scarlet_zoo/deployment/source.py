@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from scarlet_zoo.data.stated import stated_counts
-from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.graph.artifact import Artifact
+from scarlet_zoo.errors import ArtifactError, ScarletError
+from scarlet_zoo.graph.artifact import PREPROCESSING_GIVEN, Artifact
 from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 from scarlet_zoo.models.weights.stated import is_weights_file
 from scarlet_zoo.models.weights.store import local_weights
+from scarlet_zoo.utils.names import check_file_name
 from scarlet_zoo.utils.reading import parse_json
 
+_A_FILE = "file "  # the beginning of the words for weights of a file, whose name follows
 # The beginnings of the words that say that a name alone gives the weights again.
 _FOUND_BY_NAME = (RANDOM_WEIGHTS, "pretrained", "imported", "shipped")
 
@@ -38,7 +43,7 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
     stored = where == "auto" and name is None and local_weights(source) is not None
     found = stored or is_weights_file(source) or artifact.weights.startswith(_FOUND_BY_NAME)
     if weights is None and name is None and not found:
-        raise _not_found(artifact)
+        where = str(_stated_file(artifact))
     described = artifact.preprocessing
     levels = _levels(artifact)
     given: dict[str, Any] = {key: count for key, count in counts.items() if count is not None}
@@ -56,12 +61,24 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
     )
     if name is None and weights is None and network.weights_sha256 != metadata.get("weights_sha256"):
         raise _not_found(artifact)
-    return network
+    given = described if PREPROCESSING_GIVEN in metadata else None
+    return network if given is None else replace(network, preprocessing=given)
+
+
+def _stated_file(artifact: Artifact) -> Path:
+    """The file of weights that a file names, if one of that name is beside it or in this folder; no other place."""
+    stated = artifact.weights.removeprefix(_A_FILE)
+    with suppress(ScarletError, ValueError):
+        name = check_file_name(stated, "weights")
+        files = [artifact.path.with_name(name), Path(name)] if stated != artifact.weights else []
+        if file := next((file for file in files if file.is_file()), None):
+            return file
+    raise _not_found(artifact)
 
 
 def _not_found(artifact: Artifact) -> ArtifactError:
     return ArtifactError(f"{artifact.path}: its weights are {artifact.weights!r} and were not found here, wanted "
-                         "--weights to compare with")  # fmt: skip
+                         "--weights FILE to compare with")  # fmt: skip
 
 
 def _levels(artifact: Artifact) -> tuple[int, ...] | None:

@@ -23,7 +23,7 @@ from scarlet_zoo.deployment.trace import INPUT_NAME, Recipe, trace_somehow
 from scarlet_zoo.errors import ExportError
 from scarlet_zoo.folding.fold import FoldResult, fold
 from scarlet_zoo.folding.probe import model_dtype
-from scarlet_zoo.graph.artifact import Artifact, read_artifact
+from scarlet_zoo.graph.artifact import PREPROCESSING_GIVEN, Artifact, read_artifact
 from scarlet_zoo.graph.denormals import flush_denormals
 from scarlet_zoo.graph.passes.lower import lower, store_float16_weights, take_uint8_input
 from scarlet_zoo.models.loading import preprocessing_of
@@ -44,6 +44,7 @@ def export_onnx(
     preprocessing: Preprocessing | None = None,
     source: str | None = None,
     split: str | None = None,
+    preprocessing_given: bool = False,
 ) -> Artifact:
     """Export a network to ONNX, folded, in a graph variant that ONNX Runtime fuses.
 
@@ -61,6 +62,8 @@ def export_onnx(
         preprocessing: how the network's images are prepared; timm's configuration of it when left out.
         source: for a network of a folder or of the hub the name that creates it again, for the file's metadata.
         split: which images were set aside for validation, as a training states it, for the file's metadata.
+        preprocessing_given: whether someone gave the preprocessing, so that it is no fault where it is not the
+            network's own; for the file's metadata.
 
     Raises:
         ExportError: the model is in train mode, does not take the input size, or gives a graph that ONNX's checker
@@ -83,6 +86,7 @@ def export_onnx(
         store_float16_weights(graph)
     _describe(graph, folded, recipe, weights, labels, replace(feed, size=size))
     more = _remade_by(folded.model, source) | ({} if split is None else {"split": split})
+    more |= {PREPROCESSING_GIVEN: "true"} if preprocessing_given else {}
     graph.metadata_props.update({key: in_utf8(value) for key, value in more.items()})
     norms_left = sum(_is_norm(folded.model, skipped.site) for skipped in folded.skipped)
     return _write(graph, path, recipe, _Expected(output_names(folded.model), norms_left))

@@ -122,6 +122,7 @@ def _onnx(network: Network, path: Path, recipe: Recipe) -> Artifact:
         preprocessing=network.preprocessing,
         source=network.source,
         split=network.training.get("split"),
+        preprocessing_given=network.preprocessing_given,
     )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from scarlet_zoo.errors import CheckFailedError, ScarletError
+from scarlet_zoo.utils.reading import bounded_text, parse_json
 
 
 @contextmanager
@@ -17,3 +20,17 @@ def one_line_errors() -> Iterator[None]:
     except ScarletError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(1 if isinstance(error, CheckFailedError) else 2)
+
+
+def read_json(path: Path) -> Any:
+    """Return what an earlier run of a driver, or another driver, has written.
+
+    Raises:
+        ScarletError: the file cannot be read, or is no whole JSON document.
+    """
+    try:
+        return parse_json(bounded_text(path), finite=False)
+    except (OSError, ValueError) as error:
+        raise ScarletError(
+            f"{path}: cannot be read: {error}, wanted a file that a driver wrote; remove it to begin anew"
+        ) from error

@@ -18,6 +18,9 @@ from scarlet_zoo.utils.schema_versions import METADATA_KEY, refuse_newer
 _ONNX_DOMAINS = ("", "ai.onnx")
 
 
+PREPROCESSING_GIVEN = "preprocessing_given"  # in the metadata of a file
+
+
 @dataclass(frozen=True)
 class Artifact:
     """An ONNX file and its metadata.

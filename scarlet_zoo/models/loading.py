@@ -40,6 +40,7 @@ class Network:
         weights: where the weights come from, in words that every report repeats.
         weights_sha256: digest of its state dict.
         preprocessing: how an image becomes its input.
+        preprocessing_given: whether someone gave the preprocessing, in the place of the network's own.
         labels: class names in the order of the logits; None for random weights or unknown names.
         source: for a network of a folder or of the hub the name that creates it again, from any working folder.
         training: what the weights file states about the images of the training: ``data``, ``validation`` and ``split``.
@@ -54,6 +55,7 @@ class Network:
     labels: tuple[str, ...] | None = None
     source: str | None = None
     training: Mapping[str, str] = field(default_factory=dict)
+    preprocessing_given: bool = False
 
     @property
     def trained(self) -> bool:

@@ -22,6 +22,7 @@ from scarlet_zoo.data.fashion_mnist import fashion_mnist
 from scarlet_zoo.latency import cpu_model
 from scarlet_zoo.utils.files import json_text, write_text
 
+_SMALL = 16_384  # bytes of all that a command writes
 FIGURES = Path(__file__).parent / "figures.json"
 
 
@@ -116,7 +117,7 @@ class Trial:
         said = equal = 0
         for _ in range(count):
             shutil.rmtree(self.out)
-            size = max(int(self.bytes * self.rng.uniform(0.05, 0.9)) // 4096, 4) * 4096
+            size = max(int(self.bytes * self.rng.uniform(0.05, 0.9)) // 4096, 1 if self.bytes < _SMALL else 4) * 4096
             with small_disk(self.out, size):
                 begun(self.out)
                 done = run(self.words, self.ready)
@@ -130,7 +131,8 @@ class Trial:
         said = equal = 0
         for _ in range(count):
             fresh(self.out)
-            killed(self.words, self.ready, self.out / self.job.writes, self.seconds, self.rng)
+            while not killed(self.words, self.ready, self.out / self.job.writes, self.seconds, self.rng):
+                fresh(self.out)  # it had ended, and writes nothing more
             folders = [self.out, *(path for path in self.out.rglob("*") if path.is_dir())]
             for folder in folders:
                 folder.chmod(0o555)
