@@ -136,7 +136,8 @@ def test_what_people_name_is_no_markup():
 
 
 @pytest.mark.parametrize(("done", "total", "words"), [
-    (30, 40, r"0:00:1\d left, 0:00:3\d passed"), (0, None, "0:00:30 passed"), (40, 40, r"0:00:3\d passed")])  # fmt: skip
+    (30, 40, r"0:00:1\d left, 0:00:3\d passed"), (0, None, "0:00:30 passed"),
+    (40, 40, r"0:00:3\d passed")])  # fmt: skip
 def test_a_bar_says_which_time_is_left_and_which_has_passed(done, total, words):
     clock = [0.0]
     progress = Progress(console=Console(file=StringIO()), get_time=lambda: clock[0])

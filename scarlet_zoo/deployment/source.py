@@ -61,8 +61,9 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
     )
     if name is None and weights is None and network.weights_sha256 != metadata.get("weights_sha256"):
         raise _not_found(artifact)
-    given = described if PREPROCESSING_GIVEN in metadata else None
-    return network if given is None else replace(network, preprocessing=given)
+    if described is None or PREPROCESSING_GIVEN not in metadata:
+        return network
+    return replace(network, preprocessing=described)
 
 
 def _stated_file(artifact: Artifact) -> Path:
