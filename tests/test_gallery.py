@@ -184,6 +184,18 @@ def test_records_of_a_folder_are_devices_to_choose(runtime, files, tmp_path):
     assert page.text.count("of another file of this network") == 1
 
 
+def test_the_page_opens_on_the_data_of_most_networks(runtime, files, two_files, tmp_path):
+    given = [files["grey"], *two_files]
+    accuracies = [tmp_path / "one.json", tmp_path / "two.json"]
+    accuracies[0].write_text(json.dumps({given[0].name: {"top1": 80, "images": 100}}))
+    accuracies[1].write_text(json.dumps({path.name: {"top1": 70, "images": 100} for path in given[1:]}))
+    zoo.gallery(tmp_path / "out", given, accuracies=accuracies)
+    assert Page((tmp_path / "out" / "index.html").read_text()).data["sets"] == [
+        "own images (two.json), measured by whoever made this page",
+        "own images (one.json), measured by whoever made this page",
+    ]
+
+
 def test_a_record_of_the_very_file_goes_first():
     base = packaged_latencies()[0].model_dump() | {"network": "n", "record": "r", "form": "native", "sha256": "a" * 64}
     fast = [type(packaged_latencies()[0])(**base | {"p50_ms": 1.0, "form": form, "sha256": sha256})
