@@ -240,9 +240,10 @@ class Settings:
         own = {"threads": 1, "warmup": 1, "burst": 1, "openings": 1, "frame_ms": 1}
         least_of = {**own, "runs": runs, "seconds": seconds}
         for name, least in least_of.items():
-            if not getattr(self, name) >= least:
+            if not least <= getattr(self, name) < 2**31:
                 where = f"mode {self.mode}" if name in ("runs", "seconds") else "measurement"
-                raise MeasurementError(f"{where}: got {name} = {getattr(self, name)}, wanted {least} or more")
+                wanted = f"{least} or more" if not getattr(self, name) >= 2**31 else "less than 2**31"
+                raise MeasurementError(f"{where}: got {name} = {getattr(self, name)}, wanted {wanted}")
         if self.limit_s < (self.seconds or 0):
             raise MeasurementError(f"measurement: got limit_s = {self.limit_s}, wanted {self.seconds} or more")
 

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import warnings
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any
 
 import typer
@@ -47,6 +47,7 @@ from scarlet_zoo.latency import MeasurementError
 from scarlet_zoo.utils.memory import lacks_memory
 
 _INTERRUPTED = 130
+_LARGEST_NUMBER, _LONGEST_SHOWN = 2**31 - 1, 200
 
 app = typer.Typer(
     name="scarlet-zoo",
@@ -107,7 +108,25 @@ def _silence_libraries() -> None:
 @cache
 def _parser() -> Any:
     """Build the parser of all verbs, once for a program that runs several: it takes longer than many a verb does."""
-    return typer.main.get_command(app)
+    parser = typer.main.get_command(app)
+    _bound_numbers(parser)
+    return parser
+
+
+def _bound_numbers(command: Any) -> None:
+    """Refuse whole numbers beyond 32 bits in every option of a command and of those in it; no library takes them."""
+    for inner in getattr(command, "commands", {}).values():
+        _bound_numbers(inner)
+    for parameter in command.params:
+        parameter.callback = partial(_bounded, parameter.callback)
+
+
+def _bounded(callback: Any, context: Any, parameter: Any, value: Any) -> Any:
+    """The value of a parameter, after its own callback if it has one."""
+    for number in value if isinstance(value, (list, tuple)) else (value,):
+        if isinstance(number, int) and abs(number) > _LARGEST_NUMBER:
+            raise typer.BadParameter(f"wanted a number of at most {_LARGEST_NUMBER:,}", context, parameter)
+    return value if callback is None else callback(context, parameter, value)
 
 
 def _completes() -> bool:
@@ -152,5 +171,5 @@ def _value_given(error: Exception, arguments: list[str]) -> str:
         name, _, value = argument.partition("=")
         if name in names:
             given = value or " ".join(arguments[position + 1 : position + 2])
-            return f", got {given!r}"
+            return f", got {given!r}" if len(given) <= _LONGEST_SHOWN else f", got {given[:_LONGEST_SHOWN]!r}..."
     return ""

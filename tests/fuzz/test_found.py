@@ -22,7 +22,7 @@ from scarlet_zoo.data.manifests import read_manifest
 from scarlet_zoo.errors import RecordError, ScarletError, TrainingError
 from scarlet_zoo.graph.fusion_verdict import parse_limits
 from scarlet_zoo.graph.load import open_graph, read_onnx
-from scarlet_zoo.latency import MeasurementError, random_input, shapes_of_inputs
+from scarlet_zoo.latency import MeasurementError, Settings, random_input, shapes_of_inputs
 from scarlet_zoo.measurement.network_names import network_of_old_record
 from scarlet_zoo.measurement.own_accuracies import read_accuracies
 from scarlet_zoo.measurement.phone.measure import read_answer
@@ -294,3 +294,31 @@ def test_a_list_that_names_its_own_folder_has_no_parts(tmp_path):
     file = tmp_path / "list.csv"
     file.write_text("path,label\n.,a\nb.png,b\n")
     assert [row.part for row in read_manifest(file).rows] == [None, None]
+
+
+def _whole_number_options(command, words=()):
+    """(verb, flag) of every option of the command line that takes a whole number."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _whole_number_options(inner, (*words, name))
+    for parameter in command.params if words else ():
+        kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None) or parameter.type
+        if "int" in str(kind).lower() and parameter.opts[0].startswith("--"):
+            yield words, parameter.opts[0]
+
+
+@pytest.mark.parametrize("number", [2**31, -(2**31), 10**400])
+def test_a_number_beyond_32_bits_is_refused_by_every_option(number, capsys):
+    found = list(_whole_number_options(main._parser()))
+    assert len(found) > 60
+    for words, flag in found:
+        if flag not in ("--input-size", "--option", "--affinity", "--keep-float"):
+            assert main.run([*words, flag, str(number)]) == 2, (words, flag)
+            error = capsys.readouterr().err
+            assert error.count("\n") == 1, (words, flag, error)
+            assert len(error) < 500, (words, flag)
+
+
+def test_a_number_of_threads_beyond_32_bits_is_no_setting():
+    for name in ("threads", "openings", "burst", "warmup"):
+        with pytest.raises(MeasurementError, match=rf"measurement: got {name} = 10+, wanted less than 2\*\*31"):
+            Settings(**{name: 10**60})
