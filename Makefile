@@ -53,8 +53,7 @@ guided: install-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
 	nice -n 10 $(BIN)/python tests/fuzz/guided.py --seconds $(or $(SECONDS),60) $(NAMES)
 
-# Long commands are killed at random moments, and meet full disks, closed folders and cut-off files; as root. The sweep of
-# timm takes longest.
+# Long commands are killed at random moments, and meet full disks, closed folders and cut-off files; as root, in half an hour.
 chaos: install-dev $(PICTURES)
 	PYTHONPATH=tests $(BIN)/python -m chaos --work out/chaos
 
