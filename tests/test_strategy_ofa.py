@@ -2,12 +2,13 @@
 
 import copy
 import itertools
+import json
 import random
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import TINY, fashion
+from conftest import ROOT, TINY, fashion
 from strategy_parts import DATA, MINI, run, settings, strategy_of
 from supernet_parts import agreeing, images, lively
 
@@ -201,3 +202,12 @@ def test_derived_weights_give_the_accuracy_of_the_search(tmp_path):
     (network,) = derive(front, out=tmp_path / "own", choose="0", supernet=trained.path)
     found = validate_part(load(str(network.path), "auto"), fashion(MINI), "validation", batch=500, limit=500)
     assert found.top1 == pytest.approx(front.candidates[0].values["accuracy"], abs=0.05)
+
+
+def test_what_the_page_says_of_networks_without_a_training_is_the_evidence():
+    rows = json.loads((ROOT / "benchmarks" / "results" / "entangled.json").read_text())["compared"]
+    table = [f"| {row['latency']:.2f} | {row['accuracy']:.2f} % | {row['alone']:.2f} % | "
+             f"{row['alone'] - row['accuracy']:.2f} |" for row in rows if row["skip"] == "plain"]  # fmt: skip
+    text = (ROOT / "docs" / "strategies.md").read_text()
+    assert "\n".join(table) in text.partition("<!-- entangled -->")[2].partition("<!-- end of entangled -->")[0]
+    assert sorted(rows, key=lambda row: -row["accuracy"]) == sorted(rows, key=lambda row: -row["alone"])
