@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from lab_parts import record
 
-from scarlet_zoo.cli import train
 from scarlet_zoo.cli.quantize import tell_of_int8
 from scarlet_zoo.deployment import int8_speed
 from scarlet_zoo.deployment.int8_speed import (
@@ -109,11 +108,3 @@ def test_a_file_that_is_mostly_float_says_so():
     assert line.startswith("32 of 53 layers stay in float, because")
     assert "--least-sqnr" in line
     assert mostly_float_line(made(1, 3)).startswith("1 of 4 layers stay")
-
-
-def test_a_supernet_that_learnt_nothing_is_told(capsys):
-    train._remark_if_nothing_was_learnt({"classes": 3, "loss": 16.5, "steps": 10})
-    said = capsys.readouterr().err
-    assert "after 10 steps the loss is 16.50, and a guess has 1.10: the supernet has learnt nothing" in said
-    train._remark_if_nothing_was_learnt({"classes": 3, "loss": 2.1, "steps": 10})
-    assert capsys.readouterr().err == ""

@@ -10,7 +10,7 @@ from training_parts import FEED
 
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.errors import ScarletError
-from scarlet_zoo.nas import tour, tour_time
+from scarlet_zoo.nas import space_of_data, tour, tour_time
 from scarlet_zoo.nas.tour_settings import TourSettings
 from scarlet_zoo.nas.tour_time import TourTime
 from scarlet_zoo.training.run import DataPlan
@@ -71,6 +71,7 @@ def test_a_tour_refuses_broken_images_or_leaves_them_out(scarlet, tmp_path, monk
 def test_a_tour_takes_as_many_images_as_fit_into_its_time_and_says_so(scarlet, tmp_path, monkeypatch):
     whole = TourTime(images=45_000, supernet=1500, search=500, network=3000)
     monkeypatch.setattr(tour_time, "measured", lambda *_: whole)
+    monkeypatch.setattr(space_of_data, "number_of_images", lambda _: 45_000)
     asked = []
 
     def trained(*_, data, **__):

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from scarlet_zoo.cli.layout import bar as bar
+from scarlet_zoo.cli.layout import next_step as next_step
 from scarlet_zoo.cli.layout import pairs as pairs
 from scarlet_zoo.cli.layout import provider_facts as provider_facts
 from scarlet_zoo.cli.layout import records_table as records_table

@@ -147,6 +147,11 @@ def sentence(console: Console, text: str) -> None:
     console.print(Text("\n".join(lines), no_wrap=True, overflow="ignore"))
 
 
+def next_step(console: Console, command: str) -> None:
+    """Print the command that comes next on one line, however long, so that it can be copied whole."""
+    console.print(Text(f"next: {command}", no_wrap=True, overflow="ignore"))
+
+
 def tuning_table(tuning: Tuning) -> Grid:
     """A table of the graph variants that were tried, with their latencies."""
     rows = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, sentence, table
+from scarlet_zoo.cli.console import emit, next_step, pairs, progress_bar, sentence, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     HeldOut,
@@ -124,7 +125,16 @@ def bundle_files(
     files = sum(len(group.files) for group in bundle.groups)
     command = f"python latency.py --groups {MANIFEST} --out sitting-0.json"
     value = {"path": str(out), "files": files, "groups": len(bundle.groups), "precision": precision, "command": command}
-    emit(as_json, value, lambda console: console.print(pairs(list(value.items()), title=str(out))))
+
+    def render(console: Console) -> None:
+        console.print(pairs([(key, value[key]) for key in ("files", "groups", "precision")], title=str(out)))
+        sentence(console, "copy this folder to the device, run there in it")
+        console.print(command)
+        sentence(console, "and copy the file that it writes, sitting-0.json, back into the folder")
+        folder, result = shlex.quote(str(out)), shlex.quote(str(out / "sitting-0.json"))
+        next_step(console, f"scarlet-zoo lut build --bundle {folder} --measured {result} --save TABLE.json")
+
+    emit(as_json, value, render)
 
 
 def predict(

@@ -191,6 +191,7 @@ ValidationImagesOrAll = Annotated[int | None, typer.Option("--validation-images"
 BatchNormImagesOrUsual = Annotated[int | None, typer.Option("--bn-images", min=2, help=_BN_IMAGES)]
 BatchNormImages = Annotated[int, typer.Option("--bn-images", min=2, help=_BN_IMAGES)]
 BatchSize = Annotated[int, typer.Option(min=1, help=_BATCH_SIZE)]
+BatchSizeOrUsual = Annotated[int | None, typer.Option("--batch-size", min=1, help=_BATCH_SIZE)]
 Rate = Annotated[float, typer.Option("--lr", help="Peak learning rate.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 Mode = Annotated[

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, say, sentence, table
+from scarlet_zoo.cli.console import emit, next_step, pairs, progress_bar, remark, say, sentence, table
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     DataDir,
@@ -23,7 +24,9 @@ from scarlet_zoo.cli.options import (
 )
 from scarlet_zoo.cli.search_options import Limits, Objectives, SearchOptions, preset_option
 from scarlet_zoo.cli.shared import with_shared_options
+from scarlet_zoo.utils.figures import short_count
 
+_NOISE = 2.0  # points of accuracy, from which on chance is told
 _SHOWN = 5  # architectures of a baseline; front.json has all
 
 
@@ -84,6 +87,7 @@ def search_space(
         report = search(supernet, out=out, settings=settings, scoring=scoring, space=space, predictor=predictor,
                         progress=progress, stage=say).to_dict()  # fmt: skip
     emit(as_json, report, lambda console: _print_front(console, report, out))
+    _remark_on_noise(report)
 
 
 def _print_front(console: Console, report: dict[str, Any], out: Path) -> None:
@@ -92,17 +96,63 @@ def _print_front(console: Console, report: dict[str, Any], out: Path) -> None:
     names = list(report["front"][0]["values"])
     measured = ["measured_ms"] if report.get("front_measured") else []
     title = f"{report['evaluations']} architectures evaluated"
-    console.print(table(("architecture", *names, *measured), _rows(report["front"], names, measured), title=title))
+    heads = ("architecture", *map(_head, names))
+    console.print(table((*heads, *(["measured ms"] if measured else [])), _rows(report["front"], names, measured),
+                        title=title))  # fmt: skip
     on_front = {row["arch"] for row in report["front"]}
     for baseline in report["baselines"]:
         shared = sum(row["arch"] in on_front for row in baseline["front"])
         chosen = ",".join(baseline["objectives"])
         title = f"without a supernet, {chosen} would choose of these ({shared} are on the front above)"
         shown = spread(baseline["front"], _SHOWN)
-        console.print(table(("architecture", *names), _rows(shown, names, []), title=title))
+        console.print(table(heads, _rows(shown, names, []), title=title))
+    if report["baselines"]:
+        sentence(console, verdict(report))
     if "predictor" in report:
         _print_predictor(console, report["predictor"], report["confirmed"])
     console.print(f"{out / 'front.json'}, {out / 'front.png'}")
+    front = shlex.quote(str(out / "front.json"))
+    next_step(console, f"scarlet-zoo derive {front} --choose {_choice(report['objectives'][0])} --out DIR")
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """One sentence on whether the front holds anything that size alone would not have chosen."""
+    kinds = " or ".join(found["objectives"][0].partition(":")[0] for found in report["baselines"])
+    by_size = {row["arch"] for found in report["baselines"] for row in found["front"]}
+    count = len(report["front"])
+    own = sum(row["arch"] not in by_size for row in report["front"])
+    if not own:
+        return (f"size alone ({kinds}) would have chosen all {count} on the front too, so here it is as good as the "
+                "search")  # fmt: skip
+    return (f"size alone ({kinds}) would not have chosen {own} of the {count} on the front; that they are better is "
+            "what the search says, and a training of them and of one that size chooses confirms it or not")  # fmt: skip
+
+
+def _remark_on_noise(report: dict[str, Any]) -> None:
+    """Say how far apart accuracies are by chance, where they are of few images."""
+    noise = report.get("accuracy_noise", 0.0)
+    if noise > _NOISE:
+        more = ("more --validation-images" if report["conditions"].get("validation") else
+                "search --validation-data FOLDER, or a supernet trained with a larger --validation")  # fmt: skip
+        remark(f"judged on {report['validation_pictures']:,} validation images: differences below about {noise:.0f} "
+               f"points of accuracy are none, and losses are as uncertain; for more images: {more}")  # fmt: skip
+
+
+def _choice(objective: str) -> str:
+    """The --choose that takes the best by an objective, which for an unusual direction is the first of the front."""
+    from scarlet_zoo.nas.search.objectives import METRICS, Objective
+
+    goal = Objective.parse(objective)
+    return f"best:{goal.name}" if goal.maximise == METRICS[goal.name][1] else "0"
+
+
+def _head(name: str) -> str:
+    """The head of a metric's column, with its unit."""
+    return {"accuracy": "accuracy %", "latency": "latency ms"}.get(name, name)
+
+
+def _cell(name: str, value: float) -> str:
+    return short_count(value) if name in ("macs", "params") else f"{value:,.4g}"
 
 
 def _print_predictor(console: Console, found: dict[str, Any], confirmed: list[dict[str, Any]]) -> None:
@@ -124,7 +174,7 @@ def _print_predictor(console: Console, found: dict[str, Any], confirmed: list[di
 
 def _rows(front: list[dict[str, Any]], names: list[str], others: list[str]) -> list[tuple[str, ...]]:
     return [
-        (row["arch"], *(f"{row['values'][name]:,.4g}" for name in names), *(f"{row[name]:,.4g}" for name in others))
+        (row["arch"], *(_cell(name, row["values"][name]) for name in names), *(f"{row[name]:,.4g}" for name in others))
         for row in front
     ]
 
@@ -159,8 +209,10 @@ def derive_networks(
 
     def render(console: Console) -> None:
         for row in report:
-            console.print(pairs([(key, str(value)) for key, value in row.items()], title=row["name"]))
-        sentence(console, _next_of(report[0], supernet))
+            values = [(_head(name), _cell(name, value)) for name, value in row["values"].items()]
+            files = [(key, row[key]) for key in ("path", "sha256") if key in row]
+            console.print(pairs([("architecture", row["arch"]), *values, *files], title=row["name"]))
+        next_step(console, _next_of(report[0], supernet))
 
     emit(as_json, report, render)
 
@@ -168,5 +220,5 @@ def derive_networks(
 def _next_of(row: dict[str, Any], supernet: Path | None) -> str:
     """The command that comes after a choice: one that trains it, or deploys what has weights already."""
     if supernet is not None:
-        return f"next: scarlet-zoo deploy {row['path']} --out DIR"
-    return f"next: scarlet-zoo train {row['arch']} --supernet SUPERNET.safetensors --data FOLDER --out DIR"
+        return f"scarlet-zoo deploy {shlex.quote(row['path'])} --out DIR"
+    return f"scarlet-zoo train {row['arch']} --supernet SUPERNET.safetensors --data FOLDER --out DIR"

@@ -42,12 +42,14 @@ def run_tour(
     search found. First a moment of each part is run, to say how long the whole will take. Running the same command
     again continues the run.
     """
+    from scarlet_zoo.nas.space_of_data import number_of_images
     from scarlet_zoo.nas.tour import tour, tour_rows
     from scarlet_zoo.nas.tour_settings import TourSettings
     from scarlet_zoo.training.run import DataPlan
 
-    settings = TourSettings.smoke(threads, data) if smoke else TourSettings.usual(threads, data)
     images = DataPlan(name=data, folder=data_dir, validation=validation, skip_broken=skip_broken)
+    settings = (TourSettings.smoke(threads, data) if smoke
+                else TourSettings.usual(threads, data).for_images(number_of_images(images), out))  # fmt: skip
     with progress_bar("tour") as progress:
         report = tour(out, settings, images, space, say, progress, None if smoke else minutes)
 

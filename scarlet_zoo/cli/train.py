@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import Bar, emit, pairs, progress_bar, remark
+from scarlet_zoo.cli.console import Bar, emit, next_step, pairs, progress_bar, remark
 from scarlet_zoo.cli.former_flags import taking
+from scarlet_zoo.cli.learnt import length_of, network_note, supernet_note
 from scarlet_zoo.cli.options import (
     InputSize,
     Json,
@@ -30,7 +31,7 @@ from scarlet_zoo.cli.train_options import ContinueFrom, Ema, Epochs, NetworkOpti
 from scarlet_zoo.errors import TrainingError
 
 if TYPE_CHECKING:
-    from scarlet_zoo.training.outcome import Watch
+    from scarlet_zoo.training.outcome import Seen, Watch
 
 Start = Annotated[
     Path | None,
@@ -44,6 +45,9 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", help="Option of the strategy. It may be given several times.", metavar="NAME=VALUE"),
 ]
+
+# Versions of formats, which say nothing to a person.
+_UNTOLD = ("schema_version", "preprocessing_rule")
 
 
 def register(app: typer.Typer) -> None:
@@ -72,36 +76,31 @@ def train_supernet_of_space(
             "stabilizer); the strategy's own when left out."
         ),
     ] = None,
-    epochs: Epochs = 10,
+    epochs: Epochs = None,
     ema: Ema = 0.0,
 ) -> None:
     """Train the weight-sharing supernet of a search space.
 
-    Writes supernet.safetensors and steps.jsonl. Running the same command again continues the run. Without --space, the
-    space is the built-in one that suits the channels, size and number of the images, and is named in one line. Without
-    --strategy, the strategy is scarlet with plain skips. With --from, training starts from the weights of another
-    supernet, and space, strategy and skips are those of that one when left out; a classifier for other classes is new.
+    Writes supernet.safetensors and steps.jsonl. Running the same command again continues the run. --epochs is 10 and
+    --batch-size 128 when left out, for few images more epochs and smaller batches. Without --space, the space is the
+    built-in one that suits the channels, size and number of the images, and is named in one line. Without --strategy,
+    the strategy is scarlet with plain skips. With --from, training starts from the weights of another supernet, and
+    space, strategy and skips are those of that one when left out; a classifier for other classes is new.
     """
     from scarlet_zoo.nas.train_supernet import train_supernet
 
     options = given_options(option)
-    settings = how.settings(pretrained=start is not None, epochs=epochs, ema=ema)
+    length, note = length_of(how.images, out, 10, epochs, how.batch_size)
+    settings = how.settings(length, pretrained=start is not None, ema=ema)
     with _drawn(how.plot, out), progress_bar("train") as bar:
         trained = train_supernet(
             space, data=how.images, out=out, settings=settings, strategy=strategy, skip=skip, options=options,
-            start=start, watch=_watch(bar),
+            start=start, watch=_watch(bar, note),
         )  # fmt: skip
-    _print_report(trained.to_dict(), as_json)
-    if how.max_steps is None:  # who asks for a few steps does not ask what they taught
-        _remark_if_nothing_was_learnt(trained.report)
-
-
-def _remark_if_nothing_was_learnt(report: Mapping[str, Any]) -> None:
-    """Say so where the last loss is twice that of a guess or more, which is the logarithm of the number of classes."""
-    guess = math.log(max(report["classes"], 2))
-    if report["loss"] >= 2 * guess:
-        remark(f"after {report['steps']} steps the loss is {report['loss']:.2f}, and a guess has {guess:.2f}: the "
-               "supernet has learnt nothing; try more --epochs, a smaller --batch-size or a smaller --lr")  # fmt: skip
+    found = supernet_note(trained.report) if how.max_steps is None else None  # a few steps are no training
+    _print_report(
+        trained.to_dict(), as_json, found, f"scarlet-zoo search --supernet {quote(str(trained.path))} --out DIR"
+    )
 
 
 @with_shared_options
@@ -115,15 +114,16 @@ def train_network(
     weights: SourceWeights = None,
     continue_from: ContinueFrom = None,
     input_size: InputSize = None,
-    epochs: Epochs = 20,
+    epochs: Epochs = None,
     ema: Ema = 0.998,
 ) -> None:
     """Train one network, or fine-tune one that is trained.
 
-    Writes model.safetensors and run.json. Running the same command again continues the run. Training starts from
-    scratch; with --supernet from the supernet's weights; with --weights from trained ones, with a new classifier if
-    the classes differ; with --continue-from from the result of a finished run. --space gives the search space of an
-    identity string, if it is not a registered one.
+    Writes model.safetensors and run.json. Running the same command again continues the run. --epochs is 20 and
+    --batch-size 128 when left out, for few images more epochs and smaller batches. Training starts from scratch; with
+    --supernet from the supernet's weights; with --weights from trained ones, with a new classifier if the classes
+    differ; with --continue-from from the result of a finished run. --space gives the search space of an identity
+    string, if it is not a registered one.
     """
     from scarlet_zoo.arch.architecture import is_identity_string
     from scarlet_zoo.arch.space_files import find_space
@@ -132,13 +132,15 @@ def train_network(
     apply_only(supernet is None and is_identity_string(name), "an identity string without --supernet", space=space)
     declared = find_space(space, for_images=True) if space else None
     pretrained = weights not in (None, "random") or continue_from is not None
+    length, note = length_of(how.images, out, 20, epochs, how.batch_size)
     with _drawn(how.plot, out), progress_bar("train") as bar:
         trained = train(
-            name, data=how.images, out=out, settings=how.of_network(pretrained=pretrained, epochs=epochs, ema=ema),
+            name, data=how.images, out=out, settings=how.of_network(length, pretrained=pretrained, ema=ema),
             supernet=supernet, weights=weights, continue_from=continue_from, space=declared, input_size=input_size,
-            watch=_watch(bar),
+            watch=_watch(bar, note),
         )  # fmt: skip
-    _print_report(trained.to_dict(), as_json)
+    found = network_note(trained.report) if how.max_steps is None else None
+    _print_report(trained.to_dict(), as_json, found, f"scarlet-zoo deploy {quote(str(trained.path))} --out DIR")
 
 
 def given_options(texts: list[str] | None) -> dict[str, str]:
@@ -167,18 +169,27 @@ def _drawn(file: Path | None, out: Path) -> Iterator[None]:
         plot_training(out, file)
 
 
-def _watch(bar: Bar) -> Watch:
-    return lambda seen: bar(seen.step, seen.last, str(seen))
+def _watch(bar: Bar, note: str) -> Watch:
+    """Move the bar with each step; the note is printed once the training has begun, since it may be refused."""
+    notes = [note] if note else []
+
+    def see(seen: Seen) -> None:
+        if notes:
+            remark(notes.pop())
+        bar(seen.step, seen.last, str(seen))
+
+    return see
 
 
-def _print_report(report: dict[str, Any], as_json: bool) -> None:
+def _print_report(report: dict[str, Any], as_json: bool, note: str | None, command: str) -> None:
+    """Print what a training has made; then a note on what it has not taught, or the command that comes next."""
     from scarlet_zoo.inference.right_answers import Accuracy
 
     def render(console: Console) -> None:
         shown = {
-            key: value
+            key.replace("_", " "): _told(value)
             for key, value in report.items()
-            if value is not None and not isinstance(value, (bool, dict, list)) and key != "preprocessing_rule"
+            if value is not None and not isinstance(value, (bool, dict, list)) and key not in _UNTOLD
         }
         if "accuracy" in report:
             epochs, best = len(report["top1"]), shown.pop("epoch")
@@ -186,5 +197,14 @@ def _print_report(report: dict[str, Any], as_json: bool) -> None:
             accuracy = Accuracy(report["accuracy"]["right"], report["accuracy"]["images"])
             shown |= {"validation accuracy": str(accuracy), "epoch of the weights": f"{best} of {epochs}{stopped}"}
         console.print(pairs(shown.items()))
+        if note is None:
+            next_step(console, command)
 
     emit(as_json, report, render)
+    if note is not None:
+        remark(note)
+
+
+def _told(value: str | float) -> str:
+    """A value of a report as people read it."""
+    return value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

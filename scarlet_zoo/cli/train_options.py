@@ -19,7 +19,7 @@ from scarlet_zoo.cli.image_options import (
     MixupProb,
 )
 from scarlet_zoo.cli.options import (
-    BatchSize,
+    BatchSizeOrUsual,
     Data,
     DataDir,
     Held,
@@ -37,8 +37,9 @@ from scarlet_zoo.utils.reading import whole_number
 if TYPE_CHECKING:
     from scarlet_zoo.training.run import DataPlan
     from scarlet_zoo.training.settings import TrainSettings
+    from scarlet_zoo.training.usual_length import Length
 
-Epochs = Annotated[int, typer.Option(min=1, help="Number of passes over the training images.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Number of passes over the training images.")]
 MaxSteps = Annotated[
     int | None, typer.Option(min=1, help="Largest number of training steps; all epochs when left out.")
 ]
@@ -154,7 +155,7 @@ class TrainingOptions:
     skip_broken: SkipBroken = False
     max_steps: MaxSteps = None
     checkpoint_every: CheckpointEvery = 500
-    batch_size: BatchSize = 128
+    batch_size: BatchSizeOrUsual = None
     opt: Optimizer = "sgd"
     lr: RateOrUsual = None
     momentum: Momentum = 0.9
@@ -188,10 +189,11 @@ class TrainingOptions:
                         skip_broken=self.skip_broken)  # fmt: skip
         return plan if self.cache_limit is None else replace(plan, cache_gb=self.cache_limit)
 
-    def settings(self, *, pretrained: bool, **own: Any) -> TrainSettings:
+    def settings(self, length: Length, *, pretrained: bool, **own: Any) -> TrainSettings:
         """The settings of a training, with settings ``own`` that only one verb has.
 
         Args:
+            length: its epochs and batch size.
             pretrained: whether the training starts from trained weights.
             own: the settings of the verb.
         """
@@ -201,8 +203,9 @@ class TrainingOptions:
         apply_only(bool(self.mixup or self.cutmix), "--mixup and --cutmix", mixup_prob=self.mixup_prob)
         plan = augment_plan(self.augment or (), erase=self.erase, crop=self.crop)
         return TrainSettings(
-            max_steps=self.max_steps, checkpoint_every=self.checkpoint_every, batch_size=self.batch_size,
-            opt=self.opt, lr=usual_rate(self.opt, pretrained=pretrained) if self.lr is None else self.lr,
+            max_steps=self.max_steps, checkpoint_every=self.checkpoint_every, epochs=length.epochs,
+            batch_size=length.batch_size, opt=self.opt,
+            lr=usual_rate(self.opt, pretrained=pretrained) if self.lr is None else self.lr,
             momentum=self.momentum, warmup=self.warmup, weight_decay=self.weight_decay, clip_norm=self.clip_norm,
             label_smoothing=self.label_smoothing, augment=plan, mixup=self.mixup, cutmix=self.cutmix,
             mixup_prob=1.0 if self.mixup_prob is None else self.mixup_prob, balance=self.balance,
@@ -223,8 +226,8 @@ class NetworkOptions(TrainingOptions):
     teacher_weight: TeacherWeight = None
     teacher_temperature: TeacherTemperature = None
 
-    def of_network(self, *, pretrained: bool, **own: Any) -> TrainSettings:
-        """The settings of the training of a network, with settings ``own``."""
+    def of_network(self, length: Length, *, pretrained: bool, **own: Any) -> TrainSettings:
+        """The settings of the training of a network of some length, with settings ``own``."""
         from scarlet_zoo.training.settings import BACKBONE, Teacher
 
         asked = {"weight": self.teacher_weight, "temperature": self.teacher_temperature}
@@ -236,6 +239,6 @@ class NetworkOptions(TrainingOptions):
         if frozen not in (None, BACKBONE) and whole_number(str(frozen)) is None:
             raise TrainingError(f"--freeze {frozen}: wanted {BACKBONE} or a number of stages")
         return self.settings(
-            pretrained=pretrained, patience=self.patience, layer_decay=self.layer_decay, head_lr=self.head_lr,
+            length, pretrained=pretrained, patience=self.patience, layer_decay=self.layer_decay, head_lr=self.head_lr,
             freeze=frozen if frozen in (None, BACKBONE) else int(str(frozen)), teacher=teacher, **own,
         )  # fmt: skip

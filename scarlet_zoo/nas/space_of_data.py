@@ -49,6 +49,9 @@ class Look:
         return f"{self.images:,} {kind} images of about {self.side} pixels"
 
 
+_FASHION = Look(1, 28, 55_000)
+
+
 def space_of_data(plan: DataPlan, out: Path) -> SearchSpace:
     """Return the space that suits the data, and say which in one line; a run that has begun keeps its space.
 
@@ -85,11 +88,20 @@ def look_at(plan: DataPlan) -> Look:
         DatasetError: no such data, or images that cannot be read and are not to be skipped.
     """
     if plan.name == FASHION_MNIST:
-        return Look(1, 28, 55_000)
+        return _FASHION
     count, shown = _images_of(plan)
     seen = [(min(size), mode) for size, mode in shown]
     grey = bool(seen) and all(mode.partition(";")[0] in _GREY for _, mode in seen)
     return Look(1 if grey else 3, median_low([side for side, _ in seen]) if seen else 224, count)
+
+
+def number_of_images(plan: DataPlan) -> int:
+    """Return the number of training images; of a data set by name, before any are set aside for validation.
+
+    Raises:
+        DatasetError: as for :func:`look_at`.
+    """
+    return (plan.images or _FASHION.images) if plan.name == FASHION_MNIST else _images_of(plan)[0]
 
 
 def _images_of(plan: DataPlan) -> tuple[int, Iterator[tuple[tuple[int, int], str]]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from scarlet_zoo.training.settings import TrainSettings
+from scarlet_zoo.training.usual_length import Length, usual_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +40,18 @@ class TourSettings:
         """Return settings that run every part for a moment, to check that all of them work."""
         short = TrainSettings(epochs=1, max_steps=12, batch_size=32, lr=0.2, checkpoint_every=6, threads=threads)
         return cls(supernet=short, network=short, evaluations=4, population=4, validation=200)
+
+    def for_images(self, images: int, out: Path) -> TourSettings:
+        """Return these settings with trainings that are long enough for so many images.
+
+        Args:
+            images: number of training images.
+            out: folder of the tour; trainings that have begun in it keep their length.
+        """
+        return replace(self, supernet=_longer(self.supernet, images, out / "supernet"),
+                       network=_longer(self.network, images, out / "network"))  # fmt: skip
+
+
+def _longer(training: TrainSettings, images: int, out: Path) -> TrainSettings:
+    length = usual_length(images, Length(epochs=training.epochs, batch_size=training.batch_size), out)
+    return replace(training, epochs=length.epochs, batch_size=length.batch_size)

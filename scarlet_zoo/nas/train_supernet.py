@@ -12,6 +12,7 @@ from scarlet_zoo.arch.space_files import check_channels, find_space
 from scarlet_zoo.data.preprocessing import space_preprocessing
 from scarlet_zoo.models.supernet import save_supernet
 from scarlet_zoo.nas.space_of_data import space_of_data
+from scarlet_zoo.nas.strategies.base import CROSS_ENTROPY, Strategy
 from scarlet_zoo.nas.strategies.registry import create_strategy
 from scarlet_zoo.nas.supernet_start import SupernetStart
 from scarlet_zoo.training.loop import Progress, train
@@ -27,6 +28,7 @@ from scarlet_zoo.training.run import (
     wait_for_the_files,
 )
 from scarlet_zoo.training.settings import TrainSettings
+from scarlet_zoo.training.state import STEPS_FILE, read_steps
 from scarlet_zoo.utils.files import json_text, write_text
 from scarlet_zoo.utils.ownership import own_folder, with_locks
 
@@ -123,6 +125,7 @@ def train_supernet(
         "start": facts,
         "params": sum(parameter.numel() for parameter in supernet.parameters()),
         **run_report(images, settings, done),
+        "path_loss": _path_loss(recipe, out, max(len(images.part("train")) // settings.batch_size, 1)),
         "path": str(out / SUPERNET_FILE),
     }
     supernet.load_state_dict(done.state)
@@ -132,3 +135,14 @@ def train_supernet(
         write_text(out / RUN_FILE, json_text(report, indent=1) + "\n")
     wait_for_the_files()
     return TrainedSupernet(path=out / SUPERNET_FILE, space=recipe.space, strategy=recipe.name, report=report)
+
+
+def _path_loss(recipe: Strategy, out: Path, per_epoch: int) -> float | None:
+    """Mean cross-entropy of a path in the last epoch's steps; None where their log has none.
+
+    It compares with that of a guess, which the loss of a step does not: a strategy may add up several paths, and other
+    terms.
+    """
+    rows = read_steps(out / STEPS_FILE)[-per_epoch:]
+    found = [row["loss_terms"][CROSS_ENTROPY] for row in rows if CROSS_ENTROPY in row.get("loss_terms", {})]
+    return sum(found) / len(found) / recipe.summed if found else None

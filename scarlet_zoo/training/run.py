@@ -19,6 +19,7 @@ from scarlet_zoo.data.pixel_kinds import turned_grey_line
 from scarlet_zoo.data.preprocessing import RULE, Preprocessing
 from scarlet_zoo.errors import DatasetError, ScarletWarning, TrainingError
 from scarlet_zoo.training.former import settings_then, with_layers_then
+from scarlet_zoo.training.guess import Guess
 from scarlet_zoo.training.outcome import Training
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.utils.files import json_text
@@ -133,6 +134,7 @@ def run_report(data: ImageData, settings: TrainSettings, done: Training) -> dict
         "core_seconds": round(done.core_seconds, 1),
         "hardware": done.hardware,
         "loss": done.loss,
+        "guess": Guess.of(data, settings).to_dict(),
         **_outcome(done),
         "settings": settings.to_dict(),
     }

@@ -11,7 +11,7 @@ import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -29,23 +29,26 @@ R = TypeVar("R")
 def owned_folder(folder: Path) -> Iterator[None]:
     """Own a folder while the ``with`` block runs; it is created if it is missing.
 
-    Temporary files that killed runs have left in it are removed. Of several processes of one training only the first
-    owns its folder.
+    Temporary files that killed runs have left in it are removed. What the block created is removed again if it raises
+    an error before it has written anything. Of several processes of one training only the first owns its folder.
 
     Raises:
         ScarletError: another run owns the folder, or it cannot be created or written to.
     """
-    make_folder(folder)
+    created = [one for one in (folder, *folder.parents) if not one.exists()]
     if os.environ.get("RANK", "0") != "0" or os.name == "nt":  # Windows opens no folder
+        make_folder(folder)
         yield
         return
-    handle = _kept(os.open(folder, os.O_RDONLY))
+    handle = _opened_folder(folder)
     try:
-        if try_lock(handle) is False:
-            raise ScarletError(f"folder {folder}: another run writes into it, wanted another --out, or to wait for its "
-                               "end")  # fmt: skip
         remove_leftovers(folder)
         yield
+    except BaseException:
+        with suppress(OSError):  # the first that holds anything ends it
+            for one in created:
+                one.rmdir()
+        raise
     finally:
         _closed(handle)
 
@@ -89,6 +92,20 @@ def folder_beside(path: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _opened_folder(folder: Path) -> int:
+    """Open and lock a folder; an owner that has failed may have removed it meanwhile, and then it is made anew."""
+    while True:
+        make_folder(folder)
+        handle = _kept(os.open(folder, os.O_RDONLY))
+        if try_lock(handle) is False:
+            _closed(handle)
+            raise ScarletError(f"folder {folder}: another run writes into it, wanted another --out, or to wait for its "
+                               "end")  # fmt: skip
+        if is_at(handle, folder):
+            return handle
+        _closed(handle)
 
 
 def _opened(lock: Path, path: Path, wait: bool) -> int:

@@ -174,6 +174,15 @@ class Evaluation:
         return False
 
     @property
+    def validation_pictures(self) -> int | None:
+        """Number of validation images that a supernet is judged on; None where none scores, or they are not here."""
+        if self._is_scored:
+            with suppress(ScarletError):
+                count = len(self._bench.validation)
+                return count if self.validation is None else min(count, self.validation)
+        return None
+
+    @property
     def _bench(self) -> Any:
         from scarlet_zoo.nas.one_shot import OneShot
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def write_front(
         "seed": settings.seed,
         "evaluations": len(result.evaluated),
         "conditions": evaluation.conditions,
+        **_judged_on(evaluation.validation_pictures, result),
         **more,
         "front": front,
         "baselines": baselines(result.feasible, settings.goals),
@@ -49,6 +51,20 @@ def write_front(
     plot_front(result, settings.goals, folder / "front")
     write_text(folder / FRONT_FILE, json_text(report, indent=1) + "\n")
     return front_of(folder / FRONT_FILE, report)
+
+
+def _judged_on(images: int | None, result: SearchResult) -> dict[str, Any]:
+    """How many validation images accuracy and loss are of, and how far apart accuracies are by chance.
+
+    ``accuracy_noise`` is twice the standard error of the best accuracy on the front, in points; of half, where the
+    front has no accuracies. Two right and two wrong answers are added, without which few images would seem exact.
+    """
+    if images is None:
+        return {}
+    best = max((one.values.get("accuracy", 50.0) for one in result.front), default=50.0)
+    share = (best / 100 * images + 2) / (images + 4)
+    noise = 200 * math.sqrt(share * (1 - share) / (images + 4))
+    return {"validation_pictures": images, "accuracy_noise": noise}
 
 
 def _measured(evaluation: Evaluation, rows: list[dict[str, Any]], front: Sequence[Candidate]) -> dict[str, Any]:

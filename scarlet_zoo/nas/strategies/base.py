@@ -87,6 +87,11 @@ class Strategy(Learner):
         """
         return (UniformSampler(self.space, self.seed).draw(step),)
 
+    @property
+    def summed(self) -> int:
+        """Number of cross-entropies that a step's loss is the sum of, one for each of its paths unless said."""
+        return len(self.paths(0))
+
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """Yield the cross-entropy of each of the :meth:`paths`; their gradients are summed."""
         for arch in self.paths(batch.step):

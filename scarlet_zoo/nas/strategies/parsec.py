@@ -108,6 +108,11 @@ class Parsec(Strategy):
         rng = random.Random(f"{self.seed} {step} {half}")
         return Counter(self.distribution.draw(self.count, rng))
 
+    @property
+    def summed(self) -> int:
+        """One cross-entropy: the paths' are weighted by shares whose sum is 1."""
+        return 1
+
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """Yield a loss for each path of the weights' half; then update alpha by its half, without a loss."""
         middle = (len(batch.targets) + 1) // 2

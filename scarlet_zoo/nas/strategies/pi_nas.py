@@ -133,6 +133,11 @@ class PiNas(Strategy):
             parameter.requires_grad_(step < self.compared or name.startswith("classifier."))
         return False
 
+    @property
+    def summed(self) -> int:
+        """One cross-entropy: that of the second phase; the first one compares features."""
+        return 1
+
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """Yield the contrastive loss of each of the two paths; the classifier's loss in the second phase.
 

@@ -80,6 +80,11 @@ class Sandwich(Strategy):
             return tuple((uniform.draw(number),) for number in numbers)
         return tuple(self._by_macs.draw(number, self.options.candidates) for number in numbers)
 
+    @property
+    def summed(self) -> int:
+        """One cross-entropy: the largest network's; the others learn from its answers."""
+        return 1
+
     def terms(self, model: nn.Module, batch: StepBatch) -> Iterator[LossTerm]:
         """Yield the cross-entropy of the largest, then the distillation loss of each child and of the smallest."""
         logits = model(batch.images, self.largest)
