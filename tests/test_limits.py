@@ -127,6 +127,13 @@ def test_an_impossible_limit_is_refused_at_once_with_the_least_possible(tmp_path
         assert "\n" not in str(caught.value)
 
 
+def test_a_refused_limit_leaves_no_folder(scarlet, tmp_path):
+    code, _, err = scarlet("search", "--space", "scarlet-mini-7", "--objectives", "macs", "--limit", "macs<=2M",
+                           "--out", tmp_path / "out")  # fmt: skip
+    assert (code, err.count("\n")) == (2, 1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_least_latency_is_told_so_that_it_can_be_kept():
     table = invented(MINI)
     with pytest.raises(TrainingError, match=r"the least possible latency is (\S+) ms \(scarlet-mini-7:") as caught:

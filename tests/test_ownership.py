@@ -20,7 +20,9 @@ from scarlet_zoo.errors import ScarletError
 from scarlet_zoo.latency import statistics
 from scarlet_zoo.measurement.record_folder import Results, file_name
 from scarlet_zoo.measurement.records import check_record, read_records
+from scarlet_zoo.utils import ownership
 from scarlet_zoo.utils.files import replacing, write_text
+from scarlet_zoo.utils.locks import try_lock
 from scarlet_zoo.utils.names import MOST_BYTES, as_file_name, check_file_name
 from scarlet_zoo.utils.ownership import folder_beside, own_folder, owned_file, owned_folder, with_locks
 
@@ -89,6 +91,36 @@ def test_threads_of_one_process_are_runs_too(tmp_path):
         pass
     with owned_file(tmp_path / "a"), owned_file(tmp_path / "b"):
         pass
+
+
+def test_what_a_refused_run_created_is_gone_unless_it_holds_anything(tmp_path):
+    def refused(folder, *written):
+        with pytest.raises(ScarletError, match="refused"), owned_folder(folder):
+            for name in written:
+                (folder / name).touch()
+            raise ScarletError("refused")
+
+    refused(tmp_path / "new" / "out")
+    assert not (tmp_path / "new").exists()
+    refused(tmp_path / "kept" / "out", "log")
+    assert (tmp_path / "kept" / "out" / "log").is_file()
+    (tmp_path / "mine").mkdir()
+    refused(tmp_path / "mine")
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_a_folder_that_is_removed_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    tried = []
+
+    def removing(handle):
+        tried.append(handle)
+        if len(tried) == 1:  # the owner before has failed
+            (tmp_path / "out").rmdir()
+        return try_lock(handle)
+
+    monkeypatch.setattr(ownership, "try_lock", removing)
+    with owned_folder(tmp_path / "out"):
+        assert (len(tried), (tmp_path / "out").is_dir()) == (2, True)
 
 
 def test_a_function_owns_its_folder_until_it_returns_or_raises(tmp_path):

@@ -1,20 +1,26 @@
 """What a search optimises when it is not told, the baselines beside its front, and the recipes of papers."""
 
+import io
 import json
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 from strategy_parts import MINI, settings
 
 from scarlet_zoo.arch.architecture import Arch
+from scarlet_zoo.cli.search import _print_front, _remark_on_noise
 from scarlet_zoo.nas.presets import PRESETS
 from scarlet_zoo.nas.search.baselines import baselines
 from scarlet_zoo.nas.search.objectives import Objective
 from scarlet_zoo.nas.search.scoring import habits_of
 from scarlet_zoo.nas.search.search import default_settings
-from scarlet_zoo.nas.search.settings import Candidate, metrics_of
+from scarlet_zoo.nas.search.settings import Candidate, SearchResult, metrics_of
+from scarlet_zoo.nas.search.writing import _judged_on
 from scarlet_zoo.nas.strategies.registry import STRATEGIES
 from scarlet_zoo.nas.train_supernet import train_supernet
 from scarlet_zoo.training.run import DataPlan
+from scarlet_zoo.utils.figures import short_count
 
 FEW = ("--validation-images", 200, "--bn-images", 100)
 
@@ -64,6 +70,55 @@ def test_an_objective_is_no_baseline_of_itself_and_size_alone_needs_none():
     assert [found["objectives"] for found in baselines([row], goals("accuracy,macs"))] == [["params:max", "macs"]]
     assert baselines([row], goals("accuracy,macs,params:max")) == []
     assert baselines([row], goals("macs:max,params")) == []
+
+
+def told(front, by_size, *, objectives=("loss:min*1", "latency:min*1"), **more):
+    """What a person reads of a search that found architectures, and what size would have chosen."""
+
+    def rows(names):
+        return [{"arch": name, "values": {"loss": 1.25, "latency": 0.04, "macs": 1128288.0, "params": 84052.0}}
+                for name in names]  # fmt: skip
+
+    report = {"objectives": list(objectives), "evaluations": 9, "front": rows(front), "conditions": {}, **more,
+              "baselines": [{"objectives": ["macs:max", "latency"], "front": rows(by_size)}]}  # fmt: skip
+    console = Console(file=io.StringIO(), width=80, soft_wrap=True, markup=False)
+    _print_front(console, report, Path("a folder with a rather long name, so that the line is longer") / "out")
+    return console.file.getvalue()
+
+
+def test_a_front_is_told_with_units_a_verdict_on_size_and_the_command_that_comes_next():
+    out = told(["e3k3-id", "e6k5-id"], ["e3k3-id"])
+    lines = out.splitlines()
+    assert lines[1].split() == ["architecture", "loss", "latency", "ms", "macs", "params"]
+    assert lines[2].split() == ["e3k3-id", "1.25", "0.04", "1.13", "M", "84.1", "k"]
+    assert "size alone (macs) would not have chosen 1 of the 2 on the front" in out
+    front = "'a folder with a rather long name, so that the line is longer/out/front.json'"
+    assert lines[-1] == f"next: scarlet-zoo derive {front} --choose best:loss --out DIR"
+    same = " ".join(told(["e3k3-id"], ["e3k3-id", "e6k5-id"], objectives=("macs:max*1",)).split())
+    assert "size alone (macs) would have chosen the whole front too, so here it is as good as the search" in same
+    assert same.endswith("--choose 0 --out DIR")  # best:macs is the least
+
+
+def test_accuracies_of_few_images_are_told_how_far_apart_they_are_by_chance(capsys):
+    def note(images, accuracy, **conditions):
+        row = candidate("e3k3-e3k3-id-id", accuracy=accuracy)
+        result = SearchResult((row,), (row,), (row,))
+        _remark_on_noise({**_judged_on(images, result), "conditions": conditions})
+        return capsys.readouterr().err
+
+    told = note(20, 45.0)
+    assert told.startswith("note: judged on 20 validation images: differences below about 20 points of accuracy are")
+    assert "search --validation-data FOLDER" in told
+    assert "more --validation-images" in note(100, 100.0, validation=100)  # all right is not exact
+    assert "about 3 points" in note(1_000, 70.0)
+    assert note(10_000, 70.0) == note(None, 70.0) == ""
+
+
+def test_counts_have_three_digits():
+    counts = (0, 512, 999, 999.7, 84_052, 99_950, 999_600, 1_128_288, 13e6, 365e6, 1.3e9)
+    assert [short_count(count) for count in counts] == [
+        "0", "512", "999", "1.00 k", "84.1 k", "100 k", "1.00 M", "1.13 M", "13.0 M", "365 M", "1.30 G",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

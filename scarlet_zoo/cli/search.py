@@ -122,7 +122,7 @@ def verdict(report: dict[str, Any]) -> str:
     count = len(report["front"])
     own = sum(row["arch"] not in by_size for row in report["front"])
     if not own:
-        return (f"size alone ({kinds}) would have chosen all {count} on the front too, so here it is as good as the "
+        return (f"size alone ({kinds}) would have chosen the whole front too, so here it is as good as the "
                 "search")  # fmt: skip
     return (f"size alone ({kinds}) would not have chosen {own} of the {count} on the front; that they are better is "
             "what the search says, and a training of them and of one that size chooses confirms it or not")  # fmt: skip

@@ -7,8 +7,9 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 def short_count(value: float) -> str:
     """Return a count with three digits and a prefix: 1.13 M, 84.0 k, 512."""
+    rounded = float(f"{value:.3g}")  # 999,600 is 1.00 M
     for scale, prefix in _PREFIXES:
-        if round(value / scale, 3) >= 1:  # 999,600 is 1.00 M
-            share = value / scale
-            return f"{share:.{max(2 - len(str(int(share))) + 1, 0)}f} {prefix}"
-    return f"{value:.0f}"
+        if rounded >= scale:
+            share = rounded / scale
+            return f"{share:.{3 - len(str(int(share)))}f} {prefix}"
+    return f"{rounded:.0f}"
