@@ -13,6 +13,7 @@ from scarlet_zoo.cli import main, train
 from scarlet_zoo.cli.shared import ExportOptions
 from scarlet_zoo.data.augment import Augment
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.training.usual_length import Length
 
 MINI = get_space("scarlet-mini-7")
 FRONT = ROOT / "weights" / "search" / "accuracy-latency" / "front.json"
@@ -96,6 +97,7 @@ IN_VAIN = {
     "--workers": [("search", "--space", "scarlet-mini", "--objectives", "macs", "--workers", 3, "--out", "{out}")],
     "--bn-images": [("search", "--space", "scarlet-mini", "--objectives", "macs", "--bn-images", 9, "--out", "{out}")],
     "--space": [
+        ("show", "scarlet_a", "--space", "scarlet-mini"),
         ("train", "resnet18", "--data", "fashion-mnist", "--space", "scarlet-mini", "--out", "{out}"),
         (
             "train",
@@ -140,7 +142,7 @@ def test_what_is_asked_for_reaches_the_training_of_a_folder(scarlet, folders, tm
 
 def test_both_trainings_share_their_options_and_show_them_all():
     how = train.TrainingOptions(data="fashion-mnist", erase=0.25, lr=0.3, loaders=2)
-    settings = how.settings(pretrained=False, epochs=3, ema=0.9)
+    settings = how.settings(Length(epochs=3), pretrained=False, ema=0.9)
     assert (settings.epochs, settings.ema, settings.lr, settings.workers) == (3, 0.9, 0.3, 2)
     assert settings.augment.for_data("fashion-mnist", (28, 28)) == Augment(erase=0.25)
     shared = ("data", "data-dir", "validation", "pictures", "max-steps", "checkpoint-every", "batch-size", "lr",
@@ -153,7 +155,7 @@ def test_both_trainings_share_their_options_and_show_them_all():
     ):
         text = CliRunner().invoke(main.app, [*verb, "--help"], env={"COLUMNS": "200"}).output
         assert [name for name in (*shared, *own) if f"--{name} " not in text] == []
-        assert "[default: 128" in text
+        assert "[default: (128, smaller for few images)" in " ".join(text.split())
 
 
 def test_export_and_deploy_share_their_options_and_show_them_all():

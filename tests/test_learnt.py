@@ -2,16 +2,16 @@
 
 import json
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import CHOICES, FASHION, TINY
+from safetensors import safe_open
+from safetensors.torch import load_file
 
-from scarlet_zoo.arch.spaces import chain_layers
 from scarlet_zoo.cli.learnt import length_of, network_note, supernet_note
 from scarlet_zoo.data.sample_images import photos
+from scarlet_zoo.models.weights.checkpoint import save_state
 from scarlet_zoo.nas.tour_settings import TourSettings
 from scarlet_zoo.nas.train_supernet import train_supernet
 from scarlet_zoo.training.guess import Guess
@@ -19,8 +19,19 @@ from scarlet_zoo.training.run import DataPlan
 from scarlet_zoo.training.settings import TrainSettings
 from scarlet_zoo.training.usual_length import LEAST_STEPS, Length, usual_length
 
-SMALL = replace(TINY, layers=chain_layers(((8, 1, 2),), CHOICES, in_chs=8), input_size=28)
 TOML = 'name = "t"\ninput_size = 32\nstages = [[8, 1, 2]]\nkernel_sizes = [3]\nhead_width = 16\n'
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with images of two classes that look alike, and a space of small networks."""
+    folder = tmp_path_factory.mktemp("few")
+    for number, photo in enumerate(photos(14)):
+        where = folder / "images" / ("a", "b")[number % 2]
+        where.mkdir(parents=True, exist_ok=True)
+        photo.resize((32, 32)).save(where / f"{number}.png")
+    (folder / "t.toml").write_text(TOML)
+    return folder
 
 
 def data_of(train, validation):
@@ -77,15 +88,15 @@ def test_a_network_is_told_of_where_its_accuracy_may_be_chance():
     assert "and a guess has 90.0 %: the network has learnt nothing" in note(89, 100, 90.0)
 
 
-def test_the_loss_of_a_path_is_not_that_of_all_paths_of_a_step(tmp_path):
-    plan = DataPlan(name="fashion-mnist", folder=FASHION, validation=54_900)
-    how = TrainSettings(epochs=1, batch_size=50, threads=1)
-    trained = train_supernet(SMALL, data=plan, out=tmp_path, settings=how, strategy="fairnas")
+def test_the_loss_of_a_path_is_not_that_of_all_paths_of_a_step(place, tmp_path):
+    plan = DataPlan(name=str(place / "images"), validation=2)
+    how = TrainSettings(epochs=1, batch_size=4, threads=1)
+    trained = train_supernet(str(place / "t.toml"), data=plan, out=tmp_path, settings=how, strategy="fairnas")
     rows = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
     (paths,) = {len(row["archs"]) for row in rows}
     assert paths > 1
     assert trained.report["path_loss"] == pytest.approx(trained.report["loss"] / paths)
-    assert trained.report["guess"]["loss"] == pytest.approx(math.log(10), rel=0.05)
+    assert trained.report["guess"]["loss"] == pytest.approx(math.log(2))
 
 
 def test_few_images_make_hundreds_of_steps_by_smaller_batches_and_more_epochs(tmp_path):
@@ -110,33 +121,26 @@ def test_a_length_that_is_asked_for_is_taken_without_looking_at_the_images(tmp_p
     assert asked == (Length(epochs=7, batch_size=9), "")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with images of two classes that look alike, and a space of small networks."""
-    folder = tmp_path_factory.mktemp("few")
-    for number, photo in enumerate(photos(14)):
-        where = folder / "images" / ("a", "b")[number % 2]
-        where.mkdir(parents=True, exist_ok=True)
-        photo.resize((32, 32)).save(where / f"{number}.png")
-    (folder / "t.toml").write_text(TOML)
-    return folder
-
-
-def test_a_note_says_the_usual_length_and_what_a_supernet_has_not_learnt(place, scarlet, tmp_path):
+def test_a_note_says_the_usual_length_and_what_a_supernet_has_not_learnt(place, scarlet, tmp_path, monkeypatch):
+    monkeypatch.setattr("scarlet_zoo.training.usual_length.LEAST_STEPS", 14)
     command = ("supernet", "train", "--space", place / "t.toml", "--data", place / "images", "--validation", 2,
                "--threads", 1)  # fmt: skip
-    code, out, err = scarlet(*command, "--out", tmp_path / "trial", "--max-steps", 1)
-    assert code == 0, err
-    usual = "note: 12 training images are few, so this training has --epochs 600 and --batch-size 16: 600 steps; "
-    assert err.splitlines() == [f"{usual}--epochs and --batch-size give others"]
-    assert f"next: scarlet-zoo search --supernet {tmp_path / 'trial' / 'supernet.safetensors'} --out DIR\n" in out
+    code, out, err = scarlet(*command, "--out", tmp_path / "few steps", "--max-steps", 1)
+    assert (code, err) == (0, "")
+    path = tmp_path / "few steps" / "supernet.safetensors"
+    assert f"next: scarlet-zoo search --supernet '{path}' --out DIR\n" in out
     assert "schema" not in out
-    code, out, err = scarlet(*command, "--out", tmp_path / "short", "--epochs", 1, "--batch-size", 4, "--lr", 1e-9)
+    code, out, err = scarlet(*command, "--out", tmp_path / "run", "--lr", 1e-9)
     assert code == 0, err
-    (line,) = err.splitlines()
-    assert line.startswith("note: after 3 steps the loss of a path is ")
+    usual, nothing = err.splitlines()
+    assert usual == (
+        "note: 12 training images are few, so this training has --epochs 14 and --batch-size 16: 14 steps; --epochs "
+        "and --batch-size give others"
+    )
+    assert nothing.startswith("note: after 14 steps the loss of a path is ")
     assert "next:" not in out
-    code, _, err = scarlet(*command, "--out", tmp_path / "short", "--strategy", "typo")
+    # What is refused says only why.
+    code, _, err = scarlet(*command, "--out", tmp_path / "run", "--strategy", "typo")
     assert (code, err.count("\n")) == (2, 1)
 
 
@@ -152,3 +156,33 @@ def test_a_network_of_few_validation_images_is_told_of_and_its_report_is_for_peo
     loss = json.loads((tmp_path / "run.json").read_text())["loss"]
     assert shown["loss"] == f"{loss:.4g}"
     assert not {"schema_version", "schema", "preprocessing_rule", "preprocessing"} & shown.keys()
+
+
+@pytest.mark.parametrize("name", ["t:e3k3", "mobilenetv3_small_050"])
+def test_a_file_is_compared_with_the_weights_file_that_it_was_made_from(name, place, scarlet, tmp_path):
+    own = ("--space", place / "t.toml") if ":" in name else ("--input-size", 32)
+    made = scarlet("train", name, *own, "--data", place / "images", "--validation", 2, "--threads", 1, "--max-steps", 1,
+                   "--batch-size", 4, "--out", tmp_path)  # fmt: skip
+    assert made[0] == 0, made
+    weights = tmp_path / "model.safetensors"
+    code, _, err = scarlet("export", weights, "--name", "net", "--out", tmp_path)
+    assert code == 0, err
+    code, out, err = scarlet("verify", tmp_path / "net.onnx", weights, "--json")
+    assert code == 0, err
+    assert json.loads(out)["passed"]
+    # Other weights are told apart.
+    network = load_file(weights)
+    other = {key: value + 0.1 if key.endswith("classifier.bias") else value for key, value in network.items()}
+    with safe_open(weights, "pt") as stored:
+        described = {key: value for key, value in stored.metadata().items() if key != "sha256"}
+    save_state(other, tmp_path / "other.safetensors", described)
+    assert scarlet("verify", tmp_path / "net.onnx", tmp_path / "other.safetensors")[0] == 1
+
+
+def test_a_network_of_a_space_of_your_own_is_drawn(place, scarlet):
+    code, out, err = scarlet("show", "t:e3k3", "--space", place / "t.toml", "--json")
+    assert code == 0, err
+    assert json.loads(out)["arch"] == "t:e3k3"
+    code, _, err = scarlet("show", "t:e3k3")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.rstrip().endswith("; or --space FILE.toml with the space")

@@ -88,6 +88,8 @@ def test_a_search_of_0_1_0_evaluates_nothing_again(scarlet, kept):
     assert (kept / journal).read_bytes() == (KEPT / journal).read_bytes()
     before, after = (json.loads((folder / "search" / "front.json").read_text()) for folder in (KEPT, kept))
     assert after.pop(SCHEMA_KEY) == SCHEMAS["front"]
+    noise = (after.pop("validation_pictures"), after.pop("accuracy_noise"))
+    assert (noise[0], 0 < noise[1] < 100) == (4, True)
     assert after == before
 
 

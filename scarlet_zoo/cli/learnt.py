@@ -49,7 +49,8 @@ def supernet_note(report: Mapping[str, Any]) -> str | None:
         return None
     return (f"after {report['steps']:,} steps the loss of a path is {loss:.2f}, and a guess has {guess['loss']:.2f}: "
             "the supernet has learnt little or nothing, and a search in it would rank by chance; "
-            f"{_remedies(report)}")  # fmt: skip
+            f"{_remedies(report)}; where nothing helps, search by size without a supernet "
+            "(search --space, see docs/own-search.md)")  # fmt: skip
 
 
 def network_note(report: Mapping[str, Any]) -> str | None:

@@ -52,7 +52,7 @@ _DATA = (
     "Data set: fashion-mnist, torchvision:NAME, hf:NAME, a folder with one subfolder for each class, or a list of "
     "images (CSV or JSON with path and label)."
 )
-_BATCH_SIZE = "Number of images in a batch, summed over all processes."
+BATCH_SIZE = "Number of images in a batch, summed over all processes."
 _SPLIT = "Part of the data set: validation, or test, which is meant for the final evaluation only."
 _MAX_IMAGES = "Largest number of images to use."
 _VALIDATION_IMAGES = "Largest number of validation images to score on."
@@ -190,8 +190,7 @@ ValidationImages = Annotated[int, typer.Option("--validation-images", min=1, hel
 ValidationImagesOrAll = Annotated[int | None, typer.Option("--validation-images", min=1, help=_VALIDATION_IMAGES)]
 BatchNormImagesOrUsual = Annotated[int | None, typer.Option("--bn-images", min=2, help=_BN_IMAGES)]
 BatchNormImages = Annotated[int, typer.Option("--bn-images", min=2, help=_BN_IMAGES)]
-BatchSize = Annotated[int, typer.Option(min=1, help=_BATCH_SIZE)]
-BatchSizeOrUsual = Annotated[int | None, typer.Option("--batch-size", min=1, help=_BATCH_SIZE)]
+BatchSize = Annotated[int, typer.Option(min=1, help=BATCH_SIZE)]
 Rate = Annotated[float, typer.Option("--lr", help="Peak learning rate.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 Mode = Annotated[

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import bar, emit, pairs, table
-from scarlet_zoo.cli.options import InChans, InputSize, Json, Name, NumClasses
+from scarlet_zoo.cli.options import InChans, InputSize, Json, Name, NumClasses, SpaceOrNone, apply_only
 
 if TYPE_CHECKING:
     from scarlet_zoo.arch.architecture import Arch
@@ -60,12 +60,14 @@ def show(
     input_size: InputSize = None,
     num_classes: NumClasses = None,
     in_chans: InChans = None,
+    space: SpaceOrNone = None,
 ) -> None:
     """Draw a network layer by layer, with the cost of each layer.
 
-    Each layer is shown with its choice, resolution, channels, parameters and multiply-adds.
+    Each layer is shown with its choice, resolution, channels, parameters and multiply-adds. --space gives the search
+    space of an identity string, if it is not a registered one.
     """
-    arch, cost = _look_up(name, input_size, num_classes=num_classes, in_chans=in_chans)
+    arch, cost = _look_up(name, input_size, space, num_classes=num_classes, in_chans=in_chans)
     value = {
         "name": name,
         "arch": str(arch) if arch is not None else None,
@@ -76,12 +78,16 @@ def show(
     emit(as_json, value, lambda console: _draw(console, value, cost))
 
 
-def _look_up(name: str, input_size: int | tuple[int, int] | None, **counts: Any) -> tuple[Arch | None, Cost]:
+def _look_up(
+    name: str, input_size: int | tuple[int, int] | None, space: str | None, **counts: Any
+) -> tuple[Arch | None, Cost]:
     """Look up architecture and cost: in closed form for our architectures, else by building and running the model."""
     from scarlet_zoo.arch.architecture import is_identity_string
     from scarlet_zoo.arch.cost import arch_cost
     from scarlet_zoo.arch.zoo import ZOO, get_arch
 
+    own = name not in ZOO and is_identity_string(name)
+    apply_only(own, "an identity string", space=space)
     if name.lower().endswith(".safetensors"):
         from scarlet_zoo.models.cost import network_cost
         from scarlet_zoo.models.loading import load_network
@@ -91,31 +97,37 @@ def _look_up(name: str, input_size: int | tuple[int, int] | None, **counts: Any)
     arch: Arch | None = None
     if name in ZOO:
         arch = get_arch(name)
-    elif is_identity_string(name):
-        arch = _parsed(name)
+    elif own:
+        arch = _parsed(name, space)
     # The closed form is for square images.
     if arch is None or isinstance(input_size, tuple):
         from scarlet_zoo.models.cost import model_cost
         from scarlet_zoo.models.loading import preprocessing_of
         from scarlet_zoo.models.scarlet import create_model
 
-        model = create_model(name, **counts).eval()
+        model = create_model(name if arch is None else arch, **counts).eval()
         feed = preprocessing_of(model, input_size)
         return getattr(model, "arch", None), model_cost(model, (feed.channels, *feed.size))
     return arch, arch_cost(arch, input_size=input_size, **counts)
 
 
-def _parsed(name: str) -> Arch:
+def _parsed(name: str, space: str | None) -> Arch:
     """Parse an identity string; only for a space that is not built in the store is asked, which loads torch."""
     from scarlet_zoo.arch.architecture import Arch
+    from scarlet_zoo.arch.space_files import find_space
     from scarlet_zoo.errors import UnknownNameError
 
+    if space is not None:
+        return Arch.parse(name, find_space(space))
     try:
         return Arch.parse(name)
     except UnknownNameError:
         from scarlet_zoo.models.weights.stated import arch_named
 
-        return arch_named(name)
+        try:
+            return arch_named(name)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{error}; or --space FILE.toml with the space") from error
 
 
 def _draw(console: Console, value: dict[str, Any], cost: Cost) -> None:

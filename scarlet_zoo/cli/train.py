@@ -95,7 +95,7 @@ def train_supernet_of_space(
     with _drawn(how.plot, out), progress_bar("train") as bar:
         trained = train_supernet(
             space, data=how.images, out=out, settings=settings, strategy=strategy, skip=skip, options=options,
-            start=start, watch=_watch(bar, note),
+            start=start, watch=_watch(bar, note if how.max_steps is None else ""),
         )  # fmt: skip
     found = supernet_note(trained.report) if how.max_steps is None else None  # a few steps are no training
     _print_report(
@@ -137,7 +137,7 @@ def train_network(
         trained = train(
             name, data=how.images, out=out, settings=how.of_network(length, pretrained=pretrained, ema=ema),
             supernet=supernet, weights=weights, continue_from=continue_from, space=declared, input_size=input_size,
-            watch=_watch(bar, note),
+            watch=_watch(bar, note if how.max_steps is None else ""),
         )  # fmt: skip
     found = network_note(trained.report) if how.max_steps is None else None
     _print_report(trained.to_dict(), as_json, found, f"scarlet-zoo deploy {quote(str(trained.path))} --out DIR")

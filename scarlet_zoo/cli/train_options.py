@@ -19,7 +19,7 @@ from scarlet_zoo.cli.image_options import (
     MixupProb,
 )
 from scarlet_zoo.cli.options import (
-    BatchSizeOrUsual,
+    BATCH_SIZE,
     Data,
     DataDir,
     Held,
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from scarlet_zoo.training.usual_length import Length
 
 Epochs = Annotated[int | None, typer.Option(min=1, help="Number of passes over the training images.")]
+BatchSizeOrUsual = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help=BATCH_SIZE, show_default="128, smaller for few images")
+]
 MaxSteps = Annotated[
     int | None, typer.Option(min=1, help="Largest number of training steps; all epochs when left out.")
 ]

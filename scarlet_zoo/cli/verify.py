@@ -70,9 +70,10 @@ def verify_file(
     from scarlet_zoo.deployment.file_pair import is_onnx_path
     from scarlet_zoo.graph.artifact import read_artifact
     from scarlet_zoo.graph.provider import as_provider
+    from scarlet_zoo.models.weights.stated import is_weights_file
 
     artifact, where = read_artifact(file), as_provider(provider)
-    if source is not None and is_onnx_path(source):
+    if source is not None and is_onnx_path(source) and not is_weights_file(source):
         apply_only(False, "a network's name", weights=weights, num_classes=num_classes, in_chans=in_chans)
         _verify_pair(artifact, Path(source), preprocessing, shape or (), where, as_json, images)
         return
