@@ -36,16 +36,36 @@ class UnknownNameError(ScarletError):
     """A name that no registry knows; the message lists similar names."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+def unknown_name(kind: str, name: str, known: Iterable[str], listed_by: str | None = None) -> UnknownNameError:
     """Make the error for an unknown name; it lists up to four similar names, or else the first eight known ones.
 
     If the name looks like a file name, the message says whether such a file exists instead.
+
+    Args:
+        kind: what the name should be the name of.
+        name: the unknown name.
+        known: all names.
+        listed_by: the command that lists all names, where there are too many for a message.
     """
     if looks_like_a_file(name):
         return UnknownNameError(f"{name}: {_found_at(name)}, wanted the name of a {kind}")
     name, names = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}...", list(known)
+    if listed_by is not None:
+        near = difflib.get_close_matches(name, names, n=4)
+        meant = f", did you mean {' or '.join(near)}? '{listed_by}' lists all {len(names)} {kind}s"
+        others = f", wanted one of the {len(names)} {kind}s that '{listed_by}' lists"
+        return UnknownNameError(f"{kind} {name!r}: unknown{meant if near else others}")
     near = difflib.get_close_matches(name, names, n=4, cutoff=0.4) or names[:8]
     return UnknownNameError(f"{kind} {name!r}: unknown, wanted one of {' '.join(near)}")
+
+
+def unknown_network(name: str, known: Iterable[str]) -> UnknownNameError:
+    """Make the error for an unknown name of a network, which may also be a file's without its folder or ending."""
+    beside = (Path(folder) / f"{name}{ending}" for folder in ("", "out") for ending in _FILE_ENDINGS)
+    found = next((path for path in beside if _found_at(str(path)) == "is a file"), None)
+    if found is not None:
+        return UnknownNameError(f"model {name!r}: unknown, wanted a network's name, or {found} to take that file")
+    return UnknownNameError(f"{unknown_name('model', name, known)}; a file is given with its folder and its ending")
 
 
 def _found_at(name: str) -> str:

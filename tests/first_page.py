@@ -11,12 +11,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def first_page(readme):
-    """The line that installs, the verbs, and the Python of the README's first thirty lines."""
+    """The lines that install, the verbs, and the Python of the README's first thirty lines."""
     head = "\n".join(readme.splitlines()[:30])
     (shell,) = re.findall(r"```sh\n(.*?)```", head, re.DOTALL)
     (python,) = re.findall(r"```python\n(.*?)```", head, re.DOTALL)
-    install, *verbs = shell.strip().splitlines()
-    return install, verbs, python
+    lines = shell.strip().splitlines()
+    verbs = [line for line in lines if line.startswith("scarlet-zoo ")]
+    return "\n".join(lines[: -len(verbs)]), verbs, python
 
 
 def main():

@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from scarlet_zoo import get_arch, list_archs
 from scarlet_zoo.cli import main
+from scarlet_zoo.deployment.targets import TARGETS
 from scarlet_zoo.latency import statistics
 
 # Nothing here is about how long a network takes.
@@ -144,11 +146,30 @@ BAD = {
     "a file on the folder's way": (("deploy", "scarlet_a", "--out", "{tmp}/file/deep/er"), "{tmp}/file"),
     "an opset out of range": (("export", "scarlet_a", "--out", "{tmp}/out", "--opset", "22"), "17 to 20"),
     "an unknown target": (("export", "scarlet_a", "--out", "{tmp}/out", "--target", "toaster"), "toaster"),
+    "an unknown target, and who knows all": (
+        ("optimize", "{tmp}/file", "--out", "{tmp}/out", "--target", "tensorrt"),
+        f"wanted one of the {len(TARGETS)} targets that 'scarlet-zoo doctor' lists",
+    ),
+    "a target with a typo": (
+        ("bench", "scarlet_a", "--target", "ort-int9"),
+        f"did you mean ort-int8 or litert-int8? 'scarlet-zoo doctor' lists all {len(TARGETS)} targets",
+    ),
+    "words for weights": (
+        ("export", "scarlet_a", "--weights", "{tmp}/file", "--out", "{tmp}/out"),
+        "file: not a weights file, wanted safetensors, or a checkpoint that torch.save wrote",
+    ),
+    "a missing folder of images": (
+        ("export", "scarlet_a", "--target", "ort-int8", "--calibration", "{tmp}/none", "--out", "{tmp}/out"),
+        "none: no such folder",
+    ),
     "no output folder": (("export", "scarlet_a"), "--out"),
     "no number": (("bench", "{tmp}/file", "--threads", "many"), "many"),
     "no threads": (("bench", "{tmp}/file", "--threads", "0"), "0"),
     "an unknown verb": (("fly",), "fly"),
     "an unknown option": (("list", "--colour"), "--colour"),
+    "an unknown option of a verb": (("export", "--colour"), "(scarlet-zoo export --help shows the usage)"),
+    "an unknown option of a verb of verbs": (("lut", "show", "--colour"), "(scarlet-zoo lut show --help shows"),
+    "an unknown option of no verb": (("--colour",), "(scarlet-zoo --help shows the usage)"),
     "missing weights": (("export", "scarlet_a", "--weights", "{tmp}/no.pth", "--out", "{tmp}/out"), "no such file"),
     "no ONNX file": (("bench", "{tmp}/file"), "not an ONNX file"),
     "a missing ONNX file": (("verify", "{tmp}/absent.onnx"), "no such file"),
@@ -169,6 +190,30 @@ def test_bad_input_is_one_line_and_writes_nothing(what, scarlet, tmp_path):
     assert "Traceback" not in err
     assert names.format(tmp=tmp_path) in err
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_typo_costs_no_import_of_torch(tmp_path):
+    """What can be seen at once is refused before torch is loaded, which takes seconds."""
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    typos = [["--weights", "labels.txt"], ["--weights", "no.pth"], ["--target", "toaster"], ["--labels", "no.txt"],
+             ["--target", "ort-int8", "--calibration", "no"]]  # fmt: skip
+    code = f"import sys\nfrom scarlet_zoo.cli import main\nfor typo in {typos}:\n" \
+        "    assert main.run(['export', 'scarlet_a', '--out', 'out', *typo]) == 2\n" \
+        "print({'torch', 'timm'} & set(sys.modules))"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.stdout, done.stderr.count("error: ")) == ("set()\n", 5), done.stderr
+
+
+def test_a_file_given_without_its_ending_is_found(scarlet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pets4.onnx").write_bytes(b"")
+    code, _, err = scarlet("bench", "pets4")
+    assert (code, err) == (2, f"error: model 'pets4': unknown, wanted a network's name, or {Path('out/pets4.onnx')} "
+                              "to take that file\n")  # fmt: skip
+    code, _, err = scarlet("bench", "pets5")
+    assert code == 2
+    assert "; a file is given with its folder and its ending" in err
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ IN_VAIN = {
     "--calibration": [("gallery", "theirs.onnx", "--calibration", "random", "--out", "{out}")],
     "--weights": [("gallery", "theirs.onnx", "--weights", "random", "--out", "{out}")],
     "--preprocessing": [("gallery", "scarlet_mini_s", "--preprocessing", "imagenet", "--out", "{out}")],
-    "--labels": [("gallery", "scarlet_mini_s", "--labels", "labels.txt", "--out", "{out}")],
+    "--labels": [("gallery", "scarlet_mini_s", "--labels", "{labels}", "--out", "{out}")],
     "--candidates": [(*SEARCH, "--candidates", 9)],
     "--confirm": [(*SEARCH, "--confirm", 1)],
     "--training-epochs": [(*SEARCH, "--method", "random", "--training-epochs", 2)],
@@ -117,7 +117,9 @@ IN_VAIN = {
 
 @pytest.mark.parametrize(("option", "command"), [(option, c) for option, many in IN_VAIN.items() for c in many])  # type: ignore[attr-defined]
 def test_an_option_that_would_do_nothing_is_refused(option, command, scarlet, folders, tmp_path):
-    places = {"plain": folders / "plain", "parts": folders / "parts", "out": tmp_path / "out"}
+    places = {"plain": folders / "plain", "parts": folders / "parts", "out": tmp_path / "out",
+              "labels": tmp_path / "labels.txt"}  # fmt: skip
+    places["labels"].write_text("cat\ndog\n")
     code, out, err = scarlet(*(str(part).format(**places) for part in command))
     assert (code, out, err.count("\n")) == (2, "", 1), err
     if "would be ignored" in err:

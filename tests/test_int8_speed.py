@@ -1,13 +1,17 @@
 """What is said of int8 on a processor: whether it pays there, which file a phone wants, and how close it is."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from lab_parts import record
 
+from scarlet_zoo.cli.exported_rows import exported_rows, int8_rows
 from scarlet_zoo.cli.quantize import tell_of_int8
 from scarlet_zoo.deployment import int8_speed
+from scarlet_zoo.deployment.exported import Exported
 from scarlet_zoo.deployment.int8_speed import (
     far_from_float_line,
     int8_file_lines,
@@ -15,6 +19,7 @@ from scarlet_zoo.deployment.int8_speed import (
     mostly_float_line,
     slow_int8_line,
 )
+from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.graph.quantization.quantize import Int8, Quantized
 from scarlet_zoo.measurement.recommend import recommend
 from scarlet_zoo.measurement.records import check_record
@@ -108,3 +113,31 @@ def test_a_file_that_is_mostly_float_says_so():
     assert line.startswith("32 of 53 layers stay in float, because")
     assert "--least-sqnr" in line
     assert mostly_float_line(made(1, 3)).startswith("1 of 4 layers stay")
+
+
+def test_the_table_of_an_integer_file_has_its_instruction_set_and_no_python():
+    artifact = Artifact(Path("q.onnx"), "0" * 64, 17, 8, "friendly", "int8", "file best.pth",
+                        {"isa": "x64-vnni", "kept_float": '["/a/Conv", "/b/Conv"]'})  # fmt: skip
+    left = {"Conv": 2, "Gemm": 1, "Mul": 3, "Relu": 1}
+    made = Quantized(artifact, 25.5512, 1.0, {"mse": {"sqnr_db": 25.5512}}, "held-out", 0.8050029138931974, left,
+                     ("/a/Conv", "/b/Conv"), 51)  # fmt: skip
+    exported = Exported(artifact.path, "ort-int8", artifact.to_dict(), quantized=made)
+    rows = dict(exported_rows(exported))
+    assert rows["instruction set"] == "x64-vnni"
+    assert rows["layers in float"].startswith("3 of 54, which lost the most in integers (--json lists them)")
+    assert rows["other operators in float"] == "3 Mul, 1 Relu"
+    assert (rows["SQNR"], rows["top-1 agreement"], rows["judged on"]) == ("25.6 dB", "100.0%", "held-out images")
+    assert not set("{}[]()'") & set("".join(rows.values()).replace("(--json lists them)", ""))
+    assert dict(int8_rows(replace(made, left={}, kept=())))["layers in float"] == "0 of 51"
+    # A float16 file's and another runtime's description have fields with parts.
+    fits = {"largest": 12.25, "layer": "/a/Conv", "inputs": "12 photographs", "sums": ["a", "b"]}
+    told = {
+        "runtime": "litert",
+        "input_shape": [1, 3, 32, 32],
+        "outputs": ["logits"],
+        "float16": fits,
+        "more": {"a": 1},
+    }
+    rows = dict(exported_rows(Exported(Path("h.tflite"), "litert-fp16", told)))
+    assert rows["largest value"] == "12.2 of 65,504, /a/Conv, on 12 photographs"
+    assert (rows["input"], rows["outputs"], rows["more"]) == ("1x3x32x32", "logits", "1 values (--json lists them)")

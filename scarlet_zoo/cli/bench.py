@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, records_table, say, sentence, table
+from scarlet_zoo.cli.console import (
+    emit,
+    pairs,
+    progress_bar,
+    records_table,
+    say,
+    sentence,
+    table,
+    tell_random_weights,
+    weights_of,
+)
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     Affinity,
@@ -84,7 +94,7 @@ def bench_models(
     from scarlet_zoo.latency import CPU, Settings
     from scarlet_zoo.measurement.bench import bench
     from scarlet_zoo.measurement.records import write_records
-    from scarlet_zoo.utils.markdown import conditions_line, nodes_line
+    from scarlet_zoo.utils.markdown import conditions_lines, nodes_line
 
     settings = Settings(mode=mode, threads=threads, runs=runs, seconds=seconds, spin=spin, affinity=numbers(affinity),
                         shapes=tuple(shape or ()), provider=provider or CPU)  # fmt: skip
@@ -99,7 +109,9 @@ def bench_models(
 
     def render(console: Console) -> None:
         console.print(records_table(records))
-        sentence(console, conditions_line(records[0].conditions.model_dump()))
+        for line in conditions_lines([(record.file, record.conditions.model_dump()) for record in records]):
+            sentence(console, line)
+        tell_random_weights(console, weights_of(records))
         slow = slow_int8_line() if any(record.conditions.precision == "int8" for record in records) else None
         if slow is not None:
             sentence(console, slow)
@@ -145,6 +157,7 @@ def compare_records(
         if any(not row.stable for row in rows):
             sentence(console, "UNSTABLE: a verdict on runs that vary by more than 5 % is not reliable; measure again:")
             console.print(table(("file", "variation"), [(r.file, f"{r.cv:.1%}") for r in rows if not r.stable]))
+        tell_random_weights(console, weights_of(rows))
 
     emit(as_json, [result.to_dict() for result in results], render)
     slow = [result for result in results if fail_above is not None and result.low > fail_above]
@@ -221,6 +234,7 @@ def profile_model(
 
     The time of each block or operator is shown beside its physical limit on this machine.
     """
+    from scarlet_zoo.graph.artifact import read_artifact
     from scarlet_zoo.latency import Runner, Settings
     from scarlet_zoo.measurement.profiling import profile
     from scarlet_zoo.measurement.roofline import measure_machine
@@ -237,6 +251,7 @@ def profile_model(
         machine = measure_machine(threads)
         say("profile")
         result = profile(workload.path, machine, label=workload.label, shapes=shape or ())
+        weights = read_artifact(workload.path).weights
     if plot is not None:
         from scarlet_zoo.measurement.profile_plots import plot_profile
 
@@ -247,6 +262,7 @@ def profile_model(
         header = ("operator" if operators else "block", "kind", "us", "MMACs", "kB", "GFLOP/s", "limit us", "x limit")
         title = f"{result.file}{unstable_mark(result.stable)}"
         console.print(table(header, map(_part_row, (*parts, result.total)), title=title))
+        tell_random_weights(console, [(result.file, weights)])
         if not result.stable:
             sentence(console, f"UNSTABLE: the runs varied by {result.cv:.1%}, more than 5 %; profile again")
         rates = ", ".join(f"{rate:.0f} at {size / 2**20:g} MiB" for size, rate in machine.bandwidth_gbs)

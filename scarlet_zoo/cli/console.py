@@ -23,7 +23,9 @@ from scarlet_zoo.cli.layout import provider_facts as provider_facts
 from scarlet_zoo.cli.layout import records_table as records_table
 from scarlet_zoo.cli.layout import sentence as sentence
 from scarlet_zoo.cli.layout import table as table
+from scarlet_zoo.cli.layout import tell_random_weights as tell_random_weights
 from scarlet_zoo.cli.layout import tuning_table as tuning_table
+from scarlet_zoo.cli.layout import weights_of as weights_of
 from scarlet_zoo.errors import ScarletWarning
 from scarlet_zoo.utils.files import json_text
 from scarlet_zoo.utils.names import in_utf8, visible

@@ -93,7 +93,7 @@ def deploy_network(
     Writes the ONNX file and a report.
     """
     from scarlet_zoo.deployment.deploy import deploy
-    from scarlet_zoo.deployment.deploy_report import deployment_rows
+    from scarlet_zoo.deployment.deploy_report import deployment_rows, deployment_title
     from scarlet_zoo.deployment.targets import float_variant
     from scarlet_zoo.latency import Settings
 
@@ -120,7 +120,7 @@ def deploy_network(
     report = result.to_dict()
 
     def render(console: Console) -> None:
-        console.print(pairs(deployment_rows(report), title=name))
+        console.print(pairs(deployment_rows(report), title=deployment_title(report)))
         console.print(f"report: {out / 'report.md'}, {out / 'report.json'}")
 
     emit(as_json, report, render)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, records_table, say
+from scarlet_zoo.cli.console import emit, pairs, records_table, say, tell_random_weights, weights_of
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     Affinity,
@@ -129,7 +130,12 @@ def run(
     results = Results(out)
     for record in records:
         results.add(record)
-    emit(as_json, [record.to_dict() for record in records], lambda console: console.print(records_table(records)))
+
+    def render(console: Console) -> None:
+        console.print(records_table(records))
+        tell_random_weights(console, weights_of(records))
+
+    emit(as_json, [record.to_dict() for record in records], render)
 
 
 def _programs(given: Mapping[str, Path | None], mode: str, spin: bool, ort_version: str | None) -> tuple[Program, ...]:

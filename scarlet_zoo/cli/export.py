@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark, say, tuning_table
+from scarlet_zoo.cli.exported_rows import exported_rows
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     Calibration,
@@ -156,8 +157,7 @@ def export(
     def render(console: Console) -> None:
         if tuning is not None:
             console.print(tuning_table(tuning))
-        hidden = ("metadata", "parity", "methods", "preprocessing")
-        console.print(pairs([(key, text) for key, text in exported.to_dict().items() if key not in hidden], title=name))
+        console.print(pairs(exported_rows(exported), title=name))
         if exported.parity is not None:
             console.print(f"verified: SQNR {exported.parity.sqnr_db:.0f} dB on photographs")
 

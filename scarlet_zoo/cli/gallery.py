@@ -10,18 +10,17 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, say, sentence, table
 from scarlet_zoo.cli.options import (
-    Accuracies,
     Calibration,
     Json,
     Labels,
     Out,
     PreprocessingOrOwn,
-    RecordFiles,
     Targets,
     Weights,
     apply_only,
     labels_in,
 )
+from scarlet_zoo.cli.record_options import Accuracies, RecordFiles
 
 if TYPE_CHECKING:
     from scarlet_zoo.measurement.gallery.gallery import Gallery

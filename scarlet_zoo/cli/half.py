@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, remark
+from scarlet_zoo.cli.exported_rows import largest_value
 from scarlet_zoo.deployment.half_file import half_file
 
 
@@ -33,9 +34,7 @@ def half_to(
     remark(f"{path}: this machine computes it in {value['computes_in']}")
 
     def render(console: Console) -> None:
-        fits = made.range
         console.print(pairs([("path", str(path)), ("target", target), ("SQNR", f"{made.parity.sqnr_db:.0f} dB"),
-                             ("largest value", f"{fits.largest:,.1f} of 65,504, {fits.layer}, on {fits.inputs}")],
-                            title=str(file)))  # fmt: skip
+                             largest_value(made.range.to_dict())], title=str(file)))  # fmt: skip
 
     emit(as_json, value, render)

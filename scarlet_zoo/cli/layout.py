@@ -180,6 +180,27 @@ def records_table(records: Sequence[Record], *, devices: bool = False) -> Grid:
     return table(header, rows)
 
 
+def tell_random_weights(console: Console, weights: Iterable[tuple[str, object]]) -> None:
+    """Print one line that names the files whose weights are random; nothing where there is none.
+
+    Args:
+        console: where to print.
+        weights: each file's name and where its weights come from, as the file says.
+    """
+    from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
+
+    named = list(weights)
+    random = [name for name, origin in named if origin == RANDOM_WEIGHTS]
+    if random:
+        of = f" of {', '.join(dict.fromkeys(random))}" if len(named) > 1 else ""
+        sentence(console, f"weights{of}: {RANDOM_WEIGHTS}")
+
+
+def weights_of(records: Iterable[Record]) -> list[tuple[str, object]]:
+    """Each record's file and where its weights come from, as the file says."""
+    return [(record.file, (record.conditions.model_extra or {}).get("weights")) for record in records]
+
+
 def provider_facts(provider: str | None, nodes: Mapping[str, int]) -> list[tuple[str, str]]:
     """The row that says which execution provider ran how many nodes of a file; none for the CPU, which runs all."""
     if not nodes:

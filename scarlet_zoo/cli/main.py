@@ -159,8 +159,17 @@ def run(arguments: list[str]) -> int:
         if not hasattr(error, "format_message"):
             raise
         got = _value_given(error, arguments)
-        return fail(f"{error.format_message()}{got} (scarlet-zoo --help shows the usage)", 2)
+        return fail(f"{error.format_message()}{got} ({_command_of(error)} --help shows the usage)", 2)
     return fail("interrupted", code) if code == _INTERRUPTED else int(code or 0)
+
+
+def _command_of(error: Exception) -> str:
+    """The command that a usage error is about, as it is typed: ``scarlet-zoo`` and its verb, if that is known."""
+    names, context = [], getattr(error, "ctx", None)
+    while context is not None and context.parent is not None:
+        names.insert(0, str(context.info_name))
+        context = context.parent
+    return " ".join(["scarlet-zoo", *names])
 
 
 def _value_given(error: Exception, arguments: list[str]) -> str:

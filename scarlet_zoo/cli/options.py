@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scarlet_zoo.cli import at_once
 from scarlet_zoo.errors import ExportError, ScarletError
 from scarlet_zoo.utils.names import check_file_name
 from scarlet_zoo.utils.reading import whole_number
@@ -91,8 +92,11 @@ Models = Annotated[
     list[str],
     typer.Argument(help="Model files of any runtime, or networks: registered names, identity strings, timm names."),
 ]
-Weights = Annotated[str, typer.Option(help=_WEIGHTS, metavar="FILE")]
-SourceWeights = Annotated[str | None, typer.Option("--weights", help=_WEIGHTS, metavar="FILE", show_default=False)]
+Weights = Annotated[str, typer.Option(help=_WEIGHTS, metavar="FILE", callback=at_once.weights)]
+SourceWeights = Annotated[
+    str | None,
+    typer.Option("--weights", help=_WEIGHTS, metavar="FILE", show_default=False, callback=at_once.weights),
+]
 NumClasses = Annotated[
     int | None,
     typer.Option("--num-classes", min=0, help="Classes of a named network; those of its weights when left out."),
@@ -107,6 +111,7 @@ Labels = Annotated[
         "--labels",
         help="File of class names in the order of the logits: one a line, a JSON list, or JSON {index: name}.",
         metavar="FILE",
+        callback=at_once.labels,
     ),
 ]
 FileName = Annotated[
@@ -117,8 +122,8 @@ Out = Annotated[Path, typer.Option("--out", help=_OUT)]
 OutOrNone = Annotated[Path | None, typer.Option("--out", help=_OUT)]
 SaveTo = Annotated[Path, typer.Option("--save", help="File to write the result to.", metavar="FILE")]
 SaveToOrNone = Annotated[Path | None, typer.Option("--save", help="File to write the result to.", metavar="FILE")]
-Target = Annotated[str, typer.Option(help=_TARGET)]
-Targets = Annotated[list[str] | None, typer.Option("--target", help=f"{_TARGET}{REPEATABLE}")]
+Target = Annotated[str, typer.Option(help=_TARGET, callback=at_once.target)]
+Targets = Annotated[list[str] | None, typer.Option("--target", help=f"{_TARGET}{REPEATABLE}", callback=at_once.targets)]
 Opset = Annotated[int, typer.Option(help="ONNX opset version, 17 to 20.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Fixed batch size of the file; dynamic when left out.")]
 InputSize = Annotated[
@@ -132,8 +137,12 @@ Features = Annotated[
 Pixels = Annotated[
     bool, typer.Option("--pixels", help="Make a file that takes uint8 images; normalisation is part of its graph.")
 ]
-Calibration = Annotated[str | None, typer.Option(help=_CALIBRATION, metavar="FOLDER|random")]
-NeededCalibration = Annotated[str, typer.Option("--calibration", help=_CALIBRATION, metavar="FOLDER|random")]
+Calibration = Annotated[
+    str | None, typer.Option(help=_CALIBRATION, metavar="FOLDER|random", callback=at_once.calibration)
+]
+NeededCalibration = Annotated[
+    str, typer.Option("--calibration", help=_CALIBRATION, metavar="FOLDER|random", callback=at_once.calibration)
+]
 CalibrationImagesOrUsual = Annotated[int | None, typer.Option("--calibration-images", min=1, help=_CALIBRATION_IMAGES)]
 CalibrationImages = Annotated[int, typer.Option("--calibration-images", min=1, help=_CALIBRATION_IMAGES)]
 PreprocessingOrOwn = Annotated[
@@ -232,29 +241,6 @@ HeldOut = Annotated[
     int, typer.Option(min=4, help="Number of other random networks that the error of a latency table is measured on.")
 ]
 Rounds = Annotated[int, typer.Option(min=2, help="Number of measurement rounds through all files of a latency table.")]
-
-
-Accuracies = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--accuracy",
-        help="File of accuracies on your own images, which are never compared with published ones: the output "
-        "of validate --json, JSON {name: {top1, images}}, or CSV with the columns name, top1 (in percent) and "
-        "images; a name is a network's or a file's. It may be given several times.",
-        metavar="FILE",
-    ),
-]
-
-
-RecordFiles = Annotated[
-    list[Path],
-    typer.Option(
-        "--records",
-        help="Records of devices: a file of bench, serve or device run, or a folder of such files. It may be given "
-        "several times.",
-        metavar="FILE|FOLDER",
-    ),
-]
 
 
 def apply_only(condition: bool, when: str, **given: object) -> None:

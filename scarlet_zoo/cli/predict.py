@@ -85,6 +85,8 @@ def predict_images(
                        in_chans=in_chans)  # fmt: skip
     with progress_bar("predict") as progress:
         predictions = predict(classifier, images, top, progress)
+    if classifier.labels is None:
+        remark(f"{source}: has no class names, so only the indices of the classes are known; --labels FILE names them")
     value = [_row(prediction, classifier) for prediction in predictions]
 
     def render(console: Console) -> None:
@@ -144,12 +146,17 @@ def validate_network(
     count, unless --split or --validation is given. Of a data set with parts, the validation part counts, unless
     --split is given.
     """
+    from scarlet_zoo.data.class_folders import AUTO, SORTED
     from scarlet_zoo.inference.accuracy import validate
 
     classifier = _open(source, weights, preprocessing, labels, provider, num_classes=num_classes, in_chans=in_chans)
     with progress_bar("validate") as progress:
         result = validate(classifier, data, split=split, data_dir=data_dir, validation=validation, limit=max_images,
                           batch=batch_size, progress=progress, class_folders=class_folders)  # fmt: skip
+
+    if result.trained and result.matched_by == SORTED and class_folders == AUTO:
+        remark(f"{source}: has no class names, so the class folders are taken in the order of their names, which is a "
+               "guess; --labels FILE says which class each output is")  # fmt: skip
 
     def render(console: Console) -> None:
         facts: list[tuple[str, object]] = [
@@ -160,7 +167,7 @@ def validate_network(
             *([("class folders", f"taken by {result.matched_by}")] if result.matched_by else []),
             *([("skipped", f"{len(result.skipped):,} files")] if result.skipped else []),
             ("top-1", str(result.accuracy)),
-            (f"top-{min(5, result.classes)}", f"{result.top5:.3f} %"),
+            *([("top-5", f"{result.top5:.2f} %")] if result.classes > 5 else []),
         ]
         if not result.trained:
             facts.append(("", "these percentages are meaningless: the weights are random"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, pairs, progress_bar, remark
+from scarlet_zoo.cli.exported_rows import int8_rows
 from scarlet_zoo.deployment.image_feed import feed_of_file
 from scarlet_zoo.deployment.int8_speed import far_from_float_line, int8_file_lines, mostly_float_line
 from scarlet_zoo.deployment.quantize_file import quantize_file
@@ -69,12 +70,9 @@ def quantize_to(
         remark(f"{path}: there are too few images to set some aside, so it is verified on those of its calibration")
 
     def render(console: Console) -> None:
-        quantized, top1 = made.quantized, made.quantized.top1_agreement
         console.print(pairs([
-            ("path", str(path)), ("target", target), ("instruction set", quantized.artifact.metadata["isa"]),
-            ("preprocessing", f"{feed.preprocessing.to_json()} ({feed.origin})"),
-            ("judged on", f"{quantized.judged_on} images"), ("SQNR", f"{quantized.sqnr_db:.1f} dB"),
-            *([("top-1 agreement", f"{top1:.1%}")] if top1 is not None else []),
+            ("path", str(path)), ("target", target),
+            ("preprocessing", f"{feed.preprocessing.to_json()} ({feed.origin})"), *int8_rows(made.quantized),
         ], title=str(file)))  # fmt: skip
 
     emit(as_json, {**made.to_dict(), "target": target}, render)

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from scarlet_zoo.cli.console import emit, sentence, table
 from scarlet_zoo.cli.former_flags import taking
-from scarlet_zoo.cli.options import Accuracies, Json, ProviderOrCpu, RecordFiles, ThreadsOrAny
+from scarlet_zoo.cli.options import Json, ProviderOrCpu, ThreadsOrAny
+from scarlet_zoo.cli.record_options import Accuracies, RecordFiles
 from scarlet_zoo.errors import CheckFailedError
 from scarlet_zoo.utils.markdown import unstable_mark
 

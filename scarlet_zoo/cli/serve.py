@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scarlet_zoo.cli.console import emit, pairs, progress_bar, records_table, say
+from scarlet_zoo.cli.console import emit, pairs, progress_bar, records_table, say, tell_random_weights, weights_of
 from scarlet_zoo.cli.former_flags import taking
 from scarlet_zoo.cli.options import (
     HeldOut,
@@ -183,4 +183,5 @@ def _show(url: str, fingerprint: str | None, scan: bool) -> None:
 
 def _render(console: Console, desk: Desk) -> None:
     console.print(records_table(desk.results.received, devices=True))
+    tell_random_weights(console, weights_of(desk.results.received))
     console.print(f"written to {desk.results.folder}")

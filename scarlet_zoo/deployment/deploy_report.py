@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from scarlet_zoo.arch.zoo import safe_name
 from scarlet_zoo.utils.markdown import conditions_line, markdown_table, unstable_mark
+
+
+def deployment_title(report: Mapping[str, Any]) -> str:
+    """The name that the file was given; the network's where it was given none."""
+    stem, name = Path(report["artifact"]["path"]).stem, str(report["name"])
+    return name if stem == safe_name(name) else stem
 
 
 def deployment_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The rows (name, value) of a deployment's summary table."""
     parity, timing, published = report["parity"], report["timing"], report["published"]
+    name = str(report["name"])
     rows = [
+        *([("network", name)] if deployment_title(report) != name else []),
         ("weights", str(report["weights"])),
         ("parameters", f"{report['params']:,}"),
         ("multiply-adds", f"{report['macs']:,}"),
@@ -50,7 +60,7 @@ def deployment_markdown(report: Mapping[str, Any]) -> str:
     """The text of a deployment's ``report.md``."""
     steps, skipped = report["fold"]["steps"], report["fold"]["skipped"]
     kinds = sorted({step["kind"] for step in steps})
-    parts = [f"# {report['name']}", "", f"weights: {report['weights']}", ""]
+    parts = [f"# {deployment_title(report)}", "", f"weights: {report['weights']}", ""]
     if report["arch"]:
         parts += [f"`{report['arch']}`", ""]
     parts += [markdown_table(("what", "value"), deployment_rows(report)), "", "## Fold", ""]

@@ -117,7 +117,7 @@ def float_variant(name: str) -> str:
     """The graph variant of a target, which must be one of ONNX Runtime in float32.
 
     Raises:
-        UnknownNameError: no such target; the message lists all.
+        UnknownNameError: no such target; the message lists similar ones.
         ExportError: the target has another runtime or precision.
     """
     found = get_target(name)
@@ -141,7 +141,7 @@ def in_precision(name: str, precision: str | None) -> str:
         precision: one of :data:`PRECISIONS`; None for the target's own.
 
     Raises:
-        UnknownNameError: no such target; the message lists all.
+        UnknownNameError: no such target; the message lists similar ones.
         ExportError: no such precision, or the runtime has no target of it.
     """
     found = get_target(name)
@@ -161,9 +161,9 @@ def get_target(name: str) -> Target:
     """The target of a name.
 
     Raises:
-        UnknownNameError: no such target; the message lists all.
+        UnknownNameError: no such target; the message lists similar ones.
         RecipeError: a target's recipe is not valid.
     """
     if name not in TARGETS:
-        raise unknown_name("target", name, TARGETS)
+        raise unknown_name("target", name, TARGETS, listed_by="scarlet-zoo doctor")
     return TARGETS[name]

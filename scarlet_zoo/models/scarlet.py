@@ -18,7 +18,7 @@ from scarlet_zoo.arch.architecture import Arch, is_identity_string
 from scarlet_zoo.arch.space import SearchSpace
 from scarlet_zoo.arch.spaces import get_space, list_spaces
 from scarlet_zoo.arch.zoo import ZOO, name_of
-from scarlet_zoo.errors import CheckpointError, ScarletError, looks_like_a_file, unknown_name
+from scarlet_zoo.errors import CheckpointError, ScarletError, looks_like_a_file, unknown_name, unknown_network
 from scarlet_zoo.models.weights.cards import all_cards
 from scarlet_zoo.models.weights.checkpoint import state_sha256
 from scarlet_zoo.models.weights.matching import arguments_in, read_for
@@ -304,7 +304,7 @@ def _timm_model(name: str, kwargs: dict[str, Any], pretrained: bool = False) -> 
     source, _ = _parse_name(name)
     if source is None and not timm.is_model(name.partition(".")[0]):
         # Our names come first, because the first names are shown if no name is similar.
-        raise unknown_name("model", name, dict.fromkeys([*ZOO, *timm.list_models()]))
+        raise unknown_network(name, dict.fromkeys([*ZOO, *timm.list_models()]))
     if pretrained and source is None:
         kwargs = {**kwargs, "pretrained_cfg_overlay": _local_source(kwargs.get("arch", name), kwargs)}
     # The hub's client logs every retry; the final error is enough.

@@ -16,11 +16,27 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
 def conditions_line(conditions: Mapping[str, Any]) -> str:
     """Describe in one line where and how a latency was measured."""
     threads = f"{conditions['threads']} thread{'s' * (conditions['threads'] != 1)}"
-    # Files that are measured together may have different input shapes; then no shape is recorded.
+    return f"{conditions['device']}, {threads}, {_fed(conditions)}, {conditions['mode']}, {conditions['date']}"
+
+
+def _fed(conditions: Mapping[str, Any]) -> str:
+    """What a file ran on, and the shapes of its inputs."""
     shapes = ["x".join(map(str, sides)) for sides in conditions.get("input_shape", {}).values()]
-    fed = f"input {' '.join(shapes)}, " if shapes else ""
     runtime = f"{conditions['runtime']} {conditions['runtime_version']}{provider_mark(conditions)}"
-    return f"{conditions['device']}, {threads}, {runtime}, {fed}{conditions['mode']}, {conditions['date']}"
+    return f"{runtime}, input {' '.join(shapes)}" if shapes else runtime
+
+
+def conditions_lines(measured: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Describe where and how several files were measured: in one line what they share, then what each has of its own.
+
+    Args:
+        measured: name and conditions of each file; their machine, threads, mode and date are those of the first.
+    """
+    own = [(name, _fed(conditions)) for name, conditions in measured]
+    line = conditions_line(measured[0][1])
+    if len({words for _, words in own}) == 1:
+        return [line]
+    return [line.replace(f"{own[0][1]}, ", "", 1), *(f"{name}: {words}" for name, words in own)]
 
 
 def provider_mark(conditions: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from scarlet_zoo.errors import CheckpointError
+from scarlet_zoo.models.weights.kind import head_of, is_safetensors
 from scarlet_zoo.models.weights.pickled import check_parts
 from scarlet_zoo.models.weights.unwrap import Tensors, find_tensors
 from scarlet_zoo.utils.files import in_text, replacing
@@ -112,31 +113,13 @@ def read_tensors(path: Path) -> Tensors:
     Raises:
         CheckpointError: the file is missing, truncated, not a weights file, or a pickle with code.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise CheckpointError(f"{path}: is a pipe or a device, wanted a weights file")
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file, wanted a weights file (.safetensors, .pth, .pth.tar)") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}, wanted a weights file") from error
-    if not head:
-        raise CheckpointError(f"{path}: empty file, wanted a weights file")
-    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|!--|html|\?xml)", head, re.IGNORECASE):
-        raise CheckpointError(
-            f"{path}: got a web page, wanted a weights file: the download link needs a browser or a login"
-        )
-    content = _read_safetensors(path) if _is_safetensors(path, head) else _read_pickle(path)
+    head = head_of(path)
+    content = _read_safetensors(path) if is_safetensors(path, head) else _read_pickle(path)
     found = find_tensors(content)
     if found is None:
         raise CheckpointError(f"{path}: got no state dict, wanted tensors by name or a state dict under 'model_state'")
     check_plain(found.state, path)
     return found
-
-
-def _is_safetensors(path: Path, head: bytes) -> bool:
-    return path.suffix == ".safetensors" or head[8:9] == b"{"
 
 
 def check_plain(state: Mapping[str, Tensor], path: Path) -> None:
