@@ -91,7 +91,7 @@ def test_classes_without_names_are_told(scarlet, nameless):
     file, images, labels = nameless / "net.onnx", nameless / "val", ("--labels", nameless / "labels.txt")
     code, out, err = scarlet("validate", file, images)
     assert code == 0, err
-    assert "taken by sorted" in out
+    assert "taken in the order of their names" in out
     assert "note: " in err
     assert "in the order of their names, which is a guess; --labels FILE" in err
     assert scarlet("validate", file, images, "--class-folders", "sorted")[2] == ""

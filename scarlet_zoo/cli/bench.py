@@ -202,6 +202,7 @@ def replay_records(
         for row in results:
             console.print(f"{row.file}: recorded {row.p50_ms:.3f} ms, now {row.again_p50_ms:.3f} ms, "
                           f"reproduced within {row.reproduced_within_percent:.1f} %{_unsteady(row)}")  # fmt: skip
+        tell_random_weights(console, weights_of(rows))
 
     emit(as_json, [result.to_dict() for result in results], render)
     far = [row for row in results if within is not None and row.reproduced_within_percent > within]

@@ -158,13 +158,15 @@ def validate_network(
         remark(f"{source}: has no class names, so the class folders are taken in the order of their names, which is a "
                "guess; --labels FILE says which class each output is")  # fmt: skip
 
+    taken = "in the order of their names" if result.matched_by == SORTED else f"by {result.matched_by}"
+
     def render(console: Console) -> None:
         facts: list[tuple[str, object]] = [
             ("weights", result.weights),
             *provider_facts(result.provider, result.provider_nodes),
             ("preprocessing", result.preprocessing.to_json()),
             ("images", f"{result.images:,} in {result.classes_seen:,} of {result.classes:,} classes"),
-            *([("class folders", f"taken by {result.matched_by}")] if result.matched_by else []),
+            *([("class folders", f"taken {taken}")] if result.matched_by else []),
             *([("skipped", f"{len(result.skipped):,} files")] if result.skipped else []),
             ("top-1", str(result.accuracy)),
             *([("top-5", f"{result.top5:.2f} %")] if result.classes > 5 else []),
