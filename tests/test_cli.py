@@ -194,13 +194,14 @@ def test_bad_input_is_one_line_and_writes_nothing(what, scarlet, tmp_path):
 
 def test_a_typo_costs_no_import_of_torch(tmp_path):
     """What can be seen at once is refused before torch is loaded, which takes seconds."""
-    (tmp_path / "labels.txt").write_text("cat\ndog\n")
-    typos = [["--weights", "labels.txt"], ["--weights", "no.pth"], ["--target", "toaster"], ["--labels", "no.txt"],
+    words = tmp_path / "labels.txt"
+    words.write_text("cat\ndog\n")
+    typos = [["--weights", str(words)], ["--weights", "no.pth"], ["--target", "toaster"], ["--labels", "no.txt"],
              ["--target", "ort-int8", "--calibration", "no"]]  # fmt: skip
     code = f"import sys\nfrom scarlet_zoo.cli import main\nfor typo in {typos}:\n" \
-        "    assert main.run(['export', 'scarlet_a', '--out', 'out', *typo]) == 2\n" \
+        "    assert main.run(['export', 'scarlet_a', '--out', 'no-out', *typo]) == 2\n" \
         "print({'torch', 'timm'} & set(sys.modules))"  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr.count("error: ")) == ("set()\n", 5), done.stderr
 
 
