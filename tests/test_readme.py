@@ -77,6 +77,12 @@ def test_where_scarlet_loses_is_the_evidence():
     assert max(taus, key=taus.get) == "macs"
 
 
+def test_the_tour_is_as_long_as_is_said():
+    lines = len((ROOT / "docs" / "tour.py").read_text().splitlines())
+    for page in (README, (ROOT / "docs" / "architecture.md").read_text()):
+        assert f"the whole way in {lines} lines" in " ".join(page.split())
+
+
 def test_its_table_is_the_evidence():
     measured = json.loads((ROOT / "benchmarks" / "results" / "peers.json").read_text())
     published = [peer.model_dump() for peer in published_peers()]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_NAMED_DATA = ("random", "fashion-mnist")
-_SCHEMES = ("torchvision:", "hf:")
-
 
 def weights(given: str | None) -> str | None:
     """Check that weights are a word or a weights file."""
@@ -34,9 +31,13 @@ def targets(given: list[str] | None) -> list[str] | None:
 
 def calibration(given: str | None) -> str | None:
     """Check that calibration images are there, where they are files."""
+    if given is None or Path(given).exists():
+        return given
+    from scarlet_zoo.data.calibration import RANDOM
+    from scarlet_zoo.data.layout import is_named_data
     from scarlet_zoo.errors import DatasetError
 
-    if given is not None and given not in _NAMED_DATA and not given.startswith(_SCHEMES) and not Path(given).exists():
+    if given != RANDOM and not is_named_data(given):
         raise DatasetError(f"{given}: no such folder, wanted a folder or a list of images")
     return given
 

@@ -165,7 +165,8 @@ def run(arguments: list[str]) -> int:
 
 def _command_of(error: Exception) -> str:
     """The command that a usage error is about, as it is typed: ``scarlet-zoo`` and its verb, if that is known."""
-    names, context = [], getattr(error, "ctx", None)
+    names: list[str] = []
+    context = getattr(error, "ctx", None)
     while context is not None and context.parent is not None:
         names.insert(0, str(context.info_name))
         context = context.parent
