@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import select
-import shlex
 import shutil
 import signal
 import sys
@@ -14,27 +13,24 @@ import time
 from pathlib import Path
 
 import pytest
-import typer
+from command_parts import understood
 from conftest import ROOT
 
 from scarlet_zoo.cli import console, groups
-from scarlet_zoo.cli.main import app
 
 PROGRAM = Path(sys.executable).parent / "scarlet-zoo"
 SHELLS = {"bash": ["bash", "-i"], "zsh": ["zsh", "-i"]}
 
 
-def test_without_arguments_it_says_what_to_do_next(scarlet):
+def test_without_arguments_it_says_what_to_do_next(scarlet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     code, out, err = scarlet()
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 80
     told = re.findall(r"^  scarlet-zoo (.*)$", out, re.MULTILINE)
     assert len(told) == 7
     for line in told:
-        words, command = shlex.split(line), typer.main.get_command(app)
-        while hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
-        command.make_context("verb", words)  # which refuses a flag or an argument that there is not
+        understood(f"scarlet-zoo {line}", tmp_path)
 
 
 @pytest.mark.parametrize("place", ["before", "behind"])

@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
+from command_parts import understood
 from conftest import ROOT
 
 from scarlet_zoo import latency
 from scarlet_zoo.arch.zoo import ZOO
-from scarlet_zoo.cli.main import app
 from scarlet_zoo.data.sample_images import photos
 from scarlet_zoo.deployment.recipes import read_recipes
 from scarlet_zoo.evidence.manifest import read_manifest
@@ -132,18 +131,9 @@ def test_the_commands_of_a_network_page_run(name, run_page):
     run_page(page, {})
 
 
-def understood(line):
-    """Have the command line's parser read a command, which refuses a flag or an argument that there is not."""
-    words, command = shlex.split(line.partition(" #")[0]), typer.main.get_command(app)
-    assert words.pop(0) == "scarlet-zoo"
-    while hasattr(command, "commands"):
-        assert words, line
-        command = command.commands[words.pop(0)]
-    command.make_context("verb", words)
-
-
 @pytest.mark.slow
-def test_the_commands_of_pages_that_are_made_are_understood():
+def test_the_commands_of_pages_that_are_made_are_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     manifest, results = read_manifest(ROOT / "export" / "manifest.json"), ROOT / "benchmarks" / "results"
     pages = [network_page(name, manifest, results) for name in ZOO]
     pages += [target_page(name, recipe, manifest, RESULTS) for name, recipe in read_recipes().items()]
@@ -153,15 +143,16 @@ def test_the_commands_of_pages_that_are_made_are_understood():
     ]
     assert len(lines) > 3 * len(ZOO) + len(STRATEGIES)
     for line in lines:
-        understood(line)
+        understood(line, tmp_path)
 
 
 @pytest.mark.parametrize("page", sorted([*GUIDES, "devices"]))
-def test_commands_within_sentences_are_understood(page):
+def test_commands_within_sentences_are_understood(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = re.sub(r"^```.*?^```", "", (DOCS / f"{page}.md").read_text(), flags=re.DOTALL | re.MULTILINE)
     for line in re.findall(r"`(scarlet-zoo [a-z]+ [^`]*)`", text):
         if "NAME" not in line and len(line.split()) > 2 and line.split()[2].startswith("-"):
-            understood(line)
+            understood(line, tmp_path)
 
 
 def test_every_shortened_command_is_on_its_page():
