@@ -321,4 +321,4 @@ def test_a_number_beyond_32_bits_is_refused_by_every_option(number, capsys):
 def test_a_number_of_threads_beyond_32_bits_is_no_setting():
     for name in ("threads", "openings", "burst", "warmup"):
         with pytest.raises(MeasurementError, match=rf"measurement: got {name} = 10+, wanted less than 2\*\*31"):
-            Settings(**{name: 10**60})
+            Settings(**{name: 10**60})  # type: ignore[arg-type]
