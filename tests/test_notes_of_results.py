@@ -100,8 +100,10 @@ def test_classes_without_names_are_told(scarlet, nameless):
     assert code == 0, err
     assert "has no class names, so only the indices of the classes are known; --labels FILE names them" in err
     assert scarlet("predict", file, images / "a" / "0.png", *labels)[2] == ""
-    told = json.loads(scarlet("validate", file, images, "--json")[1])
-    assert (told["matched_by"], told["top5"] > 0) == ("sorted", True)
+    code, out, err = scarlet("validate", file, images, "--json")
+    told = json.loads(out)
+    assert (told["matched_by"], told["top5"] > 0, err) == ("sorted", True, "")
+    assert scarlet("predict", file, images / "a" / "0.png", "--json")[2] == ""
 
 
 def test_the_top_five_of_so_few_classes_are_left_out(scarlet, nameless, tmp_path):

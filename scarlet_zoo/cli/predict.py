@@ -85,7 +85,7 @@ def predict_images(
                        in_chans=in_chans)  # fmt: skip
     with progress_bar("predict") as progress:
         predictions = predict(classifier, images, top, progress)
-    if classifier.labels is None:
+    if classifier.labels is None and not as_json:
         remark(f"{source}: has no class names, so only the indices of the classes are known; --labels FILE names them")
     value = [_row(prediction, classifier) for prediction in predictions]
 
@@ -154,7 +154,8 @@ def validate_network(
         result = validate(classifier, data, split=split, data_dir=data_dir, validation=validation, limit=max_images,
                           batch=batch_size, progress=progress, class_folders=class_folders)  # fmt: skip
 
-    if result.trained and result.matched_by == SORTED and class_folders == AUTO:
+    guessed = result.matched_by == SORTED and class_folders == AUTO
+    if guessed and result.trained and not as_json:
         remark(f"{source}: has no class names, so the class folders are taken in the order of their names, which is a "
                "guess; --labels FILE says which class each output is")  # fmt: skip
 
