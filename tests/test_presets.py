@@ -81,9 +81,10 @@ def told(front, by_size, *, objectives=("loss:min*1", "latency:min*1"), **more):
 
     report = {"objectives": list(objectives), "evaluations": 9, "front": rows(front), "conditions": {}, **more,
               "baselines": [{"objectives": ["macs:max", "latency"], "front": rows(by_size)}]}  # fmt: skip
-    console = Console(file=io.StringIO(), width=80, soft_wrap=True, markup=False)
+    written = io.StringIO()
+    console = Console(file=written, width=80, soft_wrap=True, markup=False)
     _print_front(console, report, Path("a folder with a rather long name, so that the line is longer") / "out")
-    return console.file.getvalue()
+    return written.getvalue()
 
 
 def test_a_front_is_told_with_units_a_verdict_on_size_and_the_command_that_comes_next():
