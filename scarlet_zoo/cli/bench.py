@@ -56,6 +56,12 @@ Records = Annotated[
     list[Path], typer.Argument(help="Files that 'bench --save' wrote; the first record of the first file is the base.")
 ]
 
+_UNSTABLE = (
+    "UNSTABLE: the runs vary by more than 5 %, so a number alone cannot be trusted. Measure again with nothing beside "
+    "it, or on one processor (--affinity 0). Where other work never ends, 'compare' on a saved record still says which "
+    "file is faster, with an interval: all files were measured in turns"
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
@@ -121,7 +127,7 @@ def bench_models(
             if record.exact is False:
                 sentence(console, f"WRONG ANSWERS: this processor's kernels saturate on {record.file}")
         if any(not record.stable for record in records):
-            sentence(console, "UNSTABLE: the measurement varies by more than 5 % and cannot be trusted; measure again")
+            sentence(console, _UNSTABLE)
 
     emit(as_json, [record.to_dict() for record in records], render)
 

@@ -38,7 +38,9 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
     metadata, path = artifact.metadata, artifact.path
     source = name or metadata.get("source") or metadata.get("arch") or metadata.get("model")
     if source is None:
-        raise ArtifactError(f"{path}: got no network's name in its metadata, wanted NAME as an argument")
+        raise ArtifactError(
+            f"{path}: got no network's name in its metadata, wanted NAME or another file as an argument"
+        )
     where = weights or ("random" if metadata.get("weights") == RANDOM_WEIGHTS else "auto")
     stored = where == "auto" and name is None and local_weights(source) is not None
     found = stored or is_weights_file(source) or artifact.weights.startswith(_FOUND_BY_NAME)
