@@ -208,7 +208,13 @@ def sensitivity(
     write_text(out / "sensitivity.json", json_text(value, indent=1) + "\n")
     plot_sensitivities(rows, out / "sensitivity.png")
     cells = [(row.node, row.operator, f"{row.sqnr_db:.1f}") for row in rows]
-    emit(as_json, value, lambda console: console.print(table(("layer", "operator", "SQNR dB"), cells, title=str(file))))
+
+    def render(console: Console) -> None:
+        console.print(table(("layer", "operator", "SQNR dB"), cells, title=str(file)))
+        sentence(console, "export and optimize keep the layers that lose most in float by themselves, until the file "
+                          "has --least-sqnr dB (25 when left out); --keep-float LAYER names one of these")  # fmt: skip
+
+    emit(as_json, value, render)
 
 
 def doctor(as_json: Json = False) -> None:
@@ -228,10 +234,13 @@ def doctor(as_json: Json = False) -> None:
         console.print(table(header, cells))
         found = {package: number for row in rows for package, number in row.versions.items()}
         sentence(console, f"versions: {', '.join(f'{package} {number}' for package, number in found.items())}")
+        remedies: dict[str, list[str]] = {}
         for row in rows:
             if row.remedy:
-                # Not wrapped here, so that the command can be copied whole.
-                console.print(f"{row.target}: {row.remedy}")
+                remedies.setdefault(row.remedy, []).append(row.target)
+        for remedy, targets in remedies.items():
+            # Not wrapped here, so that the command can be copied whole.
+            console.print(f"{', '.join(targets)}: {remedy}")
         console.print(f"processor: {host.processor} ({' '.join(host.cpu_features)}), int8 files for {host.isa}")
         for row in rows:
             wanted = row.processors.get(this_processor(), ())
