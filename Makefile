@@ -90,7 +90,7 @@ $(FETCHED): tests/fetch.py $(wildcard scarlet_zoo/training/kernel*.py) | install
 # numba compiles the bytecode, which slipcover changes to count lines.
 COMPILED := --omit 'scarlet_zoo/training/kernel*.py'
 
-WORKERS := -q -n 4 --dist worksteal
+WORKERS := -q -n 3 --dist worksteal
 
 # What reads the code without running it.
 static: install-dev

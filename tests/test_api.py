@@ -197,8 +197,8 @@ def test_a_timm_name_is_exported_and_quantised_from_a_folder(tmp_path):
     assert zoo.verify(None, exported.path).passed
     with pytest.raises(ScarletError, match="got 1 labels, wanted 1000"):
         zoo.export("lcnet_035", out=tmp_path, weights="random", labels=["a"])
-    with pytest.raises(ExportError, match="got preprocessing, wanted a torch model"):
-        zoo.export("lcnet_035", out=tmp_path, preprocessing=FEED)
+    with pytest.raises(ScarletError, match="preprocessing: size: got"):
+        zoo.export("lcnet_035", out=tmp_path, weights="random", recipe=recipe, preprocessing="size=32")
 
 
 def test_a_model_in_train_mode_and_a_wrong_number_of_labels_are_refused(foreign, tmp_path):

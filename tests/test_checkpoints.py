@@ -234,9 +234,12 @@ def test_labels_and_the_name_of_a_file_are_given(trained, scarlet, tmp_path):
     code, out, err = scarlet("verify", path, "--weights", tmp_path / "w.pth", "--json")
     assert code == 0, err
     assert json.loads(out)["weights"] == said["weights"]
+    assert scarlet("verify", path)[0] == 0, "the file that it names lies beside it"
+    (tmp_path / "w.pth").rename(tmp_path / "v.pth")
     code, _, err = scarlet("verify", path)
+    (tmp_path / "v.pth").rename(tmp_path / "w.pth")
     assert code == 2
-    assert "wanted --weights to compare with" in err
+    assert "wanted --weights FILE to compare with" in err
     labels.write_text("cat\ndog\n")
     code, _, err = scarlet(*command)
     assert (code, err.count("\n")) == (2, 1)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scarlet_zoo.errors import DatasetError
+
 if TYPE_CHECKING:
     from scarlet_zoo.training.run import DataPlan
     from scarlet_zoo.training.usual_length import Length
@@ -29,7 +31,10 @@ def length_of(plan: DataPlan, out: Path, usual: int, epochs: int | None, batch_s
 
     if epochs is not None and batch_size is not None:
         return Length(epochs=epochs, batch_size=batch_size), ""
-    images = number_of_images(plan)
+    try:
+        images = number_of_images(plan)
+    except DatasetError:  # the training says it, after what else is wrong with what it was asked for
+        return Length(epochs=epochs or usual, batch_size=batch_size or Length.batch_size), ""
     length = usual_length(images, Length(epochs=usual), out, epochs, batch_size)
     chosen = [f"--{name} {value}" for name, value, asked, without in (
         ("epochs", length.epochs, epochs, usual), ("batch-size", length.batch_size, batch_size, Length.batch_size),

@@ -70,7 +70,8 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
 
 def _stated_file(artifact: Artifact) -> Path:
     """The file of weights that a file names, if one of that name is beside it or in this folder; no other place."""
-    stated = artifact.weights.removeprefix(_A_FILE)
+    # What follows in brackets says which of the file's weights were taken.
+    stated = artifact.weights.removeprefix(_A_FILE).partition(" (")[0]
     with suppress(ScarletError, ValueError):
         name = check_file_name(stated, "weights")
         files = [artifact.path.with_name(name), Path(name)] if stated != artifact.weights else []
