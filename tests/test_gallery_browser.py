@@ -205,9 +205,7 @@ def test_what_is_timed_here_is_one_more_measurement(address, chromium):
 
 def test_from_a_file_the_networks_are_compared_and_not_run(folder, chromium):
     with visited(chromium, (folder / "index.html").as_uri()) as page:
-        assert "own images" in page.input_value("#set"), (
-            "three networks have an accuracy on these, two on others"
-        )
+        assert "own images" in page.input_value("#set"), "three networks have an accuracy on these, two on others"
         choose_shipped(page)
         assert page.locator("#scatter circle").count() == 2
         assert page.is_visible("#no-host")
