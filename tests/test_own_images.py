@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 import timm
 import torch
@@ -11,6 +12,7 @@ from PIL import Image
 import scarlet_zoo as zoo
 from scarlet_zoo.errors import ScarletError, ScarletWarning
 from scarlet_zoo.graph.artifact import read_artifact
+from scarlet_zoo.models.loading import load_network
 
 NAME, SETTINGS = "mobilenetv3_small_050", "size=64,interpolation=bilinear,crop=1"
 
@@ -92,13 +94,36 @@ def test_int8_is_compared_on_images_like_those_it_is_for(own, tmp_path, scarlet)
     assert code == 0, error
     own_images = json.loads(said)["cases"][0]
     assert own_images["images"] == 24
-    code, said, error = scarlet("verify", *source, "--json")
+    _, said, _ = scarlet("verify", *source, "--json")
     photographs = json.loads(said)["cases"][0]
     assert photographs["images"] == 12
     assert photographs["sqnr_db"] < own_images["sqnr_db"]
-    assert ("--images FOLDER compares on yours" in error) == (code == 1)
     assert scarlet("verify", made, own / "mine.onnx", "--images", images)[0] == 0
     (tmp_path / "empty").mkdir()
     code, _, error = scarlet("verify", *source, "--images", tmp_path / "empty")
     assert (code, error.count("\n")) == (2, 1)
     assert "holds no images" in error
+
+
+def test_an_int8_file_that_fails_on_photographs_says_what_it_holds_for(own, tmp_path, scarlet):
+    """A file that states int8 and whose outputs are far off: the tolerance of eight bits does not save it."""
+    model = onnx.load(own / "mine.onnx")
+    for entry in model.metadata_props:
+        entry.value = {"precision": "int8"}.get(entry.key, entry.value)
+    last = next(one for one in model.graph.initializer if one.name == model.graph.node[-1].input[1])
+    last.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(last), last.name))
+    onnx.save(model, tmp_path / "far.onnx")
+    source = (tmp_path / "far.onnx", NAME, "--weights", own / "best.pth", "--preprocessing", SETTINGS)
+    code, _, error = scarlet("verify", *source)
+    assert code == 1
+    assert "note: an int8 file holds for images like those that it was calibrated on" in error
+    assert "--images FOLDER compares on yours" in error
+    code, _, error = scarlet("verify", *source, "--images", own / "images")
+    assert (code, "note:" in error) == (1, False)
+
+
+def test_a_loaded_network_takes_settings_too(own, tmp_path):
+    network = load_network(NAME, str(own / "best.pth"), input_size=(64, 64))
+    made = zoo.export(network, preprocessing="mean=0.5,std=0.25", out=tmp_path)
+    assert read_artifact(made.path).preprocessing.mean == (0.5,) * 3
+    assert zoo.verify(network.model, made.path).passed

@@ -74,8 +74,10 @@ def network_note(report: Mapping[str, Any]) -> str | None:
 
 def _remedies(report: Mapping[str, Any]) -> str:
     """What to try, in order; a finished run of other settings is refused in the same folder."""
+    from scarlet_zoo.training.usual_length import LEAST_BATCH
+
     settings = report["settings"]
     tried = f"--epochs {3 * settings['epochs']} (here {settings['epochs']})"
-    if settings["batch_size"] > 16:
-        tried += f" with --batch-size {max(settings['batch_size'] // 4, 16)} (here {settings['batch_size']})"
+    if settings["batch_size"] > LEAST_BATCH:
+        tried += f" with --batch-size {max(settings['batch_size'] // 4, LEAST_BATCH)} (here {settings['batch_size']})"
     return f"try, each with another --out: first {tried}, then --lr {settings['lr'] / 3:.2g}, then more images"

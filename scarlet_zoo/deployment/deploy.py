@@ -131,7 +131,7 @@ def deploy(
     begin("verify")
     timing, failure = None, None
     try:
-        parity = verify(network.model, artifact, preprocessing=network.preprocessing)
+        parity = verify(network.model, artifact)
     except ParityError as error:
         parity, failure = error.parity, error
     if failure is None:

@@ -13,7 +13,7 @@ from torch import nn
 from scarlet_zoo.arch.architecture import Arch
 from scarlet_zoo.data.calibration_sets import any_calibration_images
 from scarlet_zoo.deployment.image_feed import AnyPreprocessing
-from scarlet_zoo.deployment.prepared import load_prepared, prepared_model
+from scarlet_zoo.deployment.prepared import load_prepared, prepared_model, with_preprocessing
 from scarlet_zoo.deployment.targets import get_target
 from scarlet_zoo.deployment.to_target import Exported, export_network
 from scarlet_zoo.deployment.trace import Recipe
@@ -74,7 +74,7 @@ def export(
         network = prepared_model(model, preprocessing, name=name, weights=stated, labels=labels,
                                  input_size=recipe.input_size)  # fmt: skip
     elif isinstance(model, Network):
-        network = model if labels is None else replace(model, labels=tuple(labels))
+        network = with_preprocessing(model if labels is None else replace(model, labels=tuple(labels)), preprocessing)
     else:
         network = load_prepared(model, weights, preprocessing, input_size=recipe.input_size, features=features,
                                 labels=labels, num_classes=num_classes, in_chans=in_chans)  # fmt: skip

@@ -58,10 +58,20 @@ def prepared_model(
     Raises:
         ScarletError: as for :func:`load_prepared`.
     """
-    if preprocessing is None or isinstance(preprocessing, Preprocessing):
-        return network_of(model, preprocessing=preprocessing, input_size=input_size, **others)
-    given = settings_of(preprocessing)
+    if isinstance(preprocessing, Preprocessing):
+        network = network_of(model, preprocessing=preprocessing, input_size=input_size, **others)
+        return replace(network, preprocessing_given=True)
+    given = None if preprocessing is None else settings_of(preprocessing)
     return _completed(network_of(model, input_size=input_size or _size_of(given), **others), given)
+
+
+def with_preprocessing(network: Network, preprocessing: AnyPreprocessing | None) -> Network:
+    """A network that is loaded already, with the preprocessing that is given.
+
+    Raises:
+        ScarletError: as for :func:`load_prepared`.
+    """
+    return _completed(network, None if preprocessing is None else settings_of(preprocessing))
 
 
 def _size_of(given: GivenPreprocessing | None) -> tuple[int, int] | None:

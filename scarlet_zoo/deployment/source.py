@@ -9,7 +9,7 @@ from typing import Any
 
 from scarlet_zoo.data.stated import stated_counts
 from scarlet_zoo.errors import ArtifactError, ScarletError
-from scarlet_zoo.graph.artifact import PREPROCESSING_GIVEN, Artifact
+from scarlet_zoo.graph.artifact import Artifact
 from scarlet_zoo.models.loading import Network, load_network
 from scarlet_zoo.models.weights.cards import RANDOM_WEIGHTS
 from scarlet_zoo.models.weights.stated import is_weights_file
@@ -63,9 +63,8 @@ def source_network(artifact: Artifact, name: str | None = None, weights: str | N
     )
     if name is None and weights is None and network.weights_sha256 != metadata.get("weights_sha256"):
         raise _not_found(artifact)
-    if described is None or PREPROCESSING_GIVEN not in metadata:
-        return network
-    return replace(network, preprocessing=described)
+    given_at_export = artifact.given_preprocessing
+    return network if given_at_export is None else replace(network, preprocessing=given_at_export)
 
 
 def _stated_file(artifact: Artifact) -> Path:

@@ -20,7 +20,7 @@ from scarlet_zoo.deployment.image_feed import AnyPreprocessing, feed_of
 from scarlet_zoo.deployment.judging import Rounding, case_of, rounding_of, spread_of, sqnr_limit, summarise
 from scarlet_zoo.deployment.parity import CaseParity, Parity, Tolerance, tolerance_of
 from scarlet_zoo.errors import ArtifactError
-from scarlet_zoo.graph.artifact import PREPROCESSING_GIVEN, Artifact, read_artifact
+from scarlet_zoo.graph.artifact import Artifact, read_artifact
 from scarlet_zoo.graph.precision import stated_precision
 from scarlet_zoo.graph.provider import as_provider
 from scarlet_zoo.graph.quantization.exact import network_as_written
@@ -80,8 +80,7 @@ def verify(
     """
     artifact = artifact if isinstance(artifact, Artifact) else read_artifact(Path(artifact))
     where = as_provider(provider)
-    if preprocessing is None and PREPROCESSING_GIVEN in artifact.metadata:
-        preprocessing = artifact.preprocessing
+    preprocessing = preprocessing or artifact.given_preprocessing
     if isinstance(reference, Path) or (isinstance(reference, str) and is_onnx_path(reference)):
         reference = Path(reference)
         if not (takes_images(artifact.path, shapes) and takes_images(reference, shapes)):

@@ -60,6 +60,11 @@ class Artifact:
         return {**self.metadata, "form": self.form, "precision": self.precision, "weights": self.weights}
 
     @property
+    def given_preprocessing(self) -> Preprocessing | None:
+        """The preprocessing, where someone gave it at the export; None where it is the network's own, or not stated."""
+        return self.preprocessing if PREPROCESSING_GIVEN in self.metadata else None
+
+    @property
     def preprocessing(self) -> Preprocessing | None:
         """How images are prepared for the network; None if the file does not say."""
         text = self.metadata.get("preprocessing")

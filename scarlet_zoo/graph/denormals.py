@@ -1,4 +1,4 @@
-"""Denormal weights: numbers below 2^-126, which some processors compute with up to a hundred times as slowly.
+"""Denormal weights: numbers below 2^-126, which some processors compute with far more slowly than others.
 
 Training drives weights of channels that nobody reads towards zero and stops at such numbers; networks with random
 weights have none, so a latency that is measured on them does not show it. A weight of that size can only change an
@@ -75,7 +75,7 @@ def flush_denormals(model: onnx.ModelProto, path: Path, shapes: Sequence[str] = 
             tensor.CopyFrom(numpy_helper.from_array(np.where(small, np.float32(0), values), tensor.name))
     if not _same_bits(model, flushed, path, shapes):
         warnings.warn(f"{path}: {found} are denormal, below 1.2e-38 (first: {found.tensors[0]}), which some processors "
-                      "compute with up to a hundred times as slowly; zero in their place would change its outputs, so "
+                      "compute with far more slowly; zero in their place would change its outputs, so "
                       "they stay", ScarletWarning, stacklevel=2)  # fmt: skip
         return found
     model.CopyFrom(flushed)

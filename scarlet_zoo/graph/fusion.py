@@ -92,7 +92,7 @@ TOTALS: Mapping[str, str] = {
     "reorders": "copies between layouts, transpositions included",
     "float": "convolutions and matrix products that remain in float in a quantised file",
     "stray": "quantise and dequantise operators that are neither at the input nor at the output",
-    "denormals": "weights below 1.2e-38, which some processors compute with up to a hundred times as slowly",
+    "denormals": "weights below 1.2e-38, which some processors compute with far more slowly",
 }
 
 

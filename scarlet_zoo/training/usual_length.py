@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scarlet_zoo.errors import TrainingError
 from scarlet_zoo.training.state import load_checkpoint
 
 LEAST_STEPS = 600
-_LEAST_BATCH = 16
+LEAST_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +48,10 @@ def usual_length(
     asked = Length(epochs=epochs or usual.epochs, batch_size=batch_size or usual.batch_size)
     if asked.steps(images) >= LEAST_STEPS or _begun(out) == asked:
         return asked
-    size = asked.batch_size
-    while batch_size is None and size > _LEAST_BATCH and asked.epochs * max(images // size, 1) < LEAST_STEPS:
-        size //= 2
-    more = -(-LEAST_STEPS // max(images // size, 1))
-    return Length(epochs=epochs or max(more, usual.epochs), batch_size=size)
+    while batch_size is None and asked.batch_size > LEAST_BATCH and asked.steps(images) < LEAST_STEPS:
+        asked = replace(asked, batch_size=asked.batch_size // 2)
+    more = -(-LEAST_STEPS // replace(asked, epochs=1).steps(images))
+    return asked if epochs is not None else replace(asked, epochs=max(more, usual.epochs))
 
 
 def _begun(out: Path) -> Length | None:
